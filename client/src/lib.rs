@@ -1,1 +1,65 @@
-//! To be written.
+//! What a Rust component adds to `Cargo.toml` to get Azure tokens.
+//!
+//! The component imports `token-broker:identity/credentials`; compose it with `token-broker.wasm`, or let a host that
+//! embeds the broker provide it.
+//!
+//! ```no_run
+//! # async fn read_secret() -> Result<(), token_broker_client::Error> {
+//! let token = token_broker_client::token("https://vault.azure.net/.default").await?;
+//! send("https://my.vault.azure.net/secrets/MySecret?api-version=7.4", &token.authorization());
+//! # Ok(())
+//! # }
+//! # fn send(_url: &str, _authorization: &str) {}
+//! ```
+//!
+//! Ask for the token each time that one is needed and do not keep it: a held one costs less than a microsecond, and the
+//! broker renews it in time.
+
+mod error;
+mod request;
+mod token;
+
+use bindings::token_broker::identity::credentials;
+
+pub use bindings::token_broker::identity::types::{Error as Cause, Failure, Identity};
+pub use error::Error;
+pub use request::TokenRequest;
+pub use token::AccessToken;
+
+/// A token for a scope and the default identity, from memory or from Azure
+///
+/// # Errors
+///
+/// Why there is none, and who can mend it.
+pub async fn token(scope: &str) -> Result<AccessToken, Error> {
+    // Peeking is a plain call, and costs a tenth of one that could wait.
+    if let Some(held) = credentials::peek_token(scope) {
+        return Ok(AccessToken::from(held));
+    }
+    let token = credentials::get_token(scope.into()).await?;
+    Ok(AccessToken::from(token))
+}
+
+/// A token for a request that says more than a scope
+///
+/// # Errors
+///
+/// Why there is none, and who can mend it.
+pub async fn request(request: TokenRequest) -> Result<AccessToken, Error> {
+    let token = credentials::request_token(request.into()).await?;
+    Ok(AccessToken::from(token))
+}
+
+/// Forget what is held for a scope, because a service refused it; the next call fetches
+pub fn forget(scope: &str) {
+    credentials::forget_token(scope);
+}
+
+mod bindings {
+    #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
+
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "consumer",
+    });
+}

@@ -1,1 +1,45 @@
-//! To be written.
+//! Reads a Key Vault secret with a token that the broker provides. There is no secret in its configuration.
+//!
+//! `KEY_VAULT_URL` is the vault, `https://my.vault.azure.net`; `SECRET_NAME` the secret, `MySecret` if unset. Prints the
+//! secret's length; its value only with `--show`.
+
+mod http_get;
+mod settings;
+mod vault;
+
+use settings::Settings;
+use vault::Secret;
+
+struct KeyVault;
+
+impl bindings::Guest for KeyVault {
+    async fn run() -> Result<(), ()> {
+        match read().await {
+            Ok(line) => println!("{line}"),
+            Err(why) => {
+                eprintln!("key-vault: {why}");
+                return Err(());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read() -> Result<String, String> {
+    let settings = Settings::from_environment()?;
+    let Secret { value } = vault::secret(&settings.vault, &settings.name).await?;
+    Ok(match settings.show {
+        true => format!("{}: {value}", settings.name),
+        false => format!("{}: {} characters (--show prints them)", settings.name, value.chars().count()),
+    })
+}
+
+mod bindings {
+    #![allow(unsafe_code, reason = "generated")]
+
+    pub(super) use wasip3::exports::cli::run::Guest;
+
+    use super::KeyVault;
+
+    wasip3::cli::command::export!(KeyVault);
+}

@@ -1,0 +1,130 @@
+//! Why there is no token, in one line.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Cause, Failure};
+
+/// Why there is no token, and what mends it
+#[derive(Clone, Debug)]
+pub struct Error(Cause);
+
+impl Error {
+    /// The broker's own account of it
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+
+    /// Whether the same call may succeed later with nothing mended
+    pub fn is_transient(&self) -> bool {
+        matches!(self.0, Cause::Throttled(_) | Cause::Transient(_))
+    }
+
+    /// How long the identity service wants to be left alone
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.0 {
+            Cause::Rejected(failure)
+            | Cause::Throttled(failure)
+            | Cause::Transient(failure)
+            | Cause::Protocol(failure) => failure.retry_after_ms.map(Duration::from_millis),
+            Cause::Unavailable(failures) => {
+                failures.iter().filter_map(|failure| failure.retry_after_ms).min().map(Duration::from_millis)
+            }
+            Cause::InvalidRequest(_) | Cause::Misconfigured(_) | Cause::Denied(_) | Cause::Other(_) => None,
+        }
+    }
+}
+
+impl From<Cause> for Error {
+    fn from(cause: Cause) -> Self {
+        Self(cause)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::InvalidRequest(why) => write!(f, "invalid token request: {why}"),
+            Cause::Misconfigured(why) => write!(f, "token broker misconfigured: {why}"),
+            Cause::Denied(why) => write!(f, "denied by the broker's policy: {why}"),
+            Cause::Unavailable(failures) => write_all(f, failures),
+            Cause::Rejected(failure) => write_one(f, "rejected by", failure),
+            Cause::Throttled(failure) => write_one(f, "throttled by", failure),
+            Cause::Transient(failure) => write_one(f, "no answer from", failure),
+            Cause::Protocol(failure) => write_one(f, "unusable answer from", failure),
+            Cause::Other(why) => write!(f, "token broker failed: {why}"),
+        }
+    }
+}
+
+fn write_all(f: &mut fmt::Formatter<'_>, failures: &[Failure]) -> fmt::Result {
+    f.write_str("no identity source works here")?;
+    failures.iter().try_for_each(|failure| write_one(f, ";", failure))
+}
+
+fn write_one(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt::Result {
+    write!(f, "{what} {}: {}", failure.source, failure.message)?;
+    if let Some(ms) = failure.retry_after_ms {
+        write!(f, " (come back in {} s)", ms.div_ceil(1000))?;
+    }
+    match &failure.remedy {
+        Some(remedy) => write!(f, " -> {remedy}"),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_names_the_source_its_words_and_the_remedy_in_one_line() {
+        let failure = Failure {
+            remedy: Some("run az identity assign".into()),
+            ..failure("imds", "Identity not found")
+        };
+
+        let line = Error::from(Cause::Rejected(failure)).to_string();
+
+        assert_eq!(line, "rejected by imds: Identity not found -> run az identity assign");
+    }
+
+    #[test]
+    fn every_source_that_was_tried_is_named() {
+        let error = Error::from(Cause::Unavailable(vec![
+            failure("app-service", "not set"),
+            failure("imds", "no answer"),
+        ]));
+
+        let line = error.to_string();
+
+        assert_eq!(line, "no identity source works here; app-service: not set; imds: no answer");
+        assert!(!error.is_transient());
+    }
+
+    #[test]
+    fn a_throttled_call_says_when_to_come_back() {
+        let error = Error::from(Cause::Throttled(Failure {
+            retry_after_ms: Some(1500),
+            ..failure("imds", "too many")
+        }));
+
+        assert!(error.is_transient());
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
+        assert_eq!(error.to_string(), "throttled by imds: too many (come back in 2 s)");
+    }
+
+    fn failure(source: &str, message: &str) -> Failure {
+        Failure {
+            source: source.into(),
+            status: None,
+            code: None,
+            message: message.into(),
+            correlation_id: None,
+            remedy: None,
+            retry_after_ms: None,
+        }
+    }
+}
