@@ -1,0 +1,302 @@
+//! Reading what an identity endpoint answers: the parts that all sources have in common.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Failure};
+use crate::expiry::{self, Seconds};
+use crate::host::Body;
+use crate::policy::Key;
+use crate::retry::Class;
+use crate::token::{Secret, Token};
+
+/// What one try came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A token that can be read, not verified yet.
+    Token(Token),
+    /// This is not the source's platform: the next source may be tried.
+    Declined(Failure),
+    /// No, and asking again will not change it.
+    Final(Error),
+    /// Not now.
+    Again(Failure, Class),
+}
+
+/// What was asked of whom, for the operator's sake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) source: &'static str,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) key: &'a Key,
+    /// What went with the request and must not come back in a message.
+    pub(crate) secret: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// A failure whose message is: what was asked, of whom, and this end of the sentence.
+    pub(crate) fn failure(&self, came_back: &str) -> Failure {
+        let (audience, identity) = (self.key.audience(), self.key.identity());
+        let message =
+            format!("asked {} for a token for {audience} as {identity}, {came_back}", self.endpoint);
+        Failure { source: self.source.into(), message, ..Failure::default() }
+    }
+
+    /// An answer that cannot be trusted.
+    pub(crate) fn protocol(&self, status: Option<u16>, came_back: &str) -> Answer {
+        let remedy =
+            format!("see what listens at {}: it does not answer as {} does", self.endpoint, self.source);
+        Answer::Final(Error::Protocol(Failure { status, remedy: Some(remedy), ..self.failure(came_back) }))
+    }
+
+    /// An answer with an error status, in the service's own words where they can be shown.
+    fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
+        let status = response.status().as_u16();
+        let words = Words::read(response, self.secret);
+        let code = words.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
+        Failure {
+            status: Some(status),
+            code: words.code,
+            correlation_id: words.correlation_id,
+            retry_after: retry_after(response.headers(), now),
+            ..self.failure(&format!("got {status}{code}: {}", words.text))
+        }
+    }
+}
+
+/// Read an answer by its status, as every identity endpoint means it.
+pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, now: Duration) -> Answer {
+    let status = response.status().as_u16();
+    match status {
+        200 | 202 => match token(asked.source, response, now) {
+            Ok(token) => Answer::Token(token),
+            Err(unreadable) => asked.protocol(Some(status), &format!("got {status}, which {unreadable}")),
+        },
+        300..=399 => {
+            asked.protocol(Some(status), &format!("got {status}, a redirect, which is never followed"))
+        }
+        404 | 408 | 410 | 429 | 500..=599 => Answer::Again(asked.refusal(response, now), Class::Busy),
+        400..=499 => Answer::Final(Error::Rejected(asked.refusal(response, now))),
+        _ => asked.protocol(Some(status), &format!("got {status}, which no identity endpoint answers")),
+    }
+}
+
+/// Whether a body claims to be JSON.
+pub(crate) fn is_labelled_json(response: &http::Response<Body>) -> bool {
+    header(response.headers(), &CONTENT_TYPE).is_some_and(|label| label.to_ascii_lowercase().contains("json"))
+}
+
+/// Whether a body is JSON, whatever it claims.
+pub(crate) fn is_json(response: &http::Response<Body>) -> bool {
+    serde_json::from_slice::<IgnoredAny>(response.body().expose_secret()).is_ok()
+}
+
+/// The token in a body.
+///
+/// # Errors
+/// What is wrong with the body, as the end of a sentence.
+fn token(
+    source: &'static str,
+    response: &http::Response<Body>,
+    now: Duration,
+) -> Result<Token, &'static str> {
+    let wire: TokenBody = serde_json::from_slice(response.body().expose_secret()).map_err(|_| UNREADABLE)?;
+    let secret = wire.access_token.ok_or("holds no access_token")?;
+    if secret.expose_secret().is_empty() {
+        return Err("holds an empty access_token");
+    }
+    if !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("holds an access_token with characters that no header can carry");
+    }
+    let token_type = wire.token_type.unwrap_or_else(|| BEARER.to_owned());
+    if token_type.is_empty()
+        || token_type.len() > 32
+        || !token_type.bytes().all(|b| b.is_ascii_alphanumeric())
+    {
+        return Err("holds a token_type that is none");
+    }
+    let date = header(response.headers(), &DATE).and_then(expiry::http_date);
+    let received_on = now.as_secs();
+    let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, received_on)?;
+    let refresh_in = match wire.refresh_in {
+        Seconds::Known(seconds) => Some(seconds),
+        Seconds::Absent | Seconds::Unreadable => None,
+    };
+    Ok(Token::new(source, secret, token_type, (received_on, expires_on), refresh_in))
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    access_token: Option<Secret>,
+    token_type: Option<String>,
+    #[serde(default)]
+    expires_on: Seconds,
+    #[serde(default)]
+    expires_in: Seconds,
+    #[serde(default)]
+    refresh_in: Seconds,
+}
+
+/// The service's own words for a refusal, cleaned.
+struct Words {
+    code: Option<String>,
+    text: String,
+    correlation_id: Option<String>,
+}
+
+impl Words {
+    fn read(response: &http::Response<Body>, secret: Option<&str>) -> Self {
+        let bytes = response.body().expose_secret();
+        let body: ErrorBody = serde_json::from_slice(bytes).unwrap_or_default();
+        let (code, nested) = match body.error {
+            ErrorField::Code(code) => (Some(code), None),
+            ErrorField::Nested { code, message, correlation_id } => (code, Some((message, correlation_id))),
+            ErrorField::Other(_) => (None, None),
+        };
+        let (nested_text, nested_id) = nested.unwrap_or_default();
+        let token = body.access_token.as_ref().map(|token| token.expose_secret());
+        let clean = |text: String| cleaned(&text, &[secret, token]);
+        Self {
+            code: code.map(clean).filter(|code| !code.is_empty()),
+            text: body
+                .error_description
+                .or(body.message)
+                .or(nested_text)
+                .map_or_else(|| shape(response), clean),
+            correlation_id: body
+                .correlation_id
+                .or(nested_id)
+                .or_else(|| CORRELATION_HEADERS.iter().find_map(|name| text_of(response.headers(), name)))
+                .map(clean),
+        }
+    }
+}
+
+/// `{"error": "...", "error_description": "..."}` is IMDS's and OAuth's form, `{"statusCode": n, "message": "...",
+/// "correlationId": "..."}` App Service's, and `{"error": {"code": "...", "message": "..."}}` Cloud Shell's.
+#[derive(Default, Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    error: ErrorField,
+    error_description: Option<String>,
+    message: Option<String>,
+    #[serde(alias = "correlationId")]
+    correlation_id: Option<String>,
+    access_token: Option<Secret>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorField {
+    Code(String),
+    Nested {
+        code: Option<String>,
+        message: Option<String>,
+        #[serde(rename = "correlationId")]
+        correlation_id: Option<String>,
+    },
+    Other(IgnoredAny),
+}
+
+impl Default for ErrorField {
+    fn default() -> Self {
+        Self::Other(IgnoredAny)
+    }
+}
+
+/// What can be said of a body that has no words for us: never its content.
+fn shape(response: &http::Response<Body>) -> String {
+    let length = response.body().expose_secret().len();
+    match header(response.headers(), &CONTENT_TYPE) {
+        _ if length == 0 => "an empty body".to_owned(),
+        Some(label) => {
+            format!("a body of {length} bytes labelled {} without a known error", cleaned(label, &[]))
+        }
+        None => format!("an unlabelled body of {length} bytes without a known error"),
+    }
+}
+
+/// A text of the peer's that may be shown: short, on one line, without any secret of ours or anything like a token.
+fn cleaned(text: &str, secrets: &[Option<&str>]) -> String {
+    let mut text: String =
+        text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    for secret in secrets.iter().flatten().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret, MASK);
+    }
+    while let Some((start, end)) = jwt_like(&text) {
+        text.replace_range(start..end, MASK);
+    }
+    text.trim().to_owned()
+}
+
+/// Where a text holds the beginning of a JSON object in base64url, as every JWT does.
+fn jwt_like(text: &str) -> Option<(usize, usize)> {
+    let start = text.find("eyJ")?;
+    let tail = text.get(start..)?;
+    let length = tail
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=')))
+        .unwrap_or(tail.len());
+    Some((start, start.saturating_add(length)))
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date, at most an hour so that a mistake heals.
+fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+    let text = header(headers, &RETRY_AFTER)?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => Duration::from_secs(expiry::http_date(text)?).saturating_sub(now),
+    };
+    Some(wait.min(LONGEST_WAIT))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+const BEARER: &str = "Bearer";
+const UNREADABLE: &str = "is not the JSON of a token";
+const CORRELATION_HEADERS: [&str; 2] = ["x-ms-request-id", "x-correlation-id"];
+const MASK: &str = "****";
+const MAX_WORDS: usize = 500;
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_shown_without_secrets_tokens_or_line_breaks() {
+        assert_eq!(
+            cleaned("a\r\nb hunter2 eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.x-y_z, eyJ", &[Some("hunter2"), None]),
+            "a  b **** ****, ****"
+        );
+        assert_eq!(cleaned(&"x".repeat(10_000), &[]).len(), MAX_WORDS);
+        assert_eq!(cleaned("é\u{7f}", &[Some("")]), "é");
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date_and_bounded() {
+        let now = Duration::from_secs(784_111_700);
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers, now)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(77)));
+        assert_eq!(read("Sun, 06 Nov 1993 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("99999999"), Some(LONGEST_WAIT));
+        for broken in ["-1", "1.5", "soon", ""] {
+            assert_eq!(read(broken), None, "{broken}");
+        }
+    }
+}

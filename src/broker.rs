@@ -1,0 +1,229 @@
+//! The orchestration: parse, admit, look, join, fetch, verify, keep, answer.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::cache::{Cache, Look};
+use crate::chain::{Chain, SourceReport, Verdict};
+use crate::config::{Config, Settings};
+use crate::error::Error;
+use crate::flight::{Flights, Lead, Outcome, Place};
+use crate::host::{Host, Store};
+use crate::log::Level;
+use crate::policy::{Key, Policy};
+use crate::request::{Scope, TokenRequest};
+use crate::source::log;
+use crate::stats::{Statistics, count};
+use crate::token::Token;
+
+/// The broker of one deployment: its configuration, its memory, and the host that it lives on.
+#[derive(Debug)]
+pub struct Broker<H, S> {
+    host: H,
+    store: S,
+    config: Result<Config, Error>,
+    chain: Chain,
+    cache: RefCell<Cache>,
+    flights: Flights,
+    stats: RefCell<Statistics>,
+}
+
+/// A token, and perhaps the duty to refresh it.
+#[derive(Debug)]
+pub struct Grant {
+    /// What was asked for.
+    pub token: Rc<Token>,
+    /// Given to exactly one of the callers that got a Stale token: pass it to [`Broker::refresh`], in a task of its
+    /// own where the host has them. Dropping it leaves the refresh to the next caller.
+    pub refresh: Option<Refresh>,
+}
+
+/// The duty to refresh a token.
+#[derive(Debug)]
+pub struct Refresh(Lead);
+
+impl<H: Host, S: Store> Broker<H, S> {
+    /// A broker with the configuration that the settings give. What is wrong with them is told at each call.
+    pub fn new(host: H, store: S, settings: &Settings) -> Self {
+        Self {
+            host,
+            store,
+            config: Config::parse(settings),
+            chain: Chain::detect(settings),
+            cache: RefCell::default(),
+            flights: Flights::default(),
+            stats: RefCell::default(),
+        }
+    }
+
+    /// A token, from memory or from the identity source that is configured here.
+    ///
+    /// # Errors
+    /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
+    pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
+        self.count(|stats| &mut stats.requests);
+        let key = self.admit(request)?;
+        loop {
+            match self.look(&key) {
+                Look::Fresh(token) => return Ok(self.hit(token)),
+                Look::Stale(token) => return Ok(self.stale_hit(&key, token)),
+                Look::Expiring(_) | Look::Nothing => {}
+            }
+            if let Some(error) = self.cache.borrow().resting(&key, self.host.now()) {
+                return self.held_or(&key, error);
+            }
+            let outcome = match self.flights.join(&key)? {
+                Place::Leader(lead) => self.fetch(lead).await,
+                Place::Waiter(wait) => {
+                    self.count(|stats| &mut stats.waiters);
+                    match wait.await {
+                        Some(outcome) => outcome,
+                        None => continue,
+                    }
+                }
+            };
+            return match outcome {
+                Ok(token) => Ok(Grant { token, refresh: None }),
+                Err(error) => self.held_or(&key, error),
+            };
+        }
+    }
+
+    /// Refresh a token. What comes of it is kept, or remembered as a failure.
+    pub async fn refresh(&self, duty: Refresh) {
+        // The failure is logged and remembered; nobody waits for it.
+        let _ = self.fetch(duty.0).await;
+    }
+
+    /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
+    pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
+        let key = self.admit(&TokenRequest::for_scope(scope).ok()?).ok()?;
+        match self.cache.borrow().look(&key, self.host.now()) {
+            Look::Fresh(token) => {
+                let mut stats = self.stats.borrow_mut();
+                count(&mut stats.requests);
+                count(&mut stats.hits);
+                Some(token)
+            }
+            Look::Stale(_) | Look::Expiring(_) | Look::Nothing => None,
+        }
+    }
+
+    /// Drop every held token for a scope, because a service refused it. A scope that is none holds nothing.
+    pub fn forget(&self, scope: &str) {
+        if let Ok(scope) = Scope::parse(scope) {
+            self.cache.borrow_mut().forget(&scope);
+        }
+    }
+
+    /// How every identity source stands, in the order of trial. Sends nothing.
+    pub fn explain(&self) -> Vec<SourceReport> {
+        let config = match &self.config {
+            Ok(config) => config,
+            Err(error) => return vec![misconfigured(error)],
+        };
+        let sample = TokenRequest::for_scope("AUDIENCE")
+            .and_then(|request| Policy::default().admit(&request, &config.default_identity));
+        sample.map(|key| self.chain.explain(&key)).unwrap_or_default()
+    }
+
+    /// The counters of this instance.
+    pub fn stats(&self) -> Statistics {
+        self.stats.borrow().clone()
+    }
+
+    /// Where instances share what they hold.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn admit(&self, request: &TokenRequest) -> Result<Key, Error> {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        if request.user_assertion.is_some() {
+            let text = "a managed identity cannot act on behalf of a user; leave the user assertion out";
+            return Err(Error::InvalidRequest(text.to_owned()));
+        }
+        let key = config.policy.admit(request, &config.default_identity)?;
+        self.chain.check()?;
+        Ok(key)
+    }
+
+    /// Claims bypass memory: they say that the token in it is not good enough.
+    fn look(&self, key: &Key) -> Look {
+        if key.has_claims() { Look::Nothing } else { self.cache.borrow().look(key, self.host.now()) }
+    }
+
+    fn hit(&self, token: Rc<Token>) -> Grant {
+        self.count(|stats| &mut stats.hits);
+        Grant { token, refresh: None }
+    }
+
+    fn stale_hit(&self, key: &Key, token: Rc<Token>) -> Grant {
+        self.count(|stats| &mut stats.stale_hits);
+        let rests = self.cache.borrow().resting(key, self.host.now()).is_some();
+        let refresh = if rests { None } else { self.flights.lead(key).map(Refresh) };
+        Grant { token, refresh }
+    }
+
+    /// A failed refresh does not take away a token that still works.
+    fn held_or(&self, key: &Key, error: Error) -> Result<Grant, Error> {
+        match self.look(key) {
+            Look::Fresh(token) | Look::Stale(token) | Look::Expiring(token) => {
+                Ok(Grant { token, refresh: None })
+            }
+            Look::Nothing => Err(error),
+        }
+    }
+
+    async fn fetch(&self, lead: Lead) -> Outcome {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let key = lead.key().clone();
+        match self.look(&key) {
+            Look::Nothing => self.count(|stats| &mut stats.misses),
+            Look::Fresh(_) | Look::Stale(_) | Look::Expiring(_) => self.count(|stats| &mut stats.refreshes),
+        }
+        self.count(|stats| &mut stats.fetches);
+        let outcome = self.chain.fetch(&self.host, config, &key).await.map(Rc::new);
+        match &outcome {
+            Ok(token) => self.keep(config, &key, token),
+            Err(error) => self.rest(config, &key, error),
+        }
+        lead.land(outcome.clone());
+        outcome
+    }
+
+    fn keep(&self, config: &Config, key: &Key, token: &Rc<Token>) {
+        self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random());
+        let (identity, expires_on) = (key.identity().to_string(), token.expires_on().to_string());
+        let fields = [
+            ("audience", key.audience()),
+            ("identity", &identity),
+            ("source", token.source()),
+            ("expires_on", &expires_on),
+        ];
+        log(&self.host, config, Level::Info, "fetched a token", &fields);
+    }
+
+    fn rest(&self, config: &Config, key: &Key, error: &Error) {
+        self.cache.borrow_mut().rest(key, error, self.host.now());
+        count(self.stats.borrow_mut().failures.entry(error.kind()).or_default());
+        let (identity, error) = (key.identity().to_string(), error.to_string());
+        let fields = [("audience", key.audience()), ("identity", &identity), ("error", &error)];
+        log(&self.host, config, Level::Warn, "could not fetch a token", &fields);
+    }
+
+    fn count(&self, counter: impl FnOnce(&mut Statistics) -> &mut u64) {
+        count(counter(&mut self.stats.borrow_mut()));
+    }
+}
+
+fn misconfigured(error: &Error) -> SourceReport {
+    SourceReport {
+        source: "configuration",
+        verdict: Verdict::Misconfigured,
+        reason: error.to_string(),
+        would_send: None,
+        variables: Vec::new(),
+        last_failure: None,
+    }
+}

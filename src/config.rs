@@ -1,0 +1,261 @@
+//! Configuration: environment variables, read once, checked before anything is sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::error::Error;
+use crate::log::Level;
+use crate::policy::Policy;
+use crate::request::Identity;
+use crate::token::Secret;
+
+/// A variable that the broker reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Whether its value is a secret.
+    pub secret: bool,
+    /// Whether its value is the path of a file that the broker reads.
+    pub file: bool,
+    /// Its form, its default and what it does.
+    pub about: &'static str,
+}
+
+/// Every variable that the broker reads; a host need not show it any other.
+pub const VARIABLES: &[Variable] = &[
+    plain(ALLOWED_SCOPES, "scopes or audiences separated by spaces; unset: all, set: nothing else"),
+    plain(
+        ALLOWED_IDENTITIES,
+        "client, object or resource ids or `system-assigned`, separated by spaces; unset: all, set: nothing else",
+    ),
+    plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
+    plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
+    plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
+    secret(STORE_KEY, "not accepted yet: this version does not share tokens between instances"),
+    plain(CLIENT_ID, "the client id of the user-assigned identity that is the default"),
+    plain(
+        TOKEN_CREDENTIALS,
+        "`prod` (as if unset), or `ManagedIdentityCredential`: an IMDS that does not answer is then retried",
+    ),
+    plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
+    plain(IDENTITY_ENDPOINT, "the URL of App Service's identity endpoint, on loopback or link-local"),
+    secret(IDENTITY_HEADER, "the secret that App Service's identity endpoint expects"),
+    plain(
+        IDENTITY_SERVER_THUMBPRINT,
+        "says that the endpoint is Service Fabric's, which this version does not serve",
+    ),
+    plain(IMDS_ENDPOINT, "says that the endpoint is Azure Arc's, which this version does not serve"),
+];
+
+pub(crate) const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
+pub(crate) const ALLOWED_IDENTITIES: &str = "TOKEN_BROKER_ALLOWED_IDENTITIES";
+pub(crate) const TIMEOUT_MS: &str = "TOKEN_BROKER_TIMEOUT_MS";
+pub(crate) const BUDGET_MS: &str = "TOKEN_BROKER_BUDGET_MS";
+pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
+pub(crate) const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
+pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+pub(crate) const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+pub(crate) const POD_IDENTITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+pub(crate) const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+pub(crate) const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+pub(crate) const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
+pub(crate) const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
+
+const fn plain(name: &'static str, about: &'static str) -> Variable {
+    Variable { name, secret: false, file: false, about }
+}
+
+const fn secret(name: &'static str, about: &'static str) -> Variable {
+    Variable { name, secret: true, file: false, about }
+}
+
+/// The values of the broker's variables as they were when they were read. An empty value is an unset one.
+#[derive(Debug, Default)]
+pub struct Settings(BTreeMap<&'static str, Secret>);
+
+impl Settings {
+    /// Keep what the broker knows of some variables and drop the rest.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut settings = Self::default();
+        for (name, value) in pairs {
+            settings.set(&name, value);
+        }
+        settings
+    }
+
+    /// Set a variable, if the broker knows it and the value is not empty.
+    pub fn set(&mut self, name: &str, value: String) {
+        if let Some(variable) = VARIABLES.iter().find(|variable| variable.name == name)
+            && !value.is_empty()
+        {
+            self.0.insert(variable.name, value.into());
+        }
+    }
+
+    /// Whether a variable has a value.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.expose_secret())
+    }
+}
+
+/// What holds for every request, whatever source answers it.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) default_identity: Identity,
+    pub(crate) timeout: Duration,
+    pub(crate) budget: Duration,
+    pub(crate) log: Level,
+    /// Managed identity was asked for by name, so its absence is a fault to wait out.
+    pub(crate) managed_identity_selected: bool,
+}
+
+impl Config {
+    /// # Errors
+    /// [`Error::Misconfigured`] for the first variable whose value cannot be used.
+    pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
+        refuse_sharing(settings)?;
+        Ok(Self {
+            policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
+            default_identity: default_identity(settings)?,
+            timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
+            budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
+            log: level(settings)?,
+            managed_identity_selected: managed_identity_selected(settings)?,
+        })
+    }
+}
+
+/// A key that is set and ignored would let its owner believe in a shared cache.
+fn refuse_sharing(settings: &Settings) -> Result<(), Error> {
+    if settings.is_set(STORE_KEY) {
+        return Err(Error::Misconfigured(format!(
+            "{STORE_KEY} is set, but this version does not share tokens between instances; unset it"
+        )));
+    }
+    Ok(())
+}
+
+fn default_identity(settings: &Settings) -> Result<Identity, Error> {
+    match settings.get(CLIENT_ID) {
+        None => Ok(Identity::Default),
+        Some(id) => Identity::client_id(id)
+            .map_err(|error| Error::Misconfigured(format!("{CLIENT_ID} cannot be used: {error}"))),
+    }
+}
+
+fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Duration, Error> {
+    let Some(text) = settings.get(name) else { return Ok(default) };
+    match text.parse() {
+        Ok(ms @ 1..=MAX_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(Error::Misconfigured(format!(
+            "{name} must be a whole number of milliseconds from 1 to {MAX_MS}"
+        ))),
+    }
+}
+
+fn level(settings: &Settings) -> Result<Level, Error> {
+    let Some(text) = settings.get(LOG) else { return Ok(Level::default()) };
+    [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
+        .into_iter()
+        .find(|level| level.name() == text)
+        .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
+}
+
+/// Names are compared as Azure's libraries do: without regard to case or to white space around them.
+fn managed_identity_selected(settings: &Settings) -> Result<bool, Error> {
+    let Some(text) = settings.get(TOKEN_CREDENTIALS) else { return Ok(false) };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "prod" => Ok(false),
+        "managedidentitycredential" => Ok(true),
+        _ => Err(Error::Misconfigured(format!(
+            "{TOKEN_CREDENTIALS} must be `prod` or `ManagedIdentityCredential` here; \
+             developer and secret-based credentials are not available in this version"
+        ))),
+    }
+}
+
+const MAX_MS: u64 = 600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, value: &str) -> Result<Config, Error> {
+        Config::parse(&Settings::from_pairs([(name.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let config = Config::parse(&Settings::default()).unwrap();
+        assert_eq!(config.timeout, Duration::from_millis(10_000));
+        assert_eq!(config.budget, Duration::from_millis(90_000));
+        assert_eq!(config.log, Level::Warn);
+        assert_eq!(config.default_identity, Identity::Default);
+        assert!(!config.managed_identity_selected);
+        for (name, default) in [(TIMEOUT_MS, "(10000)"), (BUDGET_MS, "(90000)"), (LOG, "(warn)")] {
+            let about = VARIABLES.iter().find(|variable| variable.name == name).unwrap().about;
+            assert!(about.contains(default), "{name}: {about}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_an_unset_one() {
+        for variable in VARIABLES {
+            let settings = Settings::from_pairs([(variable.name.to_owned(), String::new())]);
+            assert!(!settings.is_set(variable.name));
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
+        for (name, value) in [
+            (TIMEOUT_MS, "0"),
+            (TIMEOUT_MS, "10s"),
+            (TIMEOUT_MS, "600001"),
+            (TIMEOUT_MS, "-1"),
+            (BUDGET_MS, "99999999999999999999999"),
+            (LOG, "verbose"),
+            (LOG, "WARN"),
+            (ALLOWED_SCOPES, "  "),
+            (ALLOWED_SCOPES, "https://a\u{1}"),
+            (ALLOWED_IDENTITIES, "\t"),
+            (CLIENT_ID, "a b"),
+            (TOKEN_CREDENTIALS, "dev"),
+            (TOKEN_CREDENTIALS, "InvalidCredential"),
+            (STORE_KEY, "c2VjcmV0"),
+        ] {
+            let error = parse(name, value).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{name}={value}");
+            assert!(error.to_string().contains(name), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_selected_by_name_in_any_case() {
+        for (value, selected) in
+            [("prod", false), (" ManagedIdentityCredential ", true), ("managedidentitycredential", true)]
+        {
+            assert_eq!(parse(TOKEN_CREDENTIALS, value).unwrap().managed_identity_selected, selected);
+        }
+    }
+
+    #[test]
+    fn variables_that_are_not_the_brokers_are_not_kept() {
+        let settings = Settings::from_pairs([("PATH".to_owned(), "/bin".to_owned())]);
+        assert!(!settings.is_set("PATH"));
+    }
+
+    #[test]
+    fn settings_do_not_show_their_values() {
+        let settings = Settings::from_pairs([(IDENTITY_HEADER.to_owned(), "hunter2".to_owned())]);
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,149 @@
+//! Where a managed identity endpoint may be: on this machine or on its link, nowhere else.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+use crate::error::Error;
+
+/// The URL of an identity endpoint, known to be local.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint(Uri);
+
+impl Endpoint {
+    /// Check the URL that a variable gives.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret header would otherwise go to
+    /// whoever set the variable.
+    pub(crate) fn parse(variable: &str, text: &str) -> Result<Self, Error> {
+        let refuse = |why: &str| {
+            Err(Error::Misconfigured(format!(
+                "{variable} {why}; it must be an http or https URL on loopback or link-local, \
+                 http://127.0.0.1:41741/msi/token for instance"
+            )))
+        };
+        let Ok(uri) = text.parse::<Uri>() else { return refuse("is not a URL") };
+        let Some(authority) = uri.authority() else { return refuse("is not an absolute URL") };
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return refuse("is neither http nor https");
+        }
+        if authority.as_str().contains('@') {
+            return refuse("has user information before its host");
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return refuse("has a query or a fragment");
+        }
+        if authority.host().is_empty() || !is_local(authority.host()) {
+            return refuse("names a host that is not on this machine");
+        }
+        Ok(Self(uri))
+    }
+
+    /// The same endpoint with another path, for a variable that gives only the base.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] if the two do not make a URL.
+    pub(crate) fn join(self, variable: &str, path: &str) -> Result<Self, Error> {
+        let base = self.0.to_string();
+        Self::parse(variable, &format!("{}{path}", base.trim_end_matches('/')))
+    }
+
+    /// The URL with a query of these parameters, percent-encoded.
+    pub(crate) fn with_query(&self, parameters: &[(&str, &str)]) -> String {
+        let mut url = self.0.to_string();
+        for (nth, (name, value)) in parameters.iter().enumerate() {
+            let separator = if nth == 0 { '?' } else { '&' };
+            url.push(separator);
+            url.push_str(name);
+            url.push('=');
+            url.extend(percent_encoding::utf8_percent_encode(value, QUERY));
+        }
+        url
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_link_local())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
+}
+
+/// RFC 3986, 2.3: everything but the unreserved characters.
+const QUERY: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_link_local_are_accepted() {
+        for url in [
+            "http://127.0.0.1:41564/msi/token",
+            "http://127.255.0.9/",
+            "http://localhost:42356/msi/token",
+            "http://LOCALHOST/x",
+            "https://127.0.0.1/x",
+            "http://[::1]:80/x",
+            "http://[fe80::1]/x",
+            "http://169.254.169.254/metadata",
+            "http://169.254.130.2:8081/msi/token/",
+        ] {
+            assert!(Endpoint::parse("V", url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_other_host_and_every_disguise_is_refused_by_the_name_of_the_variable() {
+        for url in [
+            "",
+            "not a url",
+            "/path/only",
+            "localhost:80",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "http://10.0.0.5/msi",
+            "http://0.0.0.0/msi",
+            "http://attacker.contoso.com/msi",
+            "http://127.0.0.1@evil.example/msi",
+            "http://user:pw@127.0.0.1/msi",
+            "http://169.254.169.254.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://vault.azure.net/",
+            "http://127.0.0.1/msi?x=1",
+            "http://127.0.0.1/msi#f",
+            "http://:80/",
+        ] {
+            let error = Endpoint::parse("IDENTITY_ENDPOINT", url).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{url}");
+            assert!(error.to_string().contains("IDENTITY_ENDPOINT"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_joined_with_a_path_whatever_its_trailing_slashes() {
+        for base in ["http://127.0.0.1:80", "http://127.0.0.1:80/", "http://127.0.0.1:80//"] {
+            let endpoint = Endpoint::parse("V", base).unwrap().join("V", "/metadata/token").unwrap();
+            assert_eq!(endpoint.to_string(), "http://127.0.0.1:80/metadata/token");
+        }
+    }
+
+    #[test]
+    fn query_values_are_encoded() {
+        let url = Endpoint::parse("V", "http://localhost/t")
+            .unwrap()
+            .with_query(&[("a", "x&y=z"), ("b", "https://é/")]);
+        assert_eq!(url, "http://localhost/t?a=x%26y%3Dz&b=https%3A%2F%2F%C3%A9%2F");
+    }
+}

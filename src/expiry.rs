@@ -1,0 +1,254 @@
+//! When a token ends: every form in which Azure's endpoints say it, and the correction of a wrong clock.
+
+use std::fmt;
+
+use serde::de::{Deserializer, Visitor};
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+/// A moment or a duration in seconds, as a number or as one of the texts that [`Seconds::parse`] knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Seconds {
+    /// It was read.
+    Known(u64),
+    /// It was there and could not be read.
+    Unreadable,
+    /// It was absent, null or an empty text.
+    #[default]
+    Absent,
+}
+
+impl Seconds {
+    /// Read a text: digits, digits with a fraction, RFC 3339, or the date forms of App Service's 2017-09-01
+    /// (`06/20/2019 02:57:58 +00:00` on Linux, `1/16/2020 5:24:12 AM +00:00` on Windows).
+    pub(crate) fn parse(text: &str) -> Self {
+        let text = text.trim();
+        if text.is_empty() {
+            return Self::Absent;
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return text.parse().map_or(Self::Unreadable, Self::from_float);
+        }
+        OffsetDateTime::parse(text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(text, LINUX_2017))
+            .or_else(|_| OffsetDateTime::parse(text, WINDOWS_2017))
+            .map_or(Self::Unreadable, |moment| Self::from_signed(moment.unix_timestamp()))
+    }
+
+    fn from_float(seconds: f64) -> Self {
+        // Beyond the year 9999 nothing is a time; below 2^53 the fraction is all that the cast drops.
+        if (0.0..=LATEST as f64).contains(&seconds) { Self::Known(seconds as u64) } else { Self::Unreadable }
+    }
+
+    fn from_signed(seconds: i64) -> Self {
+        u64::try_from(seconds).map_or(Self::Unreadable, Self::from_unsigned)
+    }
+
+    fn from_unsigned(seconds: u64) -> Self {
+        if seconds <= LATEST { Self::Known(seconds) } else { Self::Unreadable }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecondsVisitor)
+    }
+}
+
+struct SecondsVisitor;
+
+impl Visitor<'_> for SecondsVisitor {
+    type Value = Seconds;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds or a date")
+    }
+
+    fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
+        Ok(Seconds::from_unsigned(seconds))
+    }
+
+    fn visit_i64<E>(self, seconds: i64) -> Result<Seconds, E> {
+        Ok(Seconds::from_signed(seconds))
+    }
+
+    fn visit_f64<E>(self, seconds: f64) -> Result<Seconds, E> {
+        Ok(Seconds::from_float(seconds))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Seconds, E> {
+        Ok(Seconds::parse(text))
+    }
+
+    fn visit_unit<E>(self) -> Result<Seconds, E> {
+        Ok(Seconds::Absent)
+    }
+}
+
+/// When the token ends by our clock, in Unix seconds: `expires_on` wins over `expires_in`.
+///
+/// `date` is the server's clock, if it said so. An `expires_on` is a moment of that clock: where the two clocks are
+/// further apart than [`SKEW`], it is moved by the difference. A `date` by which the token would live longer than
+/// any that Entra issues is itself wrong, and not believed.
+///
+/// # Errors
+/// What is wrong with the expiry, as the end of a sentence that begins with the answer.
+pub(crate) fn end_of_life(
+    (expires_on, expires_in): (Seconds, Seconds),
+    date: Option<u64>,
+    now: u64,
+) -> Result<u64, &'static str> {
+    let end = match (expires_on, expires_in) {
+        (Seconds::Known(moment), _) => match skew(moment, date, now) {
+            Some(date) => now.saturating_add(moment.saturating_sub(date)),
+            None => moment,
+        },
+        (Seconds::Absent, Seconds::Known(duration)) => now.saturating_add(duration),
+        (Seconds::Absent, Seconds::Absent) => return Err("does not say when the token ends"),
+        (Seconds::Unreadable, _) => return Err("has an expires_on that cannot be read"),
+        (Seconds::Absent, Seconds::Unreadable) => return Err("has an expires_in that cannot be read"),
+    };
+    // A small expires_on is a moment in 1970, never a duration: reading it as one would revive dead tokens.
+    if end <= now { Err("holds a token that has ended already") } else { Ok(end) }
+}
+
+fn skew(expires_on: u64, date: Option<u64>, now: u64) -> Option<u64> {
+    date.filter(|date| date.abs_diff(now) > SKEW)
+        .filter(|date| expires_on.saturating_sub(*date) <= LONGEST_LIFE)
+}
+
+/// The moment in a `Date` or `Retry-After` header (RFC 9110, 5.6.7), in Unix seconds.
+pub(crate) fn http_date(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let moment = OffsetDateTime::parse(text, &Rfc2822)
+        .ok()
+        .or_else(|| PrimitiveDateTime::parse(text, ASCTIME).ok().map(PrimitiveDateTime::assume_utc))?;
+    u64::try_from(moment.unix_timestamp()).ok()
+}
+
+const LINUX_2017: &[BorrowedFormatItem<'_>] = format_description!(
+    "[month]/[day]/[year] [hour]:[minute]:[second] [offset_hour sign:mandatory]:[offset_minute]"
+);
+const WINDOWS_2017: &[BorrowedFormatItem<'_>] = format_description!(
+    "[month padding:none]/[day padding:none]/[year] [hour repr:12 padding:none]:[minute]:[second] \
+     [period] [offset_hour sign:mandatory]:[offset_minute]"
+);
+const ASCTIME: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
+);
+
+/// Clocks closer than this, in seconds, are the same: the five minutes before a token's end absorb it.
+const SKEW: u64 = 60;
+
+/// Entra's longest-lived access tokens (continuous access evaluation) last 28 hours; twice a day is beyond doubt.
+const LONGEST_LIFE: u64 = 48 * 3600;
+
+/// The last second of the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_760_000_000;
+
+    fn read(json: &str) -> Seconds {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn every_form_of_expiry_is_read() {
+        for (json, seconds) in [
+            ("1760003600", 1_760_003_600),
+            ("\"1760003600\"", 1_760_003_600),
+            ("1760003600.75", 1_760_003_600),
+            ("\"1760003600.75\"", 1_760_003_600),
+            ("1.7600036e9", 1_760_003_600),
+            ("\"2019-06-20T02:57:58Z\"", 1_560_999_478),
+            ("\"2019-06-20T04:57:58.123+02:00\"", 1_560_999_478),
+            ("\"06/20/2019 02:57:58 +00:00\"", 1_560_999_478),
+            ("\"1/16/2020 5:24:12 AM +00:00\"", 1_579_152_252),
+            ("\"1/16/2020 12:24:12 PM +00:00\"", 1_579_177_452),
+            ("\" 42 \"", 42),
+        ] {
+            assert_eq!(read(json), Seconds::Known(seconds), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_unreadable_and_what_is_nothing_is_absent() {
+        for json in [
+            "\"15609740s28\"",
+            "-1",
+            "-1.5",
+            "1e300",
+            "99999999999999",
+            "18446744073709551615",
+            "\"1e10\"",
+            "\"-5\"",
+            "\"inf\"",
+            "\"1.2.3\"",
+            "\".\"",
+            "\"tomorrow\"",
+            "\"13/40/2019 02:57:58 +00:00\"",
+            "\"06/20/2019 02:57:58\"",
+        ] {
+            assert_eq!(read(json), Seconds::Unreadable, "{json}");
+        }
+        for json in ["null", "\"\"", "\"  \""] {
+            assert_eq!(read(json), Seconds::Absent, "{json}");
+        }
+    }
+
+    #[test]
+    fn expires_on_wins_over_expires_in() {
+        let both = (Seconds::Known(NOW + 3600), Seconds::Known(85_770));
+        assert_eq!(end_of_life(both, None, NOW), Ok(NOW + 3600));
+        assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, NOW), Ok(NOW + 7890));
+        assert!(end_of_life((Seconds::Unreadable, Seconds::Known(7890)), None, NOW).is_err());
+        assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, NOW).is_err());
+    }
+
+    #[test]
+    fn a_past_end_is_an_error_and_never_a_duration() {
+        for past in [0, 3600, NOW - 1, NOW] {
+            assert!(end_of_life((Seconds::Known(past), Seconds::Absent), None, NOW).is_err(), "{past}");
+        }
+        assert!(end_of_life((Seconds::Absent, Seconds::Known(0)), None, NOW).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_a_minute_is_corrected() {
+        let on = |moment| (Seconds::Known(moment), Seconds::Absent);
+        for ours_is_ahead in [61, 7200, 20_000] {
+            let server = NOW - ours_is_ahead;
+            assert_eq!(end_of_life(on(server + 3600), Some(server), NOW), Ok(NOW + 3600));
+        }
+        let server = NOW + 7200;
+        assert_eq!(end_of_life(on(server + 3600), Some(server), NOW), Ok(NOW + 3600));
+        assert_eq!(end_of_life(on(NOW + 3600), Some(NOW - 60), NOW), Ok(NOW + 3600));
+    }
+
+    #[test]
+    fn a_date_that_would_make_a_token_live_for_years_is_not_believed() {
+        let on = (Seconds::Known(NOW + 3600), Seconds::Absent);
+        assert_eq!(end_of_life(on, Some(0), NOW), Ok(NOW + 3600));
+    }
+
+    #[test]
+    fn a_correction_never_revives_a_token_that_had_ended_for_the_server() {
+        let server = NOW - 7200;
+        assert!(end_of_life((Seconds::Known(server - 1), Seconds::Absent), Some(server), NOW).is_err());
+    }
+
+    #[test]
+    fn http_dates_are_read_in_their_common_and_their_oldest_form() {
+        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(http_date("Sun Nov  6 08:49:37 1994"), Some(784_111_777));
+        for broken in ["", "yesterday", "Sun, 06 Nov 1994", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(http_date(broken), None, "{broken}");
+        }
+    }
+}

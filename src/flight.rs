@@ -1,0 +1,136 @@
+//! Single-flight: of all who want the same key, one leads and fetches, the others wait for what comes of it.
+//!
+//! - One leader per key; keys do not wait for one another.
+//! - Waiters share the leader's outcome, success or failure.
+//! - A leader that is dropped hands over: its waiters are told, and the first to ask again leads.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::Error;
+use crate::policy::Key;
+use crate::token::Token;
+
+/// What came of a fetch.
+pub(crate) type Outcome = Result<Rc<Token>, Error>;
+
+/// The fetches that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Rc<RefCell<BTreeMap<Key, Rc<RefCell<Flight>>>>>);
+
+#[derive(Debug, Default)]
+struct Flight {
+    end: Option<End>,
+    waiting: Vec<Waker>,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Landed(Outcome),
+    Abandoned,
+}
+
+/// Who one is among those who want a key.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// The one who fetches.
+    Leader(Lead),
+    /// One who waits.
+    Waiter(Wait),
+}
+
+impl Flights {
+    /// Take one's place.
+    ///
+    /// # Errors
+    /// [`Error::Other`] when [`CAPACITY`] fetches are under way.
+    pub(crate) fn join(&self, key: &Key) -> Result<Place, Error> {
+        let flying = self.0.borrow().get(key).cloned();
+        match flying {
+            Some(flight) => Ok(Place::Waiter(Wait { flight, seat: None })),
+            None => self.lead(key).map(Place::Leader).ok_or_else(full),
+        }
+    }
+
+    /// Lead, unless somebody does already.
+    pub(crate) fn lead(&self, key: &Key) -> Option<Lead> {
+        let mut flights = self.0.borrow_mut();
+        if flights.contains_key(key) || flights.len() >= CAPACITY {
+            return None;
+        }
+        let flight = Rc::default();
+        flights.insert(key.clone(), Rc::clone(&flight));
+        Some(Lead { flights: Rc::clone(&self.0), key: key.clone(), flight })
+    }
+}
+
+fn full() -> Error {
+    Error::Other(format!("{CAPACITY} different tokens are being fetched at once; ask for fewer, or later"))
+}
+
+/// The duty to fetch: it ends by [`Lead::land`], or by being dropped.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    flights: Rc<RefCell<BTreeMap<Key, Rc<RefCell<Flight>>>>>,
+    key: Key,
+    flight: Rc<RefCell<Flight>>,
+}
+
+impl Lead {
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Give the waiters what came of it.
+    pub(crate) fn land(self, outcome: Outcome) {
+        self.flight.borrow_mut().end = Some(End::Landed(outcome));
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.flights.borrow_mut().remove(&self.key);
+        let waiting = {
+            let mut flight = self.flight.borrow_mut();
+            flight.end.get_or_insert(End::Abandoned);
+            std::mem::take(&mut flight.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Resolves to the leader's outcome, or to nothing if the leader was dropped: then ask again.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    flight: Rc<RefCell<Flight>>,
+    seat: Option<usize>,
+}
+
+impl Future for Wait {
+    type Output = Option<Outcome>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let flight = Rc::clone(&self.flight);
+        let mut flight = flight.borrow_mut();
+        match &flight.end {
+            Some(End::Landed(outcome)) => return Poll::Ready(Some(outcome.clone())),
+            Some(End::Abandoned) => return Poll::Ready(None),
+            None => {}
+        }
+        match self.seat.and_then(|seat| flight.waiting.get_mut(seat)) {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => {
+                self.seat = Some(flight.waiting.len());
+                flight.waiting.push(context.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Fetches under way at once. A caller that makes up scopes is stopped here, before it floods the endpoint.
+const CAPACITY: usize = 256;

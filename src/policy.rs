@@ -1,0 +1,234 @@
+//! Who may have a token for what. Only this file makes a [`Key`], so holding one proves admission.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
+use crate::error::Error;
+use crate::request::{Id, Identity, Scope, TokenRequest};
+
+/// The scopes and identities that a consumer may ask for. The default allows everything.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    scopes: Option<BTreeSet<Scope>>,
+    identities: Option<Identities>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Identities {
+    system_assigned: bool,
+    user_assigned: BTreeSet<Id>,
+}
+
+impl Policy {
+    /// A policy from two lists separated by white space; `None` allows all, a list allows nothing else.
+    ///
+    /// An identity is written as its client id, object id or resource id, or as `system-assigned`.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] if a list has no entry or one of an unacceptable form.
+    pub fn new(scopes: Option<&str>, identities: Option<&str>) -> Result<Self, Error> {
+        Ok(Self {
+            scopes: scopes.map(parse_scopes).transpose()?,
+            identities: identities.map(parse_identities).transpose()?,
+        })
+    }
+
+    /// Whether a request is allowed, when [`Identity::Default`] stands for `default`.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] that names what was asked for and the setting that would allow it.
+    pub fn check(&self, request: &TokenRequest, default: &Identity) -> Result<(), Error> {
+        self.check_parts(&request.scope, request.identity_or(default))
+    }
+
+    fn check_parts(&self, scope: &Scope, identity: &Identity) -> Result<(), Error> {
+        if self.scopes.as_ref().is_some_and(|allowed| !allowed.contains(scope)) {
+            return Err(Error::Denied(format!(
+                "the policy does not allow the scope {}; whoever deploys this can add it to \
+                 {ALLOWED_SCOPES}, or to the policy that the host gives this consumer",
+                scope.audience()
+            )));
+        }
+        if self.identities.as_ref().is_some_and(|allowed| !allowed.contain(identity)) {
+            return Err(Error::Denied(format!(
+                "the policy does not allow {identity}; whoever deploys this can add it to \
+                 {ALLOWED_IDENTITIES}, or to the policy that the host gives this consumer"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Admit a request: check it, and turn it into the key under which its token is held.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] as [`Policy::check`].
+    pub(crate) fn admit(&self, request: &TokenRequest, default: &Identity) -> Result<Key, Error> {
+        self.check(request, default)?;
+        Ok(Key {
+            scope: request.scope.clone(),
+            identity: request.identity_or(default).clone(),
+            tenant_id: request.tenant_id.clone(),
+            cae: request.enable_cae,
+            claims: request.claims.as_deref().map(digest),
+        })
+    }
+}
+
+impl Identities {
+    fn contain(&self, identity: &Identity) -> bool {
+        match identity.id() {
+            None => self.system_assigned,
+            Some(id) => self.user_assigned.contains(id),
+        }
+    }
+}
+
+/// Under what a token is held. Two requests share a token exactly when their keys are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    scope: Scope,
+    identity: Identity,
+    tenant_id: Option<String>,
+    cae: bool,
+    claims: Option<[u8; 32]>,
+}
+
+impl Key {
+    pub(crate) fn audience(&self) -> &str {
+        self.scope.audience()
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn has_claims(&self) -> bool {
+        self.claims.is_some()
+    }
+
+    /// The key of the same request made without claims: its token is replaced by the one with them.
+    pub(crate) fn without_claims(&self) -> Self {
+        Self { claims: None, ..self.clone() }
+    }
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn parse_scopes(list: &str) -> Result<BTreeSet<Scope>, Error> {
+    let scopes: Result<BTreeSet<_>, _> = list.split_whitespace().map(Scope::parse).collect();
+    let scopes = scopes.map_err(|error| unusable(ALLOWED_SCOPES, &error))?;
+    non_empty(ALLOWED_SCOPES, (scopes.is_empty(), scopes))
+}
+
+fn parse_identities(list: &str) -> Result<Identities, Error> {
+    let mut identities = Identities::default();
+    for entry in list.split_whitespace() {
+        if entry == "system-assigned" {
+            identities.system_assigned = true;
+        } else if let Some(id) =
+            Identity::client_id(entry).map_err(|error| unusable(ALLOWED_IDENTITIES, &error))?.id()
+        {
+            identities.user_assigned.insert(id.clone());
+        }
+    }
+    let is_empty = !identities.system_assigned && identities.user_assigned.is_empty();
+    non_empty(ALLOWED_IDENTITIES, (is_empty, identities))
+}
+
+/// A list without an entry would allow nothing: more likely a template that was not filled in.
+fn non_empty<T>(variable: &str, (is_empty, list): (bool, T)) -> Result<T, Error> {
+    if is_empty {
+        return Err(Error::Misconfigured(format!("{variable} has no entry; unset it to allow all")));
+    }
+    Ok(list)
+}
+
+fn unusable(variable: &str, error: &Error) -> Error {
+    Error::Misconfigured(format!("{variable} has an entry that cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VAULT: &str = "https://vault.azure.net/.default";
+
+    fn request(scope: &str, identity: Identity) -> TokenRequest {
+        TokenRequest { identity, ..TokenRequest::for_scope(scope).unwrap() }
+    }
+
+    fn check(policy: &Policy, scope: &str, identity: Identity) -> Result<(), Error> {
+        policy.check(&request(scope, identity), &Identity::Default)
+    }
+
+    #[test]
+    fn without_lists_everything_is_allowed() {
+        assert_eq!(check(&Policy::default(), "anything", Identity::client_id("x").unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn a_list_of_scopes_allows_nothing_else_and_knows_both_spellings() {
+        let policy =
+            Policy::new(Some("https://vault.azure.net  https://storage.azure.com/.default"), None).unwrap();
+        for scope in [VAULT, "https://vault.azure.net", "https://storage.azure.com"] {
+            assert_eq!(check(&policy, scope, Identity::Default), Ok(()));
+        }
+        let error = check(&policy, "https://graph.microsoft.com/.default", Identity::Default).unwrap_err();
+        assert_eq!(error.kind(), "denied");
+        assert!(error.to_string().contains("https://graph.microsoft.com"), "{error}");
+        assert!(error.to_string().contains("TOKEN_BROKER_ALLOWED_SCOPES"), "{error}");
+    }
+
+    #[test]
+    fn a_list_of_identities_allows_nothing_else_whatever_the_case() {
+        let policy = Policy::new(None, Some("AAA system-assigned")).unwrap();
+        assert_eq!(check(&policy, VAULT, Identity::Default), Ok(()));
+        assert_eq!(check(&policy, VAULT, Identity::client_id("aaa").unwrap()), Ok(()));
+        assert!(check(&policy, VAULT, Identity::client_id("bbb").unwrap()).is_err());
+        let only_user = Policy::new(None, Some("aaa")).unwrap();
+        assert!(check(&only_user, VAULT, Identity::SystemAssigned).is_err());
+    }
+
+    #[test]
+    fn the_default_identity_is_judged_by_whom_it_stands_for() {
+        let policy = Policy::new(None, Some("aaa")).unwrap();
+        let asked = request(VAULT, Identity::Default);
+        assert!(policy.admit(&asked, &Identity::client_id("aaa").unwrap()).is_ok());
+        assert!(policy.admit(&asked, &Identity::SystemAssigned).is_err());
+    }
+
+    #[test]
+    fn keys_keep_apart_what_must_not_share_a_token() {
+        let policy = Policy::default();
+        let admit = |request: &TokenRequest| policy.admit(request, &Identity::Default).unwrap();
+        let base = request(VAULT, Identity::Default);
+        let variants = [
+            base.clone(),
+            request("https://storage.azure.com", Identity::Default),
+            request(VAULT, Identity::SystemAssigned),
+            request(VAULT, Identity::client_id("x").unwrap()),
+            request(VAULT, Identity::object_id("x").unwrap()),
+            TokenRequest { tenant_id: Some("t".to_owned()), ..base.clone() },
+            TokenRequest { enable_cae: true, ..base.clone() },
+            TokenRequest { claims: Some("{}".to_owned()), ..base.clone() },
+        ];
+        let keys: BTreeSet<_> = variants.iter().map(admit).collect();
+        assert_eq!(keys.len(), variants.len());
+        assert_eq!(admit(&base), admit(&request("https://vault.azure.net", Identity::Default)));
+    }
+
+    #[test]
+    fn a_list_without_an_entry_is_a_mistake() {
+        assert!(Policy::new(Some(" \t"), None).unwrap_err().to_string().contains("no entry"));
+        assert!(Policy::new(None, Some(" ")).unwrap_err().to_string().contains("no entry"));
+        assert_eq!(Policy::new(Some("https://\u{e4}"), None).unwrap_err().kind(), "misconfigured");
+    }
+}

@@ -1,0 +1,365 @@
+//! What a caller asks for, parsed once: nothing invalid exists behind these types.
+
+use std::cmp::Ordering;
+
+use crate::error::Error;
+use crate::token::Secret;
+
+/// Everything that can be said when asking for a token, with texts that are still unchecked.
+#[derive(Clone, Debug, Default)]
+pub struct RawRequest {
+    /// What the token is for. Exactly one is accepted.
+    pub scopes: Vec<String>,
+    /// Whose token it is.
+    pub identity: Identity,
+    /// Another tenant than the configured one.
+    pub tenant_id: Option<String>,
+    /// The claims of a challenge, as JSON.
+    pub claims: Option<String>,
+    /// Ask for a token that can be revoked before its end.
+    pub enable_cae: bool,
+    /// The token with which a user called, for on-behalf-of.
+    pub user_assertion: Option<Secret>,
+}
+
+/// A request in which every part has an acceptable form.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    pub(crate) scope: Scope,
+    pub(crate) identity: Identity,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) claims: Option<String>,
+    pub(crate) enable_cae: bool,
+    pub(crate) user_assertion: Option<Secret>,
+}
+
+impl TokenRequest {
+    /// A request for a scope and the default identity.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Scope::parse`].
+    pub fn for_scope(scope: &str) -> Result<Self, Error> {
+        Ok(Self {
+            scope: Scope::parse(scope)?,
+            identity: Identity::Default,
+            tenant_id: None,
+            claims: None,
+            enable_cae: false,
+            user_assertion: None,
+        })
+    }
+
+    /// Check every part of a request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] that names the part and its accepted form.
+    pub fn parse(raw: RawRequest) -> Result<Self, Error> {
+        let [scope] = raw.scopes.as_slice() else {
+            let count = raw.scopes.len();
+            return Err(invalid(format!("exactly one scope is needed, {count} were given")));
+        };
+        Ok(Self {
+            scope: Scope::parse(scope)?,
+            identity: raw.identity,
+            tenant_id: raw.tenant_id.map(check_tenant).transpose()?,
+            claims: raw.claims.map(check_claims).transpose()?,
+            enable_cae: raw.enable_cae,
+            user_assertion: raw.user_assertion,
+        })
+    }
+
+    /// What the token is for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whose token it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whose token it is, when the default stands for another identity.
+    pub(crate) fn identity_or<'a>(&'a self, default: &'a Identity) -> &'a Identity {
+        match &self.identity {
+            Identity::Default => default,
+            other => other,
+        }
+    }
+}
+
+/// What a token is for: an audience, written alone or with `/.default` behind it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope(String);
+
+impl Scope {
+    /// Check a scope against RFC 6749, 3.3, and keep its audience.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] if it is empty, longer than 2048 bytes, or holds a space, a quote, a backslash or
+    /// anything that is not printable ASCII.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let audience = audience_of(text);
+        if audience.is_empty() {
+            return Err(invalid(
+                "the scope is empty; a scope looks like https://vault.azure.net/.default".to_owned(),
+            ));
+        }
+        check_text("scope", text, MAX_SCOPE, is_scope_byte)?;
+        Ok(Self(audience.to_owned()))
+    }
+
+    /// The audience: what managed identities call `resource`, and what `aud` of the token names.
+    pub fn audience(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Only one `/.default` at the very end is notation; anything else is part of the audience.
+fn audience_of(scope: &str) -> &str {
+    scope.strip_suffix("/.default").unwrap_or(scope)
+}
+
+/// Whose token it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Identity {
+    /// The one that the deployment names with `AZURE_CLIENT_ID`, else the system-assigned one.
+    #[default]
+    Default,
+    /// The one that Azure ties to the resource.
+    SystemAssigned,
+    /// User-assigned, by its client id.
+    ClientId(Id),
+    /// User-assigned, by its object id.
+    ObjectId(Id),
+    /// User-assigned, by its Azure resource id.
+    ResourceId(Id),
+}
+
+impl Identity {
+    /// The user-assigned identity with this client id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as for every id: empty, too long, or with a space or control character in it.
+    pub fn client_id(text: &str) -> Result<Self, Error> {
+        Id::parse("client id", text).map(Self::ClientId)
+    }
+
+    /// The user-assigned identity with this object id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Identity::client_id`].
+    pub fn object_id(text: &str) -> Result<Self, Error> {
+        Id::parse("object id", text).map(Self::ObjectId)
+    }
+
+    /// The user-assigned identity with this resource id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Identity::client_id`].
+    pub fn resource_id(text: &str) -> Result<Self, Error> {
+        Id::parse("resource id", text).map(Self::ResourceId)
+    }
+
+    /// The id that names a user-assigned identity.
+    pub fn id(&self) -> Option<&Id> {
+        match self {
+            Self::Default | Self::SystemAssigned => None,
+            Self::ClientId(id) | Self::ObjectId(id) | Self::ResourceId(id) => Some(id),
+        }
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default identity"),
+            Self::SystemAssigned => f.write_str("the system-assigned identity"),
+            Self::ClientId(id) => write!(f, "the identity with client id {}", id.as_str()),
+            Self::ObjectId(id) => write!(f, "the identity with object id {}", id.as_str()),
+            Self::ResourceId(id) => write!(f, "the identity with resource id {}", id.as_str()),
+        }
+    }
+}
+
+/// The id of an identity. Azure compares ids without regard to case, and so does this type.
+#[derive(Clone, Debug)]
+pub struct Id(String);
+
+impl Id {
+    fn parse(what: &str, text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(invalid(format!("the {what} of the identity is empty")));
+        }
+        check_text(what, text, MAX_ID, |byte| byte.is_ascii_graphic())?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Id {}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+/// Letters, digits, `.` and `-` are what azure-identity accepts: nothing in it can move the request elsewhere.
+fn check_tenant(tenant: String) -> Result<String, Error> {
+    if tenant.is_empty() {
+        return Err(invalid("the tenant id is empty; leave it out to use the configured tenant".to_owned()));
+    }
+    check_text("tenant id", &tenant, MAX_ID, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')
+    })?;
+    Ok(tenant.to_ascii_lowercase())
+}
+
+fn check_claims(claims: String) -> Result<String, Error> {
+    if claims.len() > MAX_CLAIMS {
+        return Err(invalid(format!("the claims are longer than {MAX_CLAIMS} bytes")));
+    }
+    match serde_json::from_str::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(&claims) {
+        Ok(_) => Ok(claims),
+        Err(_) => {
+            Err(invalid("the claims are not a JSON object; decode the challenge's base64 first".to_owned()))
+        }
+    }
+}
+
+/// Every text that reaches a URL, a header or a log passes here. The offending text itself is not repeated.
+fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(u8) -> bool) -> Result<(), Error> {
+    if text.len() > max {
+        return Err(invalid(format!("the {what} is {} bytes long; {max} are allowed", text.len())));
+    }
+    match text.char_indices().find(|(_, c)| !u8::try_from(*c).is_ok_and(&allowed)) {
+        None => Ok(()),
+        Some((at, c)) => {
+            Err(invalid(format!("the {what} has the character {c:?} at byte {at}, which is not allowed")))
+        }
+    }
+}
+
+/// RFC 6749, 3.3: %x21 / %x23-5B / %x5D-7E.
+fn is_scope_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
+}
+
+fn invalid(text: String) -> Error {
+    Error::InvalidRequest(text)
+}
+
+const MAX_SCOPE: usize = 2048;
+const MAX_ID: usize = 1024;
+const MAX_CLAIMS: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
+        match result {
+            Err(Error::InvalidRequest(text)) => text,
+            other => panic!("not an invalid request: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_trailing_default_is_taken_off_a_scope() {
+        for (scope, audience) in [
+            ("https://vault.azure.net/.default", "https://vault.azure.net"),
+            ("https://vault.azure.net", "https://vault.azure.net"),
+            ("https://database.windows.net//.default", "https://database.windows.net/"),
+            ("https://x/.default/y", "https://x/.default/y"),
+            ("2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default", "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d"),
+        ] {
+            assert_eq!(Scope::parse(scope).unwrap().audience(), audience);
+        }
+    }
+
+    #[test]
+    fn a_scope_that_could_break_out_of_a_url_is_refused_by_name() {
+        for (scope, says) in [
+            ("", "empty"),
+            ("/.default", "empty"),
+            ("https://a https://b", "' '"),
+            ("https://a\r\nx: y", "'\\r'"),
+            ("https://a\0", "'\\0'"),
+            ("https://ä", "'ä'"),
+            ("\"", "'\"'"),
+        ] {
+            assert!(message(Scope::parse(scope)).contains(says), "{scope:?}");
+        }
+        assert!(message(Scope::parse(&"s".repeat(10_240))).contains("10240 bytes"));
+    }
+
+    #[test]
+    fn exactly_one_scope_is_accepted() {
+        for scopes in [vec![], vec!["a".to_owned(), "b".to_owned()]] {
+            let count = scopes.len();
+            let text = message(TokenRequest::parse(RawRequest { scopes, ..RawRequest::default() }));
+            assert!(text.contains("one scope") && text.contains(&count.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_differ_in_more_than_case_or_are_the_same() {
+        let lower = Identity::client_id("abc-d").unwrap();
+        assert_eq!(lower, Identity::client_id("ABC-d").unwrap());
+        assert_ne!(lower, Identity::object_id("abc-d").unwrap());
+        assert!(Identity::client_id("B").unwrap() > lower);
+        assert_eq!(Identity::client_id("ABC-d").unwrap().id().unwrap().as_str(), "ABC-d");
+    }
+
+    #[test]
+    fn empty_and_broken_ids_are_refused_by_name() {
+        assert!(message(Identity::client_id("")).contains("client id of the identity is empty"));
+        assert!(message(Identity::object_id("a\nb")).contains("object id has the character '\\n'"));
+        assert!(message(Identity::resource_id(" ")).contains("resource id"));
+    }
+
+    #[test]
+    fn a_tenant_cannot_carry_a_path() {
+        let raw = |tenant: &str| RawRequest {
+            scopes: vec!["a".to_owned()],
+            tenant_id: Some(tenant.to_owned()),
+            ..RawRequest::default()
+        };
+        for tenant in ["", "a/b", "a\\b", "a b", "a_b", "'a'"] {
+            assert!(message(TokenRequest::parse(raw(tenant))).contains("tenant id"), "{tenant}");
+        }
+        assert!(TokenRequest::parse(raw("contoso.onmicrosoft.com")).is_ok());
+    }
+
+    #[test]
+    fn claims_must_be_a_json_object() {
+        let raw = |claims: &str| RawRequest {
+            scopes: vec!["a".to_owned()],
+            claims: Some(claims.to_owned()),
+            ..RawRequest::default()
+        };
+        assert!(message(TokenRequest::parse(raw("eyJhIjoxfQ=="))).contains("claims"));
+        assert!(message(TokenRequest::parse(raw("[1]"))).contains("claims"));
+        assert!(TokenRequest::parse(raw(r#"{"access_token":{}}"#)).is_ok());
+    }
+}

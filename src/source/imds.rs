@@ -1,0 +1,123 @@
+//! The Instance Metadata Service of virtual machines, scale sets, AKS nodes and Linux container instances.
+//!
+//! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::answer::{self, Answer, Asked};
+use crate::config::{CLIENT_ID, POD_IDENTITY_HOST, Settings};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Failure};
+use crate::host::Body;
+use crate::policy::Key;
+use crate::retry::Class;
+use crate::source::identity_parameter;
+
+/// IMDS at the address that every Azure machine has, or where `AZURE_POD_IDENTITY_AUTHORITY_HOST` says.
+#[derive(Debug)]
+pub(crate) struct Imds {
+    endpoint: Endpoint,
+}
+
+pub(crate) const NAME: &str = "imds";
+
+/// The variables that it looks at.
+pub(crate) const VARIABLES: &[&str] = &[POD_IDENTITY_HOST, CLIENT_ID];
+
+/// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
+impl Imds {
+    /// # Errors
+    /// [`Error::Misconfigured`] as [`Endpoint::parse`].
+    pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
+        let base = settings.get(POD_IDENTITY_HOST).unwrap_or("http://169.254.169.254");
+        let endpoint = Endpoint::parse(POD_IDENTITY_HOST, base)?.join(POD_IDENTITY_HOST, PATH)?;
+        Ok(Self { endpoint })
+    }
+
+    pub(crate) fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
+        Asked { source: NAME, endpoint: &self.endpoint, key, secret: None }
+    }
+
+    pub(crate) fn url(&self, key: &Key) -> String {
+        let mut query = vec![("api-version", "2018-02-01"), ("resource", key.audience())];
+        query.extend(identity_parameter(key.identity(), "msi_res_id"));
+        self.endpoint.with_query(&query)
+    }
+
+    pub(crate) fn headers(&self, builder: http::request::Builder) -> http::request::Builder {
+        builder.header("metadata", "true")
+    }
+
+    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, now: Duration) -> Answer {
+        let asked = self.asked(key);
+        let status = response.status().as_u16();
+        if status == 403 && says(response, "unreachable") {
+            // What Docker Desktop answers in the place of IMDS.
+            return Answer::Declined(absent(&asked, "got 403: a proxy cannot reach it"));
+        }
+        if status == 200 && !answer::is_labelled_json(response) && !answer::is_json(response) {
+            return Answer::Declined(absent(
+                &asked,
+                "got 200 with a body that is not JSON: something else answers there",
+            ));
+        }
+        match answer::read(&asked, response, now) {
+            Answer::Again(failure, _) if status == 410 => Answer::Again(failure, Class::Upgrading),
+            Answer::Final(Error::Rejected(failure)) => self.refused(key, response, failure),
+            other => other,
+        }
+    }
+
+    fn refused(&self, key: &Key, response: &http::Response<Body>, failure: Failure) -> Answer {
+        let failure = Failure { remedy: Some(remedy(key, response)), ..failure };
+        let none_asked_for = key.identity().id().is_none();
+        if failure.status == Some(400) && none_asked_for && says(response, "identity not found") {
+            Answer::Declined(failure)
+        } else {
+            Answer::Final(Error::Rejected(failure))
+        }
+    }
+}
+
+/// The failure of an IMDS that is not there.
+pub(crate) fn absent(asked: &Asked<'_>, came_back: &str) -> Failure {
+    let remedy = "run this on an Azure VM, or configure the identity that this platform has; \
+                  `token-broker explain` shows what is looked for";
+    Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
+}
+
+fn remedy(key: &Key, response: &http::Response<Body>) -> String {
+    match key.identity().id() {
+        _ if says(response, "multiple user assigned identities") => format!(
+            "name the one to use: set {CLIENT_ID} to the clientId that \
+             `az vm identity show -g <group> -n <vm>` lists"
+        ),
+        _ if says(response, "resource principal") || says(response, "invalid_resource") => format!(
+            "check the audience {}: no such application is known in the tenant; it is spelled as the service's \
+             documentation says, and some end with a slash",
+            key.audience()
+        ),
+        Some(id) => format!(
+            "assign the identity {0} to this machine: `az vm identity assign -g <group> -n <vm> --identities \
+             <resource id>` (`az identity list --query \"[?clientId=='{0}']\"` finds it), or correct the id in \
+             the request or in {CLIENT_ID}",
+            id.as_str()
+        ),
+        None => format!(
+            "give this machine an identity: `az vm identity assign -g <group> -n <vm>`, \
+             or name a user-assigned one in {CLIENT_ID}"
+        ),
+    }
+}
+
+/// Whether a body holds a text, in any case. What it holds besides is not looked at.
+fn says(response: &http::Response<Body>, text: &str) -> bool {
+    let body = response.body().expose_secret();
+    body.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
+}
+
+const PATH: &str = "/metadata/identity/oauth2/token";

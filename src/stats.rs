@@ -1,0 +1,29 @@
+//! Counters since the instance began.
+
+use std::collections::BTreeMap;
+
+/// What has happened so far; the fields are those of the contract's `statistics`, documented there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Calls for a token, peeks that were answered included.
+    pub requests: u64,
+    /// Answered from memory with a Fresh token.
+    pub hits: u64,
+    /// Answered from memory with a token that is due for a refresh.
+    pub stale_hits: u64,
+    /// Not answerable from memory.
+    pub misses: u64,
+    /// Fetches that replace a token which can still be used.
+    pub refreshes: u64,
+    /// Times that the identity sources were asked; the tries of one fetch count once.
+    pub fetches: u64,
+    /// Calls that waited for another call's fetch.
+    pub waiters: u64,
+    /// Failed fetches by [`kind`](crate::Error::kind) of error.
+    pub failures: BTreeMap<&'static str, u64>,
+}
+
+/// Count one more, for as long as an instance may live.
+pub(crate) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
