@@ -1,0 +1,159 @@
+//! One bounded exchange over `wasi:http/client`.
+
+use std::pin::pin;
+
+use futures_util::future::{Either, join, select};
+use http::{HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
+use token_broker::{Body, Limits, SendError, SendErrorKind};
+use wasip3::clocks::monotonic_clock;
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
+use wasip3::wit_bindgen::{StreamReader, StreamResult};
+use wasip3::{wit_future, wit_stream};
+
+use crate::host::nanoseconds;
+
+/// Send a request and read its whole answer, or give up when the total limit has passed: the host's own timeouts
+/// begin anew with each byte.
+pub(crate) async fn send(
+    request: http::Request<Body>,
+    limits: Limits,
+) -> Result<http::Response<Body>, SendError> {
+    let exchange = pin!(exchange(request, limits));
+    let timer = pin!(monotonic_clock::wait_for(nanoseconds(limits.total)));
+    match select(exchange, timer).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(((), _)) => {
+            let detail = format!("nothing complete within {} ms", limits.total.as_millis());
+            Err(SendError { kind: SendErrorKind::TimedOut, detail })
+        }
+    }
+}
+
+async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
+    let (parts, body) = request.into_parts();
+    let (mut writer, contents) = wit_stream::new();
+    let contents = (!body.expose_secret().is_empty()).then_some(contents);
+    let has_body = contents.is_some();
+    let outgoing = outgoing(&parts, contents, limits)
+        .ok_or_else(|| failed(SendErrorKind::Forbidden, "the host does not take such a request"))?;
+    let upload = async {
+        if has_body {
+            writer.write_all(body.expose_secret().to_vec()).await;
+        }
+        drop(writer);
+    };
+    let (response, ()) = join(client::send(outgoing), upload).await;
+    incoming(response.map_err(|code| unsent(&code))?, limits.body).await
+}
+
+fn outgoing(
+    parts: &http::request::Parts,
+    contents: Option<StreamReader<u8>>,
+    limits: Limits,
+) -> Option<Request> {
+    let headers: Vec<_> =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let (_, no_trailers) = wit_future::new(|| Ok(None));
+    let (request, _sent) =
+        Request::new(Fields::from_list(&headers).ok()?, contents, no_trailers, Some(options(limits)?));
+    let method = match &parts.method {
+        &http::Method::GET => Method::Get,
+        &http::Method::POST => Method::Post,
+        other => Method::Other(other.as_str().to_owned()),
+    };
+    request.set_method(&method).ok()?;
+    let scheme = if parts.uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
+    request.set_scheme(Some(&scheme)).ok()?;
+    request.set_authority(parts.uri.authority().map(|authority| authority.as_str())).ok()?;
+    request.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).ok()?;
+    Some(request)
+}
+
+fn options(limits: Limits) -> Option<RequestOptions> {
+    let options = RequestOptions::new();
+    let total = Some(nanoseconds(limits.total));
+    options.set_connect_timeout(Some(nanoseconds(limits.connect))).ok()?;
+    options.set_first_byte_timeout(total).ok()?;
+    options.set_between_bytes_timeout(total).ok()?;
+    Some(options)
+}
+
+async fn incoming(response: Response, max_bytes: usize) -> Result<http::Response<Body>, SendError> {
+    let mut answer = http::Response::new(Body::from(Vec::new()));
+    *answer.status_mut() = http::StatusCode::from_u16(response.get_status_code())
+        .map_err(|_| failed(SendErrorKind::Broken, "the status is none"))?;
+    for (name, value) in response.get_headers().copy_all() {
+        // What is not a header to us cannot be one that we look for.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    *answer.body_mut() = Body::from(contents(response, max_bytes).await?);
+    Ok(answer)
+}
+
+async fn contents(response: Response, max_bytes: usize) -> Result<Vec<u8>, SendError> {
+    let (_, received) = wit_future::new(|| Ok(()));
+    let (mut stream, trailers) = Response::consume_body(response, received);
+    let mut body = Vec::new();
+    loop {
+        let (result, chunk) = stream.read(Vec::with_capacity(CHUNK)).await;
+        body.extend(chunk);
+        if body.len() > max_bytes {
+            return Err(failed(SendErrorKind::TooLarge, "the body goes on"));
+        }
+        match result {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    match trailers.await {
+        Ok(_) => Ok(body),
+        Err(code) => Err(broken_off(&code)),
+    }
+}
+
+/// An answer had begun when this happened.
+fn broken_off(code: &ErrorCode) -> SendError {
+    let error = unsent(code);
+    let kind = match error.kind {
+        SendErrorKind::TimedOut | SendErrorKind::TooLarge => error.kind,
+        _ => SendErrorKind::Truncated,
+    };
+    SendError { kind, ..error }
+}
+
+fn unsent(code: &ErrorCode) -> SendError {
+    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated};
+    match code {
+        ErrorCode::ConnectionRefused => failed(NotConnected, "connection refused"),
+        ErrorCode::ConnectionTimeout => failed(NotConnected, "no connection in time"),
+        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => failed(NotConnected, "the name cannot be resolved"),
+        ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpUnroutable => failed(NotConnected, "the address cannot be reached"),
+        ErrorCode::HttpRequestDenied => failed(Forbidden, "request denied"),
+        ErrorCode::DestinationIpProhibited => failed(Forbidden, "address prohibited"),
+        ErrorCode::HttpResponseTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout => failed(TimedOut, "no answer in time"),
+        ErrorCode::HttpResponseIncomplete => failed(Truncated, "the answer is incomplete"),
+        ErrorCode::HttpResponseBodySize(_)
+        | ErrorCode::HttpResponseHeaderSectionSize(_)
+        | ErrorCode::HttpResponseHeaderSize(_) => failed(TooLarge, "the answer is too large for the host"),
+        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
+            failed(Broken, "no TLS connection")
+        }
+        ErrorCode::InternalError(Some(words)) => failed(Broken, words),
+        ErrorCode::ConnectionTerminated => failed(Broken, "connection terminated"),
+        _ => failed(Broken, "not an HTTP answer"),
+    }
+}
+
+fn failed(kind: SendErrorKind, detail: &str) -> SendError {
+    SendError { kind, detail: detail.to_owned() }
+}
+
+const CHUNK: usize = 8 * 1024;

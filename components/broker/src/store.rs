@@ -1,0 +1,39 @@
+//! The store of the core, made of the contract's `store`.
+
+use std::time::Duration;
+
+use token_broker::{Store, StoreError};
+
+use crate::bindings::token_broker::identity::store;
+
+pub(crate) struct Shared;
+
+impl Store for Shared {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        store::get(key.to_owned()).await.map_err(error)
+    }
+
+    async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
+        store::set(key.to_owned(), value, milliseconds(ttl)).await.map_err(error)
+    }
+
+    async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
+        store::add(key.to_owned(), value, milliseconds(ttl)).await.map_err(error)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        store::delete(key.to_owned()).await.map_err(error)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn error(error: store::StoreError) -> StoreError {
+    match error {
+        store::StoreError::Unavailable(text) => StoreError::Unavailable(text),
+        store::StoreError::AccessDenied(text) => StoreError::AccessDenied(text),
+        store::StoreError::Other(text) => StoreError::Other(text),
+    }
+}
