@@ -1,1 +1,7 @@
-//! To be written.
+//! What the tests of the built components need: a [`mock`] Azure identity platform.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the core; a server has a clock, files and sockets"
+)]
+
+pub mod mock;

@@ -1,0 +1,179 @@
+//! What the mock platform is: its identities, audiences, lifetimes, vault and first faults.
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU64, path::Path};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::{
+    fault::Fault,
+    identity::{IdKind, Identity, IdentityKind, Selector},
+};
+
+/// Everything that can be configured; the default is the file `mock-identity.toml` of this crate
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MockConfig {
+    /// Where to listen; port 0 takes a free one
+    pub listen: SocketAddr,
+    /// Where to listen with TLS, if at all
+    pub listen_tls: Option<SocketAddr>,
+    /// The directory that all identities are in
+    pub tenant_id: String,
+    /// What tokens can be asked for
+    pub audiences: Vec<String>,
+    /// The instance metadata service
+    pub imds: ImdsConfig,
+    /// The identity endpoint of App Service
+    pub app_service: AppServiceConfig,
+    /// What is assigned to the pretended machine
+    pub identities: Vec<Identity>,
+    /// The vault
+    pub vault: VaultConfig,
+    /// Failures to play from the start
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// The instance metadata service
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImdsConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+}
+
+/// The identity endpoint of App Service, Functions and Container Apps
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AppServiceConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `X-IDENTITY-HEADER`
+    pub identity_header: String,
+}
+
+/// The vault
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VaultConfig {
+    /// The audience that it demands of a token, and names in its challenge
+    pub audience: String,
+    /// Its secrets by name
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl MockConfig {
+    /// The text of the default configuration, to copy and change
+    pub const DEFAULT_TOML: &str = include_str!("../../mock-identity.toml");
+
+    /// Read a configuration
+    ///
+    /// # Errors
+    /// When the file cannot be read or a setting is wrong, unknown or missing.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| format!("cannot use {}", path.display()))?;
+        config.check().with_context(|| format!("cannot use {}", path.display()))?;
+        Ok(config)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let of_system = self.identities.iter().filter(|i| i.kind == IdentityKind::SystemAssigned).count();
+        ensure!(of_system <= 1, "{of_system} identities are system-assigned: Azure has at most one");
+        for (index, identity) in self.identities.iter().enumerate() {
+            let twin = self.identities.iter().take(index).find(|other| shares_an_id(identity, other));
+            if let Some(twin) = twin {
+                anyhow::bail!("identities {} and {} have an id in common", twin.name, identity.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether tokens can be asked for this audience
+    pub(super) fn knows_audience(&self, audience: &str) -> bool {
+        self.audiences.iter().any(|pattern| audience_matches(pattern, audience))
+    }
+
+    pub(super) fn system_assigned(&self) -> Option<&Identity> {
+        self.identities.iter().find(|identity| identity.kind == IdentityKind::SystemAssigned)
+    }
+
+    pub(super) fn user_assigned(&self) -> impl Iterator<Item = &Identity> {
+        self.identities.iter().filter(|identity| identity.kind == IdentityKind::UserAssigned)
+    }
+
+    /// The user-assigned identity with this id
+    pub(super) fn selected(&self, selector: Selector<'_>) -> Option<&Identity> {
+        self.user_assigned().find(|identity| selector.matches(identity))
+    }
+}
+
+impl Default for MockConfig {
+    fn default() -> Self {
+        // A unit test reads the same text, so this cannot fail in a build that passes its tests.
+        toml::from_str(Self::DEFAULT_TOML).expect("the default configuration is valid")
+    }
+}
+
+/// Whether two spellings mean the same audience: Entra ID takes either with or without a slash at the end
+pub(super) fn same_audience(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
+}
+
+fn audience_matches(pattern: &str, audience: &str) -> bool {
+    let Some((scheme, domain)) = pattern.split_once("*.") else { return same_audience(pattern, audience) };
+    audience
+        .strip_prefix(scheme)
+        .and_then(|rest| rest.split_once('.'))
+        .is_some_and(|(label, rest)| !label.is_empty() && !label.contains('/') && same_audience(rest, domain))
+}
+
+fn shares_an_id(one: &Identity, other: &Identity) -> bool {
+    let shared = |kind| Selector { kind, id: one.id(kind) }.matches(other);
+    one.name == other.name || [IdKind::Client, IdKind::Object, IdKind::Resource].into_iter().any(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_configuration_is_valid_and_has_one_system_and_two_user_assigned_identities() {
+        let config = MockConfig::default();
+        config.check().unwrap();
+        assert!(config.system_assigned().is_some());
+        assert_eq!(config.user_assigned().count(), 2);
+    }
+
+    #[test]
+    fn audiences_match_with_or_without_a_slash_and_by_first_label() {
+        let config = MockConfig::default();
+        for known in
+            ["https://vault.azure.net", "https://vault.azure.net/", "https://shop.blob.core.windows.net"]
+        {
+            assert!(config.knows_audience(known), "{known}");
+        }
+        for unknown in
+            ["", "https://example.org", "https://.blob.core.windows.net", "https://a.b.blob.core.windows.net"]
+        {
+            assert!(!config.knows_audience(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn identities_that_share_an_id_are_refused_by_name() {
+        let mut config = MockConfig::default();
+        config.identities[2].client_id = config.identities[1].client_id.to_uppercase();
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(error, "identities orders and reports have an id in common");
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_by_name() {
+        let text = format!("speed = 3\n{}", MockConfig::DEFAULT_TOML);
+        let error = toml::from_str::<MockConfig>(&text).unwrap_err().to_string();
+        assert!(error.contains("speed"), "{error}");
+    }
+}

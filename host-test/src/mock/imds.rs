@@ -1,0 +1,175 @@
+//! The instance metadata service: how a virtual machine gets tokens.
+
+use http::{Method, StatusCode, header};
+use serde_json::json;
+
+use super::{
+    call::Call,
+    identity::{IdKind, Identity, Selector},
+    issuer::{Issued, unix_now},
+    platform::Platform,
+    reply::Reply,
+};
+
+pub(super) fn environment(platform: &Platform) -> Vec<(&'static str, String)> {
+    vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", platform.url.clone())]
+}
+
+pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+    signed(token(platform, call).unwrap_or_else(|refusal| refusal))
+}
+
+/// What it says with a status that a fault asks for
+pub(super) fn failure(status: StatusCode) -> Reply {
+    signed(match status {
+        StatusCode::NOT_FOUND => refusal(status, "not_found", "The requested resource is not available"),
+        StatusCode::GONE => refusal(status, "gone", "The identity endpoint is being updated"),
+        StatusCode::TOO_MANY_REQUESTS => {
+            refusal(status, "invalid_request", "Temporarily throttled, too many requests")
+        }
+        StatusCode::BAD_REQUEST => refusal(status, "invalid_request", "Identity not found"),
+        StatusCode::UNAUTHORIZED => refusal(status, "unauthorized_client", "The client is not authorized"),
+        _ => refusal(status, "unknown", "Failed to retrieve token from the Active directory"),
+    })
+}
+
+fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
+    check_guards(call)?;
+    check_version(call)?;
+    let resource = call
+        .parameter("resource")
+        .filter(|resource| !resource.is_empty())
+        .ok_or_else(|| bad_request("Required query variable 'resource' is missing"))?;
+    let identity = choose(platform, call)?;
+    if !platform.config.knows_audience(resource) {
+        return Err(refusal(
+            StatusCode::BAD_REQUEST,
+            "invalid_resource",
+            &platform.unknown_audience(resource),
+        ));
+    }
+    let identity = platform.played(identity, call);
+    let issued = platform.issue(identity, resource, platform.config.imds.token_lifetime_seconds)?;
+    Ok(success(identity, &issued).issued_to(&identity.name))
+}
+
+/// The two guards against requests that a forger or a forwarding proxy sends
+fn check_guards(call: &Call) -> Result<(), Reply> {
+    if call.method != Method::GET {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is allowed"));
+    }
+    if call.headers.contains_key("x-forwarded-for") {
+        return Err(bad_request("Requests with an X-Forwarded-For header are not allowed"));
+    }
+    match call.header("metadata") {
+        Some(value) if value.eq_ignore_ascii_case("true") => Ok(()),
+        _ => {
+            Err(refusal(StatusCode::BAD_REQUEST, "bad_request_102", "Required metadata header not specified"))
+        }
+    }
+}
+
+fn check_version(call: &Call) -> Result<(), Reply> {
+    match call.parameter("api-version") {
+        None | Some("") => Err(bad_request("Required query variable 'api-version' is missing")),
+        Some(version) if API_VERSIONS.contains(&version) => Ok(()),
+        Some(_) => Err(Reply::json(
+            StatusCode::BAD_REQUEST,
+            &json!({ "error": "invalid_request", "error_description": "The requested api-version is not supported",
+                     "newest-versions": API_VERSIONS.iter().rev().take(3).collect::<Vec<_>>() }),
+        )),
+    }
+}
+
+fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply> {
+    let selector = Selector::of(call, &SELECTORS)
+        .map_err(|_| bad_request("Only one of client_id, object_id and msi_res_id can be specified"))?;
+    match selector {
+        None => choose_unspecified(platform),
+        Some(selector) => platform.config.selected(selector).ok_or_else(|| bad_request("Identity not found")),
+    }
+}
+
+/// Without a system-assigned identity, a machine's only user-assigned one answers in its place.
+fn choose_unspecified(platform: &Platform) -> Result<&Identity, Reply> {
+    if let Some(identity) = platform.config.system_assigned() {
+        return Ok(identity);
+    }
+    let mut identities = platform.config.user_assigned();
+    match (identities.next(), identities.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(bad_request("Identity not found")),
+        _ => Err(bad_request(
+            "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in \
+             the token request",
+        )),
+    }
+}
+
+fn success(identity: &Identity, issued: &Issued) -> Reply {
+    let expires_in = issued.claims.exp.saturating_sub(unix_now()).saturating_sub(1).to_string();
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "access_token": issued.token,
+            "client_id": identity.client_id,
+            "expires_in": expires_in,
+            "expires_on": issued.claims.exp.to_string(),
+            "ext_expires_in": expires_in,
+            "not_before": issued.claims.nbf.to_string(),
+            "refresh_token": "",
+            "resource": issued.claims.aud,
+            "token_type": "Bearer",
+        }),
+    )
+}
+
+fn bad_request(description: &str) -> Reply {
+    refusal(StatusCode::BAD_REQUEST, "invalid_request", description)
+}
+
+fn refusal(status: StatusCode, error: &str, description: &str) -> Reply {
+    Reply::json(status, &json!({ "error": error, "error_description": description }))
+}
+
+fn signed(reply: Reply) -> Reply {
+    reply.with(header::SERVER, "IMDS/150.870.65.1853")
+}
+
+/// `msi_res_id` is the documented name; virtual machines also take `mi_res_id`.
+const SELECTORS: [(&str, IdKind); 4] = [
+    ("client_id", IdKind::Client),
+    ("object_id", IdKind::Object),
+    ("msi_res_id", IdKind::Resource),
+    ("mi_res_id", IdKind::Resource),
+];
+
+const API_VERSIONS: [&str; 27] = [
+    "2018-02-01",
+    "2018-04-02",
+    "2018-10-01",
+    "2019-02-01",
+    "2019-03-11",
+    "2019-04-30",
+    "2019-06-01",
+    "2019-06-04",
+    "2019-08-01",
+    "2019-08-15",
+    "2019-11-01",
+    "2020-06-01",
+    "2020-07-15",
+    "2020-09-01",
+    "2020-10-01",
+    "2020-12-01",
+    "2021-01-01",
+    "2021-02-01",
+    "2021-03-01",
+    "2021-05-01",
+    "2021-10-01",
+    "2021-11-01",
+    "2021-11-15",
+    "2021-12-13",
+    "2023-07-01",
+    "2023-11-15",
+    "2025-04-07",
+];
