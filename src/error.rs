@@ -130,7 +130,7 @@ impl fmt::Display for Failure {
             write!(f, " (correlation id {id})")?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, "; try again in {} s", wait.as_secs_f64().ceil())?;
+            write!(f, "; try again in {} s", wait.as_millis().div_ceil(1000))?;
         }
         if let Some(remedy) = &self.remedy {
             write!(f, "; to mend it: {remedy}")?;

@@ -1,12 +1,11 @@
 //! When a token ends: every form in which Azure's endpoints say it, and the correction of a wrong clock.
 
 use std::fmt;
+use std::time::UNIX_EPOCH;
 
 use serde::de::{Deserializer, Visitor};
-use time::format_description::BorrowedFormatItem;
-use time::format_description::well_known::{Rfc2822, Rfc3339};
-use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A moment or a duration in seconds, as a number or as one of the texts that [`Seconds::parse`] knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,12 +28,13 @@ impl Seconds {
             return Self::Absent;
         }
         if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return text.parse().map_or(Self::Unreadable, Self::from_float);
+            return whole_seconds(text).map_or(Self::Unreadable, Self::from_unsigned);
         }
-        OffsetDateTime::parse(text, &Rfc3339)
-            .or_else(|_| OffsetDateTime::parse(text, LINUX_2017))
-            .or_else(|_| OffsetDateTime::parse(text, WINDOWS_2017))
-            .map_or(Self::Unreadable, |moment| Self::from_signed(moment.unix_timestamp()))
+        let moment = match in_2017_form(text) {
+            Some(rewritten) => OffsetDateTime::parse(&rewritten, &Rfc3339),
+            None => OffsetDateTime::parse(text, &Rfc3339),
+        };
+        moment.map_or(Self::Unreadable, |moment| Self::from_signed(moment.unix_timestamp()))
     }
 
     fn from_float(seconds: f64) -> Self {
@@ -55,6 +55,29 @@ impl<'de> serde::Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SecondsVisitor)
     }
+}
+
+/// Digits, with or without a fraction behind them.
+fn whole_seconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    fraction.parse::<u64>().ok()?;
+    whole.parse().ok()
+}
+
+/// A date of App Service's 2017-09-01 in the form of RFC 3339, if it is one: month, day and year, a time of 24 hours or
+/// of 12 with its half of the day, an offset.
+fn in_2017_form(text: &str) -> Option<String> {
+    let mut words = text.split(' ');
+    let (date, time, mut rest) = (words.next()?, words.next()?, words.next()?);
+    let mut date = date.split('/').map(|number| number.parse::<u32>().ok());
+    let (month, day, year) = (date.next()??, date.next()??, date.next()??);
+    let (hour, minutes) = time.split_once(':')?;
+    let mut hour = hour.parse::<u32>().ok()?;
+    if matches!(rest, "AM" | "PM") {
+        hour = (hour % 12).saturating_add(if rest == "PM" { 12 } else { 0 });
+        rest = words.next()?;
+    }
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minutes}{rest}"))
 }
 
 struct SecondsVisitor;
@@ -121,23 +144,9 @@ fn skew(expires_on: u64, date: Option<u64>, now: u64) -> Option<u64> {
 
 /// The moment in a `Date` or `Retry-After` header (RFC 9110, 5.6.7), in Unix seconds.
 pub(crate) fn http_date(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let moment = OffsetDateTime::parse(text, &Rfc2822)
-        .ok()
-        .or_else(|| PrimitiveDateTime::parse(text, ASCTIME).ok().map(PrimitiveDateTime::assume_utc))?;
-    u64::try_from(moment.unix_timestamp()).ok()
+    let moment = httpdate::parse_http_date(text.trim()).ok()?;
+    moment.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
-
-const LINUX_2017: &[BorrowedFormatItem<'_>] = format_description!(
-    "[month]/[day]/[year] [hour]:[minute]:[second] [offset_hour sign:mandatory]:[offset_minute]"
-);
-const WINDOWS_2017: &[BorrowedFormatItem<'_>] = format_description!(
-    "[month padding:none]/[day padding:none]/[year] [hour repr:12 padding:none]:[minute]:[second] \
-     [period] [offset_hour sign:mandatory]:[offset_minute]"
-);
-const ASCTIME: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday repr:short] [month repr:short] [day padding:space] [hour]:[minute]:[second] [year]"
-);
 
 /// Clocks closer than this, in seconds, are the same: the five minutes before a token's end absorb it.
 const SKEW: u64 = 60;
@@ -171,6 +180,8 @@ mod tests {
             ("\"06/20/2019 02:57:58 +00:00\"", 1_560_999_478),
             ("\"1/16/2020 5:24:12 AM +00:00\"", 1_579_152_252),
             ("\"1/16/2020 12:24:12 PM +00:00\"", 1_579_177_452),
+            ("\"1/16/2020 12:04:12 AM +00:00\"", 1_579_133_052),
+            ("\"6/20/2019 4:57:58 AM +02:00\"", 1_560_999_478),
             ("\" 42 \"", 42),
         ] {
             assert_eq!(read(json), Seconds::Known(seconds), "{json}");
@@ -193,7 +204,8 @@ mod tests {
             "\".\"",
             "\"tomorrow\"",
             "\"13/40/2019 02:57:58 +00:00\"",
-            "\"06/20/2019 02:57:58\"",
+            "\"06/20/2019 02:57:58\"", "\"6/20/2019 13:57:58 PM\"",
+            "\"06/20/2019 2:57 +00:00\"", "\"//  \"", "\"1.\"", "\"99999999999999999999\"",
         ] {
             assert_eq!(read(json), Seconds::Unreadable, "{json}");
         }

@@ -123,8 +123,10 @@ fn digest(text: &str) -> [u8; 32] {
 }
 
 fn parse_scopes(list: &str) -> Result<BTreeSet<Scope>, Error> {
-    let scopes: Result<BTreeSet<_>, _> = list.split_whitespace().map(Scope::parse).collect();
-    let scopes = scopes.map_err(|error| unusable(ALLOWED_SCOPES, &error))?;
+    let mut scopes = BTreeSet::new();
+    for entry in list.split_whitespace() {
+        scopes.insert(Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error))?);
+    }
     non_empty(ALLOWED_SCOPES, (scopes.is_empty(), scopes))
 }
 

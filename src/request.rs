@@ -255,7 +255,8 @@ fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(u8) -> bool) 
     match text.char_indices().find(|(_, c)| !u8::try_from(*c).is_ok_and(&allowed)) {
         None => Ok(()),
         Some((at, c)) => {
-            Err(invalid(format!("the {what} has the character {c:?} at byte {at}, which is not allowed")))
+            let code = u32::from(c);
+            Err(invalid(format!("the {what} has the character U+{code:04X} at byte {at}, which is not allowed")))
         }
     }
 }
@@ -302,11 +303,11 @@ mod tests {
         for (scope, says) in [
             ("", "empty"),
             ("/.default", "empty"),
-            ("https://a https://b", "' '"),
-            ("https://a\r\nx: y", "'\\r'"),
-            ("https://a\0", "'\\0'"),
-            ("https://ä", "'ä'"),
-            ("\"", "'\"'"),
+            ("https://a https://b", "U+0020"),
+            ("https://a\r\nx: y", "U+000D"),
+            ("https://a\0", "U+0000"),
+            ("https://ä", "U+00E4"),
+            ("\"", "U+0022"),
         ] {
             assert!(message(Scope::parse(scope)).contains(says), "{scope:?}");
         }
@@ -334,7 +335,7 @@ mod tests {
     #[test]
     fn empty_and_broken_ids_are_refused_by_name() {
         assert!(message(Identity::client_id("")).contains("client id of the identity is empty"));
-        assert!(message(Identity::object_id("a\nb")).contains("object id has the character '\\n'"));
+        assert!(message(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
         assert!(message(Identity::resource_id(" ")).contains("resource id"));
     }
 
