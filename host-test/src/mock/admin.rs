@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::{call::Call, fault::Fault, platform::Platform, reply::Reply};
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
-    let segments = call.segments();
-    match (&call.method, segments.get(1..).unwrap_or_default()) {
+/// Answer for `path`, what follows `/admin`
+pub(super) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
+    match (&call.method, path) {
         (&Method::GET, ["requests"]) => Reply::json(StatusCode::OK, &platform.log.requests()),
         (&Method::GET, ["counters"]) => Reply::json(StatusCode::OK, &platform.log.counters()),
         (&Method::GET, ["faults"]) => Reply::json(StatusCode::OK, &platform.faults().pending()),

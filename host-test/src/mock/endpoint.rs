@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A service that the mock plays
+/// A service that the mock plays: its requests are logged and counted, and can be told to fail
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Endpoint {
@@ -14,23 +14,17 @@ pub enum Endpoint {
     OpenId,
     /// A vault: `/secrets/NAME`
     KeyVault,
-    /// The mock's own: log, counters and faults
-    Admin,
-    /// The mock's own: the page at `/`
-    StartPage,
-    /// No service of Azure's that the mock knows
+    /// No service that the mock knows
     Unknown,
 }
 
 impl Endpoint {
-    /// Those whose requests are logged and counted, and for which faults can be scripted
-    pub const PLAYED: [Self; 5] = [Self::Imds, Self::AppService, Self::OpenId, Self::KeyVault, Self::Unknown];
+    /// All of them
+    pub const ALL: [Self; 5] = [Self::Imds, Self::AppService, Self::OpenId, Self::KeyVault, Self::Unknown];
 
     pub(super) fn of(path: &str) -> Self {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         match segments.as_slice() {
-            [] => Self::StartPage,
-            ["admin", ..] => Self::Admin,
             ["metadata", "identity", "oauth2", "token"] => Self::Imds,
             ["msi", "token"] => Self::AppService,
             ["secrets", ..] => Self::KeyVault,
@@ -50,7 +44,6 @@ mod tests {
     #[test]
     fn a_trailing_slash_does_not_change_the_endpoint() {
         for (path, endpoint) in [
-            ("/", Endpoint::StartPage),
             ("/metadata/identity/oauth2/token/", Endpoint::Imds),
             ("/msi/token/", Endpoint::AppService),
             ("/secrets/MySecret/", Endpoint::KeyVault),

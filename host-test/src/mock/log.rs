@@ -60,7 +60,7 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self(Endpoint::PLAYED.into_iter().map(|endpoint| (endpoint, Counts::default())).collect())
+        Self(Endpoint::ALL.into_iter().map(|endpoint| (endpoint, Counts::default())).collect())
     }
 }
 

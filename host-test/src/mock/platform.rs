@@ -46,10 +46,16 @@ impl Platform {
         Ok(Self { config, url, tls_url, issuer, log: RequestLog::default(), faults })
     }
 
-    pub(super) async fn answer(&self, mut call: Call) -> Result<Response<ScriptedBody>, Reset> {
-        if !Endpoint::PLAYED.contains(&call.endpoint) {
-            return Ok(ScriptedBody::whole(self.route(&call)));
+    pub(super) async fn answer(&self, call: Call) -> Result<Response<ScriptedBody>, Reset> {
+        match call.segments().as_slice() {
+            [] => Ok(ScriptedBody::whole(start_page::answer(self))),
+            ["admin", path @ ..] => Ok(ScriptedBody::whole(admin::answer(self, &call, path))),
+            _ => self.play(call).await,
         }
+    }
+
+    /// Answer as Azure does, unless a fault is to be played
+    async fn play(&self, mut call: Call) -> Result<Response<ScriptedBody>, Reset> {
         let fault = self.faults().next(call.endpoint);
         let number = self.log.arrival(&call, fault.as_ref());
         let Some(fault) = fault else {
@@ -106,8 +112,6 @@ impl Platform {
             Endpoint::AppService => app_service::answer(self, call),
             Endpoint::OpenId => open_id::answer(self, call),
             Endpoint::KeyVault => key_vault::answer(self, call),
-            Endpoint::Admin => admin::answer(self, call),
-            Endpoint::StartPage => start_page::answer(self),
             Endpoint::Unknown => Reply::text(StatusCode::NOT_FOUND, "no such endpoint here: see /"),
         }
     }

@@ -1,0 +1,66 @@
+//! The mock's own endpoint and page.
+
+use host_test::mock::{Counts, Endpoint};
+use serde_json::json;
+
+use crate::client::{SECRET, VAULT, app_service, get, identity_header, imds, mock, send, token};
+
+#[tokio::test]
+async fn faults_can_be_set_at_run_time_and_a_bad_one_is_refused_with_the_reason() {
+    let mock = mock().await;
+    let two = r#"[{"endpoint":"imds","answer":{"status":{"code":410}}},{"endpoint":"imds","answer":"html"}]"#;
+    assert_eq!(send(&mock, "POST", "/admin/faults", &[], two).await.unwrap().status, 200);
+    assert_eq!(imds(&mock, &[]).await.status, 410);
+    let pending = get(&mock, "/admin/faults", &[]).await.json();
+    assert_eq!((pending.as_array().unwrap().len(), &pending[0]["answer"]), (1, &json!("html")));
+    for (bad, reason) in [
+        (r#"{"endpoint":"admin"}"#, "admin"),
+        (r#"{"endpoint":"imds","answer":"explode"}"#, "explode"),
+        (r#"{"endpoint":"imds","times":0}"#, "times is a whole number"),
+        ("not json", "line 1"),
+    ] {
+        let answer = send(&mock, "POST", "/admin/faults", &[], bad).await.unwrap();
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains(reason), "{}", answer.text());
+    }
+    assert_eq!(send(&mock, "POST", "/admin/reset", &[], "").await.unwrap().status, 200);
+    assert_eq!(get(&mock, "/admin/faults", &[]).await.json(), json!([]));
+    assert_eq!(get(&mock, "/admin/requests", &[]).await.json(), json!([]));
+    assert_eq!(mock.counters().of(Endpoint::Imds), Counts::default());
+}
+
+#[tokio::test]
+async fn the_log_tells_what_was_asked_and_keeps_no_secret() {
+    let mock = mock().await;
+    let issued = token(&mock, VAULT).await;
+    let header = identity_header(&mock);
+    app_service(&mock, &[("client_id", "orders"), ("password", "SENTINEL-1")]).await;
+    get(&mock, SECRET, &[("Authorization", &format!("Bearer {issued}")), ("User-Agent", "tests")]).await;
+    let log = get(&mock, "/admin/requests", &[]).await;
+    let entries = log.json();
+    assert_eq!(entries[0]["query"], json!([["api-version", "2018-02-01"], ["resource", VAULT]]));
+    assert_eq!((&entries[0]["endpoint"], &entries[0]["issued_to"]), (&json!("imds"), &json!("system")));
+    assert_eq!(entries[1]["query"][3], json!(["password", "(not shown)"]));
+    assert_eq!(entries[1]["headers"]["x-identity-header"], "(not shown)");
+    assert_eq!(entries[2]["headers"]["authorization"], "(not shown)");
+    assert_eq!((&entries[2]["path"], &entries[2]["status"]), (&json!("/secrets/MySecret"), &json!(200)));
+    let debug = format!("{:?}", mock.requests());
+    for secret in [issued.as_str(), &header, "SENTINEL-1", "the secret of the mock vault"] {
+        assert!(!log.text().contains(secret) && !debug.contains(secret), "{secret} is in the log");
+    }
+    let counters = get(&mock, "/admin/counters", &[]).await.json();
+    assert_eq!(counters["imds"], json!({ "requests": 1, "tokens": 1, "refused": 0, "faults": 0 }));
+    assert_eq!(counters["app-service"], json!({ "requests": 1, "tokens": 0, "refused": 1, "faults": 0 }));
+    assert_eq!(counters["key-vault"]["requests"], 1);
+}
+
+#[tokio::test]
+async fn the_start_page_says_how_to_point_a_program_at_the_mock() {
+    let mock = mock().await;
+    let page = get(&mock, "/", &[]).await;
+    for (name, value) in mock.imds_env().into_iter().chain(mock.app_service_env()) {
+        assert!(page.text().contains(&format!("export {name}={value}\n")), "{}", page.text());
+    }
+    assert_eq!(get(&mock, "/metadata/instance", &[]).await.status, 404);
+    assert_eq!(mock.counters().of(Endpoint::Unknown).requests, 1);
+}

@@ -1,0 +1,109 @@
+//! A client so plain that nothing hides what is on the wire.
+
+use std::{collections::BTreeMap, io};
+
+use host_test::mock::{Mock, MockConfig};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+pub(crate) struct Received {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Received {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+pub(crate) async fn mock() -> Mock {
+    Mock::start(MockConfig::default()).await.unwrap()
+}
+
+pub(crate) async fn imds(mock: &Mock, parameters: &[(&str, &str)]) -> Received {
+    get(mock, &imds_target(parameters), &METADATA).await
+}
+
+pub(crate) fn imds_target(parameters: &[(&str, &str)]) -> String {
+    let more: String = parameters.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+    format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULT}{more}")
+}
+
+pub(crate) async fn app_service(mock: &Mock, parameters: &[(&str, &str)]) -> Received {
+    let more: String = parameters.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+    let target = format!("/msi/token?api-version=2019-08-01&resource={VAULT}{more}");
+    get(mock, &target, &[("X-IDENTITY-HEADER", &identity_header(mock))]).await
+}
+
+pub(crate) fn identity_header(mock: &Mock) -> String {
+    mock.config().app_service.identity_header.clone()
+}
+
+pub(crate) async fn token(mock: &Mock, audience: &str) -> String {
+    let target = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={audience}");
+    text(&get(mock, &target, &METADATA).await.json(), "access_token").to_owned()
+}
+
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} is no string in {value}"))
+}
+
+pub(crate) async fn get(mock: &Mock, target: &str, headers: &[(&str, &str)]) -> Received {
+    send(mock, "GET", target, headers, "").await.unwrap()
+}
+
+pub(crate) async fn send(
+    mock: &Mock,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Received> {
+    receive(&mut open(mock, method, target, headers, body).await?).await
+}
+
+pub(crate) async fn open(
+    mock: &Mock,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<TcpStream> {
+    let address = mock.url().strip_prefix("http://").unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-length: {length}\r\n{headers}\r\n{body}"
+    );
+    // A server that refuses early may close before it has read all.
+    let _ = stream.write_all(request.as_bytes()).await;
+    Ok(stream)
+}
+
+pub(crate) async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw).await?;
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(raw[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    Ok(Received { status, headers, body: raw[end + 4..].to_vec() })
+}
+
+pub(crate) const METADATA: [(&str, &str); 1] = [("Metadata", "true")];
+pub(crate) const VAULT: &str = "https://vault.azure.net";
+pub(crate) const SECRET: &str = "/secrets/MySecret?api-version=7.6";
+pub(crate) const SYSTEM: &str = "00001111-aaaa-2222-bbbb-3333cccc4444";
