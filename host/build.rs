@@ -1,0 +1,26 @@
+//! Puts `token-broker-core.wasm` into the CLI. Where it has not been built yet, the CLI says how.
+
+#![allow(clippy::disallowed_methods, reason = "a build script reads its environment and files")]
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    println!("cargo::rerun-if-env-changed={VARIABLE}");
+    let component = env::var_os(VARIABLE).map_or_else(default_path, PathBuf::from);
+    println!("cargo::rerun-if-changed={}", nearest_existing(&component).display());
+    let bytes = fs::read(&component).unwrap_or_default();
+    let Some(out) = env::var_os("OUT_DIR") else { return };
+    fs::write(Path::new(&out).join("token-broker-core.wasm"), bytes).expect("OUT_DIR can be written");
+}
+
+fn default_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-core.wasm")
+}
+
+/// A path that does not exist would run this at every build; its directory changes when the file appears.
+fn nearest_existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
+const VARIABLE: &str = "TOKEN_BROKER_CORE_WASM";

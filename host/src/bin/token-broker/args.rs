@@ -1,0 +1,119 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use token_broker_host::{Error, Identity, RawRequest};
+
+/// Azure tokens without secrets, by the managed identity of where this runs.
+///
+/// The identity source is found as in Azure's own libraries, by its usual environment variables; without any it is
+/// the instance metadata service (IMDS) of an Azure virtual machine. TOKEN_BROKER_COMPONENT names another broker
+/// component than the one inside this command. TOKEN_BROKER_LOG=debug shows what the broker does.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Get a token, and show whose it is and how long it lives, but not the token itself.
+    #[command(after_help = GET_EXAMPLES)]
+    Get(Get),
+    /// Show which identity sources are seen here, what each would be asked, and why it would work or not.
+    ///
+    /// Nothing is sent without --try.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Get {
+    /// What the token is for.
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: String,
+    #[command(flatten)]
+    pub(crate) identity: Who,
+    /// Print the token and everything known of it as JSON.
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) json: bool,
+    /// Print the token and nothing else.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Explain {
+    /// Ask for a token for real, and show what came of it.
+    #[arg(long = "try")]
+    pub(crate) attempt: bool,
+    /// What --try asks a token for.
+    #[arg(
+        long,
+        value_name = "SCOPE",
+        default_value = "https://management.azure.com/.default",
+        requires = "attempt"
+    )]
+    pub(crate) scope: String,
+    #[command(flatten)]
+    pub(crate) identity: Who,
+}
+
+/// Whose token it is. Without any of these: the identity that AZURE_CLIENT_ID names, else the system-assigned one.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct Who {
+    /// The user-assigned identity with this client id (a GUID).
+    #[arg(long, value_name = "ID")]
+    client_id: Option<String>,
+    /// The user-assigned identity with this object id (a GUID).
+    #[arg(long, value_name = "ID")]
+    object_id: Option<String>,
+    /// The user-assigned identity with this resource id (/subscriptions/...).
+    #[arg(long, value_name = "ID")]
+    resource_id: Option<String>,
+}
+
+impl Who {
+    /// # Errors
+    /// As the id's form demands.
+    pub(crate) fn request(&self, scope: &str) -> Result<RawRequest, Error> {
+        Ok(RawRequest { scopes: vec![scope.to_owned()], identity: self.identity()?, ..RawRequest::default() })
+    }
+
+    fn identity(&self) -> Result<Identity, Error> {
+        match (&self.client_id, &self.object_id, &self.resource_id) {
+            (Some(id), _, _) => Identity::client_id(id),
+            (_, Some(id), _) => Identity::object_id(id),
+            (_, _, Some(id)) => Identity::resource_id(id),
+            (None, None, None) => Ok(Identity::Default),
+        }
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 other, 2 usage or invalid request, 3 misconfigured, 4 denied, \
+    5 unavailable, 6 rejected, 7 throttled, 8 transient, 9 protocol";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  token-broker get --scope https://vault.azure.net/.default
+  token-broker get --scope https://storage.azure.com/.default --client-id 11111111-1111-1111-1111-111111111111
+  curl -H \"Authorization: Bearer $(token-broker get --raw --scope https://management.azure.com/.default)\" \\
+    'https://management.azure.com/subscriptions?api-version=2022-12-01'";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  token-broker explain
+  token-broker explain --try --scope https://vault.azure.net/.default";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

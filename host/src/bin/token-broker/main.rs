@@ -1,0 +1,56 @@
+//! The CLI `token-broker`: a token for whoever runs it, or the reason why there is none.
+
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a command lives off its environment")]
+
+mod args;
+mod claims;
+mod explain;
+mod failure;
+mod get;
+mod prepare;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+use crate::failure::Failed;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            let as_json = matches!(&args.command, Command::Get(get) if get.json);
+            // Whoever closed stderr still gets the exit code.
+            _ = writeln!(
+                std::io::stderr(),
+                "{}",
+                if as_json { failed.to_json() } else { failed.to_string() }
+            );
+            failed.exit_code()
+        }
+    }
+}
+
+/// One thread is enough for one call, and starts faster than many.
+fn run(command: &Command) -> Result<(), Failed> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
+    let output = runtime.block_on(async {
+        match command {
+            Command::Get(args) => get::run(args).await,
+            Command::Explain(args) => explain::run(args).await,
+        }
+    });
+    // A look-up of a name that is still under way must not hold up the exit.
+    runtime.shutdown_background();
+    output
+}
+
+/// Write to stdout, where a closed pipe is an error and no panic.
+fn print(text: &str) -> Result<(), Failed> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failed::other)
+}

@@ -1,0 +1,193 @@
+//! What a broker is made of.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use token_broker::Identity;
+use wasmtime::error::{Context as _, bail, format_err};
+use wasmtime::{Engine, Result};
+
+use crate::broker::Broker;
+use crate::clock::{Clock, SystemClock};
+use crate::component::{self, Cache, Source};
+use crate::environment::Environment;
+use crate::guest::{Lent, Random, Template};
+use crate::http::{HttpPolicy, LocalOrHttps};
+use crate::imports::Settings;
+use crate::instance::Instance;
+use crate::log::Log;
+use crate::store::{NoStore, Store};
+
+/// Says what a broker is made of and what it is lent. What is not said is not lent, the clock and randomness excepted.
+#[must_use]
+#[derive(Default)]
+pub struct Builder {
+    engine: Option<Engine>,
+    component: Option<Source>,
+    cache: Option<Cache>,
+    environment: Environment,
+    http: Option<Arc<dyn HttpPolicy>>,
+    store: Option<Arc<dyn Store>>,
+    settings: Option<Arc<dyn Settings>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Random>,
+    log: Option<Log>,
+    max_memory: Option<usize>,
+}
+
+impl Builder {
+    /// The component `token-broker-core.wasm`, as bytes.
+    pub fn component_bytes(mut self, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        self.component = Some(Source::Bytes(bytes.into()));
+        self
+    }
+
+    /// The component as a file, precompiled if it is a `.cwasm`. Default: the file that `TOKEN_BROKER_COMPONENT` names.
+    ///
+    /// A precompiled component is native code: it is loaded only if nobody but this user and root may change it.
+    pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.component = Some(Source::File(path.into()));
+        self
+    }
+
+    /// Keep the precompiled component in a cache. Default: compile at every start.
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// The engine, made from [`engine_config`](crate::engine_config). Default: one of the broker's own.
+    pub fn engine(mut self, engine: &Engine) -> Self {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// The environment. Default: empty.
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Which requests may leave. Default: [`LocalOrHttps`].
+    pub fn http(mut self, policy: impl HttpPolicy) -> Self {
+        self.http = Some(Arc::new(policy));
+        self
+    }
+
+    /// The store to share tokens through. Default: none. Needs `TOKEN_BROKER_STORE_KEY`.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where variables are looked up that the environment does not have. Default: nowhere.
+    pub fn settings(mut self, settings: impl Settings) -> Self {
+        self.settings = Some(Arc::new(settings));
+        self
+    }
+
+    /// What the broker reads as the time. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// What fills buffers with random bytes. Default: a generator seeded by the operating system.
+    pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
+        self.random = Some(Random::new(fill));
+        self
+    }
+
+    /// Where log lines go. Default: stderr.
+    pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.log = Some(Log::new(sink));
+        self
+    }
+
+    /// The most linear memory that an instance may take, in bytes. Default: 64 MiB.
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.max_memory = Some(bytes);
+        self
+    }
+
+    /// Start a broker that many share, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The component cannot be found, loaded or instantiated, or what was said does not fit together.
+    pub async fn build(self) -> Result<Broker> {
+        let default_identity = self.default_identity().await?;
+        let template = self.template().await?;
+        let instance = Instance::new(&template).await?;
+        Ok(Broker::start(template, instance, default_identity))
+    }
+
+    /// Make a single instance, for an embedder that owns its store.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub async fn instantiate(self) -> Result<Instance> {
+        Instance::new(&self.template().await?).await
+    }
+
+    async fn template(self) -> Result<Template> {
+        self.check_store_key().await?;
+        let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
+        let component = component::load(&engine, &self.source()?, self.cache.as_ref())?;
+        Template::new(&engine, &component, self.lent())
+    }
+
+    fn lent(self) -> Lent {
+        Lent {
+            environment: self.environment,
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),
+            random: self.random,
+            http: self.http.unwrap_or_else(|| Arc::new(LocalOrHttps)),
+            store: self.store.unwrap_or_else(|| Arc::new(NoStore)),
+            settings: self.settings,
+            log: self.log.unwrap_or_else(Log::stderr),
+            max_memory: self.max_memory.unwrap_or(MAX_MEMORY),
+        }
+    }
+
+    fn source(&self) -> Result<Source> {
+        let named = || {
+            std::env::var_os(COMPONENT).filter(|path| !path.is_empty()).map(|path| Source::File(path.into()))
+        };
+        self.component.clone().or_else(named).with_context(|| {
+            format!("no broker component: build one with `cargo xtask build`, and set {COMPONENT} to token-broker-core.wasm")
+        })
+    }
+
+    /// Whom policies of linkers take the default identity for. A value that cannot be used fails each call later on.
+    async fn default_identity(&self) -> Result<Identity> {
+        let client_id = self.variable("AZURE_CLIENT_ID").await?;
+        Ok(client_id.and_then(|id| Identity::client_id(&id).ok()).unwrap_or(Identity::SystemAssigned))
+    }
+
+    async fn check_store_key(&self) -> Result<()> {
+        if self.store.is_some() && self.variable(STORE_KEY).await?.is_none() {
+            bail!(
+                "a store was given and {STORE_KEY} is not set, so nothing could be kept in it; \
+                 make a key with `openssl rand -base64 32` and give it to every broker that shares the store"
+            );
+        }
+        Ok(())
+    }
+
+    async fn variable(&self, name: &str) -> Result<Option<String>> {
+        if let Some(value) = self.environment.get(name) {
+            return Ok(Some(value.to_owned()));
+        }
+        let Some(settings) = &self.settings else { return Ok(None) };
+        let value = settings
+            .get(name)
+            .await
+            .map_err(|error| format_err!("the settings cannot tell {name}: {error}"))?;
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+}
+
+const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
+const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
+const MAX_MEMORY: usize = 64 * 1024 * 1024;

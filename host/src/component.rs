@@ -1,0 +1,209 @@
+//! Where the broker component comes from, and its precompiled form.
+
+use std::borrow::Cow;
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::Component;
+use wasmtime::error::{Context as _, bail};
+use wasmtime::{Config, Engine, Result};
+
+/// The component, before it is compiled.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Bytes(Cow<'static, [u8]>),
+    File(PathBuf),
+}
+
+/// The engine configuration that the broker needs. An engine that is given to the builder starts from this.
+pub fn engine_config() -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model(true);
+    config.wasm_component_model_async(true);
+    config
+}
+
+/// Load a component, from its precompiled form if a cache has it.
+pub(crate) fn load(engine: &Engine, source: &Source, cache: Option<&Cache>) -> Result<Component> {
+    let bytes = match source {
+        Source::Bytes(bytes) => Cow::Borrowed(bytes.as_ref()),
+        Source::File(path) if path.extension().is_some_and(|extension| extension == "cwasm") => {
+            trusted(path)?;
+            return deserialize(engine, path);
+        }
+        Source::File(path) => {
+            Cow::Owned(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+        }
+    };
+    let Some(cache) = cache else { return Component::new(engine, bytes) };
+    let file = cache.file(engine, &bytes);
+    if trusted(&file).is_ok()
+        && let Ok(component) = deserialize(engine, &file)
+    {
+        return Ok(component);
+    }
+    let component = Component::new(engine, bytes)?;
+    // A cache that cannot be written costs time at the next start and nothing else.
+    _ = cache.keep(&file, &component);
+    Ok(component)
+}
+
+/// A directory of precompiled components, one file for each component and engine. Only this user may write to it.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// A cache in a directory, which is made if it does not exist.
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// The cache of this user: `token-broker` in `XDG_CACHE_HOME`, else in `~/.cache`. None if there is neither.
+    pub fn of_user() -> Option<Self> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(Self::in_directory(base.join("token-broker")))
+    }
+
+    /// The engine's hash covers the version of wasmtime, its settings and the processor.
+    fn file(&self, engine: &Engine, bytes: &[u8]) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let component: String =
+            Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        self.directory.join(format!("{component}-{:016x}.cwasm", hasher.finish()))
+    }
+
+    /// Write under another name and rename: a reader sees the whole file or none.
+    fn keep(&self, file: &Path, component: &Component) -> Result<()> {
+        make_private_directory(&self.directory)?;
+        trusted(&self.directory)?;
+        let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
+        let written =
+            write_private(&unfinished, &component.serialize()?).and_then(|()| fs::rename(&unfinished, file));
+        if written.is_err() {
+            _ = fs::remove_file(&unfinished);
+        }
+        Ok(written?)
+    }
+}
+
+/// Map a precompiled component into memory and run it as it is: wasmtime checks its version and settings, not its code.
+///
+/// Whoever could write the file vouches for the code, so callers have it [`trusted`] first: written by this user or
+/// by root, in a directory that nobody else may change. Precompiled components must come from no other place.
+#[expect(unsafe_code, reason = "wasmtime has no safe way to load a precompiled component")]
+fn deserialize(engine: &Engine, file: &Path) -> Result<Component> {
+    // SAFETY: by the above the file is what `Component::serialize` of this user or of root wrote, and stays so.
+    unsafe { Component::deserialize_file(engine, file) }
+}
+
+/// Whether a file, or a directory, and the directory around it belong to this user or to root, and to nobody else.
+#[cfg(unix)]
+fn trusted(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let user = rustix::process::geteuid().as_raw();
+    let around = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    for path in [path, around] {
+        let metadata =
+            fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        if ![0, user].contains(&metadata.uid()) || metadata.mode() & OTHERS_MAY_WRITE != 0 {
+            bail!(
+                "{} may be changed by others than this user, so no precompiled component is loaded from there; \
+                 run `chmod go-w` on it, or use the .wasm file",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn trusted(path: &Path) -> Result<()> {
+    bail!("who may change {} cannot be told on this system; use the .wasm file", path.display())
+}
+
+fn make_private_directory(directory: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory)
+}
+
+fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.write(true).create_new(true).open(file)?;
+    std::io::Write::write_all(&mut file, bytes)
+}
+
+#[cfg(unix)]
+const OTHERS_MAY_WRITE: u32 = 0o022;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// The shortest component there is: magic, version, layer.
+    const EMPTY: Source = Source::Bytes(Cow::Borrowed(b"\0asm\x0d\0\x01\0"));
+
+    fn files(directory: &Path) -> Vec<PathBuf> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_component_is_kept_precompiled_for_this_user_alone_and_loaded_from_there() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("a/token-broker");
+        let (engine, cache) = (Engine::new(&engine_config()).unwrap(), Cache::in_directory(&directory));
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        let [file] = files(&directory).try_into().unwrap();
+        assert_eq!((mode(&directory), mode(&file)), (0o700, 0o600));
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        load(&engine, &Source::File(file.clone()), None).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+    }
+
+    #[test]
+    fn a_damaged_file_is_compiled_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let (engine, cache) = (Engine::new(&engine_config()).unwrap(), Cache::in_directory(home.path()));
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        let [file] = files(home.path()).try_into().unwrap();
+        fs::write(&file, b"not a component").unwrap();
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        assert_ne!(fs::read(&file).unwrap(), b"not a component");
+    }
+
+    #[test]
+    fn what_others_may_write_is_not_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let (engine, cache) = (Engine::new(&engine_config()).unwrap(), Cache::in_directory(home.path()));
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        let [file] = files(home.path()).try_into().unwrap();
+        set_mode(&file, 0o620);
+        let error = load(&engine, &Source::File(file.clone()), None).unwrap_err().to_string();
+        assert!(error.contains("may be changed by others"), "{error}");
+        set_mode(&file, 0o600);
+        set_mode(home.path(), 0o777);
+        assert!(load(&engine, &Source::File(file), None).is_err());
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+    }
+}

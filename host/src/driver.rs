@@ -1,0 +1,172 @@
+//! The task that owns the broker's store: it serves calls concurrently, lets refreshes run on, and replaces an
+//! instance that trapped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::Error;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+use wasmtime::Result;
+use wasmtime::component::{Accessor, AccessorTask};
+
+use crate::guest::{State, Template};
+use crate::instance::{Exports, Instance};
+use crate::report::{SourceReport, Statistics};
+use crate::wire::{TokenResult, WireError, WireRequest};
+
+/// A call on its way to the instance. The permit bounds how many there are.
+pub(crate) struct Job {
+    pub(crate) call: Call,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+pub(crate) enum Call {
+    Get(Arc<str>, Reply<TokenResult>),
+    Request(WireRequest, Reply<TokenResult>),
+    Forget(Arc<str>),
+    Explain(Reply<Vec<SourceReport>>),
+    Stats(Reply<Statistics>),
+}
+
+/// What a call that cannot be served gets instead of its answer is in the channel too, as the error.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Serve calls until every handle of the broker is gone.
+///
+/// An instance is made when a call needs one, so a broker whose instance trapped costs nothing until it is asked.
+pub(crate) async fn drive(template: Arc<Template>, first: Instance, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let mut ready = Some(first);
+    let mut replacements = Replacements::default();
+    while let Some(job) = jobs.recv().await {
+        let instance = match ready.take() {
+            Some(instance) => Ok(instance),
+            None => replacements.make(&template).await,
+        };
+        match instance {
+            Err(error) => job.call.refuse(error),
+            Ok(instance) => {
+                if let Err(trap) = serve(instance, job, &mut jobs).await {
+                    template.lent.log.event(
+                        "error",
+                        "the broker's instance trapped",
+                        &trap.root_cause().to_string(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Serve calls with one instance. The error is a trap; the calls inside end with it.
+async fn serve(mut instance: Instance, first: Job, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Result<()> {
+    let exports = instance.exports;
+    let mut next = Some(first);
+    instance
+        .store
+        .run_concurrent(async |accessor| {
+            while let Some(job) = next {
+                accessor.spawn(Task { job, exports })?;
+                next = jobs.recv().await;
+            }
+            Ok(())
+        })
+        .await?
+}
+
+/// One call inside the instance. It runs to its end even if its caller leaves: others may be waiting for its fetch.
+struct Task {
+    job: Job,
+    exports: Exports,
+}
+
+impl AccessorTask<State> for Task {
+    async fn run(self, accessor: &Accessor<State>) -> Result<()> {
+        let Self { job: Job { call, permit }, exports } = self;
+        match call {
+            Call::Get(scope, reply) => {
+                let (answer,) = exports.get.call_concurrent(accessor, (scope,)).await?;
+                _ = reply.send(Ok(answer.map(Arc::new)));
+            }
+            Call::Request(request, reply) => {
+                let (answer,) = exports.request.call_concurrent(accessor, (request,)).await?;
+                _ = reply.send(Ok(answer.map(Arc::new)));
+            }
+            Call::Forget(scope) => exports.forget.call_concurrent(accessor, (scope,)).await?,
+            Call::Explain(reply) => {
+                let (reports,) = exports.explain.call_concurrent(accessor, ()).await?;
+                _ = reply.send(Ok(reports.into_iter().map(Into::into).collect()));
+            }
+            Call::Stats(reply) => {
+                let (statistics,) = exports.stats.call_concurrent(accessor, ()).await?;
+                _ = reply.send(Ok(statistics));
+            }
+        }
+        drop(permit);
+        Ok(())
+    }
+}
+
+impl Call {
+    fn refuse(self, error: Error) {
+        // A caller that has left needs no answer, and a fresh instance has nothing to forget.
+        match self {
+            Self::Get(_, reply) | Self::Request(_, reply) => _ = reply.send(Ok(Err(WireError::from(error)))),
+            Self::Explain(reply) => _ = reply.send(Err(error)),
+            Self::Stats(reply) => _ = reply.send(Err(error)),
+            Self::Forget(_) => {}
+        }
+    }
+}
+
+/// When instances were replaced, so that one that traps at once does not keep the host busy.
+#[derive(Default)]
+struct Replacements(VecDeque<Instant>);
+
+impl Replacements {
+    async fn make(&mut self, template: &Template) -> Result<Instance, Error> {
+        self.admit(Instant::now())?;
+        Instance::new(template).await.map_err(|error| {
+            Error::Other(format!(
+                "the broker's instance trapped and a new one cannot be made: {}",
+                error.root_cause()
+            ))
+        })
+    }
+
+    fn admit(&mut self, now: Instant) -> Result<(), Error> {
+        while self.0.front().is_some_and(|made| now.duration_since(*made) >= PERIOD) {
+            self.0.pop_front();
+        }
+        if self.0.len() >= MAX_REPLACEMENTS {
+            return Err(Error::Other(format!(
+                "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s and rests for up to that long; \
+                 the log says why",
+                PERIOD.as_secs()
+            )));
+        }
+        self.0.push_back(now);
+        Ok(())
+    }
+}
+
+const MAX_REPLACEMENTS: usize = 10;
+const PERIOD: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacements_are_bounded_within_a_period_and_allowed_again_after_it() {
+        let mut replacements = Replacements::default();
+        let start = Instant::now();
+        for _ in 0..MAX_REPLACEMENTS {
+            assert_eq!(replacements.admit(start), Ok(()));
+        }
+        let refused = replacements.admit(start + PERIOD - Duration::from_millis(1)).unwrap_err();
+        assert!(refused.to_string().contains("10 times within 60 s"), "{refused}");
+        assert_eq!(replacements.admit(start + PERIOD), Ok(()));
+    }
+}

@@ -1,0 +1,185 @@
+//! Which requests of the broker leave this process, and how.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
+
+use crate::log::Log;
+use crate::store::BoxFuture;
+
+/// Why there is no HTTP answer, in WASI's cases.
+pub use wasmtime_wasi_http::Error as HttpError;
+/// The body of an HTTP answer.
+pub use wasmtime_wasi_http::WasiBody;
+
+/// Decides on each request that the broker wants to send.
+///
+/// Closures from the request's head to a [`Decision`] are policies too.
+pub trait HttpPolicy: Send + Sync + 'static {
+    /// What becomes of a request. Its headers may hold a secret: never log them.
+    fn decide(&self, request: &http::request::Parts) -> Decision;
+}
+
+impl<F: Fn(&http::request::Parts) -> Decision + Send + Sync + 'static> HttpPolicy for F {
+    fn decide(&self, request: &http::request::Parts) -> Decision {
+        self(request)
+    }
+}
+
+/// What becomes of a request.
+pub enum Decision {
+    /// Send it.
+    Send,
+    /// Refuse it; the reason is logged, the broker learns that its host denies the request.
+    Refuse(String),
+    /// Answer it here, without the network.
+    Answer(Answer),
+}
+
+/// Answers a request in memory, timeouts of its own included.
+pub type Answer = Box<
+    dyn FnOnce(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<WasiBody>, HttpError>>
+        + Send,
+>;
+
+impl Decision {
+    /// Answer with a response that is already there.
+    pub fn answer(response: http::Response<Bytes>) -> Self {
+        let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
+        Self::Answer(Box::new(|_| Box::pin(async { Ok(response) })))
+    }
+}
+
+/// The default policy: https anywhere, plain http only to loopback and link-local addresses, where no one listens in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalOrHttps;
+
+impl HttpPolicy for LocalOrHttps {
+    fn decide(&self, request: &http::request::Parts) -> Decision {
+        let host = request.uri.host().unwrap_or_default();
+        if request.uri.scheme() == Some(&http::uri::Scheme::HTTPS) || is_local(host) {
+            return Decision::Send;
+        }
+        Decision::Refuse(format!("plain http to {host}, which is neither loopback nor link-local; use https"))
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unicast_link_local(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
+/// The policy in the shape that WASI's HTTP wants.
+pub(crate) struct Hooks {
+    pub(crate) policy: Arc<dyn HttpPolicy>,
+    pub(crate) log: Log,
+}
+
+type Sent =
+    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _answered: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let (head, body) = request.into_parts();
+        let decision = self.policy.decide(&head);
+        let request = http::Request::from_parts(head, body);
+        match decision {
+            Decision::Send => Box::new(send(request, options.unwrap_or_default())),
+            Decision::Answer(answer) => Box::new(answer_here(request, answer)),
+            Decision::Refuse(reason) => {
+                self.log.event("error", "request refused by the host", &reason);
+                Box::new(async { Err(HttpError::HttpRequestDenied) })
+            }
+        }
+    }
+}
+
+/// One connection, one request, no redirects, no proxy; every step within the guest's timeouts.
+async fn send(request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
+    let connect = bounded(options.connect_timeout, CONNECT);
+    let first_byte = bounded(options.first_byte_timeout, FIRST_BYTE);
+    let options = RequestOptions {
+        connect_timeout: Some(connect),
+        first_byte_timeout: Some(first_byte),
+        between_bytes_timeout: Some(bounded(options.between_bytes_timeout, BETWEEN_BYTES)),
+    };
+    // The client bounds neither the TLS handshake nor the two parts of connecting together.
+    let whole = connect.saturating_mul(2).saturating_add(first_byte);
+    let sending = wasmtime_wasi_http::default_send_request(request, Some(options));
+    let (response, io) =
+        tokio::time::timeout(whole, sending).await.map_err(|_| HttpError::ConnectionTimeout)??;
+    Ok((response.map(|body| body.boxed_unsync()), Box::new(io)))
+}
+
+async fn answer_here(request: http::Request<WasiBody>, answer: Answer) -> Sent {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, MAX_REQUEST_BODY);
+    let body = body.collect().await.map_err(|_| HttpError::HttpRequestBodySize(None))?.to_bytes();
+    let response = answer(http::Request::from_parts(head, body)).await?;
+    Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// Guest-controlled: a zero would panic in the client's timer, and none would mean ten minutes.
+fn bounded(wanted: Option<Duration>, default: Duration) -> Duration {
+    wanted.unwrap_or(default).clamp(Duration::from_millis(1), LONGEST)
+}
+
+const CONNECT: Duration = Duration::from_secs(10);
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+const BETWEEN_BYTES: Duration = Duration::from_secs(10);
+/// The longest that the broker's own configuration accepts for one try.
+const LONGEST: Duration = Duration::from_secs(600);
+const MAX_REQUEST_BODY: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_sent(url: &str) -> bool {
+        let (head, ()) = http::Request::get(url).body(()).unwrap().into_parts();
+        matches!(LocalOrHttps.decide(&head), Decision::Send)
+    }
+
+    #[test]
+    fn plain_http_reaches_local_addresses_only() {
+        for url in [
+            "http://169.254.169.254/metadata/identity/oauth2/token",
+            "http://127.0.0.1:41056/msi/token",
+            "http://localhost:42356/msi/token",
+            "http://[::1]:8080/",
+            "https://login.microsoftonline.com/",
+        ] {
+            assert!(is_sent(url), "{url}");
+        }
+        for url in [
+            "http://evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "http://10.0.0.1/",
+            "http://127.0.0.1.evil.example/",
+            "http://169.254.169.254.evil.example/",
+            "http://localhost.evil.example/",
+        ] {
+            assert!(!is_sent(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn no_timeout_is_zero_or_missing() {
+        assert_eq!(bounded(Some(Duration::ZERO), CONNECT), Duration::from_millis(1));
+        assert_eq!(bounded(Some(Duration::MAX), CONNECT), LONGEST);
+        assert_eq!(bounded(None, CONNECT), CONNECT);
+    }
+}

@@ -1,0 +1,75 @@
+//! What the broker imports of ours: `store` and `settings`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Result;
+use wasmtime::component::Linker;
+
+use crate::guest::State;
+use crate::store::BoxFuture;
+use crate::wire::WireStoreError;
+
+/// Where a host keeps configuration and secrets outside the environment.
+///
+/// Any `Fn(&str) -> Result<Option<String>, String>` is one; a service that must be waited for implements the trait.
+pub trait Settings: Send + Sync + 'static {
+    /// The value of a variable, by the name it has in the environment; none if there is no such variable.
+    ///
+    /// The error says why it could not be looked up, without any value.
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
+}
+
+impl<F> Settings for F
+where
+    F: Fn(&str) -> Result<Option<String>, String> + Send + Sync + 'static,
+{
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
+        let answer = self(name);
+        Box::pin(async move { answer })
+    }
+}
+
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    add_store(linker)?;
+    add_settings(linker)
+}
+
+fn add_store(linker: &mut Linker<State>) -> Result<()> {
+    let mut store = linker.instance("token-broker:identity/store@0.1.0")?;
+    store.func_wrap_concurrent("get", |accessor, (key,): (String,)| {
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.get(&key).await.map_err(WireStoreError::from),)) })
+    })?;
+    store.func_wrap_concurrent("set", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move {
+            Ok((store.set(&key, value, Duration::from_millis(ttl)).await.map_err(WireStoreError::from),))
+        })
+    })?;
+    store.func_wrap_concurrent("add", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move {
+            Ok((store.add(&key, value, Duration::from_millis(ttl)).await.map_err(WireStoreError::from),))
+        })
+    })?;
+    store.func_wrap_concurrent("delete", |accessor, (key,): (String,)| {
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.delete(&key).await.map_err(WireStoreError::from),)) })
+    })
+}
+
+fn add_settings(linker: &mut Linker<State>) -> Result<()> {
+    linker.instance("token-broker:identity/settings@0.1.0")?.func_wrap_concurrent(
+        "get",
+        |accessor, (name,): (String,)| {
+            let settings = accessor.with(|mut access| access.data_mut().settings.clone());
+            Box::pin(async move {
+                Ok((match settings {
+                    Some(settings) => settings.get(&name).await,
+                    None => Ok(None),
+                },))
+            })
+        },
+    )
+}

@@ -1,0 +1,91 @@
+//! Credentials for another component's linker: each linker its own policy, checked before a call is forwarded.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use token_broker::{Error, Policy, RawRequest, TokenRequest};
+use wasmtime::Result;
+use wasmtime::component::Linker;
+use wasmtime::error::format_err;
+
+use crate::broker::Broker;
+use crate::wire::{TokenResult, WireRequest, WireToken};
+
+impl Broker {
+    /// Give `token-broker:identity/credentials` to the components of a linker.
+    ///
+    /// Their calls are answered by this broker as far as the policy allows. The linker's engine may be another one
+    /// than the broker's; it needs component-model async.
+    ///
+    /// # Errors
+    /// As wasmtime's linker: the interface is defined already, or the engine is not capable of async.
+    pub fn add_to_linker<T: Send + 'static>(&self, linker: &mut Linker<T>, policy: Policy) -> Result<()> {
+        linker.instance("token-broker:identity/types@0.1.0")?;
+        let consumer = Arc::new(Consumer { broker: self.clone(), policy });
+        let mut credentials = linker.instance("token-broker:identity/credentials@0.1.0")?;
+        let this = Arc::clone(&consumer);
+        credentials.func_wrap("peek-token", move |_, (scope,): (String,)| Ok((this.peek(&scope),)))?;
+        let this = Arc::clone(&consumer);
+        credentials.func_wrap_concurrent("get-token", move |_, (scope,): (String,)| {
+            let this = Arc::clone(&this);
+            Box::pin(async move { Ok((this.get(&scope).await,)) })
+        })?;
+        let this = Arc::clone(&consumer);
+        credentials.func_wrap_concurrent("request-token", move |_, (request,): (WireRequest,)| {
+            let this = Arc::clone(&this);
+            Box::pin(async move { Ok((this.request(request).await,)) })
+        })?;
+        credentials.func_wrap("forget-token", move |_, (scope,): (String,)| consumer.forget(&scope))
+    }
+}
+
+/// The components behind one linker.
+struct Consumer {
+    broker: Broker,
+    policy: Policy,
+}
+
+impl Consumer {
+    fn peek(&self, scope: &str) -> Option<Arc<WireToken>> {
+        self.admit_scope(scope).ok()?;
+        self.broker.peek_token(scope).map(|token| token.0)
+    }
+
+    async fn get(&self, scope: &str) -> TokenResult {
+        self.admit_scope(scope)?;
+        self.broker.forward_get(scope).await?
+    }
+
+    async fn request(&self, request: WireRequest) -> TokenResult {
+        let raw = RawRequest::try_from(request)?;
+        let request = WireRequest::from(&raw);
+        self.admit(raw)?;
+        self.broker.forward_request(request).await?
+    }
+
+    /// What the policy does not allow to have need not be forgotten either. A trap ends a consumer that does nothing
+    /// but forget: the contract has no error for it.
+    fn forget(&self, scope: &str) -> Result<()> {
+        match self.admit_scope(scope) {
+            Ok(()) => self.broker.forget_token(scope).map_err(|error| format_err!("{error}")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn admit_scope(&self, scope: &str) -> Result<(), Error> {
+        self.admit(RawRequest { scopes: vec![scope.to_owned()], ..RawRequest::default() })
+    }
+
+    /// Parsing bounds every text before it reaches the memory of the broker that all consumers share.
+    fn admit(&self, request: RawRequest) -> Result<(), Error> {
+        let assertion = request.user_assertion.as_ref().map_or(0, |secret| secret.expose_secret().len());
+        if assertion > MAX_ASSERTION {
+            return Err(Error::InvalidRequest(format!(
+                "the user assertion is {assertion} bytes long; {MAX_ASSERTION} are allowed"
+            )));
+        }
+        self.policy.check(&TokenRequest::parse(request)?, self.broker.default_identity())
+    }
+}
+
+const MAX_ASSERTION: usize = 64 * 1024;

@@ -1,0 +1,128 @@
+//! What an operator asks of a running broker.
+
+use token_broker::Failure;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::wire::WireFailure;
+
+/// One identity source as seen from the broker, in the order in which sources are tried. Nothing in it is secret.
+#[derive(Clone, Debug)]
+pub struct SourceReport {
+    /// The source's name, as in [`Failure::source`].
+    pub source: String,
+    /// How it stands.
+    pub verdict: Verdict,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The request it would send for a token, without any secret.
+    pub would_send: Option<String>,
+    /// The variables that it looks at, and whether each is set. Never a value.
+    pub variables: Vec<(String, bool)>,
+    /// What went wrong when it was last asked, if anything did.
+    pub last_failure: Option<Failure>,
+}
+
+/// How a source stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub enum Verdict {
+    /// It gave the last token.
+    #[component(name = "used")]
+    Used,
+    /// It is configured and has not been asked, or not with success.
+    #[component(name = "ready")]
+    Ready,
+    /// Its variables are not set here.
+    #[component(name = "not-configured")]
+    NotConfigured,
+    /// Its variables are set and cannot be used.
+    #[component(name = "misconfigured")]
+    Misconfigured,
+    /// It was asked last and gave no token.
+    #[component(name = "failed")]
+    Failed,
+}
+
+impl Verdict {
+    /// The verdict as the contract spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Ready => "ready",
+            Self::NotConfigured => "not-configured",
+            Self::Misconfigured => "misconfigured",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters since the broker began. A broker instance that was replaced begins anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(record)]
+pub struct Statistics {
+    /// Calls for a token, peeks that were answered included.
+    pub requests: u64,
+    /// Answered from memory with a Fresh token.
+    pub hits: u64,
+    /// Answered from memory with a token that is due for a refresh.
+    #[component(name = "stale-hits")]
+    pub stale_hits: u64,
+    /// Not answerable from memory.
+    pub misses: u64,
+    /// Fetches that replace a token which can still be used.
+    pub refreshes: u64,
+    /// Times that the identity sources were asked; the tries of one fetch count once.
+    pub fetches: u64,
+    /// Calls that waited for another call's fetch.
+    pub waiters: u64,
+    /// Failed fetches by kind of error, as the contract spells the kinds.
+    pub failures: Vec<(String, u64)>,
+    /// Tokens taken from the shared store.
+    #[component(name = "store-hits")]
+    pub store_hits: u64,
+    /// Look-ups in the shared store that found nothing of use.
+    #[component(name = "store-misses")]
+    pub store_misses: u64,
+    /// Calls to the shared store that failed.
+    #[component(name = "store-errors")]
+    pub store_errors: u64,
+    /// Entries of the shared store that could not be unsealed.
+    #[component(name = "store-tampered")]
+    pub store_tampered: u64,
+    /// Fetches left to the holder of a lease.
+    #[component(name = "lease-waits")]
+    pub lease_waits: u64,
+    /// Leases whose holder gave no result, taken over.
+    #[component(name = "lease-takeovers")]
+    pub lease_takeovers: u64,
+    /// Fetches held back by the rate budget of an endpoint.
+    #[component(name = "budget-waits")]
+    pub budget_waits: u64,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct WireReport {
+    source: String,
+    verdict: Verdict,
+    reason: String,
+    #[component(name = "would-send")]
+    would_send: Option<String>,
+    variables: Vec<(String, bool)>,
+    #[component(name = "last-failure")]
+    last_failure: Option<WireFailure>,
+}
+
+impl From<WireReport> for SourceReport {
+    fn from(report: WireReport) -> Self {
+        Self {
+            source: report.source,
+            verdict: report.verdict,
+            reason: report.reason,
+            would_send: report.would_send,
+            variables: report.variables,
+            last_failure: report.last_failure.map(Into::into),
+        }
+    }
+}
