@@ -1,3 +1,55 @@
-//! To be written.
+//! The commands of this repository: `cargo xtask setup | build | demo | test | bench | lint`.
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
-fn main() {}
+mod artefact;
+mod bench;
+mod build;
+mod cases;
+mod demo;
+mod lint;
+mod process;
+mod repo;
+mod say;
+mod setup;
+mod tally;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The commands of this repository; `demo` and `test` are all that a newcomer needs
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Bring what building and testing need; again, it takes no time
+    Setup(setup::Options),
+    /// Build and check the components, into target/components
+    Build(build::Options),
+    /// Show what the broker does, against a mock of Azure's identity platform
+    Demo(demo::Options),
+    /// Everything that a change must pass
+    Test(test::Options),
+    /// Measure
+    Bench(bench::Options),
+    /// Format, clippy, documentation and licences
+    Lint(lint::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Setup(options) => setup::run(&options),
+        Command::Build(options) => build::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Lint(options) => lint::run(&options),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Plugging one component into another, and proof that it fitted.
+
+use anyhow::{Context, Result, ensure};
+use wac_graph::types::Package;
+use wac_graph::{CompositionGraph, EncodeOptions};
+
+use super::imports;
+
+/// The socket with its imports from us satisfied by the plug
+pub(super) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
+    let mut graph = CompositionGraph::new();
+    let socket = package(&mut graph, "socket", socket)?;
+    let plug = package(&mut graph, "plug", plug)?;
+    wac_graph::plug(&mut graph, vec![plug], socket).context("nothing of the plug fits")?;
+    let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
+    verify(&composed)?;
+    Ok(composed)
+}
+
+fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac_graph::PackageId> {
+    let package = Package::from_bytes(name, None, bytes, graph.types_mut())
+        .with_context(|| format!("the {name} is not a component"))?;
+    graph.register_package(package).with_context(|| format!("the {name} cannot be composed"))
+}
+
+/// An export whose type does not match the import is passed over in silence; what is still imported tells.
+fn verify(composed: &[u8]) -> Result<()> {
+    let open: Vec<String> =
+        imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS)).collect();
+    ensure!(open.is_empty(), "the plug does not fit, these are still imported: {}", open.join(", "));
+    Ok(())
+}
+
+const OURS: &str = "token-broker:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artefact::fixture::component;
+
+    #[test]
+    fn a_plug_that_fits_leaves_nothing_of_ours_to_import() {
+        let composed = plug(&consumer(), &broker("f: func(n: u8);")).unwrap();
+
+        assert_eq!(imports::of(&composed).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_plug_of_another_type_is_an_error() {
+        let error = plug(&consumer(), &broker("f: func(n: u16);")).unwrap_err();
+
+        assert!(format!("{error:#}").contains("no matching imports"), "{error:#}");
+    }
+
+    #[test]
+    fn a_plug_that_fits_in_part_is_an_error_that_names_the_rest() {
+        let other =
+            component("package token-broker:t@1.0.0; interface g { f: func(n: u8); } world it { export g; }");
+        let socket = component(
+            "package token-broker:t@1.0.0; interface g { f: func(n: u8); } interface h { f: func(); }
+             world it { import g; import h; }",
+        );
+
+        let error = plug(&socket, &other).unwrap_err();
+
+        assert!(error.to_string().contains("token-broker:t/h@1.0"), "{error:#}");
+    }
+
+    fn consumer() -> Vec<u8> {
+        component(
+            "package token-broker:t@1.0.0; interface g { f: func(n: u8); } world it { import g; export r: func(); }",
+        )
+    }
+
+    fn broker(function: &str) -> Vec<u8> {
+        component(&format!(
+            "package token-broker:t@1.0.0; interface g {{ {function} }} world it {{ export g; }}"
+        ))
+    }
+}

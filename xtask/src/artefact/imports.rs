@@ -1,0 +1,82 @@
+//! What a component imports, against the list under `components/imports/`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use wit_parser::decoding::{DecodedWasm, decode};
+use wit_parser::{Resolve, WorldId};
+
+use crate::{process, repo};
+
+/// The imports of a component, by interface and minor version
+///
+/// Patch versions differ between the standard libraries of different compilers.
+pub(super) fn of(component: &[u8]) -> Result<BTreeSet<String>> {
+    let (resolve, world) = world(component)?;
+    let names = resolve.worlds[world].imports.keys().map(|key| minor(&resolve.name_world_key(key)));
+    Ok(names.collect())
+}
+
+/// The type of a component, as a WIT world
+pub(super) fn world(component: &[u8]) -> Result<(Resolve, WorldId)> {
+    // A core module would be decoded too, as a component that imports nothing.
+    ensure!(component.starts_with(COMPONENT), "not a component");
+    match decode(component).context("not a component")? {
+        DecodedWasm::Component(resolve, world) => Ok((resolve, world)),
+        DecodedWasm::WitPackage(..) => bail!("a WIT package, not a component"),
+    }
+}
+
+pub(super) fn check(name: &str, component: &[u8]) -> Result<()> {
+    let file = file(name);
+    let agreed = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let agreed: BTreeSet<String> = agreed.lines().map(str::to_owned).collect();
+    let found = of(component)?;
+    if found == agreed {
+        return Ok(());
+    }
+    let more = found.difference(&agreed).map(|import| format!("  + {import}"));
+    let less = agreed.difference(&found).map(|import| format!("  - {import}"));
+    let difference = more.chain(less).collect::<Vec<_>>().join("\n");
+    bail!("{difference}\nif that is meant: cargo xtask build --bless")
+}
+
+/// Write down what the component imports now
+pub(super) fn bless(name: &str, component: &[u8]) -> Result<()> {
+    let list: String = of(component)?.into_iter().map(|import| import + "\n").collect();
+    process::write_if_changed(&file(name), list.as_bytes())?;
+    Ok(())
+}
+
+fn file(name: &str) -> PathBuf {
+    repo::path("components/imports").join(format!("{name}.txt"))
+}
+
+fn minor(import: &str) -> String {
+    let Some((interface, version)) = import.split_once('@') else { return import.into() };
+    let kept: Vec<&str> = version.splitn(3, '.').take(2).collect();
+    format!("{interface}@{}", kept.join("."))
+}
+
+/// The magic number of wasm, and the version and layer of components
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_is_named_up_to_its_minor_version() {
+        assert_eq!(minor("wasi:io/streams@0.2.6"), "wasi:io/streams@0.2");
+        assert_eq!(minor("wasi:keyvalue/store@0.2.0-draft2"), "wasi:keyvalue/store@0.2");
+        assert_eq!(minor("plain"), "plain");
+    }
+
+    #[test]
+    fn what_is_no_component_is_an_error() {
+        assert!(of(b"\0asm\x01\0\0\0").is_err());
+        assert!(of(b"<html>").is_err());
+    }
+}

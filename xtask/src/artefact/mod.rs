@@ -1,0 +1,139 @@
+//! What is shipped, how it comes about, and what is true of it.
+
+mod compose;
+mod contract;
+#[cfg(test)]
+mod fixture;
+mod imports;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::setup::Toolchain;
+use crate::{process, repo, say};
+
+/// A file of `target/components/`
+pub(crate) struct Artefact {
+    name: &'static str,
+    origin: Origin,
+    /// Whether other components import the contract from it
+    is_broker: bool,
+    /// In bytes
+    limit: Option<usize>,
+}
+
+enum Origin {
+    /// A package of the workspace
+    Guest(&'static str),
+    /// One artefact, with the exports of a guest or of another artefact plugged into its imports
+    Plugged { socket: &'static str, plug: Plug },
+}
+
+enum Plug {
+    Guest(&'static str),
+    Artefact(&'static str),
+}
+
+/// Something that must be true of an artefact, and whether it is
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) outcome: Result<()>,
+}
+
+impl Artefact {
+    /// Build it after the ones it is made of; its size in bytes
+    pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<usize> {
+        let component = match &self.origin {
+            Origin::Guest(package) => compile(package, toolchain)?,
+            Origin::Plugged { socket, plug } => {
+                let socket = fs::read(path(socket)).with_context(|| format!("cannot read {socket}.wasm"))?;
+                compose::plug(&socket, &plug.component(toolchain)?).with_context(|| self.file())?
+            }
+        };
+        process::write_if_changed(&path(self.name), &component)?;
+        Ok(component.len())
+    }
+
+    pub(crate) fn file(&self) -> String {
+        format!("{}.wasm", self.name)
+    }
+
+    fn read(&self) -> Result<Vec<u8>> {
+        fs::read(path(self.name))
+            .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
+        let mut checks =
+            vec![check("imports what is agreed", self.read().and_then(|it| imports::check(self.name, &it)))];
+        if self.is_broker {
+            checks.push(check("exports the contract", self.read().and_then(|it| contract::check(&it))));
+        }
+        if let Some(limit) = self.limit {
+            checks.push(check("keeps its size", self.read().and_then(|it| check_size(it.len(), limit))));
+        }
+        checks
+    }
+}
+
+impl Plug {
+    fn component(&self, toolchain: &Toolchain) -> Result<Vec<u8>> {
+        match self {
+            Self::Guest(package) => compile(package, toolchain),
+            Self::Artefact(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
+        }
+    }
+}
+
+/// Every check of every artefact
+pub(crate) fn checks() -> Vec<Check> {
+    ARTEFACTS.iter().flat_map(Artefact::checks).collect()
+}
+
+/// Write down what each artefact imports now
+pub(crate) fn bless() -> Result<()> {
+    ARTEFACTS.iter().try_for_each(|artefact| imports::bless(artefact.name, &artefact.read()?))
+}
+
+/// Packages are built one at a time: together, their features unify, and with them their imports.
+fn compile(package: &str, toolchain: &Toolchain) -> Result<Vec<u8>> {
+    process::run(toolchain.cargo("build")?.args(["-p", package]))?;
+    let component = toolchain.component(package);
+    fs::read(&component).with_context(|| format!("cargo left no {}", component.display()))
+}
+
+fn check_size(bytes: usize, limit: usize) -> Result<()> {
+    if bytes > limit {
+        bail!("it weighs {}, and may weigh {}", say::size(bytes), say::size(limit));
+    }
+    Ok(())
+}
+
+fn path(name: &str) -> PathBuf {
+    repo::target("components").join(format!("{name}.wasm"))
+}
+
+/// The packages that are built for wasm alone
+pub(crate) const GUESTS: [&str; 4] = ["adapter-none", "broker", "consumer", "key-vault"];
+
+/// In the order in which they are made of each other
+pub(crate) const ARTEFACTS: [Artefact; 5] = [
+    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
+    Artefact {
+        name: "token-broker",
+        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
+        is_broker: true,
+        limit: Some(400_000),
+    },
+    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
+    Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
+    Artefact {
+        name: "consumer-composed",
+        origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
+        is_broker: false,
+        limit: None,
+    },
+];

@@ -1,0 +1,51 @@
+//! `cargo xtask build`: the components, into `target/components/`.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::artefact::{self, ARTEFACTS, Check};
+use crate::{say, setup};
+
+/// What to do about differences
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Accept what the components import now as what they may import
+    #[arg(long)]
+    bless: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    components()?;
+    if options.bless {
+        artefact::bless()?;
+    }
+    let broken = artefact::checks().iter().filter(|check| !report(check)).count();
+    Ok(match broken {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Build and compose every component, and print what each weighs
+pub(crate) fn components() -> Result<()> {
+    let began = Instant::now();
+    let toolchain = setup::toolchain()?;
+    say::step("build: the components");
+    for artefact in &ARTEFACTS {
+        let bytes = artefact.build(&toolchain)?;
+        say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
+    }
+    say::done("build: target/components", began);
+    Ok(())
+}
+
+/// Say how a check went, whole differences included
+pub(crate) fn report(check: &Check) -> bool {
+    match &check.outcome {
+        Ok(()) => say::detail(&format!("{}: ok", check.name)),
+        Err(error) => say::detail(&format!("{}: FAILED\n{error:#}", check.name)),
+    }
+    check.outcome.is_ok()
+}

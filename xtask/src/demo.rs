@@ -1,0 +1,34 @@
+//! `cargo xtask demo`: what the broker does, as a user would see it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{build, process, say};
+
+/// Against what
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Ask this machine's own identity endpoint instead of a mock
+    #[arg(long)]
+    real: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    build::components()?;
+    say::step("build: the host, the mock platform and the demo; wasmtime takes minutes the first time");
+    process::run(process::cargo().args([
+        "build",
+        "--release",
+        "-p",
+        "token-broker-host",
+        "-p",
+        "host-test",
+        "--bins",
+    ]))?;
+    say::step("demo");
+    let mut demo = process::cargo();
+    demo.args(["run", "--quiet", "--release", "-p", "host-test", "--bin", "demo", "--"]);
+    process::run(demo.args(options.real.then_some("--real")))?;
+    Ok(ExitCode::SUCCESS)
+}

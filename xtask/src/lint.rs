@@ -1,0 +1,57 @@
+//! `cargo xtask lint`: what can be said of the source without running it.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::artefact::GUESTS;
+use crate::setup::{self, Toolchain};
+use crate::tally::Tally;
+use crate::{build, process};
+
+/// What to do about what is missing
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Fail if anything is skipped
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let toolchain = setup::toolchain()?;
+    let mut tally = Tally::default();
+    // The host carries a component inside, so it does not compile without.
+    tally.check("build", build::components);
+    checks(&mut tally, &toolchain)?;
+    Ok(tally.finish(options.strict))
+}
+
+/// Format, clippy, documentation, licences
+pub(crate) fn checks(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
+    tally.program(process::cargo().args(["fmt", "--all", "--check"]));
+    // In release as the tests are, so that wasmtime is checked once.
+    tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
+    for guest in GUESTS {
+        tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
+    }
+    let mut doc = native("doc");
+    tally.program(doc.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"));
+    match setup::deny() {
+        true => tally
+            .program(Command::new(setup::cargo_deny()).current_dir(crate::repo::path("")).args(DENY_CHECK)),
+        false => tally.skip(),
+    }
+    Ok(())
+}
+
+fn native(subcommand: &str) -> Command {
+    let mut cargo = process::cargo();
+    cargo.args([subcommand, "--release", "--workspace"]);
+    for guest in GUESTS {
+        cargo.args(["--exclude", guest]);
+    }
+    cargo
+}
+
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+const DENY_CHECK: [&str; 5] = ["--workspace", "check", "licenses", "bans", "sources"];

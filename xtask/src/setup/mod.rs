@@ -1,0 +1,70 @@
+//! `cargo xtask setup`: what building and testing need beyond cargo.
+
+mod debian;
+mod deny;
+mod python;
+mod toolchain;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::say;
+
+pub(crate) use deny::cargo_deny;
+pub(crate) use toolchain::Toolchain;
+
+/// What to bring, and how
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Fail if anything cannot be brought, instead of reporting it
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Build guests with Debian's compiler, even where rustup has the target
+    #[arg(long)]
+    debian_toolchain: bool,
+}
+
+/// What could not be brought, and the command that brings it
+struct Missing {
+    what: String,
+    command: String,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let began = Instant::now();
+    say::step("setup: the wasm target, the Python SDK client, cargo-deny");
+    toolchain::choose(options.debian_toolchain)?;
+    let complete = [python(), deny()].into_iter().all(|there| there);
+    say::done("setup", began);
+    Ok(match options.strict && !complete {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// The compiler of guests: the one that an earlier setup chose, else chosen now
+pub(crate) fn toolchain() -> Result<Toolchain> {
+    match Toolchain::load() {
+        Some(toolchain) => Ok(toolchain),
+        None => toolchain::choose(false),
+    }
+}
+
+/// Azure's Python SDK, for the tests that use it; false if it cannot be brought here
+pub(crate) fn python() -> bool {
+    report(python::install())
+}
+
+/// cargo-deny, for the check of licences and sources; false if it cannot be brought here
+pub(crate) fn deny() -> bool {
+    report(deny::install())
+}
+
+fn report(installed: Result<(), Missing>) -> bool {
+    if let Err(missing) = &installed {
+        say::detail(&format!("missing: {}; bring it with: {}", missing.what, missing.command));
+    }
+    installed.is_ok()
+}

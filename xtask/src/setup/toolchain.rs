@@ -1,0 +1,149 @@
+//! The compiler that builds guests: rustup's or the machine's own, else Debian's.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::debian;
+use crate::{process, repo, say};
+
+/// How guests are compiled; kept in `target/toolchain.json`
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Toolchain {
+    /// The compiler; none is the one that cargo finds by itself
+    pub(super) rustc: Option<PathBuf>,
+    /// The standard library for the target, where the compiler does not have it
+    pub(super) sysroot: Option<PathBuf>,
+    /// Folders in front of `PATH`, for the linker
+    pub(super) path: Vec<PathBuf>,
+    /// What proves that the toolchain is still there
+    pub(super) proof: Vec<PathBuf>,
+    /// Inside `target/`. Cargo tells compilers apart only by version, and they would undo each other's builds.
+    pub(super) target_dir: String,
+}
+
+impl Toolchain {
+    /// The one that an earlier setup chose, if it is still there
+    pub(crate) fn load() -> Option<Self> {
+        let kept = fs::read(repo::target(KEPT)).ok()?;
+        let toolchain = serde_json::from_slice::<Self>(&kept).ok()?;
+        toolchain.proof.iter().all(|path| path.exists()).then_some(toolchain)
+    }
+
+    fn save(&self) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).context("the toolchain cannot be written as JSON")?;
+        process::write_if_changed(&repo::target(KEPT), &json)?;
+        Ok(())
+    }
+
+    /// Cargo, told to compile for the target with this compiler
+    pub(crate) fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut cargo = self.bare_cargo(subcommand)?;
+        cargo.args(["--target", TARGET, "--profile", PROFILE]).env("RUSTFLAGS", self.rustflags());
+        cargo.arg("--target-dir").arg(self.target_dir());
+        Ok(cargo)
+    }
+
+    /// Cargo with this compiler, and nothing said about what to compile
+    fn bare_cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut cargo = self.program(subcommand);
+        cargo.arg(subcommand).env("PATH", self.search_path()?);
+        if let Some(rustc) = &self.rustc {
+            // `cargo run` puts the libraries of its own compiler in front of those of this one.
+            cargo.env("RUSTC", rustc).env_remove("LD_LIBRARY_PATH");
+        }
+        Ok(cargo)
+    }
+
+    /// Where cargo leaves the component of a package
+    pub(crate) fn component(&self, package: &str) -> PathBuf {
+        let file = format!("{}.wasm", package.replace('-', "_"));
+        self.target_dir().join(TARGET).join(PROFILE).join(file)
+    }
+
+    /// Clippy must be of the compiler's version, and lies beside it.
+    fn program(&self, subcommand: &str) -> Command {
+        match &self.rustc {
+            Some(rustc) if subcommand == "clippy" => {
+                let mut clippy = Command::new(rustc.with_file_name("cargo-clippy"));
+                clippy.current_dir(repo::path(""));
+                clippy
+            }
+            _ => process::cargo(),
+        }
+    }
+
+    fn rustflags(&self) -> String {
+        match &self.sysroot {
+            Some(sysroot) => format!("{STACK} --sysroot={}", sysroot.display()),
+            None => STACK.into(),
+        }
+    }
+
+    fn search_path(&self) -> Result<std::ffi::OsString> {
+        let inherited = env::var_os("PATH").unwrap_or_default();
+        let folders = self.path.iter().cloned().chain(env::split_paths(&inherited));
+        env::join_paths(folders).context("a folder of the toolchain cannot be put into PATH")
+    }
+
+    fn target_dir(&self) -> PathBuf {
+        repo::target(&self.target_dir)
+    }
+}
+
+/// Bring the target in the first way that works, and remember it for every build
+pub(super) fn choose(debian_only: bool) -> Result<Toolchain> {
+    let began = Instant::now();
+    let toolchain = match debian_only {
+        true => debian::install().context("the target cannot be had from Debian's packages")?,
+        false => any()?,
+    };
+    toolchain.save()?;
+    let compiler = if toolchain.sysroot.is_some() { "Debian's compiler" } else { "the Rust in use" };
+    say::done(&format!("{TARGET}: ready, by {compiler}"), began);
+    Ok(toolchain)
+}
+
+fn any() -> Result<Toolchain> {
+    if let Some(libraries) = libraries() {
+        return Ok(Toolchain::plain(libraries));
+    }
+    say::step(&format!("rustup target add {TARGET}"));
+    let added = process::run(Command::new("rustup").args(["target", "add", TARGET]));
+    match (added, libraries()) {
+        (Ok(()), Some(libraries)) => Ok(Toolchain::plain(libraries)),
+        (Ok(()), None) => debian::install().context(BY_HAND),
+        (Err(error), _) => {
+            say::detail(&format!("{error:#}; trying Debian's packages"));
+            debian::install().context(BY_HAND)
+        }
+    }
+}
+
+impl Toolchain {
+    fn plain(libraries: PathBuf) -> Self {
+        Self { rustc: None, sysroot: None, path: vec![], proof: vec![libraries], target_dir: "guest".into() }
+    }
+}
+
+/// The folder where the compiler on `PATH` has the target's standard library, if it has it
+fn libraries() -> Option<PathBuf> {
+    let printed =
+        process::output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET])).ok()?;
+    let folder = PathBuf::from(printed.trim());
+    let mut files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
+    files.any(|file| file.file_name().to_string_lossy().starts_with("libstd-")).then_some(folder)
+}
+
+pub(super) const TARGET: &str = "wasm32-wasip2";
+const PROFILE: &str = "guest";
+const KEPT: &str = "toolchain.json";
+/// Each component has a stack of its own in its linear memory; rustc's 1 MiB is for programs that recurse.
+const STACK: &str = "-Clink-arg=-zstack-size=131072";
+const BY_HAND: &str = "wasm32-wasip2 is missing: install Rust by https://rustup.rs and run `rustup target add \
+                       wasm32-wasip2`, or use Debian 12, whose packages do as well";

@@ -1,0 +1,53 @@
+//! `cargo xtask test`: everything that a change must pass.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::setup::{self, Toolchain};
+use crate::tally::Tally;
+use crate::{artefact, build, cases, lint, process, say};
+
+/// What to do about what is missing
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Fail if anything is skipped
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    let mut toolchain = Err(anyhow::anyhow!("setup did not run"));
+    tally.check("setup", || {
+        toolchain = setup::toolchain();
+        toolchain.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}"))
+    });
+    if let Ok(toolchain) = toolchain {
+        steps(&mut tally, &toolchain)?;
+    }
+    Ok(tally.finish(options.strict))
+}
+
+fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
+    tally.check("build", build::components);
+    artefacts(tally);
+    lint::checks(tally, toolchain)?;
+    tally.check("every source has a conformance case", cases::every_source_has_one);
+    tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(LIGHT));
+    if !setup::python() {
+        tally.skip();
+    }
+    tally.tests(process::cargo().args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME));
+    Ok(())
+}
+
+fn artefacts(tally: &mut Tally) {
+    say::step("the components: imports, contract, size");
+    for check in artefact::checks() {
+        tally.count(build::report(&check));
+    }
+}
+
+const LIGHT: [&str; 6] = ["-p", "token-broker", "-p", "token-broker-client", "-p", "xtask"];
+const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
