@@ -1,11 +1,13 @@
 //! Reading what an identity endpoint answers: the parts that all sources have in common.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
@@ -153,12 +155,7 @@ impl Words {
     fn read(response: &http::Response<Body>, secret: Option<&str>) -> Self {
         let bytes = response.body().expose_secret();
         let body: ErrorBody = serde_json::from_slice(bytes).unwrap_or_default();
-        let (code, nested) = match body.error {
-            ErrorField::Code(code) => (Some(code), None),
-            ErrorField::Nested { code, message, correlation_id } => (code, Some((message, correlation_id))),
-            ErrorField::Other(_) => (None, None),
-        };
-        let (nested_text, nested_id) = nested.unwrap_or_default();
+        let NestedError { code, message: nested_text, correlation_id: nested_id } = body.error.0;
         let token = body.access_token.as_ref().map(|token| token.expose_secret());
         let clean = |text: String| cleaned(&text, &[secret, token]);
         Self {
@@ -190,22 +187,39 @@ struct ErrorBody {
     access_token: Option<Secret>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ErrorField {
-    Code(String),
-    Nested {
-        code: Option<String>,
-        message: Option<String>,
-        #[serde(rename = "correlationId")]
-        correlation_id: Option<String>,
-    },
-    Other(IgnoredAny),
+/// A code alone, or an object with one. (An untagged enum does the same in four times the space.)
+#[derive(Default)]
+struct ErrorField(NestedError);
+
+#[derive(Default, Deserialize)]
+struct NestedError {
+    code: Option<String>,
+    message: Option<String>,
+    #[serde(rename = "correlationId")]
+    correlation_id: Option<String>,
 }
 
-impl Default for ErrorField {
-    fn default() -> Self {
-        Self::Other(IgnoredAny)
+impl<'de> Deserialize<'de> for ErrorField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ErrorFieldVisitor)
+    }
+}
+
+struct ErrorFieldVisitor;
+
+impl<'de> Visitor<'de> for ErrorFieldVisitor {
+    type Value = ErrorField;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an error code or an object")
+    }
+
+    fn visit_str<E>(self, code: &str) -> Result<ErrorField, E> {
+        Ok(ErrorField(NestedError { code: Some(code.to_owned()), ..NestedError::default() }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ErrorField, A::Error> {
+        NestedError::deserialize(MapAccessDeserializer::new(map)).map(ErrorField)
     }
 }
 

@@ -206,7 +206,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     fn rest(&self, config: &Config, key: &Key, error: &Error) {
         self.cache.borrow_mut().rest(key, error, self.host.now());
-        count(self.stats.borrow_mut().failures.entry(error.kind()).or_default());
+        self.stats.borrow_mut().count_failure(error.kind());
         let (identity, error) = (key.identity().to_string(), error.to_string());
         let fields = [("audience", key.audience()), ("identity", &identity), ("error", &error)];
         log(&self.host, config, Level::Warn, "could not fetch a token", &fields);

@@ -1,6 +1,5 @@
 //! Configuration: environment variables, read once, checked before anything is sent.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -74,7 +73,7 @@ const fn secret(name: &'static str, about: &'static str) -> Variable {
 
 /// The values of the broker's variables as they were when they were read. An empty value is an unset one.
 #[derive(Debug, Default)]
-pub struct Settings(BTreeMap<&'static str, Secret>);
+pub struct Settings(Vec<(&'static str, Secret)>);
 
 impl Settings {
     /// Keep what the broker knows of some variables and drop the rest.
@@ -91,17 +90,18 @@ impl Settings {
         if let Some(variable) = VARIABLES.iter().find(|variable| variable.name == name)
             && !value.is_empty()
         {
-            self.0.insert(variable.name, value.into());
+            self.0.retain(|(set, _)| *set != name);
+            self.0.push((variable.name, value.into()));
         }
     }
 
     /// Whether a variable has a value.
     pub fn is_set(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.expose_secret())
+        self.0.iter().find(|(set, _)| *set == name).map(|(_, value)| value.expose_secret())
     }
 }
 

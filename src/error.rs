@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::host::milliseconds;
+
 /// Why there is no token.
 ///
 /// The cases are those of the contract and as closed as it is: adding one breaks every consumer that was built
@@ -130,7 +132,7 @@ impl fmt::Display for Failure {
             write!(f, " (correlation id {id})")?;
         }
         if let Some(wait) = self.retry_after {
-            write!(f, "; try again in {} s", wait.as_millis().div_ceil(1000))?;
+            write!(f, "; try again in {} s", milliseconds(wait).div_ceil(1000))?;
         }
         if let Some(remedy) = &self.remedy {
             write!(f, "; to mend it: {remedy}")?;

@@ -5,7 +5,6 @@
 //! - A leader that is dropped hands over: its waiters are told, and the first to ask again leads.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,9 +17,11 @@ use crate::token::Token;
 /// What came of a fetch.
 pub(crate) type Outcome = Result<Rc<Token>, Error>;
 
-/// The fetches that are under way.
-#[derive(Debug, Default)]
-pub(crate) struct Flights(Rc<RefCell<BTreeMap<Key, Rc<RefCell<Flight>>>>>);
+/// The fetches that are under way: few enough to be looked through.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flights(Rc<RefCell<Vec<(Key, SharedFlight)>>>);
+
+type SharedFlight = Rc<RefCell<Flight>>;
 
 #[derive(Debug, Default)]
 struct Flight {
@@ -49,8 +50,7 @@ impl Flights {
     /// # Errors
     /// [`Error::Other`] when [`CAPACITY`] fetches are under way.
     pub(crate) fn join(&self, key: &Key) -> Result<Place, Error> {
-        let flying = self.0.borrow().get(key).cloned();
-        match flying {
+        match self.flying(key) {
             Some(flight) => Ok(Place::Waiter(Wait { flight, seat: None })),
             None => self.lead(key).map(Place::Leader).ok_or_else(full),
         }
@@ -58,13 +58,16 @@ impl Flights {
 
     /// Lead, unless somebody does already.
     pub(crate) fn lead(&self, key: &Key) -> Option<Lead> {
-        let mut flights = self.0.borrow_mut();
-        if flights.contains_key(key) || flights.len() >= CAPACITY {
+        if self.flying(key).is_some() || self.0.borrow().len() >= CAPACITY {
             return None;
         }
-        let flight = Rc::default();
-        flights.insert(key.clone(), Rc::clone(&flight));
-        Some(Lead { flights: Rc::clone(&self.0), key: key.clone(), flight })
+        let flight = SharedFlight::default();
+        self.0.borrow_mut().push((key.clone(), Rc::clone(&flight)));
+        Some(Lead { flights: self.clone(), key: key.clone(), flight })
+    }
+
+    fn flying(&self, key: &Key) -> Option<SharedFlight> {
+        self.0.borrow().iter().find(|(of, _)| of == key).map(|(_, flight)| Rc::clone(flight))
     }
 }
 
@@ -75,9 +78,9 @@ fn full() -> Error {
 /// The duty to fetch: it ends by [`Lead::land`], or by being dropped.
 #[derive(Debug)]
 pub(crate) struct Lead {
-    flights: Rc<RefCell<BTreeMap<Key, Rc<RefCell<Flight>>>>>,
+    flights: Flights,
     key: Key,
-    flight: Rc<RefCell<Flight>>,
+    flight: SharedFlight,
 }
 
 impl Lead {
@@ -93,7 +96,7 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.borrow_mut().remove(&self.key);
+        self.flights.0.borrow_mut().retain(|(key, _)| *key != self.key);
         let waiting = {
             let mut flight = self.flight.borrow_mut();
             flight.end.get_or_insert(End::Abandoned);
@@ -106,7 +109,7 @@ impl Drop for Lead {
 /// Resolves to the leader's outcome, or to nothing if the leader was dropped: then ask again.
 #[derive(Debug)]
 pub(crate) struct Wait {
-    flight: Rc<RefCell<Flight>>,
+    flight: SharedFlight,
     seat: Option<usize>,
 }
 

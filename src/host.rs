@@ -48,6 +48,11 @@ pub trait Host {
     fn log(&self, record: &Record<'_>);
 }
 
+/// A duration in whole milliseconds, as logs, WIT and query strings want it.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What one try may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -14,6 +14,7 @@ mod error;
 mod expiry;
 mod flight;
 mod host;
+mod jitter;
 mod log;
 mod policy;
 mod request;
@@ -23,11 +24,16 @@ mod stats;
 mod token;
 mod verify;
 
+#[cfg(test)]
+mod hostile;
+
 pub use crate::broker::{Broker, Grant, Refresh};
 pub use crate::chain::{SourceReport, Verdict};
 pub use crate::config::{Settings, VARIABLES, Variable};
 pub use crate::error::{Error, Failure};
-pub use crate::host::{Body, Host, Limits, ReadError, SendError, SendErrorKind, Store, StoreError};
+pub use crate::host::{
+    Body, Host, Limits, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
+};
 pub use crate::log::{Level, Record};
 pub use crate::policy::Policy;
 pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};

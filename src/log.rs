@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::host::milliseconds;
+
 /// How much is logged. Each level includes the ones above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -55,7 +57,7 @@ impl Record<'_> {
 
     fn write<S: Serializer>(&self, serializer: S, now: Duration) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("time", &u64::try_from(now.as_millis()).unwrap_or(u64::MAX))?;
+        map.serialize_entry("time", &milliseconds(now))?;
         map.serialize_entry("level", self.level.name())?;
         map.serialize_entry("event", self.event)?;
         for (name, value) in self.fields {

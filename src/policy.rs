@@ -1,7 +1,5 @@
 //! Who may have a token for what. Only this file makes a [`Key`], so holding one proves admission.
 
-use std::collections::BTreeSet;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
@@ -11,14 +9,14 @@ use crate::request::{Id, Identity, Scope, TokenRequest};
 /// The scopes and identities that a consumer may ask for. The default allows everything.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    scopes: Option<BTreeSet<Scope>>,
+    scopes: Option<Vec<Scope>>,
     identities: Option<Identities>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Identities {
     system_assigned: bool,
-    user_assigned: BTreeSet<Id>,
+    user_assigned: Vec<Id>,
 }
 
 impl Policy {
@@ -122,10 +120,10 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn parse_scopes(list: &str) -> Result<BTreeSet<Scope>, Error> {
-    let mut scopes = BTreeSet::new();
+fn parse_scopes(list: &str) -> Result<Vec<Scope>, Error> {
+    let mut scopes = Vec::new();
     for entry in list.split_whitespace() {
-        scopes.insert(Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error))?);
+        scopes.push(Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error))?);
     }
     non_empty(ALLOWED_SCOPES, (scopes.is_empty(), scopes))
 }
@@ -138,7 +136,7 @@ fn parse_identities(list: &str) -> Result<Identities, Error> {
         } else if let Some(id) =
             Identity::client_id(entry).map_err(|error| unusable(ALLOWED_IDENTITIES, &error))?.id()
         {
-            identities.user_assigned.insert(id.clone());
+            identities.user_assigned.push(id.clone());
         }
     }
     let is_empty = !identities.system_assigned && identities.user_assigned.is_empty();
@@ -159,6 +157,8 @@ fn unusable(variable: &str, error: &Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const VAULT: &str = "https://vault.azure.net/.default";

@@ -256,7 +256,9 @@ fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(u8) -> bool) 
         None => Ok(()),
         Some((at, c)) => {
             let code = u32::from(c);
-            Err(invalid(format!("the {what} has the character U+{code:04X} at byte {at}, which is not allowed")))
+            Err(invalid(format!(
+                "the {what} has the character U+{code:04X} at byte {at}, which is not allowed"
+            )))
         }
     }
 }

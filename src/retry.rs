@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, Failure};
+use crate::host::milliseconds;
+use crate::jitter::share;
 
 /// Why a try may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +77,8 @@ fn exhausted(failure: Failure) -> Error {
 
 /// Up to a fifth more, never less: the waits are minima.
 fn spread(delay: Duration, random: u64) -> Duration {
-    let fifth = delay.as_millis() / 5;
-    let extra = fifth.saturating_mul(u128::from(random)) >> 64;
-    Duration::from_millis(u64::try_from(extra).unwrap_or(0))
+    let fifth = milliseconds(delay) / 5;
+    Duration::from_millis(share(fifth, random))
 }
 
 /// Three retries, exponential: at least a second after a 5xx, less than half a minute in all.

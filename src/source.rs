@@ -15,7 +15,7 @@ pub(crate) use self::imds::Imds;
 use crate::answer::{Answer, Asked};
 use crate::config::Config;
 use crate::error::{Error, Failure};
-use crate::host::{Body, Host, Limits, SendError, SendErrorKind};
+use crate::host::{Body, Host, Limits, SendError, SendErrorKind, milliseconds};
 use crate::log::{Level, Record};
 use crate::policy::Key;
 use crate::request::Identity;
@@ -142,7 +142,7 @@ pub(crate) async fn fetch<H: Host>(
         match retries.next(class, failure, host.now(), host.random()) {
             Next::Stop(error) => return Err(Stop::Failed(error)),
             Next::Wait(wait) => {
-                let wait_ms = wait.as_millis().to_string();
+                let wait_ms = milliseconds(wait).to_string();
                 log(
                     host,
                     config,

@@ -1,7 +1,5 @@
 //! Counters since the instance began.
 
-use std::collections::BTreeMap;
-
 /// What has happened so far; the fields are those of the contract's `statistics`, documented there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -20,7 +18,16 @@ pub struct Statistics {
     /// Calls that waited for another call's fetch.
     pub waiters: u64,
     /// Failed fetches by [`kind`](crate::Error::kind) of error.
-    pub failures: BTreeMap<&'static str, u64>,
+    pub failures: Vec<(&'static str, u64)>,
+}
+
+impl Statistics {
+    pub(crate) fn count_failure(&mut self, kind: &'static str) {
+        match self.failures.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, counter)) => count(counter),
+            None => self.failures.push((kind, 1)),
+        }
+    }
 }
 
 /// Count one more, for as long as an instance may live.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::jitter::share;
+
 /// Text that must not be seen: no `Display`, an opaque `Debug`, wiped when dropped.
 pub type Secret = secrecy::SecretString;
 
@@ -92,9 +94,8 @@ impl Token {
     /// so that instances which started together do not refresh together.
     pub(crate) fn jittered_refresh(&self, random: u64) -> u64 {
         let Some(refresh_on) = self.refresh_on else { return self.received_on };
-        let tenth = u128::from(refresh_on.saturating_sub(self.received_on)) / 10;
-        let early = (tenth.saturating_mul(u128::from(random)) >> 64) as u64;
-        refresh_on.saturating_sub(early)
+        let tenth = refresh_on.saturating_sub(self.received_on) / 10;
+        refresh_on.saturating_sub(share(tenth, random))
     }
 }
 

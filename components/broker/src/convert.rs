@@ -1,7 +1,9 @@
 //! Between the contract's types and the core's.
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Failure, Identity, RawRequest, SourceReport, Statistics, Token, TokenRequest, Verdict};
+use token_broker::{
+    Error, Failure, Identity, RawRequest, SourceReport, Statistics, Token, TokenRequest, Verdict, milliseconds,
+};
 
 use crate::bindings::exports::token_broker::identity::types;
 
@@ -53,7 +55,7 @@ fn failure(failure: Failure) -> types::Failure {
         message: failure.message,
         correlation_id: failure.correlation_id,
         remedy: failure.remedy,
-        retry_after_ms: failure.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        retry_after_ms: failure.retry_after.map(milliseconds),
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures_util::future::{Either, join, select};
 use http::{HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
-use token_broker::{Body, Limits, SendError, SendErrorKind};
+use token_broker::{Body, Limits, SendError, SendErrorKind, milliseconds};
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
@@ -25,7 +25,7 @@ pub(crate) async fn send(
     match select(exchange, timer).await {
         Either::Left((outcome, _)) => outcome,
         Either::Right(((), _)) => {
-            let detail = format!("nothing complete within {} ms", limits.total.as_millis());
+            let detail = format!("nothing complete within {} ms", milliseconds(limits.total));
             Err(SendError { kind: SendErrorKind::TimedOut, detail })
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use token_broker::{Store, StoreError};
+use token_broker::{Store, StoreError, milliseconds};
 
 use crate::bindings::token_broker::identity::store;
 
@@ -24,10 +24,6 @@ impl Store for Shared {
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         store::delete(key.to_owned()).await.map_err(error)
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn error(error: store::StoreError) -> StoreError {

@@ -1,0 +1,158 @@
+//! Whatever an endpoint answers, reading it ends in an answer, and in a token only if there was one.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+
+use crate::answer::Answer;
+use crate::config::Settings;
+use crate::host::Body;
+use crate::policy::{Key, Policy};
+use crate::request::{Identity, TokenRequest};
+use crate::source::{AppService, Imds};
+
+const NOW: Duration = Duration::from_secs(1_760_000_000);
+const IDENTITY_HEADER: &str = "s3ntinel-header";
+
+/// What every source makes of an answer, for every kind of identity.
+fn read(response: &Response<Body>) -> Vec<Answer> {
+    let settings = Settings::from_pairs([
+        ("IDENTITY_ENDPOINT".to_owned(), "http://127.0.0.1:41741/msi/token".to_owned()),
+        ("IDENTITY_HEADER".to_owned(), IDENTITY_HEADER.to_owned()),
+    ]);
+    let app_service = AppService::detect(&settings).unwrap().unwrap();
+    let imds = Imds::detect(&settings).unwrap();
+    let keys =
+        [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
+            .map(key);
+    let answers =
+        keys.iter().flat_map(|key| [app_service.parse(key, response, NOW), imds.parse(key, response, NOW)]);
+    answers.collect()
+}
+
+fn key(identity: Identity) -> Key {
+    let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
+    Policy::default().admit(&request, &identity).unwrap()
+}
+
+fn response(status: u16, headers: &[(HeaderName, Vec<u8>)], body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn headers() -> impl Strategy<Value = Vec<(HeaderName, Vec<u8>)>> {
+    let name = prop_oneof![
+        Just(http::header::CONTENT_TYPE),
+        Just(http::header::RETRY_AFTER),
+        Just(http::header::DATE),
+        Just(HeaderName::from_static("x-ms-request-id")),
+    ];
+    let value = prop_oneof![
+        vec(any::<u8>(), 0..40),
+        Just(b"application/json".to_vec()),
+        "[0-9]{1,25}".prop_map(String::into_bytes),
+        "(Mon|Sun), [0-9]{2} (Nov|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
+            .prop_map(String::into_bytes),
+    ];
+    vec((name, value), 0..5)
+}
+
+/// Values of every type for a field: most of them wrong for it.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|b| b.to_string()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<f64>().prop_filter("JSON has no such number", |n| n.is_finite()).prop_map(|n| format!("{n:?}")),
+        "[1-9][0-9]{9}",
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        "\"[0-9/:. +APMTZ-]{0,30}\"",
+        "\"eyJ[A-Za-z0-9_.-]{0,60}\"",
+        Just("{\"code\":\"c\",\"message\":\"m\"}".to_owned()),
+        Just("[[[[]]]]".to_owned()),
+    ]
+}
+
+fn object(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let field =
+        (proptest::sample::select(names), value()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+    vec(field, 0..8).prop_map(|fields| format!("{{{}}}", fields.join(",")).into_bytes())
+}
+
+const WITHOUT_TOKEN: &[&str] = &[
+    "expires_on",
+    "expires_in",
+    "refresh_in",
+    "token_type",
+    "resource",
+    "error",
+    "error_description",
+    "message",
+    "correlationId",
+    "statusCode",
+    "Access_Token",
+    "access_token ",
+];
+
+const WITH_TOKEN: &[&str] =
+    &["access_token", "expires_on", "expires_in", "token_type", "error", "error_description"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_bytes_are_never_a_token(status in 100u16..1000, headers in headers(), body in vec(any::<u8>(), 0..2000)) {
+        for answer in read(&response(status, &headers, body)) {
+            prop_assert!(!matches!(answer, Answer::Token(_)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn json_without_an_access_token_is_never_a_token(
+        status in prop_oneof![Just(200u16), Just(202), 100u16..1000],
+        headers in headers(),
+        body in object(WITHOUT_TOKEN),
+    ) {
+        for answer in read(&response(status, &headers, body)) {
+            prop_assert!(!matches!(answer, Answer::Token(_)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_read_can_be_presented_and_has_not_ended(headers in headers(), body in object(WITH_TOKEN)) {
+        for answer in read(&response(200, &headers, body)) {
+            if let Answer::Token(token) = answer {
+                let text = token.secret().expose_secret();
+                prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(token.expires_on() > NOW.as_secs());
+                prop_assert!(token.refresh_on().is_none_or(|moment| moment <= token.expires_on() - 300));
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_repeats_a_secret_and_every_message_is_bounded(
+        status in 400u16..600,
+        headers in headers(),
+        before in ".{0,20}",
+        after in ".{0,3000}",
+    ) {
+        let words = format!("{before}{IDENTITY_HEADER}{after}");
+        let body = serde_json::json!({ "error": "e", "error_description": words, "message": words }).to_string();
+        for answer in read(&response(status, &headers, body.into_bytes())) {
+            let shown = format!("{answer:?}");
+            // IMDS never got the secret, so it has none to repeat.
+            prop_assert!(shown.contains("imds") || !shown.contains(IDENTITY_HEADER), "{shown}");
+            prop_assert!(shown.len() < 8000, "{}", shown.len());
+        }
+    }
+}
