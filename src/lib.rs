@@ -1,7 +1,35 @@
 //! Azure tokens without secrets: the core of token-broker, free of any host.
+//!
+//! A [`Broker`] gets access tokens from Azure's managed identities, keeps them, refreshes them before they end, and
+//! gives them to whoever its policy admits. It is `async`, single-threaded, and touches the world only through the
+//! traits [`Host`] and [`Store`], so the same code runs in a WASI component, in a proxy and natively in tests.
+//!
+//! - **One fetch**: callers that want the same token at the same time share one fetch, and its failure too.
+//! - **Never expired**: a token past its end is not returned; one close to it is replaced first.
+//! - **Not taken away**: a refresh that fails leaves a token that still works.
+//! - **No substitute**: an identity that is throttled or broken is never replaced by another one.
+//!
+//! ```
+//! use token_broker::{Broker, Error, ExposeSecret, Host, Store, TokenRequest};
+//!
+//! async fn authorization<H: Host, S: Store>(broker: &Broker<H, S>) -> Result<String, Error> {
+//!     let request = TokenRequest::for_scope("https://vault.azure.net/.default")?;
+//!     let grant = broker.token(&request).await?;
+//!     if let Some(duty) = grant.refresh {
+//!         broker.refresh(duty).await; // in a task of its own, where the host has tasks
+//!     }
+//!     Ok(format!("Bearer {}", grant.token.secret().expose_secret()))
+//! }
+//! ```
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
 )]
 
 mod answer;
@@ -39,3 +67,4 @@ pub use crate::policy::Policy;
 pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};
 pub use crate::stats::Statistics;
 pub use crate::token::{EXPIRING, Freshness, Secret, Token};
+pub use secrecy::ExposeSecret;

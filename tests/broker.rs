@@ -543,8 +543,7 @@ fn each_source_names_identities_in_its_own_way() {
             Identity::SystemAssigned,
             Identity::client_id("C-1").unwrap(),
             Identity::object_id("o-1").unwrap(),
-            Identity::resource_id("/subscriptions/s/x y")
-                .unwrap_or(Identity::resource_id("/subscriptions/s").unwrap()),
+            Identity::resource_id("/subscriptions/s").unwrap(),
         ]
     };
     for (environment, start, names) in [
