@@ -64,11 +64,8 @@ impl Cache {
         (left <= LONGEST_REST).then(|| rest.error.clone().with_wait_left(left))
     }
 
-    /// Keep a token. One that was fetched with claims replaces the one without, and only that one is ever looked up.
+    /// Keep a token. One that was fetched with claims takes the place of the one without.
     pub(crate) fn keep(&mut self, key: &Key, token: Rc<Token>, random: u64) {
-        if key.has_claims() {
-            self.0.remove(key);
-        }
         let refresh_at = token.jittered_refresh(random);
         let entry = self.entry(key.without_claims());
         *entry = Entry { held: Some(Held { token, refresh_at }), failure: None };

@@ -106,10 +106,6 @@ impl Key {
         &self.identity
     }
 
-    pub(crate) fn has_claims(&self) -> bool {
-        self.claims.is_some()
-    }
-
     /// The key of the same request made without claims: its token is replaced by the one with them.
     pub(crate) fn without_claims(&self) -> Self {
         Self { claims: None, ..self.clone() }
