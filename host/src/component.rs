@@ -108,7 +108,8 @@ fn trusted(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
 
     let user = rustix::process::geteuid().as_raw();
-    let around = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let around =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     for path in [path, around] {
         let metadata =
             fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;

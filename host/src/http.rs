@@ -1,12 +1,14 @@
 //! Which requests of the broker leave this process, and how.
 
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use crate::log::Log;
@@ -104,6 +106,32 @@ impl WasiHttpHooks for Hooks {
                 Box::new(async { Err(HttpError::HttpRequestDenied) })
             }
         }
+    }
+
+    fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                ErrorCode::DestinationUnavailable
+            }
+            io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
+            // The standard library has no kind of its own for a failed look-up.
+            _ => ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None }),
+        }
+    }
+
+    fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        if error.is_parse_too_large() {
+            ErrorCode::HttpResponseHeaderSectionSize(None)
+        } else if error.is_parse() {
+            ErrorCode::HttpProtocolError
+        } else {
+            ErrorCode::ConnectionTerminated
+        }
+    }
+
+    fn p3_error_from_tls(&mut self, _: &io::Error) -> ErrorCode {
+        ErrorCode::TlsProtocolError
     }
 }
 

@@ -1,0 +1,63 @@
+//! One instance for each request, in a store of its own.
+
+use wasmtime::component::{InstancePre, ResourceTable};
+use wasmtime::{Result, Store};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::p3::bindings::CommandPre;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// The component, ready to be instantiated.
+pub(crate) struct App {
+    command: CommandPre<State>,
+    vault: String,
+}
+
+/// What an instance printed: on stdout when it did its work, else on stderr.
+pub(crate) type Printed = Result<String, String>;
+
+impl App {
+    pub(crate) fn new(component: InstancePre<State>, vault: String) -> Result<Self> {
+        Ok(Self { command: CommandPre::new(component)?, vault })
+    }
+
+    /// Run an instance to its end and drop it. The token that it used stays with the broker.
+    ///
+    /// # Errors
+    /// The component trapped.
+    pub(crate) async fn run(&self) -> Result<Printed> {
+        let (stdout, stderr) = (MemoryOutputPipe::new(MAX_OUTPUT), MemoryOutputPipe::new(MAX_OUTPUT));
+        let mut wasi = WasiCtx::builder();
+        wasi.env("KEY_VAULT_URL", &self.vault).stdout(stdout.clone()).stderr(stderr.clone());
+        let state = State { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
+        let mut store = Store::new(self.command.engine(), state);
+        let command = self.command.instantiate_async(&mut store).await?;
+        let done = store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await).await??;
+        Ok(done.map(|()| text(&stdout)).map_err(|()| text(&stderr)))
+    }
+}
+
+/// What the store of an instance holds.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
+    }
+}
+
+fn text(pipe: &MemoryOutputPipe) -> String {
+    String::from_utf8_lossy(&pipe.contents()).into_owned()
+}
+
+const MAX_OUTPUT: usize = 64 * 1024;
