@@ -43,34 +43,39 @@ impl From<Cause> for Error {
 
 impl std::error::Error for Error {}
 
+/// One line, as the broker's own log has it
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::InvalidRequest(why) => write!(f, "invalid token request: {why}"),
-            Cause::Misconfigured(why) => write!(f, "token broker misconfigured: {why}"),
-            Cause::Denied(why) => write!(f, "denied by the broker's policy: {why}"),
-            Cause::Unavailable(failures) => write_all(f, failures),
-            Cause::Rejected(failure) => write_one(f, "rejected by", failure),
-            Cause::Throttled(failure) => write_one(f, "throttled by", failure),
-            Cause::Transient(failure) => write_one(f, "no answer from", failure),
-            Cause::Protocol(failure) => write_one(f, "unusable answer from", failure),
-            Cause::Other(why) => write!(f, "token broker failed: {why}"),
+            Cause::InvalidRequest(why) => write!(f, "invalid-request: {why}"),
+            Cause::Misconfigured(why) => write!(f, "misconfigured: {why}"),
+            Cause::Denied(why) => write!(f, "denied: {why}"),
+            Cause::Unavailable(failures) => {
+                f.write_str("unavailable: ")?;
+                failures.iter().enumerate().try_for_each(|(nth, failure)| {
+                    f.write_str(if nth == 0 { "" } else { " | " })?;
+                    write_failure(f, failure)
+                })
+            }
+            Cause::Rejected(failure) => f.write_str("rejected: ").and_then(|()| write_failure(f, failure)),
+            Cause::Throttled(failure) => f.write_str("throttled: ").and_then(|()| write_failure(f, failure)),
+            Cause::Transient(failure) => f.write_str("transient: ").and_then(|()| write_failure(f, failure)),
+            Cause::Protocol(failure) => f.write_str("protocol: ").and_then(|()| write_failure(f, failure)),
+            Cause::Other(why) => write!(f, "other: {why}"),
         }
     }
 }
 
-fn write_all(f: &mut fmt::Formatter<'_>, failures: &[Failure]) -> fmt::Result {
-    f.write_str("no identity source works here")?;
-    failures.iter().try_for_each(|failure| write_one(f, ";", failure))
-}
-
-fn write_one(f: &mut fmt::Formatter<'_>, what: &str, failure: &Failure) -> fmt::Result {
-    write!(f, "{what} {}: {}", failure.source, failure.message)?;
+fn write_failure(f: &mut fmt::Formatter<'_>, failure: &Failure) -> fmt::Result {
+    write!(f, "{}: {}", failure.source, failure.message)?;
+    if let Some(id) = &failure.correlation_id {
+        write!(f, " (correlation id {id})")?;
+    }
     if let Some(ms) = failure.retry_after_ms {
-        write!(f, " (come back in {} s)", ms.div_ceil(1000))?;
+        write!(f, "; try again in {} s", ms.div_ceil(1000))?;
     }
     match &failure.remedy {
-        Some(remedy) => write!(f, " -> {remedy}"),
+        Some(remedy) => write!(f, "; to mend it: {remedy}"),
         None => Ok(()),
     }
 }
@@ -88,7 +93,7 @@ mod tests {
 
         let line = Error::from(Cause::Rejected(failure)).to_string();
 
-        assert_eq!(line, "rejected by imds: Identity not found -> run az identity assign");
+        assert_eq!(line, "rejected: imds: Identity not found; to mend it: run az identity assign");
     }
 
     #[test]
@@ -100,7 +105,7 @@ mod tests {
 
         let line = error.to_string();
 
-        assert_eq!(line, "no identity source works here; app-service: not set; imds: no answer");
+        assert_eq!(line, "unavailable: app-service: not set | imds: no answer");
         assert!(!error.is_transient());
     }
 
@@ -113,7 +118,7 @@ mod tests {
 
         assert!(error.is_transient());
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
-        assert_eq!(error.to_string(), "throttled by imds: too many (come back in 2 s)");
+        assert_eq!(error.to_string(), "throttled: imds: too many; try again in 2 s");
     }
 
     fn failure(source: &str, message: &str) -> Failure {

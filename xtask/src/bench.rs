@@ -15,7 +15,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    build::components()?;
+    build::components(&setup::toolchain()?)?;
     // A peer to compare with, where it can be had.
     setup::python();
     say::step("bench");

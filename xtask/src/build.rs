@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::artefact::{self, ARTEFACTS, Check};
+use crate::setup::Toolchain;
 use crate::{say, setup};
 
 /// What to do about differences
@@ -17,11 +18,12 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    components()?;
+    let toolchain = setup::toolchain()?;
+    components(&toolchain)?;
     if options.bless {
-        artefact::bless()?;
+        artefact::bless(&toolchain)?;
     }
-    let broken = artefact::checks().iter().filter(|check| !report(check)).count();
+    let broken = artefact::checks(&toolchain).iter().filter(|check| !report(check)).count();
     Ok(match broken {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -29,12 +31,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Build and compose every component, and print what each weighs
-pub(crate) fn components() -> Result<()> {
+pub(crate) fn components(toolchain: &Toolchain) -> Result<()> {
     let began = Instant::now();
-    let toolchain = setup::toolchain()?;
     say::step("build: the components");
     for artefact in &ARTEFACTS {
-        let bytes = artefact.build(&toolchain)?;
+        let bytes = artefact.build(toolchain)?;
         say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
     }
     say::done("build: target/components", began);

@@ -21,7 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let toolchain = setup::toolchain()?;
     let mut tally = Tally::default();
     // The host carries a component inside, so it does not compile without.
-    tally.check("build", build::components);
+    tally.check("build", || build::components(&toolchain));
     checks(&mut tally, &toolchain)?;
     Ok(tally.finish(options.strict))
 }

@@ -30,8 +30,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
-    tally.check("build", build::components);
-    artefacts(tally);
+    tally.check("build", || build::components(toolchain));
+    artefacts(tally, toolchain);
     lint::checks(tally, toolchain)?;
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(LIGHT));
@@ -42,9 +42,9 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-fn artefacts(tally: &mut Tally) {
+fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     say::step("the components: imports, contract, size");
-    for check in artefact::checks() {
+    for check in artefact::checks(toolchain) {
         tally.count(build::report(&check));
     }
 }

@@ -74,7 +74,7 @@ fn failed(vault: &Vault, error: &ErrorCode) -> String {
         ErrorCode::HttpRequestDenied => "this host does not let the component go there",
         other => return format!("{} cannot be asked: {other:?}", vault.authority),
     };
-    format!("{} cannot be asked: {why} -> check KEY_VAULT_URL", vault.authority)
+    format!("{} cannot be asked: {why}; to mend it: check KEY_VAULT_URL", vault.authority)
 }
 
 const TIMEOUT_NS: types::Duration = 10_000_000_000;

@@ -44,12 +44,12 @@ fn words(body: &[u8]) -> String {
 
 fn remedy(status: u16) -> &'static str {
     match status {
-        401 => " -> the vault trusts another tenant than this token's",
+        401 => "; to mend it: use the vault's tenant, which is not this token's",
         403 => {
-            " -> give the identity the role \"Key Vault Secrets User\" on the vault: az role assignment create"
+            "; to mend it: give the identity the role \"Key Vault Secrets User\" on the vault: az role assignment create"
         }
-        404 => " -> az keyvault secret list shows the names there are",
-        429 | 500.. => " -> try again later",
+        404 => "; to mend it: az keyvault secret list shows the names",
+        429 | 500.. => "; try again later",
         _ => "",
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{Resolve, WorldId};
 
-use crate::{process, repo};
+use crate::process;
 
 /// The imports of a component, by interface and minor version
 ///
@@ -29,9 +29,9 @@ pub(super) fn world(component: &[u8]) -> Result<(Resolve, WorldId)> {
     }
 }
 
-pub(super) fn check(name: &str, component: &[u8]) -> Result<()> {
-    let file = file(name);
-    let agreed = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+/// Compare the imports with the list in a file
+pub(super) fn check(list: &Path, component: &[u8]) -> Result<()> {
+    let agreed = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
     let agreed: BTreeSet<String> = agreed.lines().map(str::to_owned).collect();
     let found = of(component)?;
     if found == agreed {
@@ -44,14 +44,10 @@ pub(super) fn check(name: &str, component: &[u8]) -> Result<()> {
 }
 
 /// Write down what the component imports now
-pub(super) fn bless(name: &str, component: &[u8]) -> Result<()> {
-    let list: String = of(component)?.into_iter().map(|import| import + "\n").collect();
-    process::write_if_changed(&file(name), list.as_bytes())?;
+pub(super) fn bless(list: &Path, component: &[u8]) -> Result<()> {
+    let imports: String = of(component)?.into_iter().map(|import| import + "\n").collect();
+    process::write_if_changed(list, imports.as_bytes())?;
     Ok(())
-}
-
-fn file(name: &str) -> PathBuf {
-    repo::path("components/imports").join(format!("{name}.txt"))
 }
 
 fn minor(import: &str) -> String {

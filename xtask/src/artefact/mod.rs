@@ -65,10 +65,15 @@ impl Artefact {
             .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
     }
 
-    fn checks(&self) -> Vec<Check> {
+    fn import_list(&self, toolchain: &Toolchain) -> PathBuf {
+        toolchain.import_lists().join(self.name).with_extension("txt")
+    }
+
+    fn checks(&self, toolchain: &Toolchain) -> Vec<Check> {
+        let list = self.import_list(toolchain);
         let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
         let mut checks =
-            vec![check("imports what is agreed", self.read().and_then(|it| imports::check(self.name, &it)))];
+            vec![check("imports what is agreed", self.read().and_then(|it| imports::check(&list, &it)))];
         if self.is_broker {
             checks.push(check("exports the contract", self.read().and_then(|it| contract::check(&it))));
         }
@@ -89,13 +94,15 @@ impl Plug {
 }
 
 /// Every check of every artefact
-pub(crate) fn checks() -> Vec<Check> {
-    ARTEFACTS.iter().flat_map(Artefact::checks).collect()
+pub(crate) fn checks(toolchain: &Toolchain) -> Vec<Check> {
+    ARTEFACTS.iter().flat_map(|artefact| artefact.checks(toolchain)).collect()
 }
 
 /// Write down what each artefact imports now
-pub(crate) fn bless() -> Result<()> {
-    ARTEFACTS.iter().try_for_each(|artefact| imports::bless(artefact.name, &artefact.read()?))
+pub(crate) fn bless(toolchain: &Toolchain) -> Result<()> {
+    ARTEFACTS
+        .iter()
+        .try_for_each(|artefact| imports::bless(&artefact.import_list(toolchain), &artefact.read()?))
 }
 
 /// Packages are built one at a time: together, their features unify, and with them their imports.

@@ -66,6 +66,11 @@ impl Toolchain {
         self.target_dir().join(TARGET).join(PROFILE).join(file)
     }
 
+    /// What components of this toolchain may import: its C library brings interfaces of its own
+    pub(crate) fn import_lists(&self) -> PathBuf {
+        repo::path(if self.sysroot.is_some() { "components/imports/debian" } else { "components/imports" })
+    }
+
     /// Clippy must be of the compiler's version, and lies beside it.
     fn program(&self, subcommand: &str) -> Command {
         match &self.rustc {
