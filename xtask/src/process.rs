@@ -46,7 +46,9 @@ pub(crate) fn exists(program: &str) -> bool {
 
 /// The command as one would type it
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let path = Path::new(command.get_program());
+    let program = path.file_name().filter(|name| *name == "cargo").unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
@@ -59,4 +61,26 @@ pub(crate) fn write_if_changed(path: &Path, content: &[u8]) -> Result<bool> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_shown_as_it_is_typed_and_others_where_they_are() {
+        assert_eq!(
+            line(Command::new("/opt/toolchain/bin/cargo").args(["test", "-p", "x"])),
+            "cargo test -p x"
+        );
+        assert_eq!(line(Command::new("target/venv/bin/python").arg("-V")), "target/venv/bin/python -V");
+    }
+
+    #[test]
+    fn the_failure_of_a_silent_program_says_what_it_said() {
+        let error = output(Command::new("ls").arg("/nowhere/at/all")).unwrap_err().to_string();
+
+        assert!(error.contains("`ls /nowhere/at/all` failed"), "{error}");
+        assert!(error.contains("No such file"), "{error}");
+    }
 }

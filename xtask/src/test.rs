@@ -39,6 +39,7 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
         tally.skip();
     }
     tally.tests(process::cargo().args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME));
+    tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
     Ok(())
 }
 
