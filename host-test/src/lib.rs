@@ -1,7 +1,8 @@
-//! What the tests of the built components need: a [`mock`] Azure identity platform.
+//! What the tests of the built components need: a [`mock`] Azure identity platform, and [`conformance`] cases.
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; a server has a clock, files and sockets"
 )]
 
+pub mod conformance;
 pub mod mock;

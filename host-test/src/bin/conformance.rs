@@ -1,0 +1,38 @@
+//! Runs conformance cases against the built component.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the core; this program reads files and its environment"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use host_test::conformance::{Component, find, run_all};
+
+/// Run conformance cases against the built component, and say which fail.
+#[derive(Parser)]
+struct Args {
+    /// The directory with the cases, one JSON file each.
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"), hide_default_value = true)]
+    cases: PathBuf,
+    /// The component under test; `cargo xtask build` makes it.
+    #[arg(long, env = "TOKEN_BROKER_COMPONENT", value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components/token-broker.wasm"), hide_default_value = true)]
+    component: PathBuf,
+    /// Only cases whose path below the directory holds this text, `imds/I12` for instance.
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let files = find(&args.cases, &args.filter)?;
+    let component = Component::load(Path::new(&args.component))?;
+    let sum = run_all(&component, &files);
+    println!("{sum}");
+    if files.is_empty() {
+        eprintln!("no case below {} has {:?} in its path", args.cases.display(), args.filter);
+    }
+    Ok(if sum.failed.is_empty() && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

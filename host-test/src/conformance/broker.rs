@@ -1,0 +1,175 @@
+//! The component under test, compiled once and instantiated for every case.
+
+use std::future::poll_fn;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::future::join_all;
+use wasmtime::component::{Accessor, Linker};
+use wasmtime::{Config, Engine, Store};
+
+use self::bindings::exports::token_broker::identity::types;
+pub(crate) use self::bindings::exports::token_broker::identity::types::{
+    AccessToken, Error, Failure, Statistics,
+};
+use super::case::{Ask, Identity};
+use super::world::{State, World};
+
+/// A broker component, ready to be instantiated.
+pub struct Component {
+    engine: Engine,
+    pre: bindings::BrokerPre<State>,
+}
+
+impl Component {
+    /// Compile the component in a file.
+    ///
+    /// # Errors
+    /// If there is none, or if it is not a broker that runs on WASI alone.
+    pub fn load(path: &Path) -> Result<Self> {
+        let (file, advice) = (path.display(), "`cargo xtask build` makes it");
+        let engine = Engine::new(&Config::new())?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read the component {file}; {advice}"))?;
+        let component = wasmtime::component::Component::new(&engine, bytes)
+            .map_err(anyhow::Error::from)
+            .with_context(|| format!("{file} is not a component"))?;
+        let pre = linker(&engine)?
+            .instantiate_pre(&component)
+            .and_then(bindings::BrokerPre::new)
+            .map_err(anyhow::Error::from)
+            .with_context(|| format!("{file} is not a token broker for WASI 0.3; {advice}"))?;
+        Ok(Self { engine, pre })
+    }
+
+    pub(crate) async fn instantiate(&self, world: &World) -> Result<Instance> {
+        let mut store = Store::new(&self.engine, world.state()?);
+        let broker = self.pre.instantiate_async(&mut store).await?;
+        Ok(Instance { store, broker })
+    }
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// One instance, and the store that it lives in.
+pub(crate) struct Instance {
+    store: Store<State>,
+    broker: bindings::Broker,
+}
+
+pub(crate) type Outcome = std::result::Result<AccessToken, Error>;
+
+impl Instance {
+    /// The surroundings have changed.
+    pub(crate) fn see(&mut self, world: &World) -> Result<()> {
+        self.store.data_mut().wasi = world.wasi()?;
+        Ok(())
+    }
+
+    /// Ask as often and as concurrently as a case says, and let everything that this set off come to its end.
+    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+        let broker = &self.broker;
+        self.store
+            .run_concurrent(async |accessor| {
+                let mut outcomes = Vec::new();
+                for _ in 0..ask.times {
+                    let at_once = (0..ask.concurrent).map(|_| call(broker, accessor, ask));
+                    for outcome in join_all(at_once).await {
+                        outcomes.push(outcome?);
+                    }
+                }
+                settle(accessor).await?;
+                Ok(outcomes)
+            })
+            .await?
+    }
+
+    pub(crate) async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
+        let credentials = self.broker.token_broker_identity_credentials();
+        Ok(credentials.call_peek_token(&mut self.store, scope).await?)
+    }
+
+    pub(crate) async fn forget(&mut self, scope: &str) -> Result<()> {
+        let credentials = self.broker.token_broker_identity_credentials();
+        Ok(credentials.call_forget_token(&mut self.store, scope).await?)
+    }
+
+    pub(crate) async fn stats(&mut self) -> Result<Statistics> {
+        let diagnostics = self.broker.token_broker_identity_diagnostics();
+        Ok(diagnostics.call_stats(&mut self.store).await?)
+    }
+
+    /// The report of every source, as text.
+    pub(crate) async fn explain(&mut self) -> Result<String> {
+        let diagnostics = self.broker.token_broker_identity_diagnostics();
+        let reports = diagnostics.call_explain(&mut self.store).await?;
+        Ok(format!("{reports:?}"))
+    }
+}
+
+async fn call(broker: &bindings::Broker, accessor: &Accessor<State>, ask: &Ask) -> wasmtime::Result<Outcome> {
+    let credentials = broker.token_broker_identity_credentials();
+    match ask.only_scope() {
+        Some(scope) => credentials.call_get_token(accessor, scope.to_owned()).await,
+        None => credentials.call_request_token(accessor, ask.request()).await,
+    }
+}
+
+/// Wait until no task of the component is left, a refresh that outlives its call for one.
+async fn settle(accessor: &Accessor<State>) -> Result<()> {
+    let settled = poll_fn(|context| accessor.poll_no_interesting_tasks(context));
+    if tokio::time::timeout(LONGEST_STEP, settled).await.is_err() {
+        bail!("the component still works an hour (of virtual time) after it answered");
+    }
+    Ok(())
+}
+
+impl Ask {
+    /// The scope, if it is all that is asked for: then the short function of the contract serves.
+    fn only_scope(&self) -> Option<&str> {
+        match (self.scopes.as_slice(), &self.identity) {
+            ([scope], Identity::Default)
+                if self.tenant_id.is_none()
+                    && self.claims.is_none()
+                    && !self.enable_cae
+                    && self.user_assertion.is_none() =>
+            {
+                Some(scope)
+            }
+            _ => None,
+        }
+    }
+
+    fn request(&self) -> types::TokenRequest {
+        types::TokenRequest {
+            scopes: self.scopes.clone(),
+            identity: match self.identity.clone() {
+                Identity::Default => types::Identity::Default,
+                Identity::SystemAssigned => types::Identity::SystemAssigned,
+                Identity::ClientId(id) => types::Identity::ClientId(id),
+                Identity::ObjectId(id) => types::Identity::ObjectId(id),
+                Identity::ResourceId(id) => types::Identity::ResourceId(id),
+            },
+            tenant_id: self.tenant_id.clone(),
+            claims: self.claims.clone(),
+            enable_cae: self.enable_cae,
+            user_assertion: self.user_assertion.clone(),
+        }
+    }
+}
+
+/// Far beyond any budget of the component.
+const LONGEST_STEP: std::time::Duration = std::time::Duration::from_secs(3600);
+
+mod bindings {
+    #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::use_self, reason = "generated")]
+
+    wasmtime::component::bindgen!({ path: "../wit", world: "broker", exports: { default: async } });
+}

@@ -1,0 +1,269 @@
+//! The format of a case. A field that is left out is not checked, or has no effect; a field that is not known here is
+//! an error, since it would be a check that never runs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
+
+/// One case: what the component is lent, and what is done with it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The row that it comes from.
+    pub id: Option<String>,
+    /// What it shows.
+    pub about: Option<String>,
+    /// Where the clock starts, in Unix seconds.
+    #[serde(default = "default_now")]
+    pub(crate) now: u64,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, Text>,
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, Content>,
+    #[serde(default)]
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What is done, in the order of the fields.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Step {
+    pub(crate) set_env: Option<BTreeMap<String, Text>>,
+    pub(crate) set_files: Option<BTreeMap<String, Content>>,
+    #[serde(default)]
+    pub(crate) restart: bool,
+    pub(crate) advance_ms: Option<u64>,
+    pub(crate) forget: Option<String>,
+    pub(crate) ask: Option<Ask>,
+    pub(crate) peek: Option<String>,
+    #[serde(default)]
+    pub(crate) http: Vec<Exchange>,
+    /// For an ask or a peek. `null` is said of a peek that has nothing to give.
+    #[serde(default, deserialize_with = "given")]
+    pub(crate) then: Option<Option<Then>>,
+    pub(crate) stats: Option<BTreeMap<Counter, Count>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Ask {
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(crate) identity: Identity,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) claims: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(crate) enable_cae: bool,
+    pub(crate) user_assertion: Option<String>,
+    /// How often, one after the other.
+    #[serde(default = "one")]
+    pub(crate) times: u32,
+    /// How many at once, each time.
+    #[serde(default = "one")]
+    pub(crate) concurrent: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Identity {
+    #[default]
+    Default,
+    SystemAssigned,
+    ClientId(String),
+    ObjectId(String),
+    ResourceId(String),
+}
+
+/// A request that must come, and what it is answered.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Exchange {
+    #[serde(default)]
+    pub(crate) expect: Expect,
+    #[serde(default)]
+    pub(crate) reply: Reply,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Expect {
+    pub(crate) method: Option<String>,
+    /// Scheme, authority and path; a query in it counts as `query`.
+    pub(crate) url: Option<String>,
+    pub(crate) query: BTreeMap<String, Text>,
+    pub(crate) query_absent: Vec<String>,
+    pub(crate) headers: BTreeMap<String, Text>,
+    pub(crate) headers_absent: Vec<String>,
+    pub(crate) form: BTreeMap<String, Text>,
+    /// Not before and not after, in milliseconds of the virtual clock since the step began.
+    pub(crate) after_ms: Option<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Reply {
+    pub(crate) status: Option<u16>,
+    pub(crate) headers: BTreeMap<String, Text>,
+    /// Sent as JSON; a text is sent as it is.
+    pub(crate) body: Option<Value>,
+    /// Sent byte for byte.
+    pub(crate) raw: Option<String>,
+    pub(crate) delay_ms: u64,
+    pub(crate) fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// No connection.
+    Refused,
+    /// A connection, and then nothing for as long as anybody waits.
+    Timeout,
+    /// The connection breaks before an answer begins.
+    Reset,
+    /// The connection breaks in the middle of the body.
+    Truncated,
+    /// The body goes on and on.
+    Oversize,
+    /// The body comes one byte at a time.
+    Drip,
+}
+
+/// A token or an error, of which only what is said here is checked.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Then {
+    pub(crate) token: Option<String>,
+    pub(crate) expires_on: Option<u64>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) refresh_on: Option<Option<u64>>,
+    pub(crate) error: Option<ErrorKind>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) status: Option<Option<u16>>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) code: Option<Option<String>>,
+    pub(crate) message_contains: Vec<String>,
+    pub(crate) remedy_contains: Vec<String>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) retry_after_ms: Option<Option<u64>>,
+}
+
+impl Then {
+    pub(crate) fn is_error(&self) -> bool {
+        self.error.is_some()
+            || self.status.is_some()
+            || self.code.is_some()
+            || self.retry_after_ms.is_some()
+            || !self.message_contains.is_empty()
+            || !self.remedy_contains.is_empty()
+    }
+
+    pub(crate) fn is_token(&self) -> bool {
+        self.token.is_some() || self.expires_on.is_some() || self.refresh_on.is_some()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ErrorKind {
+    InvalidRequest,
+    Misconfigured,
+    Denied,
+    Unavailable,
+    Rejected,
+    Throttled,
+    Transient,
+    Protocol,
+    Other,
+}
+
+/// A counter by its name in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Counter {
+    Requests,
+    Hits,
+    StaleHits,
+    Misses,
+    Refreshes,
+    Fetches,
+    Waiters,
+    Failures,
+    StoreHits,
+    StoreMisses,
+    StoreErrors,
+    StoreTampered,
+    LeaseWaits,
+    LeaseTakeovers,
+    BudgetWaits,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Count {
+    Plain(u64),
+    /// Of failures, by kind of error.
+    ByKind(BTreeMap<String, u64>),
+}
+
+/// The content of a file: a text, or filler.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Content {
+    Text(String),
+    Filler(Filler),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Filler {
+    size: usize,
+}
+
+impl Content {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.clone().into_bytes(),
+            Self::Filler(Filler { size }) => vec![b'x'; *size],
+        }
+    }
+}
+
+/// A text that may be written as a number or a boolean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            plain @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(plain.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("must be a text")),
+        }
+    }
+}
+
+/// Tells a field that is `null` from one that is left out.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn null_is_default<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// 9 October 2025, 08:53:20 UTC.
+fn default_now() -> u64 {
+    1_760_000_000
+}

@@ -1,0 +1,118 @@
+//! Playing one case.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::broker::{Component, Instance, Outcome};
+use super::case::{Case, Step, Then};
+use super::check::other_counts;
+use super::secrets::Secrets;
+use super::world::World;
+
+/// Play a case to a fresh instance of a component. Blocks; needs no runtime around it.
+///
+/// # Errors
+/// Everything in which the component did not do what the case says, or why it could not be found out.
+pub fn run(component: &Component, case: &Case) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    runtime.block_on(play(component, case))
+}
+
+async fn play(component: &Component, case: &Case) -> Result<()> {
+    let world = World::new(case.now, case.env.clone(), &case.files)?;
+    let instance = component.instantiate(&world).await?;
+    let mut stage = Stage { component, instance, world, seen: String::new() };
+    for (nth, step) in (1..).zip(&case.steps) {
+        let problems = stage.step(step).await.with_context(|| format!("step {nth}"))?;
+        if !problems.is_empty() {
+            bail!("step {nth}: {}", problems.join("\n  "));
+        }
+    }
+    stage.look_around().await?;
+    stage.seen.push_str(&stage.world.log());
+    match Secrets::of(case).found_in(&stage.seen) {
+        Some(secret) => {
+            bail!("the secret {secret} is in an error, a log line, an explain report or the statistics")
+        }
+        None => Ok(()),
+    }
+}
+
+struct Stage<'a> {
+    component: &'a Component,
+    instance: Instance,
+    world: World,
+    /// Everything that an operator gets to see.
+    seen: String,
+}
+
+impl Stage<'_> {
+    /// Do one step. What comes back is what was wrong.
+    async fn step(&mut self, step: &Step) -> Result<Vec<String>> {
+        self.change(step).await?;
+        if let Some(ms) = step.advance_ms {
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+        }
+        self.world.script.begin(&step.http);
+        let mut problems = self.act(step).await?;
+        problems.extend(self.world.script.end());
+        if let Some(wanted) = &step.stats {
+            problems.extend(other_counts(wanted, &self.instance.stats().await?));
+        }
+        Ok(problems)
+    }
+
+    /// Change what the component is lent, under its feet or while it is stopped.
+    async fn change(&mut self, step: &Step) -> Result<()> {
+        if let Some(env) = &step.set_env {
+            self.world.set_env(env.clone());
+        }
+        if let Some(files) = &step.set_files {
+            self.world.set_files(files)?;
+        }
+        if step.restart {
+            self.look_around().await?;
+            self.instance = self.component.instantiate(&self.world).await?;
+        } else if step.set_env.is_some() {
+            self.instance.see(&self.world)?;
+        }
+        Ok(())
+    }
+
+    async fn act(&mut self, step: &Step) -> Result<Vec<String>> {
+        let mut problems = Vec::new();
+        if let Some(scope) = &step.forget {
+            self.instance.forget(scope).await?;
+        }
+        if let Some(ask) = &step.ask {
+            for outcome in self.instance.ask(ask).await? {
+                problems.extend(self.judge(step, &outcome));
+            }
+        }
+        if let Some(scope) = &step.peek {
+            match (&step.then, self.instance.peek(scope).await?) {
+                (Some(Some(_)), None) => problems.push("there must be a token and is none".to_owned()),
+                (Some(None), Some(_)) => problems.push("there must be no token and is one".to_owned()),
+                (Some(Some(then)), Some(token)) => problems.extend(then.differences(&Ok(token))),
+                (Some(None), None) | (None, _) => {}
+            }
+        }
+        problems.dedup();
+        Ok(problems)
+    }
+
+    fn judge(&mut self, step: &Step, outcome: &Outcome) -> Vec<String> {
+        if let Err(error) = outcome {
+            self.seen.push_str(&format!("{error:?}\n"));
+        }
+        let then = step.then.iter().flatten();
+        then.flat_map(|then: &Then| then.differences(outcome)).collect()
+    }
+
+    /// Read everything that operators can read.
+    async fn look_around(&mut self) -> Result<()> {
+        let report = self.instance.explain().await?;
+        self.seen.push_str(&report);
+        self.seen.push_str(&format!("{:?}\n", self.instance.stats().await?));
+        Ok(())
+    }
+}

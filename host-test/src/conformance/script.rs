@@ -1,0 +1,108 @@
+//! The requests of a step: each is compared with what the step expects, and answered in memory.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use tokio::time::Instant;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::case::{Exchange, Reply};
+use super::expect::Received;
+
+/// What the current step expects, and what went wrong in it.
+#[derive(Default)]
+pub(crate) struct Script(Mutex<Scene>);
+
+#[derive(Default)]
+struct Scene {
+    began: Option<Instant>,
+    entries: Vec<Entry>,
+    problems: Vec<String>,
+}
+
+struct Entry {
+    exchange: Exchange,
+    used: bool,
+}
+
+impl Script {
+    /// A step begins.
+    pub(crate) fn begin(&self, exchanges: &[Exchange]) {
+        let entries =
+            exchanges.iter().map(|exchange| Entry { exchange: exchange.clone(), used: false }).collect();
+        *self.scene() = Scene { began: Some(Instant::now()), entries, problems: Vec::new() };
+    }
+
+    /// The step has ended: what was wrong with its requests.
+    pub(crate) fn end(&self) -> Vec<String> {
+        let Scene { entries, mut problems, .. } = std::mem::take(&mut *self.scene());
+        for (nth, Entry { exchange, .. }) in (1..).zip(&entries).filter(|(_, entry)| !entry.used) {
+            let url = exchange.expect.url.as_deref().unwrap_or("any URL");
+            problems.push(format!("no request used http entry {nth} ({url})"));
+        }
+        problems
+    }
+
+    /// The reply to a request: that of the first entry it fits. None, and a problem, if it fits none.
+    fn answer(&self, request: &Received) -> Option<Reply> {
+        let mut scene = self.scene();
+        let mut misfit = None;
+        for (nth, entry) in (1..).zip(&mut scene.entries).filter(|(_, entry)| !entry.used) {
+            let differences = request.differences(&entry.exchange.expect);
+            if differences.is_empty() {
+                entry.used = true;
+                return Some(entry.exchange.reply.clone());
+            }
+            misfit
+                .get_or_insert_with(|| format!("http entry {nth} does not fit: {}", differences.join("; ")));
+        }
+        let why = misfit.unwrap_or_else(|| "no http entry is left for it".to_owned());
+        scene.problems.push(format!("unexpected request: {request}; {why}"));
+        None
+    }
+
+    fn since_step_began(&self) -> u64 {
+        let elapsed = self.scene().began.map(|began| began.elapsed()).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn scene(&self) -> MutexGuard<'_, Scene> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The component's way to the network, which ends here.
+pub(crate) struct Hooks(pub(crate) Arc<Script>);
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(play(Arc::clone(&self.0), request, options.unwrap_or_default()))
+    }
+}
+
+async fn play(script: Arc<Script>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
+    let after_ms = script.since_step_began();
+    let (head, body) = request.into_parts();
+    let body = collect(body).await?;
+    match script.answer(&Received::new(&head, &body, after_ms)) {
+        Some(reply) => Ok((reply.play(options).await?, Box::new(async { Ok(()) }))),
+        // What a host says that denies the request: nobody tries that again.
+        None => Err(Error::HttpRequestDenied),
+    }
+}
+
+async fn collect(body: WasiBody) -> Result<Bytes, Error> {
+    let body = Limited::new(body, MAX_REQUEST_BODY).collect().await;
+    Ok(body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes())
+}
+
+type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+const MAX_REQUEST_BODY: usize = 1 << 20;

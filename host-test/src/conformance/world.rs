@@ -1,0 +1,173 @@
+//! What the component is lent: an environment, files, a clock, a random source of zeros, and a place for its log.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rand_core::TryRng;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{
+    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::case::{Content, Text};
+use super::script::{Hooks, Script};
+
+/// What stays the same when the component is started anew.
+pub(crate) struct World {
+    clock: Clock,
+    /// The root of the component's file system.
+    files: TempDir,
+    env: BTreeMap<String, Text>,
+    log: MemoryOutputPipe,
+    pub(crate) script: Arc<Script>,
+}
+
+impl World {
+    pub(crate) fn new(
+        now: u64,
+        env: BTreeMap<String, Text>,
+        files: &BTreeMap<String, Content>,
+    ) -> Result<Self> {
+        let world = Self {
+            clock: Clock { start: Instant::now(), now: Duration::from_secs(now) },
+            files: tempfile::tempdir()?,
+            env,
+            log: MemoryOutputPipe::new(MAX_LOG),
+            script: Arc::default(),
+        };
+        world.write_files(files)?;
+        Ok(world)
+    }
+
+    pub(crate) fn set_env(&mut self, env: BTreeMap<String, Text>) {
+        self.env = env;
+    }
+
+    /// Replace all files.
+    pub(crate) fn set_files(&self, files: &BTreeMap<String, Content>) -> Result<()> {
+        for entry in std::fs::read_dir(self.files.path())? {
+            std::fs::remove_dir_all(entry?.path())?;
+        }
+        self.write_files(files)
+    }
+
+    fn write_files(&self, files: &BTreeMap<String, Content>) -> Result<()> {
+        for (name, content) in files {
+            let Some(path) = name.strip_prefix('/').map(Path::new) else {
+                bail!("files: {name} is not an absolute path");
+            };
+            let path = self.files.path().join(path);
+            let directory = path.parent().context("files: a file has a name")?;
+            std::fs::create_dir_all(directory)?;
+            std::fs::write(&path, content.bytes()).with_context(|| format!("files: cannot write {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Everything that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.contents()).into_owned()
+    }
+
+    /// What a component sees from now on.
+    pub(crate) fn wasi(&self) -> Result<WasiCtx> {
+        let mut wasi = WasiCtxBuilder::new();
+        for (name, value) in &self.env {
+            wasi.env(name, &value.0);
+        }
+        wasi.stdout(self.log.clone()).stderr(self.log.clone());
+        wasi.wall_clock(self.clock).monotonic_clock(self.clock);
+        wasi.secure_random(Zeros).insecure_random(Zeros).insecure_random_seed(0);
+        // A thread that reads a file would keep the virtual clock from moving on.
+        wasi.allow_blocking_current_thread(true);
+        wasi.preopened_dir(self.files.path(), "/", FsPerms::ReadOnly).map_err(anyhow::Error::from)?;
+        Ok(wasi.build())
+    }
+
+    pub(crate) fn state(&self) -> Result<State> {
+        Ok(State {
+            wasi: self.wasi()?,
+            http: WasiHttpCtx::new(),
+            hooks: Hooks(Arc::clone(&self.script)),
+            table: ResourceTable::new(),
+        })
+    }
+}
+
+/// The state of a store with the component in it.
+pub(crate) struct State {
+    pub(crate) wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    table: ResourceTable,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+/// The case's time, which passes as tokio's paused clock does.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: Instant,
+    now: Duration,
+}
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.now + self.start.elapsed()
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// No jitter, and the same request ids every time.
+struct Zeros;
+
+impl TryRng for Zeros {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(0)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(0)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.fill(0);
+        Ok(())
+    }
+}
+
+/// More than any case logs, in bytes; beyond it the component's writes fail.
+const MAX_LOG: usize = 64 << 20;
