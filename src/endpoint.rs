@@ -31,6 +31,9 @@ impl Endpoint {
         if authority.as_str().contains('@') {
             return refuse("has user information before its host");
         }
+        if authority.port().is_none() && authority.as_str() != authority.host() {
+            return refuse("has a port that is none");
+        }
         if uri.query().is_some() || text.contains('#') {
             return refuse("has a query or a fragment");
         }
@@ -124,6 +127,9 @@ mod tests {
             "http://127.0.0.1/msi?x=1",
             "http://127.0.0.1/msi#f",
             "http://:80/",
+            "http://127.0.0.1:99999/msi",
+            "http://127.0.0.1:/msi",
+            "http://[::1]:x/msi",
         ] {
             let error = Endpoint::parse("IDENTITY_ENDPOINT", url).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{url}");
