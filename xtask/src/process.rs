@@ -47,7 +47,7 @@ pub(crate) fn exists(program: &str) -> bool {
 /// The command as one would type it
 pub(crate) fn line(command: &Command) -> String {
     let path = Path::new(command.get_program());
-    let program = path.file_name().filter(|name| *name == "cargo").unwrap_or(command.get_program());
+    let program = path.file_name().filter(|name| *name == "cargo").unwrap_or_else(|| command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
