@@ -5,13 +5,18 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use sha2::{Digest as _, Sha256};
+
 fn main() {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     let component = env::var_os(VARIABLE).map_or_else(default_path, PathBuf::from);
     println!("cargo::rerun-if-changed={}", nearest_existing(&component).display());
     let bytes = fs::read(&component).unwrap_or_default();
     let Some(out) = env::var_os("OUT_DIR") else { return };
-    fs::write(Path::new(&out).join("token-broker-core.wasm"), bytes).expect("OUT_DIR can be written");
+    let write =
+        |name, bytes: &[u8]| fs::write(Path::new(&out).join(name), bytes).expect("OUT_DIR can be written");
+    write("token-broker-core.wasm", &bytes);
+    write("token-broker-core.sha256", &Sha256::digest(&bytes));
 }
 
 fn default_path() -> PathBuf {

@@ -14,8 +14,12 @@ use wasmtime::{Config, Engine, Result};
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Bytes(Cow<'static, [u8]>),
+    BuiltIn(&'static [u8], Digest),
     File(PathBuf),
 }
+
+/// SHA-256.
+pub(crate) type Digest = [u8; 32];
 
 /// The engine configuration that the broker needs. An engine that is given to the builder starts from this.
 pub fn engine_config() -> Config {
@@ -27,18 +31,24 @@ pub fn engine_config() -> Config {
 
 /// Load a component, from its precompiled form if a cache has it.
 pub(crate) fn load(engine: &Engine, source: &Source, cache: Option<&Cache>) -> Result<Component> {
-    let bytes = match source {
-        Source::Bytes(bytes) => Cow::Borrowed(bytes.as_ref()),
+    let (bytes, digest) = match source {
+        Source::Bytes(bytes) => (Cow::Borrowed(bytes.as_ref()), None),
+        Source::BuiltIn(bytes, digest) => (Cow::Borrowed(*bytes), Some(*digest)),
         Source::File(path) if path.extension().is_some_and(|extension| extension == "cwasm") => {
             trusted(path)?;
             return deserialize(engine, path);
         }
         Source::File(path) => {
-            Cow::Owned(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+            (Cow::Owned(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?), None)
         }
     };
     let Some(cache) = cache else { return Component::new(engine, bytes) };
-    let file = cache.file(engine, &bytes);
+    let digest = digest.unwrap_or_else(|| Sha256::digest(&bytes).into());
+    load_cached(engine, &bytes, &digest, cache)
+}
+
+fn load_cached(engine: &Engine, bytes: &[u8], digest: &Digest, cache: &Cache) -> Result<Component> {
+    let file = cache.file(engine, digest);
     if trusted(&file).is_ok()
         && let Ok(component) = deserialize(engine, &file)
     {
@@ -70,11 +80,10 @@ impl Cache {
     }
 
     /// The engine's hash covers the version of wasmtime, its settings and the processor.
-    fn file(&self, engine: &Engine, bytes: &[u8]) -> PathBuf {
+    fn file(&self, engine: &Engine, digest: &Digest) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let component: String =
-            Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let component: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         self.directory.join(format!("{component}-{:016x}.cwasm", hasher.finish()))
     }
 

@@ -16,6 +16,7 @@ use crate::imports::{self, Settings};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::store::Store;
+use crate::wasi;
 
 /// What the store of a broker instance holds.
 pub(crate) struct State {
@@ -49,10 +50,7 @@ pub(crate) struct Template {
 impl Template {
     pub(crate) fn new(engine: &Engine, component: &Component, lent: Lent) -> Result<Self> {
         let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        wasi::add_to_linker(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
         Ok(Self { lent, pre: linker.instantiate_pre(component)? })
     }

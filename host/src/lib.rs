@@ -50,6 +50,7 @@ mod log;
 mod report;
 mod store;
 mod token;
+mod wasi;
 mod wire;
 
 pub use broker::Broker;

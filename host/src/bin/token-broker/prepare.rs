@@ -1,10 +1,13 @@
 //! A broker instance for this process.
 
-use token_broker_host::{Broker, Cache, Environment, Error, Instance};
+use std::mem::ManuallyDrop;
+
+use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance};
 
 use crate::failure::Failed;
 
-pub(crate) async fn broker() -> Result<Instance, Failed> {
+/// Never dropped: the process ends with it, and gives its memory back faster than the instance would.
+pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     let mut environment = Environment::inherit();
     if std::env::var_os(LOG).is_none() {
         // A failure is told once, by this command, unless the log was asked for.
@@ -12,25 +15,26 @@ pub(crate) async fn broker() -> Result<Instance, Failed> {
     }
     let mut builder = Broker::builder().environment(environment);
     if std::env::var_os(COMPONENT).is_none_or(|path| path.is_empty()) {
-        builder = builder.component_bytes(built_in()?);
+        builder = built_in(builder)?;
     }
     if let Some(cache) = Cache::of_user() {
         builder = builder.cache(cache);
     }
-    Ok(builder.instantiate().await?)
+    Ok(ManuallyDrop::new(builder.instantiate().await?))
 }
 
-fn built_in() -> Result<&'static [u8], Failed> {
+fn built_in(builder: Builder) -> Result<Builder, Failed> {
     if BUILT_IN.is_empty() {
         return Err(Failed::from(Error::Other(format!(
-            "this command was built without a broker component; run `cargo xtask build`, \
+            "this command was built without a broker component; run `cargo xtask build` and build it again, \
              or set {COMPONENT} to a token-broker-core.wasm"
         ))));
     }
-    Ok(BUILT_IN)
+    Ok(builder.component_built_in(BUILT_IN, *DIGEST))
 }
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const LOG: &str = "TOKEN_BROKER_LOG";
 
 static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.wasm"));
+static DIGEST: &[u8; 32] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.sha256"));
