@@ -90,7 +90,7 @@ impl Cache {
     /// Write under another name and rename: a reader sees the whole file or none.
     fn keep(&self, file: &Path, component: &Component) -> Result<()> {
         make_private_directory(&self.directory)?;
-        trusted(&self.directory)?;
+        unchangeable_by_others(&self.directory)?;
         let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
         let written =
             write_private(&unfinished, &component.serialize()?).and_then(|()| fs::rename(&unfinished, file));
@@ -111,30 +111,32 @@ fn deserialize(engine: &Engine, file: &Path) -> Result<Component> {
     unsafe { Component::deserialize_file(engine, file) }
 }
 
-/// Whether a file, or a directory, and the directory around it belong to this user or to root, and to nobody else.
+/// Whether nobody but this user and root could have written a file, or put it into its directory.
+fn trusted(file: &Path) -> Result<()> {
+    unchangeable_by_others(file)?;
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
+    unchangeable_by_others(directory.unwrap_or_else(|| Path::new(".")))
+}
+
 #[cfg(unix)]
-fn trusted(path: &Path) -> Result<()> {
+fn unchangeable_by_others(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
 
     let user = rustix::process::geteuid().as_raw();
-    let around =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    for path in [path, around] {
-        let metadata =
-            fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-        if ![0, user].contains(&metadata.uid()) || metadata.mode() & OTHERS_MAY_WRITE != 0 {
-            bail!(
-                "{} may be changed by others than this user, so no precompiled component is loaded from there; \
-                 run `chmod go-w` on it, or use the .wasm file",
-                path.display()
-            );
-        }
+    let metadata =
+        fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    if ![0, user].contains(&metadata.uid()) || metadata.mode() & OTHERS_MAY_WRITE != 0 {
+        bail!(
+            "{} may be changed by others than this user, so no precompiled component is loaded from there; \
+             run `chmod go-w` on it, or use the .wasm file",
+            path.display()
+        );
     }
     Ok(())
 }
 
 #[cfg(not(unix))]
-fn trusted(path: &Path) -> Result<()> {
+fn unchangeable_by_others(path: &Path) -> Result<()> {
     bail!("who may change {} cannot be told on this system; use the .wasm file", path.display())
 }
 

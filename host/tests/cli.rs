@@ -1,0 +1,234 @@
+//! The command `token-broker` against the mock platform, as a user runs it.
+
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test starts processes")]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use serde_json::Value;
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const UNKNOWN: &str = "99999999-9999-4999-8999-999999999999";
+
+/// The command with nothing in its environment but what points it at the mock.
+struct Cli {
+    mock: Mock,
+    cache: tempfile::TempDir,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Cli {
+    async fn new() -> Self {
+        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        Self { env: mock.imds_env(), mock, cache: tempfile::tempdir().unwrap() }
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.env.retain(|(known, _)| *known != name);
+        self.env.push((name, value.to_owned()));
+        self
+    }
+
+    fn fault(self, answer: Answer) -> Self {
+        self.mock.fault(Fault::new(Endpoint::Imds, answer).forever());
+        self
+    }
+
+    /// Run it off the thread that the mock answers on.
+    async fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+        command.args(args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.env("XDG_CACHE_HOME", self.cache.path()).env("TOKEN_BROKER_COMPONENT", component());
+        command.stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn get(&self, args: &[&str]) -> Output {
+        self.run(&[&["get", "--scope", VAULT], args].concat()).await
+    }
+
+    /// The exit code and the one line of a command that fails.
+    async fn failure(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(args).await;
+        assert_eq!(text(&output.stdout), "", "a failure prints nothing on stdout");
+        let line = text(&output.stderr);
+        assert_eq!(line.lines().count(), 1, "a failure is one line: {line}");
+        assert!(!line.contains("eyJ"), "no token is in {line}");
+        (output.status.code().unwrap(), line)
+    }
+
+    /// As [`Cli::failure`], of a token for the vault.
+    async fn refusal(&self) -> (i32, String) {
+        self.failure(&["get", "--scope", VAULT]).await
+    }
+}
+
+fn component() -> std::path::PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-core.wasm");
+    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
+    file
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_shows_everything_of_a_token_but_the_token() {
+    let cli = Cli::new().await;
+    let output = cli.get(&[]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for part in
+        ["https://vault.azure.net", "00001111-aaaa-2222-bbbb-3333cccc4444", "imds", "(in 23 h", "fingerprint"]
+    {
+        assert!(
+            shown.contains(part) || part == "(in 23 h" && shown.contains("(in 24 h"),
+            "{part} is not in {shown}"
+        );
+    }
+    assert!(!shown.contains("eyJ"), "the token is in {shown}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_is_the_token_and_nothing_else() {
+    let cli = Cli::new().await;
+    let token = text(&cli.get(&["--raw"]).await.stdout);
+    cli.mock.verify(&token, "https://vault.azure.net").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_has_the_five_fields_and_a_token_of_the_identity_that_was_asked_for() {
+    let cli = Cli::new().await;
+    let output = cli.get(&["--json", "--client-id", "11112222-bbbb-3333-cccc-4444dddd5555"]).await;
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fields: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["accessToken", "expiresOn", "refreshOn", "source", "tokenType"]);
+    assert_eq!(answer["source"], "imds");
+    let claims = cli.mock.verify(answer["accessToken"].as_str().unwrap(), "https://vault.azure.net").unwrap();
+    assert_eq!(claims.appid, "11112222-bbbb-3333-cccc-4444dddd5555");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_json_where_json_was_asked_for() {
+    let output = Cli::new().await.get(&["--json", "--client-id", UNKNOWN]).await;
+    assert_eq!(output.status.code(), Some(6));
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"], "rejected");
+    assert_eq!(error["failures"][0]["status"], 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_1_is_for_everything_else() {
+    let cli = Cli::new().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+    command.args(["get", "--scope", VAULT]).env_clear().env("TOKEN_BROKER_COMPONENT", "/does/not/exist.wasm");
+    command.env("XDG_CACHE_HOME", cli.cache.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/does/not/exist.wasm"), "{}", text(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_2_is_for_usage_and_for_what_cannot_be_asked() {
+    let cli = Cli::new().await;
+    for args in [&["get"][..], &["get", "--scope", VAULT, "--raw", "--json"], &["no-such-command"]] {
+        assert_eq!(cli.run(args).await.status.code(), Some(2), "{args:?}");
+    }
+    for scope in ["", "two scopes", "line\nbreak"] {
+        let (code, line) = cli.failure(&["get", "--scope", scope]).await;
+        assert_eq!(code, 2, "{line}");
+        assert!(line.contains("scope"), "{line}");
+    }
+    assert_eq!(cli.failure(&["get", "--scope", VAULT, "--client-id", ""]).await.0, 2);
+    assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_3_is_for_a_wrong_variable() {
+    let (code, line) = Cli::new().await.with("TOKEN_BROKER_TIMEOUT_MS", "soon").refusal().await;
+    assert_eq!(code, 3);
+    assert!(line.contains("TOKEN_BROKER_TIMEOUT_MS"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_4_is_for_what_policy_denies() {
+    let cli = Cli::new().await.with("TOKEN_BROKER_ALLOWED_SCOPES", "https://storage.azure.com");
+    assert_eq!(cli.refusal().await.0, 4);
+    assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_5_is_for_a_machine_without_an_identity_source() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cli = Cli::new().await.with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{closed}"));
+    let (code, line) = cli.refusal().await;
+    assert_eq!(code, 5, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_6_is_for_a_no_and_its_line_says_what_mends_it() {
+    let (code, line) = Cli::new().await.failure(&["get", "--scope", VAULT, "--client-id", UNKNOWN]).await;
+    assert_eq!(code, 6);
+    assert!(line.contains(UNKNOWN) && line.contains("az "), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_7_is_for_a_service_over_its_limit() {
+    let (code, line) = Cli::new().await.fault(Answer::retry_after(429, "3600")).refusal().await;
+    assert_eq!(code, 7);
+    assert!(line.contains("3600 s"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_8_is_for_a_service_that_fails_for_now() {
+    let cli = Cli::new().await.fault(Answer::status(500)).with("TOKEN_BROKER_BUDGET_MS", "1500");
+    assert_eq!(cli.refusal().await.0, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_9_is_for_an_answer_that_cannot_be_read() {
+    let (code, line) = Cli::new().await.fault(Answer::Garbage).refusal().await;
+    assert_eq!(code, 9, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_sends_nothing_unless_it_is_told_to_try() {
+    let cli = Cli::new().await;
+    let output = cli.run(&["explain"]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(report.contains("imds: ready") && report.contains("app-service: not-configured"), "{report}");
+    assert!(
+        report.contains("AZURE_POD_IDENTITY_AUTHORITY_HOST") && report.contains("would send"),
+        "{report}"
+    );
+    assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 0);
+
+    let output = cli.run(&["explain", "--try", "--scope", VAULT]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(report.contains("imds: used") && report.contains("fingerprint"), "{report}");
+    assert!(!report.contains("eyJ"), "the token is in {report}");
+    assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_shows_the_report_of_a_try_that_failed_and_exits_as_get_would() {
+    let output = Cli::new().await.run(&["explain", "--try", "--client-id", UNKNOWN]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(6));
+    assert!(report.contains("imds: failed") && report.contains("last failure"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_precompiled_component_is_kept_in_the_users_cache() {
+    let cli = Cli::new().await;
+    let files = || std::fs::read_dir(cli.cache.path().join("token-broker")).unwrap().count();
+    assert_eq!(cli.get(&[]).await.status.code(), Some(0));
+    assert_eq!(files(), 1);
+    assert_eq!(cli.get(&[]).await.status.code(), Some(0));
+    assert_eq!(files(), 1);
+}
