@@ -67,3 +67,39 @@ impl WasiHttpView for State {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: default_hooks() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use host_test::mock::{Answer, Endpoint, Fault};
+
+    use super::*;
+    use crate::platform::Platform;
+
+    #[tokio::test]
+    async fn a_token_that_the_vault_refuses_once_is_fetched_anew() {
+        let platform = Platform::mock().await.unwrap();
+        platform.mock.as_ref().unwrap().fault(Fault::new(Endpoint::KeyVault, Answer::status(401)));
+
+        assert!(read_secret(&platform).await);
+
+        let counters = platform.mock.as_ref().unwrap().counters();
+        assert_eq!(counters.of(Endpoint::KeyVault).requests, 2);
+        assert_eq!(counters.of(Endpoint::Imds).requests, 2);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_the_vault_keeps_refusing_is_an_error_after_two_tries() {
+        let platform = Platform::mock().await.unwrap();
+        platform.mock.as_ref().unwrap().fault(Fault::new(Endpoint::KeyVault, Answer::status(401)).times(9));
+
+        assert!(!read_secret(&platform).await);
+
+        assert_eq!(platform.mock.as_ref().unwrap().counters().of(Endpoint::KeyVault).requests, 2);
+    }
+
+    async fn read_secret(platform: &Platform) -> bool {
+        let broker = platform.broker().await.unwrap();
+        let component = KeyVault::load(platform.engine(), &broker).unwrap();
+        component.run(platform.vault.as_deref().unwrap()).await.unwrap()
+    }
+}

@@ -20,7 +20,8 @@ pub(crate) struct Platform {
     engine: Engine,
     requests: Arc<AtomicU64>,
     /// Serves until dropped
-    _mock: Option<Mock>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for as long as it must serve"))]
+    pub(crate) mock: Option<Mock>,
 }
 
 impl Platform {
@@ -34,7 +35,7 @@ impl Platform {
             client_id: user_assigned.map(|identity| identity.client_id.clone()),
             vault: Some(mock.url().into()),
             environment: mock.imds_env().into_iter().collect(),
-            _mock: Some(mock),
+            mock: Some(mock),
             ..Self::real(None)?
         })
     }
@@ -48,7 +49,7 @@ impl Platform {
             environment: Environment::inherit(),
             engine: Engine::new(&engine_config())?,
             requests: Arc::default(),
-            _mock: None,
+            mock: None,
         })
     }
 
