@@ -1,0 +1,311 @@
+//! The crate token-broker-host with the built components, against the mock platform.
+
+#![allow(missing_docs, reason = "the names of the tests say what they prove")]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test has a clock and files")]
+
+#[path = "host/consumer.rs"]
+mod consumer;
+#[path = "host/fixture.rs"]
+mod fixture;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_test::mock::{Answer, Endpoint, Fault};
+use token_broker_host::{Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, Verdict};
+
+use consumer::Consumers;
+use fixture::{Fixture, ShiftedClock, broker};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const STORAGE: &str = "https://storage.azure.com/.default";
+
+#[tokio::test]
+async fn consumers_in_stores_of_their_own_share_one_token() {
+    let fixture = Fixture::new().await;
+    let consumers = Consumers::new(&fixture.broker, Policy::default());
+    let ends = consumers.fresh().await.get(VAULT).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(consumers.fresh().await.get(VAULT).await, Ok(ends));
+        assert_eq!(consumers.fresh().await.peek_many(VAULT, 10).await, 10);
+    }
+    assert_eq!(fixture.requests(), 1);
+    let statistics = fixture.broker.stats().await.unwrap();
+    assert_eq!((statistics.requests, statistics.hits, statistics.fetches), (34, 33, 1));
+}
+
+#[tokio::test]
+async fn each_linker_has_its_own_policy_and_a_refused_call_is_not_forwarded() {
+    let fixture = Fixture::new().await;
+    let all = Consumers::new(&fixture.broker, Policy::default());
+    let only_storage = Consumers::new(&fixture.broker, Policy::new(Some(STORAGE), None).unwrap());
+    let error = only_storage.fresh().await.get(VAULT).await.unwrap_err();
+    assert!(error.contains("denied") || error.contains("Denied"), "{error}");
+    assert_eq!(fixture.requests(), 0);
+
+    all.fresh().await.get(VAULT).await.unwrap();
+    assert!(only_storage.fresh().await.get(VAULT).await.is_err(), "a held token is refused too");
+    assert_eq!(only_storage.fresh().await.peek_many(VAULT, 1).await, 0, "and so is a peek");
+    assert_eq!(all.fresh().await.peek_many(VAULT, 1).await, 1);
+    only_storage.fresh().await.get(STORAGE).await.unwrap();
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_names() {
+    let fixture = Fixture::build(|builder, mock| {
+        let environment: Environment = mock.imds_env().into_iter().collect();
+        builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
+    })
+    .await;
+    let policy = |identities| Policy::new(None, Some(identities)).unwrap();
+    Consumers::new(&fixture.broker, policy(ORDERS)).fresh().await.get(VAULT).await.unwrap();
+    Consumers::new(&fixture.broker, policy("system-assigned")).fresh().await.get(VAULT).await.unwrap_err();
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn what_a_consumer_says_is_bounded_before_it_reaches_the_broker() {
+    let fixture = Fixture::new().await;
+    let consumers = Consumers::new(&fixture.broker, Policy::default());
+    let huge = "s".repeat(8 * 1024 * 1024);
+    let error = consumers.fresh().await.get(&huge).await.unwrap_err();
+    assert!(error.contains("8388608 bytes"), "{error}");
+    assert_eq!(fixture.broker.stats().await.unwrap().requests, 0);
+}
+
+#[tokio::test]
+async fn concurrent_callers_of_any_kind_make_one_request() {
+    for callers in [32, 1000] {
+        let fixture = Fixture::new().await;
+        fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(50)));
+        let mut consumer = Consumers::new(&fixture.broker, Policy::default()).fresh().await;
+        let direct: Vec<_> = (0..callers)
+            .map(|_| {
+                let broker = fixture.broker.clone();
+                tokio::spawn(async move { broker.get_token(VAULT).await })
+            })
+            .collect();
+        assert_eq!(consumer.get_concurrent(VAULT, callers).await, Ok(callers));
+        for call in direct {
+            call.await.unwrap().unwrap();
+        }
+        assert_eq!(fixture.requests(), 1, "{callers} callers in tasks, as many in a consumer");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_scope_does_not_hold_up_another_one() {
+    let fixture = Fixture::new().await;
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(FOREVER));
+    let slow = tokio::spawn({
+        let broker = fixture.broker.clone();
+        async move { broker.get_token(VAULT).await }
+    });
+    fixture.mock.arrived(Endpoint::Imds, 1).await;
+    fixture.broker.get_token(STORAGE).await.unwrap();
+    assert!(!slow.is_finished());
+    slow.abort();
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_does_not_take_the_fetch_with_it() {
+    let fixture = Fixture::new().await;
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(100)));
+    let leaving = tokio::spawn({
+        let broker = fixture.broker.clone();
+        async move { broker.get_token(VAULT).await }
+    });
+    fixture.mock.arrived(Endpoint::Imds, 1).await;
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    fixture.broker.get_token(VAULT).await.unwrap();
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_refresh_runs_on_when_the_call_that_set_it_off_has_its_answer() {
+    let clock = ShiftedClock::default();
+    let fixture = Fixture::build({
+        let clock = clock.clone();
+        |builder, mock| fixture::at_mock(builder, mock).clock(clock).random(|bytes| bytes.fill(0))
+    })
+    .await;
+    let first = fixture.broker.get_token(VAULT).await.unwrap();
+    // Twelve hours of a token of a day: it is Stale.
+    clock.advance(Duration::from_secs(12 * 3600 + 60));
+    assert!(fixture.broker.peek_token(VAULT).is_none());
+    let stale = fixture.broker.get_token(VAULT).await.unwrap();
+    assert_eq!(stale.token(), first.token());
+    fixture.mock.arrived(Endpoint::Imds, 2).await;
+    fixture::until(async || fixture.broker.stats().await.unwrap().refreshes == 1).await;
+    clock.advance(Duration::from_secs(61));
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_fetched_anew_whatever_the_spelling() {
+    let fixture = Fixture::new().await;
+    let first = fixture.broker.get_token(VAULT).await.unwrap();
+    fixture.broker.forget_token("https://vault.azure.net").unwrap();
+    assert!(fixture.broker.peek_token(VAULT).is_none());
+    let second = fixture.broker.get_token(VAULT).await.unwrap();
+    assert_ne!(first.token(), second.token());
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_claims_brought_replaces_the_copy_of_the_one_without() {
+    let fixture = Fixture::new().await;
+    let without = fixture.broker.get_token(VAULT).await.unwrap();
+    let request = RawRequest {
+        scopes: vec![VAULT.to_owned()],
+        claims: Some(r#"{"access_token":{"nbf":{"essential":true}}}"#.to_owned()),
+        ..RawRequest::default()
+    };
+    let with = fixture.broker.request_token(&request).await.unwrap();
+    assert_ne!(with.token(), without.token());
+    assert_eq!(fixture.broker.get_token(VAULT).await.unwrap().token(), with.token());
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_request_names_an_identity() {
+    let fixture = Fixture::new().await;
+    let request = RawRequest {
+        scopes: vec![VAULT.to_owned()],
+        identity: Identity::client_id(ORDERS).unwrap(),
+        ..RawRequest::default()
+    };
+    let token = fixture.broker.request_token(&request).await.unwrap();
+    assert_eq!(fixture.mock.verify(token.token(), "https://vault.azure.net").unwrap().appid, ORDERS);
+    assert!(fixture.broker.peek_token(VAULT).is_none(), "a peek is for the default identity");
+}
+
+#[tokio::test]
+async fn an_instance_that_traps_is_replaced_and_only_the_calls_inside_it_fail() {
+    let fixture = Fixture::with_little_memory().await;
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::Oversize).times(1));
+    let error = fixture.broker.get_token(VAULT).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Other(text) if text.contains("trapped") && text.contains("next call")),
+        "{error}"
+    );
+    assert!(fixture.log().contains("the broker's instance trapped"), "{}", fixture.log());
+    fixture.broker.get_token(VAULT).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_that_keeps_trapping_is_not_replaced_for_ever() {
+    let fixture = Fixture::with_little_memory().await;
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::Oversize).forever());
+    for _ in 0..11 {
+        let error = fixture.broker.get_token(VAULT).await.unwrap_err().to_string();
+        assert!(error.contains("trapped while"), "{error}");
+    }
+    let error = fixture.broker.get_token(VAULT).await.unwrap_err().to_string();
+    assert!(error.contains("trapped 10 times within 60 s"), "{error}");
+    assert_eq!(fixture.requests(), 11);
+}
+
+#[tokio::test]
+async fn the_http_policy_may_refuse_and_says_why_in_the_log() {
+    let fixture = Fixture::build(|builder, mock| {
+        fixture::at_mock(builder, mock)
+            .http(|_: &http::request::Parts| Decision::Refuse("closed today".to_owned()))
+    })
+    .await;
+    fixture.broker.get_token(VAULT).await.unwrap_err();
+    assert_eq!(fixture.requests(), 0);
+    assert!(fixture.log().contains("closed today"), "{}", fixture.log());
+}
+
+#[tokio::test]
+async fn the_http_policy_may_answer_in_memory() {
+    let answer = |request: &http::request::Parts| {
+        assert_eq!(request.uri.host(), Some("169.254.169.254"));
+        let body = r#"{"access_token":"in-memory","expires_in":"86400","resource":"https://vault.azure.net","token_type":"Bearer"}"#;
+        let response = http::Response::builder().header("content-type", "application/json");
+        Decision::answer(response.body(body.into()).unwrap())
+    };
+    let broker = broker().http(answer).build().await.unwrap();
+    assert_eq!(broker.get_token(VAULT).await.unwrap().token(), "in-memory");
+}
+
+#[tokio::test]
+async fn the_settings_are_asked_for_what_the_environment_does_not_have() {
+    let fixture = Fixture::build(|builder, mock| {
+        let imds = mock.imds_env();
+        builder.settings(move |name: &str| {
+            Ok(imds.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
+        })
+    })
+    .await;
+    fixture.broker.get_token(VAULT).await.unwrap();
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_store_without_a_key_is_refused_with_the_way_to_make_one() {
+    let error = broker().store(MemoryStore::default()).build().await.err().unwrap().to_string();
+    assert!(error.contains("TOKEN_BROKER_STORE_KEY") && error.contains("openssl rand -base64 32"), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_that_is_no_broker_is_refused_by_name() {
+    let error =
+        broker().component_file(fixture::artefact("consumer-composed.wasm")).build().await.err().unwrap();
+    assert!(format!("{error:#}").contains("token-broker:identity"), "{error:#}");
+}
+
+#[tokio::test]
+async fn an_embedder_may_own_the_store() {
+    let fixture = Fixture::new().await;
+    let mut instance = fixture::at_mock(broker(), &fixture.mock).instantiate().await.unwrap();
+    assert!(instance.peek_token(VAULT).await.unwrap().is_none());
+    let token = instance.get_token(VAULT).await.unwrap().unwrap();
+    assert_eq!(instance.peek_token(VAULT).await.unwrap().unwrap().token(), token.token());
+    let used = instance.explain().await.unwrap().into_iter().find(|report| report.verdict == Verdict::Used);
+    assert_eq!(used.unwrap().source, "imds");
+    instance.forget_token(VAULT).await.unwrap();
+    assert!(instance.peek_token(VAULT).await.unwrap().is_none());
+    assert_eq!(instance.stats().await.unwrap().fetches, 1);
+    assert!(instance.memory_bytes() <= 1024 * 1024, "{} bytes", instance.memory_bytes());
+}
+
+#[tokio::test]
+async fn no_token_and_no_secret_is_in_an_error_a_report_or_the_log() {
+    let fixture = Fixture::build(|builder, mock| {
+        let environment: Environment = mock.app_service_env().into_iter().collect();
+        builder.environment(environment.with("TOKEN_BROKER_LOG", "debug"))
+    })
+    .await;
+    let token = fixture.broker.get_token(VAULT).await.unwrap();
+    let error = fixture.broker.get_token("https://unknown.example").await.unwrap_err();
+    let said = format!("{token:?} {error} {error:?} {:?} {}", fixture.broker.explain().await, fixture.log());
+    let header = &fixture.mock.config().app_service.identity_header;
+    for secret in [token.token(), header.as_str()] {
+        assert!(!said.contains(secret), "a secret is in {said}");
+    }
+    assert!(!fixture.log().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_serves_callers_on_every_thread_at_once() {
+    let fixture = Arc::new(Fixture::new().await);
+    let calls: Vec<_> = (0..64)
+        .map(|n| {
+            let fixture = Arc::clone(&fixture);
+            tokio::spawn(async move { fixture.broker.get_token([VAULT, STORAGE][n % 2]).await.map(drop) })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(fixture.requests(), 2);
+}
+
+/// A user-assigned identity of the mock's default configuration.
+const ORDERS: &str = "11112222-bbbb-3333-cccc-4444dddd5555";
+/// Longer than any test.
+const FOREVER: Duration = Duration::from_secs(3600);
