@@ -1,33 +1,42 @@
 //! Reading what an identity endpoint answers: the parts that all sources have in common.
 
-use std::fmt;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::expiry::{self, Seconds};
 use crate::host::Body;
+use crate::lenient::Text;
 use crate::policy::Key;
 use crate::retry::Class;
 use crate::token::{Secret, Token};
+use crate::words::shown;
 
 /// What one try came to.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// A token that can be read, not verified yet.
     Token(Token),
-    /// This is not the source's platform: the next source may be tried.
+    /// Something else answers there: this is not the source's platform, and the next one may be tried.
+    Absent(Failure),
+    /// The platform has no identity for this: the next source may be tried.
     Declined(Failure),
     /// No, and asking again will not change it.
     Final(Error),
     /// Not now.
     Again(Failure, Class),
+}
+
+/// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exchange {
+    pub(crate) asked_at: Duration,
+    pub(crate) received_at: Duration,
 }
 
 /// What was asked of whom, for the operator's sake.
@@ -37,10 +46,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) key: &'a Key,
     /// What went with the request and must not come back in a message.
-    pub(crate) secret: Option<&'a str>,
+    pub(crate) secret: Option<&'a HeaderValue>,
 }
 
 impl Asked<'_> {
+    pub(crate) fn secret_text(&self) -> Option<&str> {
+        self.secret.and_then(|value| value.to_str().ok())
+    }
+
     /// A failure whose message is: what was asked, of whom, and this end of the sentence.
     pub(crate) fn failure(&self, came_back: &str) -> Failure {
         let (audience, identity) = (self.key.audience(), self.key.identity());
@@ -59,23 +72,25 @@ impl Asked<'_> {
     /// An answer with an error status, in the service's own words where they can be shown.
     fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
         let status = response.status().as_u16();
-        let words = Words::read(response, self.secret);
+        let words = Words::read(response, self.secret_text());
         let code = words.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
+        let text = if words.text.is_empty() { words.text } else { format!(": {}", words.text) };
         Failure {
             status: Some(status),
             code: words.code,
             correlation_id: words.correlation_id,
             retry_after: retry_after(response.headers(), now),
-            ..self.failure(&format!("got {status}{code}: {}", words.text))
+            ..self.failure(&format!("got {status}{code}{text}"))
         }
     }
 }
 
 /// Read an answer by its status, as every identity endpoint means it.
-pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, now: Duration) -> Answer {
+pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    let now = exchange.received_at;
     let status = response.status().as_u16();
     match status {
-        200 | 202 => match token(asked.source, response, now) {
+        200 | 202 => match token(asked.source, response, exchange) {
             Ok(token) => Answer::Token(token),
             Err(unreadable) => asked.protocol(Some(status), &format!("got {status}, which {unreadable}")),
         },
@@ -105,7 +120,7 @@ pub(crate) fn is_json(response: &http::Response<Body>) -> bool {
 fn token(
     source: &'static str,
     response: &http::Response<Body>,
-    now: Duration,
+    exchange: Exchange,
 ) -> Result<Token, &'static str> {
     let wire: TokenBody = serde_json::from_slice(response.body().expose_secret()).map_err(|_| UNREADABLE)?;
     let secret = wire.access_token.ok_or("holds no access_token")?;
@@ -123,8 +138,9 @@ fn token(
         return Err("holds a token_type that is none");
     }
     let date = header(response.headers(), &DATE).and_then(expiry::http_date);
-    let received_on = now.as_secs();
-    let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, received_on)?;
+    let received_on = exchange.received_at.as_secs();
+    let span = (exchange.asked_at.as_secs(), received_on);
+    let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, span)?;
     let refresh_in = match wire.refresh_in {
         Seconds::Known(seconds) => Some(seconds),
         Seconds::Absent | Seconds::Unreadable => None,
@@ -144,7 +160,7 @@ struct TokenBody {
     refresh_in: Seconds,
 }
 
-/// The service's own words for a refusal, cleaned.
+/// The service's own words for a refusal, fit to be shown.
 struct Words {
     code: Option<String>,
     text: String,
@@ -155,21 +171,24 @@ impl Words {
     fn read(response: &http::Response<Body>, secret: Option<&str>) -> Self {
         let bytes = response.body().expose_secret();
         let body: ErrorBody = serde_json::from_slice(bytes).unwrap_or_default();
-        let NestedError { code, message: nested_text, correlation_id: nested_id } = body.error.0;
-        let token = body.access_token.as_ref().map(|token| token.expose_secret());
-        let clean = |text: String| cleaned(&text, &[secret, token]);
+        let NestedError { code, message, correlation_id } = match body.error {
+            Text::Other => serde_json::from_slice::<NestedBody>(bytes).unwrap_or_default().error,
+            code => NestedError { code, ..NestedError::default() },
+        };
+        let token = body.access_token.into_option();
+        let shown = |text: String| shown(&text, &[secret, token.as_deref()]);
+        let text = [body.error_description, body.message, message].into_iter().find_map(Text::into_option);
+        let id = [body.correlation_id, correlation_id].into_iter().find_map(Text::into_option);
+        let code = code.into_option().map(shown);
         Self {
-            code: code.map(clean).filter(|code| !code.is_empty()),
-            text: body
-                .error_description
-                .or(body.message)
-                .or(nested_text)
-                .map_or_else(|| shape(response), clean),
-            correlation_id: body
-                .correlation_id
-                .or(nested_id)
+            text: match &code {
+                None => text.map_or_else(|| shape(response, secret), shown),
+                Some(_) => text.map(shown).unwrap_or_default(),
+            },
+            code,
+            correlation_id: id
                 .or_else(|| CORRELATION_HEADERS.iter().find_map(|name| text_of(response.headers(), name)))
-                .map(clean),
+                .map(shown),
         }
     }
 }
@@ -177,85 +196,42 @@ impl Words {
 /// `{"error": "...", "error_description": "..."}` is IMDS's and OAuth's form, `{"statusCode": n, "message": "...",
 /// "correlationId": "..."}` App Service's, and `{"error": {"code": "...", "message": "..."}}` Cloud Shell's.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct ErrorBody {
-    #[serde(default)]
-    error: ErrorField,
-    error_description: Option<String>,
-    message: Option<String>,
+    error: Text,
+    error_description: Text,
+    message: Text,
     #[serde(alias = "correlationId")]
-    correlation_id: Option<String>,
-    access_token: Option<Secret>,
+    correlation_id: Text,
+    access_token: Text,
 }
 
-/// A code alone, or an object with one. (An untagged enum does the same in four times the space.)
-#[derive(Default)]
-struct ErrorField(NestedError);
+/// Read only if `error` is an object.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NestedBody {
+    error: NestedError,
+}
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct NestedError {
-    code: Option<String>,
-    message: Option<String>,
+    code: Text,
+    message: Text,
     #[serde(rename = "correlationId")]
-    correlation_id: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for ErrorField {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ErrorFieldVisitor)
-    }
-}
-
-struct ErrorFieldVisitor;
-
-impl<'de> Visitor<'de> for ErrorFieldVisitor {
-    type Value = ErrorField;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an error code or an object")
-    }
-
-    fn visit_str<E>(self, code: &str) -> Result<ErrorField, E> {
-        Ok(ErrorField(NestedError { code: Some(code.to_owned()), ..NestedError::default() }))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ErrorField, A::Error> {
-        NestedError::deserialize(MapAccessDeserializer::new(map)).map(ErrorField)
-    }
+    correlation_id: Text,
 }
 
 /// What can be said of a body that has no words for us: never its content.
-fn shape(response: &http::Response<Body>) -> String {
+fn shape(response: &http::Response<Body>, secret: Option<&str>) -> String {
     let length = response.body().expose_secret().len();
     match header(response.headers(), &CONTENT_TYPE) {
         _ if length == 0 => "an empty body".to_owned(),
         Some(label) => {
-            format!("a body of {length} bytes labelled {} without a known error", cleaned(label, &[]))
+            format!("a body of {length} bytes labelled {} without a known error", shown(label, &[secret]))
         }
         None => format!("an unlabelled body of {length} bytes without a known error"),
     }
-}
-
-/// A text of the peer's that may be shown: short, on one line, without any secret of ours or anything like a token.
-fn cleaned(text: &str, secrets: &[Option<&str>]) -> String {
-    let mut text: String =
-        text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    for secret in secrets.iter().flatten().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret, MASK);
-    }
-    while let Some((start, end)) = jwt_like(&text) {
-        text.replace_range(start..end, MASK);
-    }
-    text.trim().to_owned()
-}
-
-/// Where a text holds the beginning of a JSON object in base64url, as every JWT does.
-fn jwt_like(text: &str) -> Option<(usize, usize)> {
-    let start = text.find("eyJ")?;
-    let tail = text.get(start..)?;
-    let length = tail
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=')))
-        .unwrap_or(tail.len());
-    Some((start, start.saturating_add(length)))
 }
 
 /// `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date, at most an hour so that a mistake heals.
@@ -279,23 +255,11 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
 const BEARER: &str = "Bearer";
 const UNREADABLE: &str = "is not the JSON of a token";
 const CORRELATION_HEADERS: [&str; 2] = ["x-ms-request-id", "x-correlation-id"];
-const MASK: &str = "****";
-const MAX_WORDS: usize = 500;
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_shown_without_secrets_tokens_or_line_breaks() {
-        assert_eq!(
-            cleaned("a\r\nb hunter2 eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.x-y_z, eyJ", &[Some("hunter2"), None]),
-            "a  b **** ****, ****"
-        );
-        assert_eq!(cleaned(&"x".repeat(10_000), &[]).len(), MAX_WORDS);
-        assert_eq!(cleaned("é\u{7f}", &[Some("")]), "é");
-    }
 
     #[test]
     fn retry_after_is_read_as_seconds_or_as_a_date_and_bounded() {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::cache::{Cache, Look};
 use crate::chain::{Chain, SourceReport, Verdict};
@@ -11,7 +12,7 @@ use crate::flight::{Flights, Lead, Outcome, Place};
 use crate::host::{Host, Store};
 use crate::log::Level;
 use crate::policy::{Key, Policy};
-use crate::request::{Scope, TokenRequest};
+use crate::request::{Identity, Scope, TokenRequest};
 use crate::source::log;
 use crate::stats::{Statistics, count};
 use crate::token::Token;
@@ -34,7 +35,8 @@ pub struct Grant {
     /// What was asked for.
     pub token: Rc<Token>,
     /// Given to exactly one of the callers that got a Stale token: pass it to [`Broker::refresh`], in a task of its
-    /// own where the host has them. Dropping it leaves the refresh to the next caller.
+    /// own where the host has them. Dropping it leaves the refresh to the next caller; keeping it without doing either
+    /// makes whoever needs another token wait.
     pub refresh: Option<Refresh>,
 }
 
@@ -62,42 +64,44 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
     pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
         self.count(|stats| &mut stats.requests);
-        let key = self.admit(request)?;
+        let (config, key) = self.admit(request)?;
+        let deadline = self.host.now().saturating_add(config.budget);
         loop {
             match self.look(&key) {
                 Look::Fresh(token) => return Ok(self.hit(token)),
-                Look::Stale(token) => return Ok(self.stale_hit(&key, token)),
-                Look::Expiring(_) | Look::Nothing => {}
+                Look::Resting(token) => return Ok(self.stale_hit(token, None)),
+                Look::Stale(token) => return Ok(self.stale_hit(token, self.flights.lead(&key).map(Refresh))),
+                Look::Failed(error) => return Err(error),
+                Look::Expiring(_) | Look::Nothing => self.count(|stats| &mut stats.misses),
             }
-            if let Some(error) = self.cache.borrow().resting(&key, self.host.now()) {
-                return self.held_or(&key, error);
-            }
-            let outcome = match self.flights.join(&key)? {
-                Place::Leader(lead) => self.fetch(lead).await,
+            match self.flights.join(&key)? {
+                Place::Leader(lead) => {
+                    let outcome = self.fetch(config, lead, deadline).await;
+                    return self.grant(&key, outcome);
+                }
                 Place::Waiter(wait) => {
                     self.count(|stats| &mut stats.waiters);
-                    match wait.await {
-                        Some(outcome) => outcome,
-                        None => continue,
+                    // The leader may have been dropped, or its token have ended before this waiter came to it.
+                    if let Some(outcome) = wait.await.filter(|outcome| self.is_of_use(outcome)) {
+                        return self.grant(&key, outcome);
                     }
                 }
-            };
-            return match outcome {
-                Ok(token) => Ok(Grant { token, refresh: None }),
-                Err(error) => self.held_or(&key, error),
-            };
+            }
         }
     }
 
     /// Refresh a token. What comes of it is kept, or remembered as a failure.
     pub async fn refresh(&self, duty: Refresh) {
-        // The failure is logged and remembered; nobody waits for it.
-        let _ = self.fetch(duty.0).await;
+        if let Ok(config) = &self.config {
+            let deadline = self.host.now().saturating_add(config.budget);
+            // A failure is logged and remembered; nobody waits for it.
+            let _ = self.fetch(config, duty.0, deadline).await;
+        }
     }
 
     /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
-        let key = self.admit(&TokenRequest::for_scope(scope).ok()?).ok()?;
+        let (_, key) = self.admit(&TokenRequest::for_scope(scope).ok()?).ok()?;
         match self.cache.borrow().look(&key, self.host.now()) {
             Look::Fresh(token) => {
                 let mut stats = self.stats.borrow_mut();
@@ -105,7 +109,7 @@ impl<H: Host, S: Store> Broker<H, S> {
                 count(&mut stats.hits);
                 Some(token)
             }
-            Look::Stale(_) | Look::Expiring(_) | Look::Nothing => None,
+            _ => None,
         }
     }
 
@@ -116,15 +120,14 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// How every identity source stands, in the order of trial. Sends nothing.
+    /// How every identity source stands, in the order of trial, after what is wrong with the rest of the
+    /// configuration. Sends nothing.
     pub fn explain(&self) -> Vec<SourceReport> {
-        let config = match &self.config {
-            Ok(config) => config,
-            Err(error) => return vec![misconfigured(error)],
-        };
-        let sample = TokenRequest::for_scope("AUDIENCE")
-            .and_then(|request| Policy::default().admit(&request, &config.default_identity));
-        sample.map(|key| self.chain.explain(&key)).unwrap_or_default()
+        let default = self.config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);
+        let sample = TokenRequest::for_scope("AUDIENCE");
+        let sample = sample.and_then(|request| Policy::default().admit(&request, default));
+        let sources = sample.map(|key| self.chain.explain(&key)).unwrap_or_default();
+        self.config.as_ref().err().map(misconfigured).into_iter().chain(sources).collect()
     }
 
     /// The counters of this instance.
@@ -137,7 +140,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         &self.store
     }
 
-    fn admit(&self, request: &TokenRequest) -> Result<Key, Error> {
+    fn admit(&self, request: &TokenRequest) -> Result<(&Config, Key), Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         if request.user_assertion.is_some() {
             let text = "a managed identity cannot act on behalf of a user; leave the user assertion out";
@@ -145,7 +148,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
         let key = config.policy.admit(request, &config.default_identity)?;
         self.chain.check()?;
-        Ok(key)
+        Ok((config, key))
     }
 
     /// Claims bypass memory, because nothing is ever held under a key with claims.
@@ -158,32 +161,33 @@ impl<H: Host, S: Store> Broker<H, S> {
         Grant { token, refresh: None }
     }
 
-    fn stale_hit(&self, key: &Key, token: Rc<Token>) -> Grant {
+    fn stale_hit(&self, token: Rc<Token>, refresh: Option<Refresh>) -> Grant {
         self.count(|stats| &mut stats.stale_hits);
-        let rests = self.cache.borrow().resting(key, self.host.now()).is_some();
-        let refresh = if rests { None } else { self.flights.lead(key).map(Refresh) };
         Grant { token, refresh }
     }
 
-    /// A failed refresh does not take away a token that still works.
-    fn held_or(&self, key: &Key, error: Error) -> Result<Grant, Error> {
-        match self.look(key) {
-            Look::Fresh(token) | Look::Stale(token) | Look::Expiring(token) => {
-                Ok(Grant { token, refresh: None })
-            }
-            Look::Nothing => Err(error),
-        }
+    fn is_of_use(&self, outcome: &Outcome) -> bool {
+        outcome.as_ref().map_or(true, |token| token.is_usable(self.host.now()))
     }
 
-    async fn fetch(&self, lead: Lead) -> Outcome {
-        let config = self.config.as_ref().map_err(Clone::clone)?;
+    /// What a caller gets for an outcome: a fetch that failed does not take away a token that still works.
+    fn grant(&self, key: &Key, outcome: Outcome) -> Result<Grant, Error> {
+        let token = outcome.or_else(|error| match self.look(key) {
+            Look::Fresh(token) | Look::Stale(token) | Look::Resting(token) | Look::Expiring(token) => {
+                Ok(token)
+            }
+            Look::Failed(_) | Look::Nothing => Err(error),
+        })?;
+        Ok(Grant { token, refresh: None })
+    }
+
+    async fn fetch(&self, config: &Config, lead: Lead, deadline: Duration) -> Outcome {
         let key = lead.key().clone();
-        match self.look(&key) {
-            Look::Nothing => self.count(|stats| &mut stats.misses),
-            Look::Fresh(_) | Look::Stale(_) | Look::Expiring(_) => self.count(|stats| &mut stats.refreshes),
+        if !matches!(self.look(&key), Look::Failed(_) | Look::Nothing) {
+            self.count(|stats| &mut stats.refreshes);
         }
         self.count(|stats| &mut stats.fetches);
-        let outcome = self.chain.fetch(&self.host, config, &key).await.map(Rc::new);
+        let outcome = self.chain.fetch(&self.host, config, &key, deadline).await.map(Rc::new);
         match &outcome {
             Ok(token) => self.keep(config, &key, token),
             Err(error) => self.rest(config, &key, error),

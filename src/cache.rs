@@ -1,5 +1,6 @@
 //! What is held in memory: for each key a token, how it stands, and until when a failed fetch is not repeated.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,24 +12,31 @@ use crate::token::{Freshness, Token};
 
 /// Tokens and failures by key, [`CAPACITY`] at most.
 #[derive(Debug, Default)]
-pub(crate) struct Cache(BTreeMap<Key, Entry>);
+pub(crate) struct Cache {
+    entries: BTreeMap<Key, Entry>,
+    ticks: Cell<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
     held: Option<Held>,
-    failure: Option<Rest>,
+    failure: Option<(Error, Rest)>,
+    /// When it was last of use, in ticks of the cache.
+    used: Cell<u64>,
 }
 
 #[derive(Debug)]
 struct Held {
     token: Rc<Token>,
     refresh_at: u64,
+    /// After a refresh that failed.
+    rest: Option<Rest>,
 }
 
-/// A failure, and the time since the Unix epoch before which it is the answer.
-#[derive(Debug)]
+/// A time during which something is not tried again, since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
 struct Rest {
-    error: Error,
+    from: Duration,
     until: Duration,
 }
 
@@ -39,67 +47,98 @@ pub(crate) enum Look {
     Fresh(Rc<Token>),
     /// Use it, and have it refreshed.
     Stale(Rc<Token>),
+    /// Use it: a refresh is due, and failed a moment ago.
+    Resting(Rc<Token>),
     /// Fetch another, and use this one if that fails.
     Expiring(Rc<Token>),
+    /// This failure is still the answer.
+    Failed(Error),
     /// Fetch one.
     Nothing,
 }
 
 impl Cache {
     pub(crate) fn look(&self, key: &Key, now: Duration) -> Look {
-        let Some(held) = self.0.get(key).and_then(|entry| entry.held.as_ref()) else { return Look::Nothing };
-        match held.token.freshness(held.refresh_at, now) {
-            Freshness::Fresh => Look::Fresh(Rc::clone(&held.token)),
-            Freshness::Stale => Look::Stale(Rc::clone(&held.token)),
-            Freshness::Expiring => Look::Expiring(Rc::clone(&held.token)),
+        let Some(entry) = self.entries.get(key) else { return Look::Nothing };
+        entry.used.set(self.tick());
+        let Some(held) = entry.held.as_ref().filter(|held| held.token.is_usable(now)) else {
+            return entry.failed(now).map_or(Look::Nothing, Look::Failed);
+        };
+        let (token, rests) = (Rc::clone(&held.token), held.rest.is_some_and(|rest| rest.left(now).is_some()));
+        match token.freshness(held.refresh_at, now) {
+            Freshness::Fresh => Look::Fresh(token),
+            Freshness::Stale | Freshness::Expiring if rests => Look::Resting(token),
+            Freshness::Stale => Look::Stale(token),
+            Freshness::Expiring => Look::Expiring(token),
             Freshness::Gone => Look::Nothing,
         }
-    }
-
-    /// The failure that is still the answer to fetching under a key.
-    pub(crate) fn resting(&self, key: &Key, now: Duration) -> Option<Error> {
-        let rest = self.0.get(key)?.failure.as_ref()?;
-        let left = rest.until.checked_sub(now).filter(|left| !left.is_zero())?;
-        // A clock that was set back must not make the rest longer than any failure asks for.
-        (left <= LONGEST_REST).then(|| rest.error.clone().with_wait_left(left))
     }
 
     /// Keep a token. One that was fetched with claims takes the place of the one without.
     pub(crate) fn keep(&mut self, key: &Key, token: Rc<Token>, random: u64) {
         let refresh_at = token.jittered_refresh(random);
         let entry = self.entry(key.without_claims());
-        *entry = Entry { held: Some(Held { token, refresh_at }), failure: None };
+        entry.held = Some(Held { token, refresh_at, rest: None });
+        entry.failure = None;
     }
 
     /// Remember that fetching failed, for as long as the failure deserves.
     pub(crate) fn rest(&mut self, key: &Key, error: &Error, now: Duration) {
-        let entry = self.entry(key.clone());
-        let usable = entry.held.as_ref().is_some_and(|held| held.token.is_usable(now));
-        let Some(rest) = rest_after(error) else { return };
-        let rest = if usable { rest.max(BETWEEN_REFRESHES) } else { rest };
-        entry.failure = Some(Rest { error: error.clone(), until: now.saturating_add(rest) });
+        let deserved = rest_after(error);
+        let until = |rest| Rest { from: now, until: now.saturating_add(rest) };
+        if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
+            held.rest = Some(until(deserved.unwrap_or_default().max(BETWEEN_REFRESHES)));
+        }
+        if let Some(rest) = deserved {
+            self.entry(key.clone()).failure = Some((error.clone(), until(rest)));
+        }
     }
 
-    /// Drop every token for a scope, whosever it is.
+    /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
     pub(crate) fn forget(&mut self, scope: &Scope) {
-        for entry in self.0.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
+        for entry in self.entries.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
             entry.held = None;
+            entry.failure.take_if(|(error, _)| !matches!(error, Error::Throttled(_)));
         }
     }
 
     fn entry(&mut self, key: Key) -> &mut Entry {
-        if self.0.len() >= CAPACITY && !self.0.contains_key(&key) {
+        if self.entries.len() >= CAPACITY && !self.entries.contains_key(&key) {
             self.evict();
         }
-        self.0.entry(key).or_default()
+        let now = self.tick();
+        let entry = self.entries.entry(key).or_default();
+        entry.used.set(now);
+        entry
     }
 
-    /// Drop the entry that is worth least: one without a token, else the one whose token ends first.
+    fn tick(&self) -> u64 {
+        self.ticks.set(self.ticks.get().saturating_add(1));
+        self.ticks.get()
+    }
+
+    /// Drop the entry that is worth least: one without a token, else the one that was of no use for longest.
     fn evict(&mut self) {
-        let worth = |entry: &Entry| entry.held.as_ref().map(|held| held.token.expires_on());
-        if let Some(key) = self.0.iter().min_by_key(|(_, entry)| worth(entry)).map(|(key, _)| key.clone()) {
-            self.0.remove(&key);
+        let worth = |entry: &Entry| (entry.held.is_some(), entry.used.get());
+        if let Some(key) =
+            self.entries.iter().min_by_key(|(_, entry)| worth(entry)).map(|(key, _)| key.clone())
+        {
+            self.entries.remove(&key);
         }
+    }
+}
+
+impl Entry {
+    fn failed(&self, now: Duration) -> Option<Error> {
+        let (error, rest) = self.failure.as_ref()?;
+        Some(error.clone().with_wait_left(rest.left(now)?))
+    }
+}
+
+impl Rest {
+    /// What is left of it. A clock that was set back ends a rest: it would otherwise last longer than it was meant to.
+    fn left(&self, now: Duration) -> Option<Duration> {
+        (self.from <= now).then(|| self.until.saturating_sub(now)).filter(|left| !left.is_zero())
     }
 }
 
@@ -144,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_gives_up_failures_first_and_then_what_ends_first() {
+    fn a_full_cache_gives_up_failures_first_and_then_what_is_not_used() {
         let mut cache = Cache::default();
         let gone = Error::Unavailable(Vec::new());
         cache.rest(&key("failed"), &gone, at(1000));
@@ -152,12 +191,12 @@ mod tests {
             cache.keep(&key(&format!("s{n}")), token(100_000 + n as u64), 0);
         }
         cache.keep(&key("one-more"), token(200_000), 0);
-        assert!(cache.resting(&key("failed"), at(1000)).is_none());
+        assert!(matches!(cache.look(&key("failed"), at(1000)), Look::Nothing));
         assert!(matches!(cache.look(&key("s1"), at(1000)), Look::Fresh(_)));
-        cache.keep(&key("yet-one"), token(200_000), 0);
-        assert!(matches!(cache.look(&key("s1"), at(1000)), Look::Nothing));
-        assert!(matches!(cache.look(&key("s2"), at(1000)), Look::Fresh(_)));
-        assert_eq!(cache.0.len(), CAPACITY);
+        cache.keep(&key("yet-one"), token(1400), 0);
+        assert!(matches!(cache.look(&key("s1"), at(1000)), Look::Fresh(_)), "it has just been used");
+        assert!(matches!(cache.look(&key("s2"), at(1000)), Look::Nothing));
+        assert_eq!(cache.entries.len(), CAPACITY);
     }
 
     #[test]
@@ -174,11 +213,9 @@ mod tests {
         ] {
             let mut cache = Cache::default();
             cache.rest(&key("s"), &error, at(1000));
-            assert!(
-                cache.resting(&key("s"), at(1000 + seconds) - Duration::from_millis(1)).is_some(),
-                "{error}"
-            );
-            assert!(cache.resting(&key("s"), at(1000 + seconds)).is_none(), "{error}");
+            let failed = |now| matches!(cache.look(&key("s"), now), Look::Failed(_));
+            assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
+            assert!(!failed(at(1000 + seconds)), "{error}");
         }
     }
 
@@ -186,7 +223,7 @@ mod tests {
     fn mistakes_that_sent_nothing_are_not_remembered() {
         let mut cache = Cache::default();
         cache.rest(&key("s"), &Error::Misconfigured(String::new()), at(1000));
-        assert!(cache.resting(&key("s"), at(1000)).is_none());
+        assert!(matches!(cache.look(&key("s"), at(1000)), Look::Nothing));
     }
 
     #[test]
@@ -194,13 +231,14 @@ mod tests {
         let mut cache = Cache::default();
         let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
         cache.rest(&key("s"), &Error::Throttled(failure), at(1000));
-        assert_eq!(cache.resting(&key("s"), at(1040)).unwrap().retry_after(), Some(at(2)));
+        let Look::Failed(error) = cache.look(&key("s"), at(1040)) else { panic!("the failure is forgotten") };
+        assert_eq!(error.retry_after(), Some(at(2)));
     }
 
     #[test]
     fn a_clock_set_back_ends_a_rest() {
         let mut cache = Cache::default();
         cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
-        assert!(cache.resting(&key("s"), at(1000)).is_none());
+        assert!(matches!(cache.look(&key("s"), at(999_999)), Look::Nothing));
     }
 }

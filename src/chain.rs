@@ -1,14 +1,17 @@
 //! Which source answers here: the first that is configured. A source that declines lets the next one try; a source
 //! that fails stops the chain, so that a throttled or broken identity is never replaced by another one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::config::{Config, Settings};
+use crate::config::{
+    CLIENT_ID, Config, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT,
+    MSI_ENDPOINT, MSI_SECRET, Settings, TENANT_ID,
+};
 use crate::error::{Error, Failure};
 use crate::host::Host;
 use crate::policy::Key;
-use crate::source::{self, AppService, Imds, Source, Stop};
+use crate::source::{About, AppService, Asking, Imds, Source, Stop, app_service, imds};
 use crate::token::Token;
 
 /// The sources in the order in which they are tried, each as its variables left it.
@@ -21,13 +24,18 @@ struct Candidate {
     /// What it looks at, and whether that is set.
     variables: Vec<(&'static str, bool)>,
     state: State,
+    /// Whether it has ever shown that it is here.
+    has_answered: Cell<bool>,
     memory: RefCell<Memory>,
 }
 
 #[derive(Debug)]
 enum State {
     Ready(Source),
-    Absent(&'static str),
+    Absent,
+    /// Its variables are set, and this version does not serve it. It keeps its place in the order, so that no other
+    /// identity answers in its stead.
+    NotServed,
     Broken(Error),
 }
 
@@ -35,64 +43,73 @@ enum State {
 #[derive(Debug, Default)]
 struct Memory {
     gave_the_last_token: bool,
-    /// It has shown that it is here, so its absence is a fault to wait out.
-    has_answered: bool,
     last_failure: Option<Failure>,
 }
 
 impl Chain {
     pub(crate) fn detect(settings: &Settings) -> Self {
-        let app_service = match AppService::detect(settings) {
-            Ok(Ok(source)) => State::Ready(Source::AppService(source)),
-            Ok(Err(why)) => State::Absent(why),
-            Err(error) => State::Broken(error),
-        };
-        let imds = match Imds::detect(settings) {
-            Ok(source) => State::Ready(Source::Imds(source)),
-            Err(error) => State::Broken(error),
-        };
-        let candidate = |name, variables: &[&'static str], state| Candidate {
-            name,
-            variables: variables.iter().map(|name| (*name, settings.is_set(name))).collect(),
-            state,
-            memory: RefCell::default(),
-        };
-        Self(vec![
-            candidate(source::app_service::NAME, source::app_service::VARIABLES, app_service),
-            candidate(source::imds::NAME, source::imds::VARIABLES, imds),
-        ])
+        let app_service = AppService::detect(settings);
+        let imds = Imds::detect(settings).map(Some);
+        let candidates = [
+            not_served(settings, "workload-identity", &[FEDERATED_TOKEN_FILE, TENANT_ID, CLIENT_ID]),
+            not_served(settings, "service-fabric", &[IDENTITY_SERVER_THUMBPRINT]),
+            Some(served(settings, &app_service::SOURCE, app_service, Source::AppService)),
+            not_served(settings, "azure-ml", &[MSI_ENDPOINT, MSI_SECRET]),
+            not_served(settings, "cloud-shell", &[MSI_ENDPOINT]),
+            not_served(settings, "azure-arc", &[IDENTITY_ENDPOINT, IMDS_ENDPOINT]),
+            Some(served(settings, &imds::SOURCE, imds, Source::Imds)),
+        ];
+        Self(candidates.into_iter().flatten().collect())
     }
 
-    /// Whether the source that would be asked first can be used.
+    /// Whether every source that is configured can be used.
     ///
     /// # Errors
     /// [`Error::Misconfigured`], known before anything is sent.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match self.0.iter().find(|candidate| !matches!(candidate.state, State::Absent(_))) {
-            Some(Candidate { state: State::Broken(error), .. }) => Err(error.clone()),
-            _ => Ok(()),
-        }
+        let broken = self.0.iter().find_map(|candidate| match &candidate.state {
+            State::Broken(error) => Some(error.clone()),
+            State::Ready(_) | State::Absent | State::NotServed => None,
+        });
+        broken.map_or(Ok(()), Err)
     }
 
-    /// Ask the sources in order.
+    /// Ask the sources in order, until `deadline` (time since the Unix epoch).
     ///
     /// # Errors
     /// That of the first source that fails; [`Error::Unavailable`] with every attempt if all decline.
-    pub(crate) async fn fetch<H: Host>(&self, host: &H, config: &Config, key: &Key) -> Result<Token, Error> {
-        let deadline = host.now().saturating_add(config.budget);
+    pub(crate) async fn fetch<H: Host>(
+        &self,
+        host: &H,
+        config: &Config,
+        key: &Key,
+        deadline: Duration,
+    ) -> Result<Token, Error> {
         let mut attempts = Vec::new();
         for candidate in &self.0 {
-            match &candidate.state {
-                State::Absent(why) => attempts.push(candidate.absence(why)),
+            let source = match &candidate.state {
+                State::Ready(source) => source,
                 State::Broken(error) => return Err(error.clone()),
-                State::Ready(source) => match candidate.fetch(source, (host, config), key, deadline).await {
-                    Ok(token) => {
-                        self.won(candidate);
-                        return Ok(token);
-                    }
-                    Err(Stop::Declined(failure)) => attempts.push(failure),
-                    Err(Stop::Failed(error)) => return Err(error),
-                },
+                State::Absent => {
+                    attempts.push(candidate.failure(None));
+                    continue;
+                }
+                State::NotServed => {
+                    attempts.push(
+                        candidate.failure(Some("unset these variables, if another source is to be used")),
+                    );
+                    break;
+                }
+            };
+            let has_answered = &candidate.has_answered;
+            let asking = Asking { source, host, config, key, deadline, has_answered };
+            match candidate.remember(asking.run().await) {
+                Ok(token) => {
+                    self.won(candidate);
+                    return Ok(token);
+                }
+                Err(Stop::Declined(failure)) => attempts.push(failure),
+                Err(Stop::Failed(error)) => return Err(error),
             }
         }
         Err(Error::Unavailable(attempts))
@@ -111,44 +128,68 @@ impl Chain {
 }
 
 impl Candidate {
-    async fn fetch<H: Host>(
-        &self,
-        source: &Source,
-        (host, config): (&H, &Config),
-        key: &Key,
-        deadline: Duration,
-    ) -> Result<Token, Stop> {
-        let patient = config.managed_identity_selected || self.memory.borrow().has_answered;
-        let outcome = source::fetch(source, (host, config), key, deadline, patient).await;
-        let mut memory = self.memory.borrow_mut();
-        memory.has_answered |= !matches!(outcome, Err(Stop::Declined(_)));
-        memory.last_failure = match &outcome {
-            Ok(_) => None,
-            Err(Stop::Declined(failure)) => Some(failure.clone()),
-            Err(Stop::Failed(error)) => error.failures().last().cloned(),
-        };
+    fn new(settings: &Settings, name: &'static str, variables: &[&'static str], state: State) -> Self {
+        Self {
+            name,
+            variables: variables.iter().map(|name| (*name, settings.is_set(name))).collect(),
+            state,
+            has_answered: Cell::default(),
+            memory: RefCell::default(),
+        }
+    }
+
+    fn remember(&self, outcome: Result<Token, Stop>) -> Result<Token, Stop> {
+        self.memory.borrow_mut().last_failure =
+            match &outcome {
+                Ok(_) => None,
+                Err(Stop::Declined(failure)) => Some(failure.clone()),
+                Err(Stop::Failed(error)) => Some(error.failures().last().cloned().unwrap_or_else(|| {
+                    Failure { source: self.name.into(), message: error.to_string(), ..Failure::default() }
+                })),
+            };
         outcome
     }
 
-    fn absence(&self, why: &str) -> Failure {
-        Failure { source: self.name.into(), message: why.to_owned(), ..Failure::default() }
+    /// Why this source was not asked.
+    fn failure(&self, remedy: Option<&str>) -> Failure {
+        Failure {
+            source: self.name.into(),
+            message: self.standing(),
+            remedy: remedy.map(str::to_owned),
+            ..Failure::default()
+        }
+    }
+
+    /// How the source stands by its variables alone.
+    fn standing(&self) -> String {
+        let names = |set| {
+            let names = self.variables.iter().filter(|(_, is_set)| *is_set == set).map(|(name, _)| *name);
+            names.collect::<Vec<_>>().join(" and ")
+        };
+        match &self.state {
+            State::Ready(_) => "is configured and would be asked when no source before it answers".to_owned(),
+            State::Absent => format!("{} not set", names(false)),
+            State::NotServed => format!("{} set, but this version does not serve this source", names(true)),
+            State::Broken(error) => error.to_string(),
+        }
     }
 
     fn report(&self, key: &Key) -> SourceReport {
         let memory = self.memory.borrow();
-        let (verdict, reason, would_send) = match &self.state {
-            State::Absent(why) => (Verdict::NotConfigured, (*why).to_owned(), None),
-            State::Broken(error) => (Verdict::Misconfigured, error.to_string(), None),
-            State::Ready(source) => {
-                let (verdict, reason) = match &memory.last_failure {
-                    Some(_) => (Verdict::Failed, "was asked and gave no token"),
-                    None if memory.gave_the_last_token => (Verdict::Used, "gave the last token"),
-                    None => {
-                        (Verdict::Ready, "is configured and would be asked when no source before it answers")
-                    }
-                };
-                (verdict, reason.to_owned(), Some(source.would_send(key)))
+        let (verdict, reason) = match &self.state {
+            State::Absent => (Verdict::NotConfigured, self.standing()),
+            State::NotServed | State::Broken(_) => (Verdict::Misconfigured, self.standing()),
+            State::Ready(_) if memory.last_failure.is_some() => {
+                (Verdict::Failed, "was asked and gave no token".to_owned())
             }
+            State::Ready(_) if memory.gave_the_last_token => {
+                (Verdict::Used, "gave the last token".to_owned())
+            }
+            State::Ready(_) => (Verdict::Ready, self.standing()),
+        };
+        let would_send = match &self.state {
+            State::Ready(source) => Some(source.would_send(key)),
+            State::Absent | State::NotServed | State::Broken(_) => None,
         };
         SourceReport {
             source: self.name,
@@ -159,6 +200,27 @@ impl Candidate {
             last_failure: memory.last_failure.clone(),
         }
     }
+}
+
+/// A source that can be asked, as its variables left it.
+fn served<T>(
+    settings: &Settings,
+    about: &About,
+    found: Result<Option<T>, Error>,
+    source: impl FnOnce(T) -> Source,
+) -> Candidate {
+    let state = match found {
+        Ok(Some(found)) => State::Ready(source(found)),
+        Ok(None) => State::Absent,
+        Err(error) => State::Broken(error),
+    };
+    Candidate::new(settings, about.name, about.variables, state)
+}
+
+/// A source of Azure's that is known by these variables, if all of them are set.
+fn not_served(settings: &Settings, name: &'static str, variables: &[&'static str]) -> Option<Candidate> {
+    let is_here = variables.iter().all(|name| settings.is_set(name));
+    is_here.then(|| Candidate::new(settings, name, variables, State::NotServed))
 }
 
 /// One identity source as seen from here. Nothing in it is secret.

@@ -42,11 +42,12 @@ pub const VARIABLES: &[Variable] = &[
     plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
     plain(IDENTITY_ENDPOINT, "the URL of App Service's identity endpoint, on loopback or link-local"),
     secret(IDENTITY_HEADER, "the secret that App Service's identity endpoint expects"),
-    plain(
-        IDENTITY_SERVER_THUMBPRINT,
-        "says that the endpoint is Service Fabric's, which this version does not serve",
-    ),
-    plain(IMDS_ENDPOINT, "says that the endpoint is Azure Arc's, which this version does not serve"),
+    plain(IDENTITY_SERVER_THUMBPRINT, NOT_SERVED),
+    plain(IMDS_ENDPOINT, NOT_SERVED),
+    plain(MSI_ENDPOINT, NOT_SERVED),
+    secret(MSI_SECRET, NOT_SERVED),
+    Variable { name: FEDERATED_TOKEN_FILE, secret: false, file: true, about: NOT_SERVED },
+    plain(TENANT_ID, NOT_SERVED),
 ];
 
 pub(crate) const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
@@ -62,6 +63,12 @@ pub(crate) const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
 pub(crate) const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
 pub(crate) const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
 pub(crate) const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
+pub(crate) const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
+pub(crate) const MSI_SECRET: &str = "MSI_SECRET";
+pub(crate) const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(crate) const TENANT_ID: &str = "AZURE_TENANT_ID";
+
+const NOT_SERVED: &str = "shows which platform this is; this version does not serve that platform";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
     Variable { name, secret: false, file: false, about }

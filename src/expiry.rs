@@ -74,9 +74,11 @@ fn in_2017_form(text: &str) -> Option<String> {
     let (hour, minutes) = time.split_once(':')?;
     let mut hour = hour.parse::<u32>().ok()?;
     if matches!(rest, "AM" | "PM") {
-        hour = (hour % 12).saturating_add(if rest == "PM" { 12 } else { 0 });
+        hour =
+            (1..=12).contains(&hour).then_some(hour % 12)?.saturating_add(if rest == "PM" { 12 } else { 0 });
         rest = words.next()?;
     }
+    words.next().is_none().then_some(())?;
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minutes}{rest}"))
 }
 
@@ -112,34 +114,38 @@ impl Visitor<'_> for SecondsVisitor {
 
 /// When the token ends by our clock, in Unix seconds: `expires_on` wins over `expires_in`.
 ///
-/// `date` is the server's clock, if it said so. An `expires_on` is a moment of that clock: where the two clocks are
-/// further apart than [`SKEW`], it is moved by the difference. A `date` by which the token would live longer than
-/// any that Entra issues is itself wrong, and not believed.
+/// The server said it between the two moments of `span`, and what is not known better counts from the first: an answer
+/// that was long on its way must not make a token look younger. `date` is the server's clock, if it told. An
+/// `expires_on` is a moment of that clock: where it lies further than [`SKEW`] outside the span, the two clocks differ,
+/// and the moment is moved. A `date` by which the token would live longer than any that Entra issues is itself wrong,
+/// and not believed.
 ///
 /// # Errors
 /// What is wrong with the expiry, as the end of a sentence that begins with the answer.
 pub(crate) fn end_of_life(
     (expires_on, expires_in): (Seconds, Seconds),
     date: Option<u64>,
-    now: u64,
+    span: (u64, u64),
 ) -> Result<u64, &'static str> {
+    let (asked_at, received_at) = span;
     let end = match (expires_on, expires_in) {
-        (Seconds::Known(moment), _) => match skew(moment, date, now) {
-            Some(date) => now.saturating_add(moment.saturating_sub(date)),
+        (Seconds::Known(moment), _) => match skewed(moment, date, span) {
+            Some(date) => asked_at.saturating_add(moment.saturating_sub(date)),
             None => moment,
         },
-        (Seconds::Absent, Seconds::Known(duration)) => now.saturating_add(duration),
+        (Seconds::Absent, Seconds::Known(duration)) => asked_at.saturating_add(duration),
         (Seconds::Absent, Seconds::Absent) => return Err("does not say when the token ends"),
         (Seconds::Unreadable, _) => return Err("has an expires_on that cannot be read"),
         (Seconds::Absent, Seconds::Unreadable) => return Err("has an expires_in that cannot be read"),
     };
     // A small expires_on is a moment in 1970, never a duration: reading it as one would revive dead tokens.
-    if end <= now { Err("holds a token that has ended already") } else { Ok(end) }
+    if end <= received_at { Err("holds a token that has ended already") } else { Ok(end) }
 }
 
-fn skew(expires_on: u64, date: Option<u64>, now: u64) -> Option<u64> {
-    date.filter(|date| date.abs_diff(now) > SKEW)
-        .filter(|date| expires_on.saturating_sub(*date) <= LONGEST_LIFE)
+/// The server's clock, if it is another one than ours and to be believed.
+fn skewed(expires_on: u64, date: Option<u64>, (asked_at, received_at): (u64, u64)) -> Option<u64> {
+    let ours = asked_at.saturating_sub(SKEW)..=received_at.saturating_add(SKEW);
+    date.filter(|date| !ours.contains(date)).filter(|date| expires_on.saturating_sub(*date) <= LONGEST_LIFE)
 }
 
 /// The moment in a `Date` or `Retry-After` header (RFC 9110, 5.6.7), in Unix seconds.
@@ -205,7 +211,9 @@ mod tests {
             "\"tomorrow\"",
             "\"13/40/2019 02:57:58 +00:00\"",
             "\"06/20/2019 02:57:58\"",
-            "\"6/20/2019 13:57:58 PM\"",
+            "\"6/20/2019 13:57:58 PM +00:00\"",
+            "\"6/20/2019 0:57:58 AM +00:00\"",
+            "\"06/20/2019 02:57:58 +00:00 x\"",
             "\"06/20/2019 2:57 +00:00\"",
             "\"//  \"",
             "\"1.\"",
@@ -221,18 +229,21 @@ mod tests {
     #[test]
     fn expires_on_wins_over_expires_in() {
         let both = (Seconds::Known(NOW + 3600), Seconds::Known(85_770));
-        assert_eq!(end_of_life(both, None, NOW), Ok(NOW + 3600));
-        assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, NOW), Ok(NOW + 7890));
-        assert!(end_of_life((Seconds::Unreadable, Seconds::Known(7890)), None, NOW).is_err());
-        assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, NOW).is_err());
+        assert_eq!(end_of_life(both, None, (NOW, NOW)), Ok(NOW + 3600));
+        assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, (NOW, NOW)), Ok(NOW + 7890));
+        assert!(end_of_life((Seconds::Unreadable, Seconds::Known(7890)), None, (NOW, NOW)).is_err());
+        assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, (NOW, NOW)).is_err());
     }
 
     #[test]
     fn a_past_end_is_an_error_and_never_a_duration() {
         for past in [0, 3600, NOW - 1, NOW] {
-            assert!(end_of_life((Seconds::Known(past), Seconds::Absent), None, NOW).is_err(), "{past}");
+            assert!(
+                end_of_life((Seconds::Known(past), Seconds::Absent), None, (NOW, NOW)).is_err(),
+                "{past}"
+            );
         }
-        assert!(end_of_life((Seconds::Absent, Seconds::Known(0)), None, NOW).is_err());
+        assert!(end_of_life((Seconds::Absent, Seconds::Known(0)), None, (NOW, NOW)).is_err());
     }
 
     #[test]
@@ -240,23 +251,39 @@ mod tests {
         let on = |moment| (Seconds::Known(moment), Seconds::Absent);
         for ours_is_ahead in [61, 7200, 20_000] {
             let server = NOW - ours_is_ahead;
-            assert_eq!(end_of_life(on(server + 3600), Some(server), NOW), Ok(NOW + 3600));
+            assert_eq!(end_of_life(on(server + 3600), Some(server), (NOW, NOW)), Ok(NOW + 3600));
         }
         let server = NOW + 7200;
-        assert_eq!(end_of_life(on(server + 3600), Some(server), NOW), Ok(NOW + 3600));
-        assert_eq!(end_of_life(on(NOW + 3600), Some(NOW - 60), NOW), Ok(NOW + 3600));
+        assert_eq!(end_of_life(on(server + 3600), Some(server), (NOW, NOW)), Ok(NOW + 3600));
+        assert_eq!(end_of_life(on(NOW + 3600), Some(NOW - 60), (NOW, NOW)), Ok(NOW + 3600));
+    }
+
+    #[test]
+    fn an_answer_that_was_long_on_its_way_does_not_make_a_token_younger() {
+        let (asked_at, received_at) = (NOW, NOW + 7200);
+        let read = |on, date| end_of_life((on, Seconds::Absent), date, (asked_at, received_at));
+        assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW)), Ok(NOW + 10_800));
+        assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW + 7200)), Ok(NOW + 10_800));
+        let relative =
+            |seconds| end_of_life((Seconds::Absent, Seconds::Known(seconds)), None, (asked_at, received_at));
+        assert_eq!(relative(10_800), Ok(NOW + 10_800));
+        assert!(relative(3600).is_err());
+        // A server an hour behind: the token's three hours count from when it was asked for.
+        assert_eq!(read(Seconds::Known(NOW + 7200), Some(NOW - 3600)), Ok(NOW + 10_800));
     }
 
     #[test]
     fn a_date_that_would_make_a_token_live_for_years_is_not_believed() {
         let on = (Seconds::Known(NOW + 3600), Seconds::Absent);
-        assert_eq!(end_of_life(on, Some(0), NOW), Ok(NOW + 3600));
+        assert_eq!(end_of_life(on, Some(0), (NOW, NOW)), Ok(NOW + 3600));
     }
 
     #[test]
     fn a_correction_never_revives_a_token_that_had_ended_for_the_server() {
         let server = NOW - 7200;
-        assert!(end_of_life((Seconds::Known(server - 1), Seconds::Absent), Some(server), NOW).is_err());
+        assert!(
+            end_of_life((Seconds::Known(server - 1), Seconds::Absent), Some(server), (NOW, NOW)).is_err()
+        );
     }
 
     #[test]

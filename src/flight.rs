@@ -9,8 +9,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::policy::Key;
 use crate::token::Token;
 
@@ -27,6 +28,23 @@ type SharedFlight = Rc<RefCell<Flight>>;
 struct Flight {
     end: Option<End>,
     waiting: Vec<Waker>,
+    /// Seats in `waiting` whose waiters have left.
+    free: Vec<usize>,
+}
+
+impl Flight {
+    fn sit(&mut self, waker: Waker) -> usize {
+        match self.free.pop().and_then(|seat| self.waiting.get_mut(seat).map(|place| (seat, place))) {
+            Some((seat, place)) => {
+                *place = waker;
+                seat
+            }
+            None => {
+                self.waiting.push(waker);
+                self.waiting.len().saturating_sub(1)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +66,7 @@ impl Flights {
     /// Take one's place.
     ///
     /// # Errors
-    /// [`Error::Other`] when [`CAPACITY`] fetches are under way.
+    /// [`Error::Throttled`] when [`CAPACITY`] fetches are under way.
     pub(crate) fn join(&self, key: &Key) -> Result<Place, Error> {
         match self.flying(key) {
             Some(flight) => Ok(Place::Waiter(Wait { flight, seat: None })),
@@ -72,7 +90,13 @@ impl Flights {
 }
 
 fn full() -> Error {
-    Error::Other(format!("{CAPACITY} different tokens are being fetched at once; ask for fewer, or later"))
+    Error::Throttled(Failure {
+        source: "token-broker".into(),
+        message: format!("{CAPACITY} different tokens are being fetched at once"),
+        remedy: Some("ask for fewer different scopes and identities at once".to_owned()),
+        retry_after: Some(Duration::from_secs(1)),
+        ..Failure::default()
+    })
 }
 
 /// The duty to fetch: it ends by [`Lead::land`], or by being dropped.
@@ -126,12 +150,21 @@ impl Future for Wait {
         }
         match self.seat.and_then(|seat| flight.waiting.get_mut(seat)) {
             Some(waker) => waker.clone_from(context.waker()),
-            None => {
-                self.seat = Some(flight.waiting.len());
-                flight.waiting.push(context.waker().clone());
-            }
+            None => self.seat = Some(flight.sit(context.waker().clone())),
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            let mut flight = self.flight.borrow_mut();
+            if let Some(place) = flight.waiting.get_mut(seat) {
+                *place = Waker::noop().clone();
+                flight.free.push(seat);
+            }
+        }
     }
 }
 

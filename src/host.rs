@@ -78,8 +78,10 @@ pub struct SendError {
 pub enum SendErrorKind {
     /// No connection: refused, unreachable, unknown name, or the connect limit passed. The peer saw nothing.
     NotConnected,
-    /// The host does not let us send this. The peer saw nothing.
+    /// The host does not let us send there. The peer saw nothing.
     Forbidden,
+    /// The host cannot make such a request at all. The peer saw nothing.
+    Unsendable,
     /// The total limit passed. The peer may have seen the request.
     TimedOut,
     /// The connection broke before an answer began. The peer may have seen the request.

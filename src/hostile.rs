@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Exchange};
 use crate::config::Settings;
 use crate::host::Body;
 use crate::policy::{Key, Policy};
@@ -15,6 +15,7 @@ use crate::request::{Identity, TokenRequest};
 use crate::source::{AppService, Imds};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
+const EXCHANGE: Exchange = Exchange { asked_at: NOW, received_at: NOW };
 const IDENTITY_HEADER: &str = "s3ntinel-header";
 
 /// What every source makes of an answer, for every kind of identity.
@@ -28,8 +29,9 @@ fn read(response: &Response<Body>) -> Vec<Answer> {
     let keys =
         [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
             .map(key);
-    let answers =
-        keys.iter().flat_map(|key| [app_service.parse(key, response, NOW), imds.parse(key, response, NOW)]);
+    let answers = keys
+        .iter()
+        .flat_map(|key| [app_service.parse(key, response, EXCHANGE), imds.parse(key, response, EXCHANGE)]);
     answers.collect()
 }
 

@@ -43,6 +43,7 @@ mod expiry;
 mod flight;
 mod host;
 mod jitter;
+mod lenient;
 mod log;
 mod policy;
 mod request;
@@ -51,6 +52,7 @@ mod source;
 mod stats;
 mod token;
 mod verify;
+mod words;
 
 #[cfg(test)]
 mod hostile;

@@ -33,15 +33,20 @@ impl Policy {
         })
     }
 
-    /// Whether a request is allowed, when [`Identity::Default`] stands for `default`.
+    /// Whom a request stands for, when [`Identity::Default`] stands for `default`, if it is allowed.
+    ///
+    /// Where identities are listed, a default that names none is the system-assigned one and nothing else: a machine
+    /// with a single user-assigned identity would otherwise answer with that one.
     ///
     /// # Errors
     /// [`Error::Denied`] that names what was asked for and the setting that would allow it.
-    pub fn check(&self, request: &TokenRequest, default: &Identity) -> Result<(), Error> {
-        self.check_parts(&request.scope, request.identity_or(default))
-    }
-
-    fn check_parts(&self, scope: &Scope, identity: &Identity) -> Result<(), Error> {
+    pub fn check(&self, request: &TokenRequest, default: &Identity) -> Result<Identity, Error> {
+        let identity = match (&request.identity, default) {
+            (Identity::Default, Identity::Default) if self.identities.is_some() => &Identity::SystemAssigned,
+            (Identity::Default, default) => default,
+            (named, _) => named,
+        };
+        let scope = &request.scope;
         if self.scopes.as_ref().is_some_and(|allowed| !allowed.contains(scope)) {
             return Err(Error::Denied(format!(
                 "the policy does not allow the scope {}; whoever deploys this can add it to \
@@ -55,7 +60,7 @@ impl Policy {
                  {ALLOWED_IDENTITIES}, or to the policy that the host gives this consumer"
             )));
         }
-        Ok(())
+        Ok(identity.clone())
     }
 
     /// Admit a request: check it, and turn it into the key under which its token is held.
@@ -63,10 +68,9 @@ impl Policy {
     /// # Errors
     /// [`Error::Denied`] as [`Policy::check`].
     pub(crate) fn admit(&self, request: &TokenRequest, default: &Identity) -> Result<Key, Error> {
-        self.check(request, default)?;
         Ok(Key {
             scope: request.scope.clone(),
-            identity: request.identity_or(default).clone(),
+            identity: self.check(request, default)?,
             tenant_id: request.tenant_id.clone(),
             cae: request.enable_cae,
             claims: request.claims.as_deref().map(digest),
@@ -164,7 +168,7 @@ mod tests {
     }
 
     fn check(policy: &Policy, scope: &str, identity: Identity) -> Result<(), Error> {
-        policy.check(&request(scope, identity), &Identity::Default)
+        policy.check(&request(scope, identity), &Identity::Default).map(|_| ())
     }
 
     #[test]
@@ -201,6 +205,14 @@ mod tests {
         let asked = request(VAULT, Identity::Default);
         assert!(policy.admit(&asked, &Identity::client_id("aaa").unwrap()).is_ok());
         assert!(policy.admit(&asked, &Identity::SystemAssigned).is_err());
+    }
+
+    #[test]
+    fn where_identities_are_listed_the_default_is_the_system_assigned_one_and_no_other() {
+        let asked = request(VAULT, Identity::Default);
+        let listed = Policy::new(None, Some("system-assigned")).unwrap();
+        assert_eq!(listed.check(&asked, &Identity::Default), Ok(Identity::SystemAssigned));
+        assert_eq!(Policy::default().check(&asked, &Identity::Default), Ok(Identity::Default));
     }
 
     #[test]

@@ -77,14 +77,6 @@ impl TokenRequest {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
-
-    /// Whose token it is, when the default stands for another identity.
-    pub(crate) fn identity_or<'a>(&'a self, default: &'a Identity) -> &'a Identity {
-        match &self.identity {
-            Identity::Default => default,
-            other => other,
-        }
-    }
 }
 
 /// What a token is for: an audience, written alone or with `/.default` behind it.
@@ -104,7 +96,7 @@ impl Scope {
                 "the scope is empty; a scope looks like https://vault.azure.net/.default".to_owned(),
             ));
         }
-        check_text("scope", text, MAX_SCOPE, is_scope_byte)?;
+        check_text("scope", text, MAX_SCOPE, is_scope_char)?;
         Ok(Self(audience.to_owned()))
     }
 
@@ -190,7 +182,8 @@ impl Id {
         if text.is_empty() {
             return Err(invalid(format!("the {what} of the identity is empty")));
         }
-        check_text(what, text, MAX_ID, |byte| byte.is_ascii_graphic())?;
+        // Resource groups may be named in any script.
+        check_text(what, text, MAX_ID, |c| !c.is_control() && !c.is_whitespace())?;
         Ok(Self(text.to_owned()))
     }
 
@@ -229,9 +222,7 @@ fn check_tenant(tenant: String) -> Result<String, Error> {
     if tenant.is_empty() {
         return Err(invalid("the tenant id is empty; leave it out to use the configured tenant".to_owned()));
     }
-    check_text("tenant id", &tenant, MAX_ID, |byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')
-    })?;
+    check_text("tenant id", &tenant, MAX_ID, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))?;
     Ok(tenant.to_ascii_lowercase())
 }
 
@@ -248,11 +239,11 @@ fn check_claims(claims: String) -> Result<String, Error> {
 }
 
 /// Every text that reaches a URL, a header or a log passes here. The offending text itself is not repeated.
-fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(u8) -> bool) -> Result<(), Error> {
+fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<(), Error> {
     if text.len() > max {
         return Err(invalid(format!("the {what} is {} bytes long; {max} are allowed", text.len())));
     }
-    match text.char_indices().find(|(_, c)| !u8::try_from(*c).is_ok_and(&allowed)) {
+    match text.char_indices().find(|(_, c)| !allowed(*c)) {
         None => Ok(()),
         Some((at, c)) => {
             let code = u32::from(c);
@@ -264,8 +255,8 @@ fn check_text(what: &str, text: &str, max: usize, allowed: impl Fn(u8) -> bool) 
 }
 
 /// RFC 6749, 3.3: %x21 / %x23-5B / %x5D-7E.
-fn is_scope_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
+fn is_scope_char(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\\')
 }
 
 fn invalid(text: String) -> Error {

@@ -40,12 +40,10 @@ impl Retries {
 
     /// Decide after a failed try. `random` spreads the waits of many instances; zero leaves them as documented.
     pub(crate) fn next(&mut self, class: Class, failure: Failure, now: Duration, random: u64) -> Next {
-        let left = self.deadline.saturating_sub(now);
-        if let Some(wait) = failure.retry_after {
-            // What does not fit the budget is told to the caller, who can come back.
-            if wait > left {
-                return Next::Stop(Error::Throttled(failure));
-            }
+        let left = self.deadline.saturating_sub(now).saturating_sub(ROOM);
+        // What does not fit the budget is told to the caller, who can come back.
+        if failure.retry_after.is_some_and(|wait| wait > left) {
+            return Next::Stop(Error::Throttled(failure));
         }
         let Some(delay) = self.delay(class) else { return Next::Stop(exhausted(failure)) };
         let wait = match failure.retry_after {
@@ -80,6 +78,9 @@ fn spread(delay: Duration, random: u64) -> Duration {
     let fifth = milliseconds(delay) / 5;
     Duration::from_millis(share(fifth, random))
 }
+
+/// A try that has less than this is not worth beginning: it would only hide why the one before it failed.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// Three retries, exponential: at least a second after a 5xx, less than half a minute in all.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];
@@ -154,9 +155,9 @@ mod tests {
 
     #[test]
     fn nothing_is_begun_after_the_budget() {
-        let (waits, error) = run(Class::Busy, &failed(500, None), 3, 0);
+        let (waits, error) = run(Class::Busy, &failed(500, None), 4, 0);
         assert_eq!((waits, error.kind()), (vec![1000, 2000], "transient"));
-        assert_eq!(run(Class::Upgrading, &failed(410, None), 20, 0).0, vec![5000, 10_000]);
+        assert_eq!(run(Class::Upgrading, &failed(410, None), 21, 0).0, vec![5000, 10_000]);
     }
 
     #[test]

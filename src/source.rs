@@ -5,6 +5,7 @@
 pub(crate) mod app_service;
 pub(crate) mod imds;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use http::header::{ACCEPT, USER_AGENT};
@@ -12,22 +13,29 @@ use http::header::{ACCEPT, USER_AGENT};
 pub(crate) use self::app_service::AppService;
 pub(crate) use self::imds::Imds;
 
-use crate::answer::{Answer, Asked};
+use crate::answer::{Answer, Asked, Exchange};
 use crate::config::Config;
 use crate::error::{Error, Failure};
 use crate::host::{Body, Host, Limits, SendError, SendErrorKind, milliseconds};
 use crate::log::{Level, Record};
 use crate::policy::Key;
-use crate::request::Identity;
+use crate::request::{Id, Identity};
 use crate::retry::{Class, Next, Retries};
 use crate::token::Token;
 use crate::verify::{Verdict, verify};
+use crate::words::shown;
 
 /// A place that gives tokens, ready to be asked.
 #[derive(Debug)]
 pub(crate) enum Source {
     AppService(AppService),
     Imds(Imds),
+}
+
+/// What a source is called, and the variables that it looks at.
+pub(crate) struct About {
+    pub(crate) name: &'static str,
+    pub(crate) variables: &'static [&'static str],
 }
 
 /// How an asking ended without a token.
@@ -73,36 +81,35 @@ impl Source {
             .map_err(|_| Error::InvalidRequest("the scope and the identity do not fit into a URL".to_owned()))
     }
 
-    fn parse(&self, key: &Key, response: &http::Response<Body>, now: Duration) -> Answer {
+    fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
         match self {
-            Self::AppService(source) => source.parse(key, response, now),
-            Self::Imds(source) => source.parse(key, response, now),
+            Self::AppService(source) => source.parse(key, response, exchange),
+            Self::Imds(source) => source.parse(key, response, exchange),
         }
     }
 
     /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
     fn unanswered(&self, key: &Key, error: &SendError, patient: bool) -> Answer {
         let asked = self.asked(key);
-        let detail = &error.detail;
+        let detail = shown(&error.detail, &[asked.secret_text()]);
+        let again = |what: &str| Answer::Again(asked.failure(&format!("{what}: {detail}")), Class::Busy);
         match error.kind {
             SendErrorKind::NotConnected if matches!(self, Self::Imds(_)) && !patient => {
-                Answer::Declined(imds::absent(&asked, &format!("got no connection: {detail}")))
+                Answer::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
             }
-            SendErrorKind::NotConnected => {
-                Answer::Again(asked.failure(&format!("got no connection: {detail}")), Class::Busy)
-            }
-            SendErrorKind::TimedOut => {
-                Answer::Again(asked.failure(&format!("got no answer in time: {detail}")), Class::Busy)
-            }
-            SendErrorKind::Broken => {
-                Answer::Again(asked.failure(&format!("lost the connection: {detail}")), Class::Busy)
-            }
+            SendErrorKind::NotConnected => again("got no connection"),
+            SendErrorKind::TimedOut => again("got no answer in time"),
+            SendErrorKind::Broken => again("lost the connection"),
             SendErrorKind::Truncated => {
                 asked.protocol(None, &format!("got an answer without its end: {detail}"))
             }
             SendErrorKind::TooLarge => {
                 asked.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))
             }
+            SendErrorKind::Unsendable => Answer::Final(Error::Other(format!(
+                "the host cannot make the request to {}: {detail}",
+                asked.endpoint
+            ))),
             SendErrorKind::Forbidden => Answer::Final(Error::Misconfigured(format!(
                 "the host does not let the broker send to {}: {detail}; allow that address, \
                  in Spin by allowed_outbound_hosts",
@@ -121,97 +128,103 @@ impl Source {
     }
 }
 
-/// Ask a source until it gives a token, says no, or `deadline` (time since the Unix epoch) has come.
-pub(crate) async fn fetch<H: Host>(
-    source: &Source,
-    (host, config): (&H, &Config),
-    key: &Key,
-    deadline: Duration,
-    patient: bool,
-) -> Result<Token, Stop> {
-    let mut retries = Retries::until(deadline);
-    loop {
-        let answer = ask(source, (host, config), key, deadline, patient).await.map_err(Stop::Failed)?;
-        let (failure, class) = match answer {
-            Answer::Token(token) => return checked(source, (host, config), key, token),
-            Answer::Declined(failure) => return Err(Stop::Declined(failure)),
-            Answer::Final(error) => return Err(Stop::Failed(error)),
-            Answer::Again(failure, class) => (failure, class),
-        };
-        let message = failure.message.clone();
-        match retries.next(class, failure, host.now(), host.random()) {
-            Next::Stop(error) => return Err(Stop::Failed(error)),
-            Next::Wait(wait) => {
-                let wait_ms = milliseconds(wait).to_string();
-                log(
-                    host,
-                    config,
-                    Level::Info,
-                    "trying again",
-                    &[("message", &message), ("wait_ms", &wait_ms)],
-                );
-                host.sleep(wait).await;
+/// One asking of a source, with all its tries.
+pub(crate) struct Asking<'a, H> {
+    pub(crate) source: &'a Source,
+    pub(crate) host: &'a H,
+    pub(crate) config: &'a Config,
+    pub(crate) key: &'a Key,
+    /// Nothing begins after it (time since the Unix epoch).
+    pub(crate) deadline: Duration,
+    /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
+    pub(crate) has_answered: &'a Cell<bool>,
+}
+
+impl<H: Host> Asking<'_, H> {
+    /// Ask until there is a token, a no, or no time left.
+    pub(crate) async fn run(&self) -> Result<Token, Stop> {
+        let mut retries = Retries::until(self.deadline);
+        loop {
+            let (failure, class) = match self.ask().await.map_err(Stop::Failed)? {
+                Answer::Token(token) => return self.checked(token).map_err(Stop::Failed),
+                Answer::Absent(failure) | Answer::Declined(failure) => return Err(Stop::Declined(failure)),
+                Answer::Final(error) => return Err(Stop::Failed(error)),
+                Answer::Again(failure, class) => (failure, class),
+            };
+            let message = failure.message.clone();
+            match retries.next(class, failure, self.host.now(), self.host.random()) {
+                Next::Stop(error) => return Err(Stop::Failed(error)),
+                Next::Wait(wait) => {
+                    let wait_ms = milliseconds(wait).to_string();
+                    self.log(Level::Info, "trying again", &[("message", &message), ("wait_ms", &wait_ms)]);
+                    self.host.sleep(wait).await;
+                }
             }
         }
     }
-}
 
-/// One try.
-async fn ask<H: Host>(
-    source: &Source,
-    (host, config): (&H, &Config),
-    key: &Key,
-    deadline: Duration,
-    patient: bool,
-) -> Result<Answer, Error> {
-    let request_id = uuid(host).to_string();
-    let request = source.request(key, &request_id)?;
-    log(
-        host,
-        config,
-        Level::Debug,
-        "asking",
-        &[("request", &source.would_send(key)), ("request_id", &request_id)],
-    );
-    let limits = source.limits(config, deadline.saturating_sub(host.now()));
-    let mut answer = match host.send(request, limits).await {
-        Ok(response) => source.parse(key, &response, host.now()),
-        Err(error) => source.unanswered(key, &error, patient),
-    };
-    if let Answer::Declined(failure)
-    | Answer::Again(failure, _)
-    | Answer::Final(Error::Rejected(failure) | Error::Protocol(failure)) = &mut answer
-    {
-        failure.correlation_id.get_or_insert(request_id);
+    /// One try.
+    async fn ask(&self) -> Result<Answer, Error> {
+        let request_id = uuid(self.host).to_string();
+        let request = self.source.request(self.key, &request_id)?;
+        if self.config.log >= Level::Debug {
+            let request = self.source.would_send(self.key);
+            self.log(Level::Debug, "asking", &[("request", &request), ("request_id", &request_id)]);
+        }
+        let asked_at = self.host.now();
+        let limits = self.source.limits(self.config, self.deadline.saturating_sub(asked_at));
+        let mut answer = match self.host.send(request, limits).await {
+            Ok(response) => {
+                let exchange = Exchange { asked_at, received_at: self.host.now() };
+                let answer = self.source.parse(self.key, &response, exchange);
+                self.has_answered.set(self.has_answered.get() | !matches!(answer, Answer::Absent(_)));
+                answer
+            }
+            Err(error) => {
+                let patient = self.config.managed_identity_selected || self.has_answered.get();
+                self.source.unanswered(self.key, &error, patient)
+            }
+        };
+        if let Answer::Absent(failure)
+        | Answer::Declined(failure)
+        | Answer::Again(failure, _)
+        | Answer::Final(Error::Rejected(failure) | Error::Protocol(failure)) = &mut answer
+        {
+            failure.correlation_id.get_or_insert(request_id);
+        }
+        Ok(answer)
     }
-    Ok(answer)
-}
 
-fn checked<H: Host>(
-    source: &Source,
-    (host, config): (&H, &Config),
-    key: &Key,
-    token: Token,
-) -> Result<Token, Stop> {
-    match verify(&token, key) {
-        Verdict::Fits => Ok(token),
-        Verdict::OtherAudience(aud) => {
-            log(
-                host,
-                config,
-                Level::Info,
-                "unexpected audience",
-                &[("asked", key.audience()), ("aud", &aud)],
-            );
-            Ok(token)
+    fn checked(&self, token: Token) -> Result<Token, Error> {
+        let asked = self.source.asked(self.key);
+        let refuse = |came_back: &str, remedy: &str| {
+            let remedy = Some(remedy.to_owned());
+            Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
+        };
+        match verify(&token, self.key) {
+            Verdict::Fits => Ok(token),
+            Verdict::OtherAudience(aud) => {
+                let aud = shown(&aud, &[asked.secret_text()]);
+                self.log(
+                    Level::Info,
+                    "unexpected audience",
+                    &[("asked", self.key.audience()), ("aud", &aud)],
+                );
+                Ok(token)
+            }
+            Verdict::OtherIdentity(claim) => refuse(
+                &format!("got the token of another identity: its claim {claim} differs"),
+                "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
+            ),
+            Verdict::Unreadable => refuse(
+                "got a JWT whose claims cannot be read",
+                "see what listens there: Azure's tokens have readable claims",
+            ),
         }
-        Verdict::OtherIdentity(claim) => {
-            let asked = source.asked(key);
-            let failure =
-                asked.failure(&format!("got the token of another identity: its claim {claim} differs"));
-            let remedy = "see which identities are assigned here, az identity list; the endpoint may have ignored the id";
-            Err(Stop::Failed(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure })))
-        }
+    }
+
+    fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
+        log(self.host, self.config, level, event, fields);
     }
 }
 
@@ -238,6 +251,13 @@ fn identity_parameter<'a>(
         Identity::ObjectId(id) => Some(("object_id", id.as_str())),
         Identity::ResourceId(id) => Some((resource_id, id.as_str())),
     }
+}
+
+/// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
+fn in_a_command(id: &Id) -> &str {
+    let guid =
+        |text: &str| text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if guid(id.as_str()) { id.as_str() } else { "<id>" }
 }
 
 fn uuid<H: Host>(host: &H) -> uuid::Uuid {

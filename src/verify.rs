@@ -4,12 +4,15 @@
 //! unknown parameter answers with the token of another identity (App Service does so for `msi_res_id`).
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde::Deserialize;
+use serde_json::from_slice;
 
+use crate::lenient::Text;
 use crate::policy::Key;
-use crate::request::Identity;
+use crate::request::{Id, Identity};
 use crate::token::Token;
 
 /// What the claims say of a token that was asked for under a key.
@@ -21,57 +24,76 @@ pub(crate) enum Verdict {
     OtherAudience(String),
     /// It belongs to another identity: this claim says so.
     OtherIdentity(&'static str),
+    /// It is a JWT whose claims cannot be read.
+    Unreadable,
 }
 
 /// Compare a token's claims with what was asked. A token that is no JWT has no claims to compare.
 pub(crate) fn verify(token: &Token, key: &Key) -> Verdict {
-    let Some(claims) = Claims::of(token) else { return Verdict::Fits };
+    let Some(payload) = payload(token.secret().expose_secret()) else { return Verdict::Fits };
+    let Some(claims) = decode(payload).and_then(|json| from_slice::<Claims>(json.expose_secret()).ok())
+    else {
+        return Verdict::Unreadable;
+    };
     if let Some(claim) = claims.contradiction(key.identity()) {
         return Verdict::OtherIdentity(claim);
     }
     match claims.aud {
-        Some(aud) if !same_audience(&aud, key.audience()) => Verdict::OtherAudience(aud),
-        _ => Verdict::Fits,
+        Text::Is(aud) if !same_audience(&aud, key.audience()) => Verdict::OtherAudience(aud),
+        Text::Is(_) | Text::Absent | Text::Other => Verdict::Fits,
     }
+}
+
+/// The middle of a JWT: three parts of which the first is a JSON object (RFC 7519, 7.2).
+fn payload(token: &str) -> Option<&str> {
+    let mut parts = token.split('.');
+    let (header, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    from_slice::<AnyObject>(decode(header)?.expose_secret()).ok()?;
+    Some(payload)
+}
+
+fn decode(part: &str) -> Option<SecretSlice<u8>> {
+    BASE64.decode(part).ok().map(SecretSlice::from)
 }
 
 #[derive(Deserialize)]
+struct AnyObject {}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Claims {
-    aud: Option<String>,
-    oid: Option<String>,
-    appid: Option<String>,
+    aud: Text,
+    oid: Text,
+    appid: Text,
     /// What tokens of version 2 call `appid`.
-    azp: Option<String>,
-    xms_mirid: Option<String>,
+    azp: Text,
+    xms_mirid: Text,
 }
 
 impl Claims {
-    fn of(token: &Token) -> Option<Self> {
-        let mut parts = token.secret().expose_secret().split('.');
-        let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-            return None;
-        };
-        let json = SecretSlice::from(URL_SAFE_NO_PAD.decode(payload).ok()?);
-        serde_json::from_slice(json.expose_secret()).ok()
-    }
-
     /// The claim that contradicts an identity, if one does.
     fn contradiction(&self, identity: &Identity) -> Option<&'static str> {
-        let differs = |claim: &Option<String>, wanted: &str| {
-            claim.as_deref().is_some_and(|claim| !claim.eq_ignore_ascii_case(wanted))
-        };
         match identity {
             Identity::Default => None,
-            Identity::SystemAssigned => {
-                let mirid = self.xms_mirid.as_deref()?.to_ascii_lowercase();
-                mirid.contains(USER_ASSIGNED).then_some("xms_mirid")
-            }
-            Identity::ClientId(id) => {
-                (differs(&self.appid, id.as_str()) || differs(&self.azp, id.as_str())).then_some("appid")
-            }
-            Identity::ObjectId(id) => differs(&self.oid, id.as_str()).then_some("oid"),
-            Identity::ResourceId(id) => differs(&self.xms_mirid, id.as_str()).then_some("xms_mirid"),
+            Identity::SystemAssigned => match &self.xms_mirid {
+                Text::Is(id) if !id.to_ascii_lowercase().contains(USER_ASSIGNED) => None,
+                Text::Absent => None,
+                Text::Is(_) | Text::Other => Some("xms_mirid"),
+            },
+            Identity::ClientId(id) => (differs(&self.appid, id) || differs(&self.azp, id)).then_some("appid"),
+            Identity::ObjectId(id) => differs(&self.oid, id).then_some("oid"),
+            Identity::ResourceId(id) => differs(&self.xms_mirid, id).then_some("xms_mirid"),
         }
+    }
+}
+
+fn differs(claim: &Text, wanted: &Id) -> bool {
+    match claim {
+        Text::Absent => false,
+        Text::Is(claim) => !claim.eq_ignore_ascii_case(wanted.as_str()),
+        Text::Other => true,
     }
 }
 
@@ -79,6 +101,12 @@ impl Claims {
 fn same_audience(aud: &str, asked: &str) -> bool {
     aud.trim_end_matches('/').eq_ignore_ascii_case(asked.trim_end_matches('/'))
 }
+
+/// Issuers differ in whether they pad, and so must not we.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 const USER_ASSIGNED: &str = "/microsoft.managedidentity/userassignedidentities/";
 
@@ -89,7 +117,7 @@ mod tests {
     use crate::request::TokenRequest;
 
     fn judged(payload: &str, identity: Identity) -> Verdict {
-        let jwt = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        let jwt = format!("e30.{}.c2ln", BASE64.encode(payload));
         judged_raw(&jwt, identity)
     }
 

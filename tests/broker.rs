@@ -6,7 +6,9 @@ mod fake;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Broker, Error, Grant, Identity, RawRequest, SendErrorKind, TokenRequest, Verdict};
+use token_broker::{
+    Broker, Error, Grant, Identity, RawRequest, SendError, SendErrorKind, TokenRequest, Verdict,
+};
 
 use fake::{NoStore, START, Tasks, World, fault, json, json_with, token};
 
@@ -55,7 +57,7 @@ fn concurrent_misses_fetch_once() {
     assert!(grants.into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
     assert_eq!(world.requests(), 1);
     let stats = broker.stats();
-    assert_eq!((stats.requests, stats.fetches, stats.misses, stats.waiters), (100, 1, 1, 99));
+    assert_eq!((stats.requests, stats.fetches, stats.misses, stats.waiters), (100, 1, 100, 99));
 }
 
 #[test]
@@ -131,7 +133,7 @@ fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
     scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
     tasks.poll();
     assert_eq!(world.requests(), 256);
-    assert_eq!(tasks.outputs().into_iter().filter(|result| kind_of(result) == "other").count(), 44);
+    assert_eq!(tasks.outputs().into_iter().filter(|result| kind_of(result) == "throttled").count(), 44);
 }
 
 fn kind_of(result: &Result<Grant, Error>) -> &'static str {
@@ -236,6 +238,78 @@ fn an_expiring_token_is_answered_when_no_other_can_be_had_until_it_ends() {
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
     world.advance_secs(1);
     assert_eq!(kind(world.run(get(&broker, VAULT))), "rejected");
+    assert_eq!(world.requests(), 3, "the last failure is ten seconds old at most");
+}
+
+#[test]
+fn the_rest_after_a_failed_refresh_ends_with_the_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3590);
+    world.script((0..4).map(|_| json(500, "{}")));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    world.advance_secs(5);
+    world.script([token("T2", 7200)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}
+
+#[test]
+fn a_waiter_that_comes_late_to_an_ended_token_asks_again() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&broker, VAULT));
+    let waiter = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    world.script([token("T1", 400)]);
+    tasks.poll_only(leader);
+    world.advance_secs(500);
+    world.script([token("T2", 1000)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(waiter).unwrap().unwrap()), "T2");
+}
+
+#[test]
+fn an_answer_that_was_read_late_does_not_make_its_token_younger() {
+    for (reply, ends) in [
+        (json(200, r#"{"access_token":"T1","expires_in":10800}"#), START + 10_800),
+        (
+            json_with(
+                200,
+                ("date", "Thu, 09 Oct 2025 08:53:20 GMT"),
+                &format!(r#"{{"access_token":"T1","expires_on":{}}}"#, START + 10_800),
+            ),
+            START + 10_800,
+        ),
+    ] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        let mut tasks = Tasks::new(&world);
+        let task = tasks.start(get(&broker, VAULT));
+        tasks.poll();
+        world.advance_secs(7200);
+        world.script([reply]);
+        tasks.poll();
+        assert_eq!(tasks.output(task).unwrap().unwrap().token.expires_on(), ends);
+    }
+}
+
+#[test]
+fn callers_of_an_expiring_token_share_one_failing_fetch_and_keep_the_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    let mut tasks = Tasks::new(&world);
+    (0..10).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    world.script([json(400, "{}")]);
+    tasks.poll();
+    assert!(tasks.outputs().into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
+    assert_eq!(world.requests(), 2);
 }
 
 #[test]
@@ -330,6 +404,21 @@ fn a_forgotten_token_is_fetched_anew_whosever_it_was() {
     assert!(broker.peek(VAULT).is_none() && broker.peek(STORAGE).is_some());
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T4");
     assert_eq!(name(&world.run(ask(&broker, user())).unwrap()), "T5");
+}
+
+#[test]
+fn forgetting_ends_the_rest_after_a_failure_unless_the_service_asked_for_it() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(400, "{}"), token("T1", DAY), json_with(429, ("retry-after", "3000"), "{}")]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "rejected");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "throttled");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "throttled");
+    assert_eq!(world.requests(), 3);
 }
 
 #[test]
@@ -492,6 +581,46 @@ fn an_imds_that_has_answered_or_was_selected_is_worth_retries() {
 }
 
 #[test]
+fn an_imds_that_goes_away_while_it_is_asked_is_waited_for() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(410, "{}"), fault(SendErrorKind::NotConnected), token("T1", DAY)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([fault(SendErrorKind::TimedOut), fault(SendErrorKind::NotConnected)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "unavailable", "silence is no sign of IMDS");
+}
+
+#[test]
+fn a_caller_that_is_dropped_while_waiting_to_try_again_leaves_nothing_behind() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(500, "{}")]);
+    let mut tasks = Tasks::new(&world);
+    let task = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(task);
+    world.script([token("T1", DAY)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+    assert_eq!(broker.stats().failures, []);
+}
+
+#[test]
+fn a_failed_refresh_rests_whatever_the_failure() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY), fault(SendErrorKind::Forbidden)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    world.run(broker.refresh(duty));
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none());
+    assert_eq!(broker.explain()[1].verdict, Verdict::Failed);
+}
+
+#[test]
 fn transport_faults_are_told_apart() {
     for (fault_kind, outcome, requests) in [
         (SendErrorKind::TimedOut, "transient", 4),
@@ -500,6 +629,7 @@ fn transport_faults_are_told_apart() {
         (SendErrorKind::Truncated, "protocol", 1),
         (SendErrorKind::TooLarge, "protocol", 1),
         (SendErrorKind::Forbidden, "misconfigured", 1),
+        (SendErrorKind::Unsendable, "other", 1),
     ] {
         let world = World::new();
         let broker = world.broker(APP_SERVICE);
@@ -672,6 +802,7 @@ fn a_configuration_that_cannot_be_used_is_told_at_every_call_and_in_explain() {
         &[("IDENTITY_ENDPOINT", "http://127.0.0.1@evil.example/msi"), ("IDENTITY_HEADER", "h")],
         &[("IDENTITY_ENDPOINT", "http://127.0.0.1/msi"), ("IDENTITY_HEADER", "a\nb")],
         &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.5")],
+        &[APP_SERVICE[0], APP_SERVICE[1], ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.5")],
     ] {
         let world = World::new();
         let broker = world.broker(environment);
@@ -689,18 +820,26 @@ fn a_configuration_that_cannot_be_used_is_told_at_every_call_and_in_explain() {
 }
 
 #[test]
-fn platforms_that_are_not_served_are_named_and_their_secret_stays_here() {
-    for (environment, says) in [
-        (&[APP_SERVICE[0], APP_SERVICE[1], ("IDENTITY_SERVER_THUMBPRINT", "ab")][..], "Service Fabric"),
-        (&[APP_SERVICE[0], ("IMDS_ENDPOINT", "http://127.0.0.1:40342")], "Azure Arc"),
+fn platforms_that_are_not_served_are_named_and_no_other_identity_answers_in_their_stead() {
+    for (environment, source) in [
+        (&[APP_SERVICE[0], APP_SERVICE[1], ("IDENTITY_SERVER_THUMBPRINT", "ab")][..], "service-fabric"),
+        (&[APP_SERVICE[0], ("IMDS_ENDPOINT", "http://127.0.0.1:40342")], "azure-arc"),
+        (&[("MSI_ENDPOINT", "http://127.0.0.1:1"), ("MSI_SECRET", "s")], "azure-ml"),
+        (&[("MSI_ENDPOINT", "http://127.0.0.1:1")], "cloud-shell"),
+        (
+            &[("AZURE_FEDERATED_TOKEN_FILE", "/t"), ("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c")],
+            "workload-identity",
+        ),
     ] {
         let world = World::new();
         let broker = world.broker(environment);
-        world.script([fault(SendErrorKind::NotConnected)]);
+        world.script([token("the node's", DAY)]);
         let error = world.run(get(&broker, VAULT)).unwrap_err();
-        assert_eq!(error.kind(), "unavailable");
-        assert!(error.to_string().contains(says), "{error}");
-        assert!(!world.sent(0).headers.contains_key("x-identity-header"));
+        assert_eq!(error.kind(), "unavailable", "{source}");
+        let last = error.failures().last().unwrap();
+        assert!(last.source == source && last.remedy.is_some(), "{error}");
+        assert_eq!(world.requests(), 0, "{source}");
+        assert!(broker.explain().iter().any(|report| report.source == source), "{source}");
     }
 }
 
@@ -740,7 +879,7 @@ fn explain_says_what_would_be_sent_and_then_what_has_become_of_it() {
 
 #[test]
 fn no_secret_is_seen_in_any_log_error_report_or_debug() {
-    const SENTINELS: [&str; 3] = ["s3ntinel-header", "s3ntinel-token", "eyJhbGciOi"];
+    const SENTINELS: [&str; 4] = ["s3ntinel-header", "s3ntinel-token", "eyJhbGciOi", "s3ntinel-hea"];
     let echo = "you sent s3ntinel-header and may have eyJhbGciOiJub25lIn0.eyJhIjoxfQ.";
     for reply in [
         token("s3ntinel-token", DAY),
@@ -756,7 +895,12 @@ fn no_secret_is_seen_in_any_log_error_report_or_debug() {
             &format!(r#"{{"error":{{"message":"{echo}"}}}}"#),
         ),
         json(400, &format!("raw {echo}")),
-        fault(SendErrorKind::Broken),
+        json(400, &format!(r#"{{"error":"e","error_description":"{}s3ntinel-header"}}"#, "x".repeat(490))),
+        json_with(400, ("content-type", "s3ntinel-header/eyJhbGciOi"), "raw"),
+        // {"aud":"s3ntinel-header"}
+        token("e30.eyJhdWQiOiJzM250aW5lbC1oZWFkZXIifQ.s3ntinel-token", DAY),
+        Err(SendError { kind: SendErrorKind::Forbidden, detail: echo.to_owned() }),
+        Err(SendError { kind: SendErrorKind::Truncated, detail: echo.to_owned() }),
     ] {
         let world = World::new();
         let broker = world.broker(&[APP_SERVICE[0], APP_SERVICE[1], ("TOKEN_BROKER_LOG", "debug")]);

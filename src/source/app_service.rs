@@ -2,19 +2,15 @@
 //!
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
-use std::time::Duration;
-
 use http::HeaderValue;
 
-use crate::answer::{self, Answer, Asked};
-use crate::config::{
-    CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, Settings,
-};
+use crate::answer::{self, Answer, Asked, Exchange};
+use crate::config::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IMDS_ENDPOINT, Settings};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
 use crate::policy::Key;
-use crate::source::identity_parameter;
+use crate::source::{About, identity_parameter, in_a_command};
 
 /// The endpoint that `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` name.
 #[derive(Debug)]
@@ -23,32 +19,22 @@ pub(crate) struct AppService {
     secret: HeaderValue,
 }
 
-pub(crate) const NAME: &str = "app-service";
-
-/// The variables that it looks at.
-pub(crate) const VARIABLES: &[&str] =
-    &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, CLIENT_ID];
+pub(crate) const SOURCE: About =
+    About { name: "app-service", variables: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, CLIENT_ID] };
 
 impl AppService {
-    /// The endpoint, or why this is not App Service.
+    /// The endpoint, if there is one.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for half of the pair and for values that cannot be used.
-    pub(crate) fn detect(settings: &Settings) -> Result<Result<Self, &'static str>, Error> {
-        if settings.is_set(IDENTITY_SERVER_THUMBPRINT) {
-            // Its secret may go only to the server with that certificate, which is not checked here.
-            return Ok(Err(
-                "IDENTITY_SERVER_THUMBPRINT says Service Fabric, which this version does not serve",
-            ));
-        }
+    pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
-            (None, None) => Ok(Err("IDENTITY_ENDPOINT and IDENTITY_HEADER are not set")),
-            (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => {
-                Ok(Err("IMDS_ENDPOINT says Azure Arc, which this version does not serve"))
-            }
+            (None, None) => Ok(None),
+            // Azure Arc's half of the variables.
+            (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => Ok(None),
             (Some(_), None) => Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER)),
             (None, Some(_)) => Err(half(IDENTITY_HEADER, IDENTITY_ENDPOINT)),
-            (Some(endpoint), Some(header)) => Self::new(endpoint, header).map(Ok),
+            (Some(endpoint), Some(header)) => Self::new(endpoint, header).map(Some),
         }
     }
 
@@ -65,7 +51,7 @@ impl AppService {
     }
 
     pub(crate) fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
-        Asked { source: NAME, endpoint: &self.endpoint, key, secret: self.secret.to_str().ok() }
+        Asked { source: SOURCE.name, endpoint: &self.endpoint, key, secret: Some(&self.secret) }
     }
 
     pub(crate) fn url(&self, key: &Key) -> String {
@@ -80,8 +66,8 @@ impl AppService {
         builder.header("x-identity-header", self.secret.clone()).header("metadata", "true")
     }
 
-    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, now: Duration) -> Answer {
-        match answer::read(&self.asked(key), response, now) {
+    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        match answer::read(&self.asked(key), response, exchange) {
             Answer::Final(Error::Rejected(failure)) => {
                 let remedy = Some(remedy(key, failure.status));
                 Answer::Final(Error::Rejected(Failure { remedy, ..failure }))
@@ -105,13 +91,12 @@ fn remedy(key: &Key, status: Option<u16>) -> String {
             )
         }
         (_, Some(id)) => format!(
-            "assign the identity {} to the app: `az webapp identity assign -g <group> -n <app> --identities \
-             <resource id>`, or correct the id in the request or in {CLIENT_ID}",
-            id.as_str()
+            "assign the identity {} to the app, `az webapp identity assign -g <group> -n <app> --identities \
+             <resource id>` (`az functionapp` likewise), or correct the id in the request or in {CLIENT_ID}",
+            in_a_command(id)
         ),
         (_, None) => format!(
-            "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp`, \
-             `az containerapp` likewise), or name a user-assigned one in {CLIENT_ID}; check the audience too: {}",
+            "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp` likewise), or name a user-assigned one in {CLIENT_ID}; check the audience too: {}",
             key.audience()
         ),
     }

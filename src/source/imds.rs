@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use crate::answer::{self, Answer, Asked};
-use crate::config::{CLIENT_ID, POD_IDENTITY_HOST, Settings};
+use crate::answer::{self, Answer, Asked, Exchange};
+use crate::config::{CLIENT_ID, POD_IDENTITY_HOST, Settings, TOKEN_CREDENTIALS};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
 use crate::policy::Key;
+use crate::request::Identity;
 use crate::retry::Class;
-use crate::source::identity_parameter;
+use crate::source::{About, identity_parameter, in_a_command};
 
 /// IMDS at the address that every Azure machine has, or where `AZURE_POD_IDENTITY_AUTHORITY_HOST` says.
 #[derive(Debug)]
@@ -21,10 +22,8 @@ pub(crate) struct Imds {
     endpoint: Endpoint,
 }
 
-pub(crate) const NAME: &str = "imds";
-
-/// The variables that it looks at.
-pub(crate) const VARIABLES: &[&str] = &[POD_IDENTITY_HOST, CLIENT_ID];
+pub(crate) const SOURCE: About =
+    About { name: "imds", variables: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS] };
 
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ impl Imds {
     }
 
     pub(crate) fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
-        Asked { source: NAME, endpoint: &self.endpoint, key, secret: None }
+        Asked { source: SOURCE.name, endpoint: &self.endpoint, key, secret: None }
     }
 
     pub(crate) fn url(&self, key: &Key) -> String {
@@ -52,20 +51,20 @@ impl Imds {
         builder.header("metadata", "true")
     }
 
-    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, now: Duration) -> Answer {
+    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
         let asked = self.asked(key);
         let status = response.status().as_u16();
         if status == 403 && says(response, "unreachable") {
             // What Docker Desktop answers in the place of IMDS.
-            return Answer::Declined(absent(&asked, "got 403: a proxy cannot reach it"));
+            return Answer::Absent(absent(&asked, "got 403: a proxy cannot reach it"));
         }
         if status == 200 && !answer::is_labelled_json(response) && !answer::is_json(response) {
-            return Answer::Declined(absent(
+            return Answer::Absent(absent(
                 &asked,
                 "got 200 with a body that is not JSON: something else answers there",
             ));
         }
-        match answer::read(&asked, response, now) {
+        match answer::read(&asked, response, exchange) {
             Answer::Again(failure, _) if status == 410 => Answer::Again(failure, Class::Upgrading),
             Answer::Final(Error::Rejected(failure)) => self.refused(key, response, failure),
             other => other,
@@ -91,7 +90,17 @@ pub(crate) fn absent(asked: &Asked<'_>, came_back: &str) -> Failure {
 }
 
 fn remedy(key: &Key, response: &http::Response<Body>) -> String {
-    match key.identity().id() {
+    let property = match key.identity() {
+        Identity::Default | Identity::SystemAssigned => None,
+        Identity::ClientId(id) => Some(("clientId", in_a_command(id))),
+        Identity::ObjectId(id) => Some(("principalId", in_a_command(id))),
+        Identity::ResourceId(id) => Some(("id", in_a_command(id))),
+    };
+    match property {
+        _ if response.status().as_u16() != 400 => format!(
+            "see what stands between this machine and IMDS, which itself refuses with 400: a proxy, a firewall or a \
+             network policy of the cluster; {POD_IDENTITY_HOST} moves the address that is asked"
+        ),
         _ if says(response, "multiple user assigned identities") => format!(
             "name the one to use: set {CLIENT_ID} to the clientId that \
              `az vm identity show -g <group> -n <vm>` lists"
@@ -101,11 +110,10 @@ fn remedy(key: &Key, response: &http::Response<Body>) -> String {
              documentation says, and some end with a slash",
             key.audience()
         ),
-        Some(id) => format!(
-            "assign the identity {0} to this machine: `az vm identity assign -g <group> -n <vm> --identities \
-             <resource id>` (`az identity list --query \"[?clientId=='{0}']\"` finds it), or correct the id in \
-             the request or in {CLIENT_ID}",
-            id.as_str()
+        Some((property, id)) => format!(
+            "assign the identity to this machine, `az vm identity assign -g <group> -n <vm> --identities \
+             <resource id>`, where `az identity list --query \"[?{property}=='{id}'].id\"` finds it; or correct the id \
+             in the request or in {CLIENT_ID}"
         ),
         None => format!(
             "give this machine an identity: `az vm identity assign -g <group> -n <vm>`, \

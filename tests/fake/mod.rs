@@ -52,6 +52,12 @@ pub(crate) fn fault(kind: SendErrorKind) -> Reply {
 #[derive(Clone, Default)]
 pub(crate) struct World(Rc<State>);
 
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
 #[derive(Default)]
 struct State {
     now: Cell<Duration>,
@@ -188,6 +194,7 @@ impl Host for World {
 }
 
 /// A store that must not be asked: sharing is off.
+#[derive(Debug)]
 pub(crate) struct NoStore;
 
 impl Store for NoStore {
@@ -242,6 +249,11 @@ impl<'a, T> Tasks<'a, T> {
     /// Poll whoever was woken, until nobody is. The clock stands still.
     pub(crate) fn poll(&mut self) {
         while self.tasks.iter_mut().fold(false, |any, task| task.poll() | any) {}
+    }
+
+    /// Poll one task once.
+    pub(crate) fn poll_only(&mut self, task: usize) {
+        self.tasks[task].poll();
     }
 
     /// Poll, and let the clock jump to where somebody sleeps to, until nobody sleeps.

@@ -2,7 +2,8 @@
 
 use secrecy::ExposeSecret as _;
 use token_broker::{
-    Error, Failure, Identity, RawRequest, SourceReport, Statistics, Token, TokenRequest, Verdict, milliseconds,
+    Error, Failure, Identity, RawRequest, SourceReport, Statistics, Token, TokenRequest, Verdict,
+    milliseconds,
 };
 
 use crate::bindings::exports::token_broker::identity::types;
@@ -38,7 +39,9 @@ pub(crate) fn error(error: Error) -> types::Error {
         Error::InvalidRequest(text) => types::Error::InvalidRequest(text),
         Error::Misconfigured(text) => types::Error::Misconfigured(text),
         Error::Denied(text) => types::Error::Denied(text),
-        Error::Unavailable(failures) => types::Error::Unavailable(failures.into_iter().map(failure).collect()),
+        Error::Unavailable(failures) => {
+            types::Error::Unavailable(failures.into_iter().map(failure).collect())
+        }
         Error::Rejected(why) => types::Error::Rejected(failure(why)),
         Error::Throttled(why) => types::Error::Throttled(failure(why)),
         Error::Transient(why) => types::Error::Transient(failure(why)),

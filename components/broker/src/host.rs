@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
 use token_broker::{Body, Host, Limits, ReadError, Record, Secret, SendError};
@@ -40,7 +40,8 @@ impl Host for Wasi {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!("{}", record.to_json(self.now()));
+        // A log that cannot be written must not end the broker.
+        let _ = writeln!(std::io::stderr(), "{}", record.to_json(self.now()));
     }
 }
 

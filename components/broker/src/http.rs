@@ -37,7 +37,7 @@ async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::
     let contents = (!body.expose_secret().is_empty()).then_some(contents);
     let has_body = contents.is_some();
     let outgoing = outgoing(&parts, contents, limits)
-        .ok_or_else(|| failed(SendErrorKind::Forbidden, "the host does not take such a request"))?;
+        .ok_or_else(|| failed(SendErrorKind::Unsendable, "it does not take such a request"))?;
     let upload = async {
         if has_body {
             writer.write_all(body.expose_secret().to_vec()).await;
@@ -53,11 +53,14 @@ fn outgoing(
     contents: Option<StreamReader<u8>>,
     limits: Limits,
 ) -> Option<Request> {
-    let headers: Vec<_> =
-        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let headers: Vec<_> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
     let (_, no_trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) =
-        Request::new(Fields::from_list(&headers).ok()?, contents, no_trailers, Some(options(limits)?));
+        Request::new(Fields::from_list(&headers).ok()?, contents, no_trailers, Some(options(limits)));
     let method = match &parts.method {
         &http::Method::GET => Method::Get,
         &http::Method::POST => Method::Post,
@@ -71,13 +74,14 @@ fn outgoing(
     Some(request)
 }
 
-fn options(limits: Limits) -> Option<RequestOptions> {
+/// What a host does not support of these it may leave out: the timer around the exchange bounds it all the same.
+fn options(limits: Limits) -> RequestOptions {
     let options = RequestOptions::new();
     let total = Some(nanoseconds(limits.total));
-    options.set_connect_timeout(Some(nanoseconds(limits.connect))).ok()?;
-    options.set_first_byte_timeout(total).ok()?;
-    options.set_between_bytes_timeout(total).ok()?;
-    Some(options)
+    let _ = options.set_connect_timeout(Some(nanoseconds(limits.connect)));
+    let _ = options.set_first_byte_timeout(total);
+    let _ = options.set_between_bytes_timeout(total);
+    options
 }
 
 async fn incoming(response: Response, max_bytes: usize) -> Result<http::Response<Body>, SendError> {

@@ -10,9 +10,12 @@ mod http;
 mod store;
 
 use std::cell::OnceCell;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use token_broker::{Broker, Grant, Settings, TokenRequest, VARIABLES};
+use futures_util::future::{Either, select};
+use token_broker::{Broker, Error, Grant, Host as _, Settings, TokenRequest, VARIABLES, Variable};
 use wasip3::cli::environment::get_environment;
 
 use bindings::exports::token_broker::identity::{credentials, diagnostics, types};
@@ -56,11 +59,9 @@ impl diagnostics::Guest for Component {
     }
 }
 
-async fn serve(
-    request: Result<TokenRequest, token_broker::Error>,
-) -> Result<types::AccessToken, types::Error> {
+async fn serve(request: Result<TokenRequest, Error>) -> Result<types::AccessToken, types::Error> {
     let request = request.map_err(convert::error)?;
-    let broker = broker().await;
+    let broker = broker().await.map_err(convert::error)?;
     let Grant { token, refresh } = broker.token(&request).await.map_err(convert::error)?;
     if let Some(duty) = refresh {
         wit_bindgen::spawn_local(async move { broker.refresh(duty).await });
@@ -68,33 +69,51 @@ async fn serve(
     Ok(convert::access_token(&token))
 }
 
-/// The broker of this instance, configured at the first call.
-async fn broker() -> Rc<WasiBroker> {
+/// The broker of this instance, configured at the first call that can read all of its settings.
+async fn broker() -> Result<Rc<WasiBroker>, Error> {
     if let Some(broker) = BROKER.with(|cell| cell.get().cloned()) {
-        return broker;
+        return Ok(broker);
     }
     // Two first calls may both come here; they read the same, and the first to finish is kept.
-    let settings = read_settings().await;
-    BROKER.with(|cell| Rc::clone(cell.get_or_init(|| new_broker(&settings))))
+    let settings = read_settings().await?;
+    Ok(BROKER.with(|cell| Rc::clone(cell.get_or_init(|| new_broker(&settings)))))
 }
 
 fn new_broker(settings: &Settings) -> Rc<WasiBroker> {
     Rc::new(Broker::new(Wasi, Shared, settings))
 }
 
-/// The environment, and for what it does not have the host's settings. A setting that cannot be looked up is unset:
-/// most hosts have none of them.
-async fn read_settings() -> Settings {
+/// The environment, and for what it does not have the host's settings.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for a setting that cannot be looked up: without a policy that is kept there, for instance,
+/// everything would be allowed.
+async fn read_settings() -> Result<Settings, Error> {
     let mut read = Settings::from_pairs(get_environment());
-    for variable in VARIABLES {
-        if !read.is_set(variable.name)
-            && let Ok(Some(value)) = settings::get(variable.name.to_owned()).await
+    for Variable { name, .. } in VARIABLES {
+        if !read.is_set(name)
+            && let Some(value) = setting(name).await?
         {
-            read.set(variable.name, value);
+            read.set(name, value);
         }
     }
-    read
+    Ok(read)
 }
+
+async fn setting(name: &str) -> Result<Option<String>, Error> {
+    let looked_up = pin!(settings::get(name.to_owned()));
+    let why = match select(looked_up, pin!(Wasi.sleep(SETTING_LIMIT))).await {
+        Either::Left((Ok(value), _)) => return Ok(value),
+        Either::Left((Err(why), _)) => why,
+        Either::Right(((), _)) => format!("no answer within {} s", SETTING_LIMIT.as_secs()),
+    };
+    Err(Error::Misconfigured(format!(
+        "the host cannot look up the setting {name}: {why}; mend the host's settings, or set {name} in the environment"
+    )))
+}
+
+/// How long a host may take to look up one setting.
+const SETTING_LIMIT: Duration = Duration::from_secs(5);
 
 type WasiBroker = Broker<Wasi, Shared>;
 

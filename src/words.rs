@@ -1,0 +1,57 @@
+//! What of a peer's text may be shown to an operator.
+
+/// A text on one line, of at most [`MAX_CHARS`], without the given secrets and without anything like a token.
+///
+/// Secrets are masked before the text is cut: a cut one would show its head.
+pub(crate) fn shown(text: &str, secrets: &[Option<&str>]) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    for _ in 0..MAX_CHARS {
+        if let Some(length) = masked_length(rest, secrets) {
+            shown.push_str(MASK);
+            rest = rest.get(length..).unwrap_or_default();
+            continue;
+        }
+        let mut chars = rest.chars();
+        let Some(c) = chars.next() else { break };
+        shown.push(if c.is_control() { ' ' } else { c });
+        rest = chars.as_str();
+    }
+    shown.trim().to_owned()
+}
+
+/// How many bytes at the beginning of a text must not be seen.
+fn masked_length(text: &str, secrets: &[Option<&str>]) -> Option<usize> {
+    let secret = secrets.iter().flatten().find(|secret| !secret.is_empty() && text.starts_with(**secret));
+    // Every JWT begins with a JSON object in base64url.
+    secret.map(|secret| secret.len()).or_else(|| {
+        let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '='));
+        text.starts_with("eyJ").then(|| text.find(end).unwrap_or(text.len()))
+    })
+}
+
+const MASK: &str = "****";
+const MAX_CHARS: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_shown_without_secrets_tokens_or_line_breaks() {
+        assert_eq!(
+            shown("a\r\nb hunter2 eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.x-y_z, eyJ", &[Some("hunter2"), None]),
+            "a  b **** ****, ****"
+        );
+        assert_eq!(shown("é\u{7f}", &[Some("")]), "é");
+    }
+
+    #[test]
+    fn a_secret_across_the_cut_does_not_show_its_head() {
+        for before in 480..510 {
+            let text = format!("{}hunter2-and-more", "x".repeat(before));
+            assert!(!shown(&text, &[Some("hunter2-and-more")]).contains("hu"), "{before}");
+        }
+        assert_eq!(shown(&"x".repeat(100_000), &[]).len(), MAX_CHARS);
+    }
+}
