@@ -74,7 +74,7 @@ fn directory_of(variable: &str, file: &Path) -> Result<PathBuf, Error> {
 }
 
 /// What does not exist is not lent; the broker then says that the file is missing.
-fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<()> {
+pub(crate) fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<()> {
     if !directory.is_dir() {
         return Ok(());
     }

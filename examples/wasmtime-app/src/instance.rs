@@ -1,5 +1,7 @@
 //! One instance for each request, in a store of its own.
 
+use std::time::Duration;
+
 use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Result, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -24,7 +26,7 @@ impl App {
     /// Run an instance to its end and drop it. The token that it used stays with the broker.
     ///
     /// # Errors
-    /// The component trapped.
+    /// The component trapped, or took too long.
     pub(crate) async fn run(&self) -> Result<Printed> {
         let (stdout, stderr) = (MemoryOutputPipe::new(MAX_OUTPUT), MemoryOutputPipe::new(MAX_OUTPUT));
         let mut wasi = WasiCtx::builder();
@@ -32,7 +34,8 @@ impl App {
         let state = State { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
         let mut store = Store::new(self.command.engine(), state);
         let command = self.command.instantiate_async(&mut store).await?;
-        let done = store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await).await??;
+        let running = store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await);
+        let done = tokio::time::timeout(LONGEST, running).await???;
         Ok(done.map(|()| text(&stdout)).map_err(|()| text(&stderr)))
     }
 }
@@ -60,4 +63,6 @@ fn text(pipe: &MemoryOutputPipe) -> String {
     String::from_utf8_lossy(&pipe.contents()).into_owned()
 }
 
+/// More than the broker's own budget for a call, so that its error arrives first.
+const LONGEST: Duration = Duration::from_secs(120);
 const MAX_OUTPUT: usize = 64 * 1024;

@@ -22,7 +22,10 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<()> {
         tokio::spawn(async move {
             let service = service_fn(|_| answer(&app));
             // A client that goes away is no concern of the others.
-            _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
