@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Policy, RawRequest, TokenRequest};
+use token_broker::{Error, Identity, Policy, RawRequest, TokenRequest};
 use wasmtime::Result;
 use wasmtime::component::Linker;
 use wasmtime::error::format_err;
@@ -47,45 +47,56 @@ struct Consumer {
 
 impl Consumer {
     fn peek(&self, scope: &str) -> Option<Arc<WireToken>> {
-        self.admit_scope(scope).ok()?;
+        let identity = self.admit(&for_scope(scope)).ok()?;
+        // A policy that lists identities may mean another one by the default than the broker does.
+        if identity != *self.broker.default_identity() {
+            return None;
+        }
         self.broker.peek_token(scope).map(|token| token.0)
     }
 
     async fn get(&self, scope: &str) -> TokenResult {
-        self.admit_scope(scope)?;
-        self.broker.forward_get(scope).await?
+        let request = for_scope(scope);
+        if self.admit(&request)? == *self.broker.default_identity() {
+            self.broker.forward_get(scope).await?
+        } else {
+            self.forward(request).await
+        }
     }
 
     async fn request(&self, request: WireRequest) -> TokenResult {
-        let raw = RawRequest::try_from(request)?;
-        let request = WireRequest::from(&raw);
-        self.admit(raw)?;
-        self.broker.forward_request(request).await?
+        self.forward(RawRequest::try_from(request)?).await
+    }
+
+    async fn forward(&self, mut request: RawRequest) -> TokenResult {
+        request.identity = self.admit(&request)?;
+        self.broker.forward_request(WireRequest::from(&request)).await?
     }
 
     /// What the policy does not allow to have need not be forgotten either. A trap ends a consumer that does nothing
     /// but forget: the contract has no error for it.
     fn forget(&self, scope: &str) -> Result<()> {
-        match self.admit_scope(scope) {
-            Ok(()) => self.broker.forget_token(scope).map_err(|error| format_err!("{error}")),
+        match self.admit(&for_scope(scope)) {
+            Ok(_) => self.broker.forget_token(scope).map_err(|error| format_err!("{error}")),
             Err(_) => Ok(()),
         }
     }
 
-    fn admit_scope(&self, scope: &str) -> Result<(), Error> {
-        self.admit(RawRequest { scopes: vec![scope.to_owned()], ..RawRequest::default() })
-    }
-
-    /// Parsing bounds every text before it reaches the memory of the broker that all consumers share.
-    fn admit(&self, request: RawRequest) -> Result<(), Error> {
+    /// Whom an allowed request stands for. Parsing bounds every text before it reaches the memory of the broker that
+    /// all consumers share.
+    fn admit(&self, request: &RawRequest) -> Result<Identity, Error> {
         let assertion = request.user_assertion.as_ref().map_or(0, |secret| secret.expose_secret().len());
         if assertion > MAX_ASSERTION {
             return Err(Error::InvalidRequest(format!(
                 "the user assertion is {assertion} bytes long; {MAX_ASSERTION} are allowed"
             )));
         }
-        self.policy.check(&TokenRequest::parse(request)?, self.broker.default_identity())
+        self.policy.check(&TokenRequest::parse(request.clone())?, self.broker.default_identity())
     }
+}
+
+fn for_scope(scope: &str) -> RawRequest {
+    RawRequest { scopes: vec![scope.to_owned()], ..RawRequest::default() }
 }
 
 const MAX_ASSERTION: usize = 64 * 1024;

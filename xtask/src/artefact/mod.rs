@@ -5,6 +5,7 @@ mod contract;
 #[cfg(test)]
 mod fixture;
 mod imports;
+mod strip;
 
 use std::fs;
 use std::path::PathBuf;
@@ -109,7 +110,8 @@ pub(crate) fn bless(toolchain: &Toolchain) -> Result<()> {
 fn compile(package: &str, toolchain: &Toolchain) -> Result<Vec<u8>> {
     process::run(toolchain.cargo("build")?.args(["-p", package]))?;
     let component = toolchain.component(package);
-    fs::read(&component).with_context(|| format!("cargo left no {}", component.display()))
+    let component = fs::read(&component).with_context(|| format!("cargo left no {}", component.display()))?;
+    strip::names(&component)
 }
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {
