@@ -21,6 +21,7 @@ pub(crate) struct Chain(Vec<Candidate>);
 #[derive(Debug)]
 struct Candidate {
     name: &'static str,
+    needs: &'static [&'static str],
     /// What it looks at, and whether that is set.
     variables: Vec<(&'static str, bool)>,
     state: State,
@@ -128,10 +129,12 @@ impl Chain {
 }
 
 impl Candidate {
-    fn new(settings: &Settings, name: &'static str, variables: &[&'static str], state: State) -> Self {
+    fn new(settings: &Settings, about: &About, state: State) -> Self {
+        let variables = about.needs.iter().chain(about.takes);
         Self {
-            name,
-            variables: variables.iter().map(|name| (*name, settings.is_set(name))).collect(),
+            name: about.name,
+            needs: about.needs,
+            variables: variables.map(|name| (*name, settings.is_set(name))).collect(),
             state,
             has_answered: Cell::default(),
             memory: RefCell::default(),
@@ -162,14 +165,13 @@ impl Candidate {
 
     /// How the source stands by its variables alone.
     fn standing(&self) -> String {
-        let names = |set| {
-            let names = self.variables.iter().filter(|(_, is_set)| *is_set == set).map(|(name, _)| *name);
-            names.collect::<Vec<_>>().join(" and ")
-        };
+        let needs = self.needs.join(" and ");
         match &self.state {
             State::Ready(_) => "is configured and would be asked when no source before it answers".to_owned(),
-            State::Absent => format!("{} not set", names(false)),
-            State::NotServed => format!("{} set, but this version does not serve this source", names(true)),
+            State::Absent => format!("{needs} are not both set"),
+            State::NotServed => {
+                format!("not served by this version, and this is its platform, as {needs} shows")
+            }
             State::Broken(error) => error.to_string(),
         }
     }
@@ -214,13 +216,13 @@ fn served<T>(
         Ok(None) => State::Absent,
         Err(error) => State::Broken(error),
     };
-    Candidate::new(settings, about.name, about.variables, state)
+    Candidate::new(settings, about, state)
 }
 
 /// A source of Azure's that is known by these variables, if all of them are set.
-fn not_served(settings: &Settings, name: &'static str, variables: &[&'static str]) -> Option<Candidate> {
-    let is_here = variables.iter().all(|name| settings.is_set(name));
-    is_here.then(|| Candidate::new(settings, name, variables, State::NotServed))
+fn not_served(settings: &Settings, name: &'static str, needs: &'static [&'static str]) -> Option<Candidate> {
+    let is_here = needs.iter().all(|name| settings.is_set(name));
+    is_here.then(|| Candidate::new(settings, &About { name, needs, takes: &[] }, State::NotServed))
 }
 
 /// One identity source as seen from here. Nothing in it is secret.

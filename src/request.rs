@@ -133,7 +133,7 @@ impl Identity {
     /// # Errors
     /// [`Error::InvalidRequest`] as for every id: empty, too long, or with a space or control character in it.
     pub fn client_id(text: &str) -> Result<Self, Error> {
-        Id::parse("client id", text).map(Self::ClientId)
+        Id::parse("client id", text, |c| c.is_ascii_graphic()).map(Self::ClientId)
     }
 
     /// The user-assigned identity with this object id.
@@ -141,7 +141,7 @@ impl Identity {
     /// # Errors
     /// [`Error::InvalidRequest`] as [`Identity::client_id`].
     pub fn object_id(text: &str) -> Result<Self, Error> {
-        Id::parse("object id", text).map(Self::ObjectId)
+        Id::parse("object id", text, |c| c.is_ascii_graphic()).map(Self::ObjectId)
     }
 
     /// The user-assigned identity with this resource id.
@@ -149,7 +149,8 @@ impl Identity {
     /// # Errors
     /// [`Error::InvalidRequest`] as [`Identity::client_id`].
     pub fn resource_id(text: &str) -> Result<Self, Error> {
-        Id::parse("resource id", text).map(Self::ResourceId)
+        // Resource groups may be named in any script.
+        Id::parse("resource id", text, |c| !c.is_control() && !c.is_whitespace()).map(Self::ResourceId)
     }
 
     /// The id that names a user-assigned identity.
@@ -178,12 +179,11 @@ impl std::fmt::Display for Identity {
 pub struct Id(String);
 
 impl Id {
-    fn parse(what: &str, text: &str) -> Result<Self, Error> {
+    fn parse(what: &str, text: &str, allowed: impl Fn(char) -> bool) -> Result<Self, Error> {
         if text.is_empty() {
             return Err(invalid(format!("the {what} of the identity is empty")));
         }
-        // Resource groups may be named in any script.
-        check_text(what, text, MAX_ID, |c| !c.is_control() && !c.is_whitespace())?;
+        check_text(what, text, MAX_ID, allowed)?;
         Ok(Self(text.to_owned()))
     }
 
@@ -329,7 +329,9 @@ mod tests {
     fn empty_and_broken_ids_are_refused_by_name() {
         assert!(message(Identity::client_id("")).contains("client id of the identity is empty"));
         assert!(message(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
-        assert!(message(Identity::resource_id(" ")).contains("resource id"));
+        assert!(message(Identity::client_id("ä")).contains("client id"));
+        assert!(message(Identity::resource_id("\u{a0}")).contains("resource id"));
+        assert!(Identity::resource_id("/subscriptions/s/resourceGroups/größe").is_ok());
     }
 
     #[test]

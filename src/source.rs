@@ -35,7 +35,9 @@ pub(crate) enum Source {
 /// What a source is called, and the variables that it looks at.
 pub(crate) struct About {
     pub(crate) name: &'static str,
-    pub(crate) variables: &'static [&'static str],
+    /// It is here if all of them are set.
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) takes: &'static [&'static str],
 }
 
 /// How an asking ended without a token.

@@ -20,7 +20,7 @@ pub(crate) struct AppService {
 }
 
 pub(crate) const SOURCE: About =
-    About { name: "app-service", variables: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, CLIENT_ID] };
+    About { name: "app-service", needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER], takes: &[CLIENT_ID] };
 
 impl AppService {
     /// The endpoint, if there is one.

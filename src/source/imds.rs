@@ -23,7 +23,7 @@ pub(crate) struct Imds {
 }
 
 pub(crate) const SOURCE: About =
-    About { name: "imds", variables: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS] };
+    About { name: "imds", needs: &[], takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS] };
 
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
