@@ -1,0 +1,40 @@
+//! What calls, starts and memory cost, measured against the mock platform in the same run.
+//!
+//! `cargo xtask bench` builds what this needs. Every figure is a median; a figure that the design promises is printed
+//! with its limit, and the exit code says whether all were kept.
+
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a benchmark is about the clock")]
+
+mod artefacts;
+mod calls;
+mod composed;
+mod herd;
+mod process;
+mod python;
+mod report;
+mod shared;
+mod timing;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use host_test::mock::{Mock, MockConfig};
+
+use report::Report;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let mock = Mock::start(MockConfig::default()).await?;
+    let mut report = Report::new();
+    calls::run(&mock, &mut report).await?;
+    shared::run(&mock, &mut report).await?;
+    composed::run(&mock, &mut report).await?;
+    process::run(&mock, &mut report).await?;
+    herd::run(&mut report).await?;
+    artefacts::run(&mut report)?;
+    python::run(&mock, &mut report).await?;
+    Ok(report.exit_code())
+}
+
+/// What every measurement asks for.
+const SCOPE: &str = "https://vault.azure.net/.default";
