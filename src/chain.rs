@@ -251,7 +251,7 @@ pub enum Verdict {
     Ready,
     /// Its variables are not set here.
     NotConfigured,
-    /// Its variables are set and cannot be used.
+    /// Its variables are set and cannot be used, or this version does not serve it.
     Misconfigured,
     /// It was asked last and gave no token.
     Failed,

@@ -9,7 +9,7 @@ pub struct Statistics {
     pub hits: u64,
     /// Answered from memory with a token that is due for a refresh.
     pub stale_hits: u64,
-    /// Not answerable from memory.
+    /// Calls that memory could not answer: each led a fetch or waited for one.
     pub misses: u64,
     /// Fetches that replace a token which can still be used.
     pub refreshes: u64,
