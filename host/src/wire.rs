@@ -6,7 +6,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use token_broker::{Error, Failure, Identity, RawRequest, StoreError};
 use wasmtime::component::{ComponentType, Lift, Lower};
-use zeroize::Zeroize as _;
 
 pub(crate) type TokenResult = Result<Arc<WireToken>, WireError>;
 
@@ -23,9 +22,13 @@ pub(crate) struct WireToken {
     pub(crate) refresh_on: Option<u64>,
 }
 
+/// Wiped at once and not byte by byte, as zeroize does it: that took a tenth of a cached call.
 impl Drop for WireToken {
     fn drop(&mut self) {
-        self.token.zeroize();
+        let mut secret = std::mem::take(&mut self.token).into_bytes();
+        secret.fill(0);
+        // Without this the compiler sees that nobody reads the zeros, and saves itself the trouble.
+        std::hint::black_box(&secret);
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::SCOPE;
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::{median, milliseconds};
 
@@ -25,7 +24,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     let get = async || {
         let mut get = Command::new(&command);
         get.args(["get", "--raw", "--scope", SCOPE]).env_clear().env("XDG_CACHE_HOME", cache.path());
-        get.env("TOKEN_BROKER_COMPONENT", component("token-broker-core.wasm")?).envs(mock.imds_env());
+        get.envs(mock.imds_env());
         first_token(get).await
     };
     report.figure("first run ever: compiled, and kept precompiled", milliseconds(get().await?), "ms");
