@@ -27,6 +27,7 @@ pub struct Broker<H, S> {
     cache: RefCell<Cache>,
     flights: Flights,
     stats: RefCell<Statistics>,
+    recent: RefCell<Vec<(String, Rc<Key>)>>,
 }
 
 /// A token, and perhaps the duty to refresh it.
@@ -55,7 +56,17 @@ impl<H: Host, S: Store> Broker<H, S> {
             cache: RefCell::default(),
             flights: Flights::default(),
             stats: RefCell::default(),
+            recent: RefCell::default(),
         }
+    }
+
+    /// A token for a scope and the default identity.
+    ///
+    /// # Errors
+    /// As [`Broker::token`].
+    pub async fn token_for_scope(&self, scope: &str) -> Result<Grant, Error> {
+        self.count(|stats| &mut stats.requests);
+        self.serve(self.key_for(scope)?).await
     }
 
     /// A token, from memory or from the identity source that is configured here.
@@ -64,7 +75,11 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
     pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
         self.count(|stats| &mut stats.requests);
-        let (config, key) = self.admit(request)?;
+        self.serve(Rc::new(self.admit(request)?)).await
+    }
+
+    async fn serve(&self, key: Rc<Key>) -> Result<Grant, Error> {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
         let deadline = self.host.now().saturating_add(config.budget);
         loop {
             match self.look(&key) {
@@ -101,7 +116,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
-        let (_, key) = self.admit(&TokenRequest::for_scope(scope).ok()?).ok()?;
+        let key = self.key_for(scope).ok()?;
         match self.cache.borrow().look(&key, self.host.now()) {
             Look::Fresh(token) => {
                 let mut stats = self.stats.borrow_mut();
@@ -140,7 +155,22 @@ impl<H: Host, S: Store> Broker<H, S> {
         &self.store
     }
 
-    fn admit(&self, request: &TokenRequest) -> Result<(&Config, Key), Error> {
+    /// The key of a scope and the default identity. The last few are kept: consumers ask for the same ones again and
+    /// again, and what is allowed does not change.
+    fn key_for(&self, scope: &str) -> Result<Rc<Key>, Error> {
+        if let Some((_, key)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
+            return Ok(Rc::clone(key));
+        }
+        let key = Rc::new(self.admit(&TokenRequest::for_scope(scope)?)?);
+        let mut recent = self.recent.borrow_mut();
+        if recent.len() >= RECENT {
+            recent.remove(0);
+        }
+        recent.push((scope.to_owned(), Rc::clone(&key)));
+        Ok(key)
+    }
+
+    fn admit(&self, request: &TokenRequest) -> Result<Key, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         if request.user_assertion.is_some() {
             let text = "a managed identity cannot act on behalf of a user; leave the user assertion out";
@@ -148,7 +178,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
         let key = config.policy.admit(request, &config.default_identity)?;
         self.chain.check()?;
-        Ok((config, key))
+        Ok(key)
     }
 
     /// Claims bypass memory, because nothing is ever held under a key with claims.
@@ -231,3 +261,6 @@ fn misconfigured(error: &Error) -> SourceReport {
         last_failure: None,
     }
 }
+
+/// More scopes than a consumer asks for in turn.
+const RECENT: usize = 16;

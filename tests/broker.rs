@@ -21,7 +21,7 @@ const APP_SERVICE: &[(&str, &str)] =
 type TestBroker = Broker<World, NoStore>;
 
 async fn get(broker: &TestBroker, scope: &str) -> Result<Grant, Error> {
-    broker.token(&TokenRequest::for_scope(scope)?).await
+    broker.token_for_scope(scope).await
 }
 
 async fn ask(broker: &TestBroker, raw: RawRequest) -> Result<Grant, Error> {

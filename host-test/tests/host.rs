@@ -9,6 +9,7 @@ mod consumer;
 mod fixture;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use host_test::mock::{Answer, Endpoint, Fault};
@@ -138,9 +139,54 @@ async fn a_refresh_runs_on_when_the_call_that_set_it_off_has_its_answer() {
     let stale = fixture.broker.get_token(VAULT).await.unwrap();
     assert_eq!(stale.token(), first.token());
     fixture.mock.arrived(Endpoint::Imds, 2).await;
-    fixture::until(async || fixture.broker.stats().await.unwrap().refreshes == 1).await;
-    clock.advance(Duration::from_secs(61));
+    // What the refresh brought is what later calls get.
+    fixture::until(async || fixture.broker.get_token(VAULT).await.unwrap().expires_on() > first.expires_on())
+        .await;
+    assert!(fixture.broker.peek_token(VAULT).is_some());
     assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn the_caller_of_a_stale_token_does_not_wait_for_its_refresh() {
+    let clock = ShiftedClock::default();
+    let fixture = Fixture::build({
+        let clock = clock.clone();
+        |builder, mock| fixture::at_mock(builder, mock).clock(clock).random(|bytes| bytes.fill(0))
+    })
+    .await;
+    let first = fixture.broker.get_token(VAULT).await.unwrap();
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(FOREVER));
+    clock.advance(Duration::from_secs(12 * 3600 + 60));
+    for _ in 0..3 {
+        assert_eq!(fixture.broker.get_token(VAULT).await.unwrap().token(), first.token());
+    }
+    fixture.mock.arrived(Endpoint::Imds, 2).await;
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_policy_for_the_system_assigned_identity_lets_no_other_through() {
+    let fixture = Fixture::new().await;
+    // What a machine with a single user-assigned identity does.
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::WrongIdentity).forever());
+    fixture.broker.get_token(VAULT).await.unwrap();
+    let policy = Policy::new(None, Some("system-assigned")).unwrap();
+    let mut consumer = Consumers::new(&fixture.broker, policy).fresh().await;
+    assert_eq!(consumer.peek_many(VAULT, 1).await, 0);
+    assert!(consumer.get(VAULT).await.unwrap_err().contains("another identity"));
+}
+
+#[tokio::test]
+async fn a_policy_that_panics_ends_the_calls_inside_and_not_the_broker() {
+    let has_panicked = AtomicBool::new(false);
+    let policy = move |_: &http::request::Parts| {
+        assert!(has_panicked.swap(true, Ordering::Relaxed), "as a defect of the embedder would");
+        Decision::Send
+    };
+    let fixture = Fixture::build(|builder, mock| fixture::at_mock(builder, mock).http(policy)).await;
+    assert_eq!(fixture.broker.get_token(VAULT).await.unwrap_err().kind(), "other");
+    fixture.broker.get_token(VAULT).await.unwrap();
+    assert!(fixture.log().contains("panicked"));
 }
 
 #[tokio::test]

@@ -81,13 +81,15 @@ impl Broker {
     /// # Errors
     /// [`Error::Other`] if more of these are on their way than the broker keeps up with.
     pub fn forget_token(&self, scope: &str) -> Result<(), Error> {
-        self.0.held.clear();
         let permit = Arc::clone(&self.0.forgets).try_acquire_owned().map_err(|_| {
             Error::Other(format!(
                 "{MAX_FORGETS} calls of forget-token are under way; forget a scope once per refusal"
             ))
         })?;
-        self.0.jobs.send(Job { call: Call::Forget(scope.into()), permit }).map_err(|_| gone())
+        let sent = self.0.jobs.send(Job { call: Call::Forget(scope.into()), permit }).map_err(|_| gone());
+        // Only now: a get that is sent before the forget may still bring the old token, and must not put it back.
+        self.0.held.clear();
+        sent
     }
 
     /// Every identity source in the order of trial: what was found, what is missing, what it would send.

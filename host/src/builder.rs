@@ -170,7 +170,7 @@ impl Builder {
     /// Whom policies of linkers take the default identity for. A value that cannot be used fails each call later on.
     async fn default_identity(&self) -> Result<Identity> {
         let client_id = self.variable("AZURE_CLIENT_ID").await?;
-        Ok(client_id.and_then(|id| Identity::client_id(&id).ok()).unwrap_or(Identity::SystemAssigned))
+        Ok(client_id.and_then(|id| Identity::client_id(&id).ok()).unwrap_or_default())
     }
 
     async fn check_store_key(&self) -> Result<()> {

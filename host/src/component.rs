@@ -91,13 +91,11 @@ impl Cache {
     fn keep(&self, file: &Path, component: &Component) -> Result<()> {
         make_private_directory(&self.directory)?;
         unchangeable_by_others(&self.directory)?;
-        let unfinished = file.with_extension(format!("{}.tmp", std::process::id()));
-        let written =
-            write_private(&unfinished, &component.serialize()?).and_then(|()| fs::rename(&unfinished, file));
-        if written.is_err() {
-            _ = fs::remove_file(&unfinished);
-        }
-        Ok(written?)
+        // Readable by this user alone, and gone again if anything fails.
+        let mut unfinished = tempfile::NamedTempFile::new_in(&self.directory)?;
+        std::io::Write::write_all(&mut unfinished, &component.serialize()?)?;
+        unfinished.persist(file)?;
+        Ok(())
     }
 }
 
@@ -145,14 +143,6 @@ fn make_private_directory(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(directory)
-}
-
-fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.write(true).create_new(true).open(file)?;
-    std::io::Write::write_all(&mut file, bytes)
 }
 
 #[cfg(unix)]

@@ -2,9 +2,11 @@
 //! instance that trapped.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use token_broker::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -47,13 +49,13 @@ pub(crate) async fn drive(template: Arc<Template>, first: Instance, mut jobs: mp
         match instance {
             Err(error) => job.call.refuse(error),
             Ok(instance) => {
-                if let Err(trap) = serve(instance, job, &mut jobs).await {
-                    template.lent.log.event(
-                        "error",
-                        "the broker's instance trapped",
-                        &trap.root_cause().to_string(),
-                    );
-                }
+                // A panic is the embedder's, in its policy or store for instance; it must not end the broker for good.
+                let why = match AssertUnwindSafe(serve(instance, job, &mut jobs)).catch_unwind().await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(trap)) => trap.root_cause().to_string(),
+                    Err(_) => "what the program lends to the broker panicked".to_owned(),
+                };
+                template.lent.log.event("error", "the broker's instance trapped", &why);
             }
         }
     }

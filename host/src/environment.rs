@@ -18,7 +18,9 @@ impl Environment {
     pub fn inherit() -> Self {
         VARIABLES
             .iter()
-            .filter_map(|variable| Some((variable.name, std::env::var(variable.name).ok()?)))
+            .filter_map(|variable| Some((variable.name, std::env::var_os(variable.name)?)))
+            // What is not UTF-8 must not count as unset: no variable's form admits the character that takes its place.
+            .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
             .collect()
     }
 

@@ -1,6 +1,6 @@
 //! Where the broker's log lines go: its stderr, line by line.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -24,7 +24,8 @@ impl Log {
     }
 
     pub(crate) fn stderr() -> Self {
-        Self::new(|line| eprintln!("{line}"))
+        // A log that cannot be written must not end the host.
+        Self::new(|line| _ = writeln!(io::stderr(), "{line}"))
     }
 
     /// A line of the host's own, in the form of the guest's.

@@ -37,9 +37,10 @@ impl Cli {
 
     /// Run it off the thread that the mock answers on.
     async fn run(&self, args: &[&str]) -> Output {
+        component_is_built();
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
         command.args(args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.env("XDG_CACHE_HOME", self.cache.path()).env("TOKEN_BROKER_COMPONENT", component());
+        command.env("XDG_CACHE_HOME", self.cache.path());
         command.stdin(Stdio::null());
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
@@ -64,10 +65,10 @@ impl Cli {
     }
 }
 
-fn component() -> std::path::PathBuf {
+/// The command carries it inside.
+fn component_is_built() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-core.wasm");
     assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
-    file
 }
 
 fn text(bytes: &[u8]) -> String {

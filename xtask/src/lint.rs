@@ -28,11 +28,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Format, clippy, documentation, licences
 pub(crate) fn checks(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
-    tally.program(process::cargo().args(["fmt", "--all", "--check"]));
-    // In release as the tests are, so that wasmtime is checked once.
-    tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
-    for guest in GUESTS {
-        tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
+    if setup::components() {
+        style(tally, toolchain)?;
+    } else {
+        tally.skip();
     }
     let mut doc = native("doc");
     tally.program(doc.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"));
@@ -40,6 +39,16 @@ pub(crate) fn checks(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
         true => tally
             .program(Command::new(setup::cargo_deny()).current_dir(crate::repo::path("")).args(DENY_CHECK)),
         false => tally.skip(),
+    }
+    Ok(())
+}
+
+fn style(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
+    tally.program(process::cargo().args(["fmt", "--all", "--check"]));
+    // In release as the tests are, so that wasmtime is checked once.
+    tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
+    for guest in GUESTS {
+        tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
     }
     Ok(())
 }

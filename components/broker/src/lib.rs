@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use token_broker::{Broker, Error, Grant, Host as _, Settings, TokenRequest, VARIABLES, Variable};
+use token_broker::{Broker, Error, Grant, Host as _, Settings, VARIABLES, Variable};
 use wasip3::cli::environment::get_environment;
 
 use bindings::exports::token_broker::identity::{credentials, diagnostics, types};
@@ -31,11 +31,14 @@ impl credentials::Guest for Component {
     }
 
     async fn get_token(scope: String) -> Result<types::AccessToken, types::Error> {
-        serve(TokenRequest::for_scope(&scope)).await
+        let broker = broker().await.map_err(convert::error)?;
+        answer(&broker, broker.token_for_scope(&scope).await)
     }
 
     async fn request_token(request: types::TokenRequest) -> Result<types::AccessToken, types::Error> {
-        serve(convert::request(request)).await
+        let request = convert::request(request).map_err(convert::error)?;
+        let broker = broker().await.map_err(convert::error)?;
+        answer(&broker, broker.token(&request).await)
     }
 
     fn forget_token(scope: String) {
@@ -59,11 +62,13 @@ impl diagnostics::Guest for Component {
     }
 }
 
-async fn serve(request: Result<TokenRequest, Error>) -> Result<types::AccessToken, types::Error> {
-    let request = request.map_err(convert::error)?;
-    let broker = broker().await.map_err(convert::error)?;
-    let Grant { token, refresh } = broker.token(&request).await.map_err(convert::error)?;
+fn answer(
+    broker: &Rc<WasiBroker>,
+    granted: Result<Grant, Error>,
+) -> Result<types::AccessToken, types::Error> {
+    let Grant { token, refresh } = granted.map_err(convert::error)?;
     if let Some(duty) = refresh {
+        let broker = Rc::clone(broker);
         wit_bindgen::spawn_local(async move { broker.refresh(duty).await });
     }
     Ok(convert::access_token(&token))

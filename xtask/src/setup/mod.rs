@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: what building and testing need beyond cargo.
 
+mod components;
 mod debian;
 mod deny;
 mod python;
@@ -36,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
     say::step("setup: the wasm target, the Python SDK client, cargo-deny");
     toolchain::choose(options.debian_toolchain)?;
-    let complete = [python(), deny()].into_iter().all(|there| there);
+    let complete = [components(), python(), deny()].into_iter().all(|there| there);
     say::done("setup", began);
     Ok(match options.strict && !complete {
         true => ExitCode::FAILURE,
@@ -50,6 +51,11 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
         Some(toolchain) => Ok(toolchain),
         None => toolchain::choose(false),
     }
+}
+
+/// rustfmt and clippy; false if they cannot be brought here
+pub(crate) fn components() -> bool {
+    report(components::install())
 }
 
 /// Azure's Python SDK, for the tests that use it; false if it cannot be brought here
