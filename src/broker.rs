@@ -80,7 +80,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     async fn serve(&self, key: Rc<Key>) -> Result<Grant, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let deadline = self.host.now().saturating_add(config.budget);
+        let mut deadline = None;
         loop {
             match self.look(&key) {
                 Look::Fresh(token) => return Ok(self.hit(token)),
@@ -89,6 +89,8 @@ impl<H: Host, S: Store> Broker<H, S> {
                 Look::Failed(error) => return Err(error),
                 Look::Expiring(_) | Look::Nothing => self.count(|stats| &mut stats.misses),
             }
+            // Only now: a call that memory answers asks for the time once.
+            let deadline = *deadline.get_or_insert_with(|| self.host.now().saturating_add(config.budget));
             match self.flights.join(&key)? {
                 Place::Leader(lead) => {
                     let outcome = self.fetch(config, lead, deadline).await;

@@ -14,7 +14,8 @@ use crate::wire::{TokenResult, WireRequest, WireToken};
 impl Broker {
     /// Give `token-broker:identity/credentials` to the components of a linker.
     ///
-    /// Their calls are answered by this broker as far as the policy allows. The linker's engine may be another one
+    /// Their calls are answered by this broker as far as the policy allows. A component that is also given HTTP to the
+    /// identity endpoint can ask there itself: the policy is as strong as the component's egress is narrow. The linker's engine may be another one
     /// than the broker's; it needs component-model async.
     ///
     /// # Errors
