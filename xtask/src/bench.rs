@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{build, process, say, setup};
+use crate::{build, process, repo, say, setup};
 
 /// Arguments of the benchmark itself
 #[derive(clap::Args)]
@@ -16,11 +16,32 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::components(&setup::toolchain()?)?;
-    // A peer to compare with, where it can be had.
-    setup::python();
+    say::step("build: the command, the mock platform and the benchmark");
+    process::run(process::cargo().args([
+        "build",
+        "--release",
+        "-p",
+        "token-broker-host",
+        "-p",
+        "host-test",
+    ]))?;
+    peers();
     say::step("bench");
     let mut bench = process::cargo();
     bench.args(["run", "--release", "-p", "host-test", "--bin", "bench", "--"]).args(&options.arguments);
     process::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What to compare with, where it can be had; the benchmark says what it does without.
+fn peers() {
+    setup::python();
+    say::step("build: azure_identity for Rust, a peer");
+    let mut peer = process::cargo();
+    peer.args(["build", "--release", "--locked", "--manifest-path", PEER]);
+    if let Err(error) = process::run(peer.arg("--target-dir").arg(repo::target("peer"))) {
+        say::detail(&format!("without that peer: {error:#}"));
+    }
+}
+
+const PEER: &str = "host-test/bench/azure-identity/Cargo.toml";

@@ -9,8 +9,8 @@ mod artefacts;
 mod calls;
 mod composed;
 mod herd;
+mod peers;
 mod process;
-mod python;
 mod report;
 mod shared;
 mod timing;
@@ -32,7 +32,7 @@ async fn main() -> Result<ExitCode> {
     process::run(&mock, &mut report).await?;
     herd::run(&mut report).await?;
     artefacts::run(&mut report)?;
-    python::run(&mock, &mut report).await?;
+    peers::run(&mock, &mut report).await?;
     Ok(report.exit_code())
 }
 

@@ -1,0 +1,85 @@
+//! Azure's own SDKs, on the same machine, against the same mock.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use host_test::mock::{Endpoint, Mock};
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::process::first_token;
+use crate::report::Report;
+use crate::timing::milliseconds;
+
+/// A program that measures one of Azure's SDKs: its argument says what.
+struct Peer {
+    title: &'static str,
+    program: PathBuf,
+    script: Option<PathBuf>,
+    environment: Vec<(&'static str, String)>,
+    endpoint: Endpoint,
+    comes_by: &'static str,
+}
+
+/// What a peer prints of itself.
+#[derive(Deserialize)]
+struct Figures {
+    version: String,
+    cached_us: f64,
+    memory_mib: f64,
+}
+
+pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
+    let python = Peer {
+        title: "azure-identity for Python",
+        program: file("../target/venv/bin/python"),
+        script: Some(file("bench/azure_identity.py")),
+        environment: mock.imds_env(),
+        endpoint: Endpoint::Imds,
+        comes_by: "`cargo xtask setup` makes target/venv",
+    };
+    // It has no variable that moves IMDS, so it is measured at App Service.
+    let rust = Peer {
+        title: "azure_identity for Rust",
+        program: file("../target/peer/release/azure-identity-peer"),
+        script: None,
+        environment: mock.app_service_env(),
+        endpoint: Endpoint::AppService,
+        comes_by: "`cargo xtask bench` builds it in target/peer",
+    };
+    python.run(mock, report).await?;
+    rust.run(mock, report).await
+}
+
+impl Peer {
+    async fn run(&self, mock: &Mock, report: &mut Report) -> Result<()> {
+        if !self.program.exists() {
+            report.section(self.title);
+            report.skip("all of it", self.comes_by);
+            return Ok(());
+        }
+        let output = self.command("cached").output().await?;
+        let figures: Figures = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{} said {}", self.title, String::from_utf8_lossy(&output.stderr)))?;
+        report.section(&format!("{}, {}", self.title, figures.version));
+        report.figure("cached get_token", figures.cached_us, "us");
+        let first = milliseconds(first_token(self.command("first")).await?);
+        report.figure("process start to first token", first, "ms");
+        report.figure("memory", figures.memory_mib, "MiB");
+        let before = mock.counters().of(self.endpoint).requests;
+        self.command("herd").output().await?;
+        let requests = mock.counters().of(self.endpoint).requests - before;
+        report.figure("32 cold callers at once, requests sent", requests as f64, "");
+        Ok(())
+    }
+
+    fn command(&self, mode: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.script).arg(mode).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
