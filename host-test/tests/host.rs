@@ -126,12 +126,7 @@ async fn a_caller_that_leaves_does_not_take_the_fetch_with_it() {
 
 #[tokio::test]
 async fn a_refresh_runs_on_when_the_call_that_set_it_off_has_its_answer() {
-    let clock = ShiftedClock::default();
-    let fixture = Fixture::build({
-        let clock = clock.clone();
-        |builder, mock| fixture::at_mock(builder, mock).clock(clock).random(|bytes| bytes.fill(0))
-    })
-    .await;
+    let (fixture, clock) = with_clock().await;
     let first = fixture.broker.get_token(VAULT).await.unwrap();
     // Twelve hours of a token of a day: it is Stale.
     clock.advance(Duration::from_secs(12 * 3600 + 60));
@@ -148,12 +143,7 @@ async fn a_refresh_runs_on_when_the_call_that_set_it_off_has_its_answer() {
 
 #[tokio::test]
 async fn the_caller_of_a_stale_token_does_not_wait_for_its_refresh() {
-    let clock = ShiftedClock::default();
-    let fixture = Fixture::build({
-        let clock = clock.clone();
-        |builder, mock| fixture::at_mock(builder, mock).clock(clock).random(|bytes| bytes.fill(0))
-    })
-    .await;
+    let (fixture, clock) = with_clock().await;
     let first = fixture.broker.get_token(VAULT).await.unwrap();
     fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(FOREVER));
     clock.advance(Duration::from_secs(12 * 3600 + 60));
@@ -354,4 +344,15 @@ async fn a_broker_serves_callers_on_every_thread_at_once() {
 /// A user-assigned identity of the mock's default configuration.
 const ORDERS: &str = "11112222-bbbb-3333-cccc-4444dddd5555";
 /// Longer than any test.
+/// A broker whose clock can be put forward, without jitter.
+async fn with_clock() -> (Fixture, ShiftedClock) {
+    let clock = ShiftedClock::default();
+    let lent = clock.clone();
+    let fixture = Fixture::build(|builder, mock| {
+        fixture::at_mock(builder, mock).clock(lent).random(|bytes| bytes.fill(0))
+    })
+    .await;
+    (fixture, clock)
+}
+
 const FOREVER: Duration = Duration::from_secs(3600);

@@ -115,8 +115,11 @@ impl WasiHttpHooks for Hooks {
                 ErrorCode::DestinationUnavailable
             }
             io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
-            // The standard library has no kind of its own for a failed look-up.
-            _ => ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None }),
+            // A look-up that failed has no kind of its own, and no error of the operating system's either.
+            _ if error.raw_os_error().is_none() => {
+                ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
+            }
+            _ => ErrorCode::InternalError(Some(format!("no connection: {error}"))),
         }
     }
 
