@@ -66,6 +66,96 @@ async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_nam
 }
 
 #[tokio::test]
+async fn a_consumer_gets_the_token_of_the_identity_that_it_requests_and_that_its_policy_allows() {
+    let fixture = Fixture::new().await;
+    let policy = Policy::new(Some(VAULT), Some(ORDERS)).unwrap();
+    let consumers = Consumers::new(&fixture.broker, policy);
+    let token = consumers.fresh().await.request(VAULT, Some(ORDERS)).await.unwrap();
+    assert_eq!(fixture.client_id(&token), ORDERS);
+    assert_eq!(consumers.fresh().await.request(VAULT, Some(ORDERS)).await.unwrap(), token);
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_request_for_an_identity_or_a_scope_that_the_policy_does_not_list_is_denied_and_nothing_is_sent() {
+    let fixture = Fixture::new().await;
+    let policy = Policy::new(Some(VAULT), Some(ORDERS)).unwrap();
+    let consumers = Consumers::new(&fixture.broker, policy);
+    for (scope, client_id) in [(VAULT, Some(REPORTS)), (STORAGE, Some(ORDERS)), (VAULT, None)] {
+        let error = consumers.fresh().await.request(scope, client_id).await.unwrap_err();
+        assert!(error.contains("Denied"), "{scope} {client_id:?}: {error}");
+    }
+    assert_eq!(fixture.requests(), 0);
+    assert_eq!(fixture.broker.stats().await.unwrap().requests, 0, "the broker was not even asked");
+
+    let orders = consumers.fresh().await.request(VAULT, Some(ORDERS)).await.unwrap();
+    assert_eq!(fixture.client_id(&orders), ORDERS);
+    assert!(consumers.fresh().await.request(VAULT, Some(REPORTS)).await.is_err());
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_request_for_the_default_identity_becomes_one_for_the_identity_that_the_deployment_names() {
+    let fixture = Fixture::build(|builder, mock| {
+        let environment: Environment = mock.imds_env().into_iter().collect();
+        builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
+    })
+    .await;
+    let policy = Policy::new(None, Some(ORDERS)).unwrap();
+    let token = Consumers::new(&fixture.broker, policy).fresh().await.request(VAULT, None).await.unwrap();
+    assert_eq!(fixture.client_id(&token), ORDERS);
+    let policy = Policy::new(None, Some("system-assigned")).unwrap();
+    let error = Consumers::new(&fixture.broker, policy).fresh().await.request(VAULT, None).await.unwrap_err();
+    assert!(error.contains("Denied") && error.contains(ORDERS), "{error}");
+    assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn where_identities_are_listed_a_request_for_the_default_one_is_for_the_system_assigned_one_alone() {
+    let fixture = Fixture::new().await;
+    let policy = Policy::new(None, Some("system-assigned")).unwrap();
+    let consumers = Consumers::new(&fixture.broker, policy);
+    let token = consumers.fresh().await.request(VAULT, None).await.unwrap();
+    assert_eq!(fixture.client_id(&token), fixture.system_assigned());
+    assert_eq!(fixture.requests(), 1);
+
+    // What a machine with a single user-assigned identity does.
+    fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::WrongIdentity).forever());
+    let error = consumers.fresh().await.request(STORAGE, None).await.unwrap_err();
+    assert!(error.contains("another identity"), "{error}");
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn what_a_consumer_forgets_is_fetched_anew_if_its_policy_allows_it_the_scope() {
+    let fixture = Fixture::new().await;
+    let all = Consumers::new(&fixture.broker, Policy::default());
+    let only_storage = Consumers::new(&fixture.broker, Policy::new(Some(STORAGE), None).unwrap());
+    all.fresh().await.get(VAULT).await.unwrap();
+
+    only_storage.fresh().await.forget(VAULT).await;
+    assert_eq!(all.fresh().await.peek_many(VAULT, 1).await, 1);
+    all.fresh().await.get(VAULT).await.unwrap();
+    assert_eq!(fixture.requests(), 1, "a scope that is not its own stays");
+
+    all.fresh().await.forget(VAULT).await;
+    assert_eq!(all.fresh().await.peek_many(VAULT, 1).await, 0);
+    all.fresh().await.get(VAULT).await.unwrap();
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_consumer_forgets_the_tokens_of_every_identity_for_a_scope() {
+    let fixture = Fixture::new().await;
+    let consumers = Consumers::new(&fixture.broker, Policy::default());
+    let first = consumers.fresh().await.request(VAULT, Some(ORDERS)).await.unwrap();
+    consumers.fresh().await.forget(VAULT).await;
+    let second = consumers.fresh().await.request(VAULT, Some(ORDERS)).await.unwrap();
+    assert_ne!(first, second);
+    assert_eq!(fixture.requests(), 2);
+}
+
+#[tokio::test]
 async fn what_a_consumer_says_is_bounded_before_it_reaches_the_broker() {
     let fixture = Fixture::new().await;
     let consumers = Consumers::new(&fixture.broker, Policy::default());
@@ -343,7 +433,9 @@ async fn a_broker_serves_callers_on_every_thread_at_once() {
 
 /// A user-assigned identity of the mock's default configuration.
 const ORDERS: &str = "11112222-bbbb-3333-cccc-4444dddd5555";
-/// Longer than any test.
+/// The other one.
+const REPORTS: &str = "22223333-cccc-4444-dddd-5555eeee6666";
+
 /// A broker whose clock can be put forward, without jitter.
 async fn with_clock() -> (Fixture, ShiftedClock) {
     let clock = ShiftedClock::default();
@@ -355,4 +447,5 @@ async fn with_clock() -> (Fixture, ShiftedClock) {
     (fixture, clock)
 }
 
+/// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(3600);

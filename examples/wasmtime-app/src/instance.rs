@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use wasmtime::component::{InstancePre, ResourceTable};
-use wasmtime::{Result, Store};
+use wasmtime::{Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::p3::bindings::CommandPre;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::egress::OnlyVault;
+
 /// The component, ready to be instantiated.
 pub(crate) struct App {
     command: CommandPre<State>,
-    vault: String,
+    egress: OnlyVault,
 }
 
 /// What an instance printed: on stdout when it did its work, else on stderr.
 pub(crate) type Printed = Result<String, String>;
 
 impl App {
-    pub(crate) fn new(component: InstancePre<State>, vault: String) -> Result<Self> {
-        Ok(Self { command: CommandPre::new(component)?, vault })
+    pub(crate) fn new(component: InstancePre<State>, vault: Uri) -> Result<Self> {
+        Ok(Self { command: CommandPre::new(component)?, egress: OnlyVault(vault) })
     }
 
     /// Run an instance to its end and drop it. The token that it used stays with the broker.
@@ -29,14 +32,23 @@ impl App {
     /// The component trapped, or took too long.
     pub(crate) async fn run(&self) -> Result<Printed> {
         let (stdout, stderr) = (MemoryOutputPipe::new(MAX_OUTPUT), MemoryOutputPipe::new(MAX_OUTPUT));
-        let mut wasi = WasiCtx::builder();
-        wasi.env("KEY_VAULT_URL", &self.vault).stdout(stdout.clone()).stderr(stderr.clone());
-        let state = State { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
-        let mut store = Store::new(self.command.engine(), state);
+        let mut store = Store::new(self.command.engine(), self.state(stdout.clone(), stderr.clone()));
+        store.limiter(|state| &mut state.limits);
         let command = self.command.instantiate_async(&mut store).await?;
         let running = store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await);
         let done = tokio::time::timeout(LONGEST, running).await???;
         Ok(done.map(|()| text(&stdout)).map_err(|()| text(&stderr)))
+    }
+
+    fn state(&self, stdout: MemoryOutputPipe, stderr: MemoryOutputPipe) -> State {
+        let vault = self.egress.0.to_string();
+        State {
+            wasi: WasiCtx::builder().env("KEY_VAULT_URL", vault).stdout(stdout).stderr(stderr).build(),
+            http: WasiHttpCtx::new(),
+            egress: self.egress.clone(),
+            table: ResourceTable::new(),
+            limits: StoreLimitsBuilder::new().memory_size(MAX_MEMORY).build(),
+        }
     }
 }
 
@@ -44,7 +56,9 @@ impl App {
 pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
+    egress: OnlyVault,
     table: ResourceTable,
+    limits: StoreLimits,
 }
 
 impl WasiView for State {
@@ -55,7 +69,7 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
     }
 }
 
@@ -66,3 +80,4 @@ fn text(pipe: &MemoryOutputPipe) -> String {
 /// More than the broker's own budget for a call, so that its error arrives first.
 const LONGEST: Duration = Duration::from_secs(120);
 const MAX_OUTPUT: usize = 64 * 1024;
+const MAX_MEMORY: usize = 64 * 1024 * 1024;

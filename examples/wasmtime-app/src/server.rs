@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -9,29 +10,43 @@ use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use wasmtime::Result;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::instance::App;
 
-/// Accept connections for ever.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>) -> Result<()> {
+/// Accept connections until `end`, then answer what has been asked and return.
+pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, end: impl Future<Output = ()>) {
+    let (connections, instances) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MAX_INSTANCES)));
+    let mut end = std::pin::pin!(end);
     loop {
-        let (stream, _) = listener.accept().await?;
-        let app = Arc::clone(&app);
-        tokio::spawn(async move {
-            let service = service_fn(|_| answer(&app));
-            // A client that goes away is no concern of the others.
-            _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+        tokio::select! {
+            () = &mut end => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => spawn(&connections, stream, Arc::clone(&app), Arc::clone(&instances)),
+                // A client that went away, or no descriptor left: both pass.
+                Err(error) => {
+                    eprintln!("cannot accept a connection: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
     }
+    connections.shutdown().await;
 }
 
-/// Whatever the request, a fresh instance.
-async fn answer(app: &App) -> Result<Response<Full<Bytes>>, Infallible> {
+fn spawn(connections: &GracefulShutdown, stream: TcpStream, app: Arc<App>, instances: Arc<Semaphore>) {
+    let service = service_fn(move |_| answer(Arc::clone(&app), Arc::clone(&instances)));
+    let connection =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    // A client that goes away is no concern of the others.
+    tokio::spawn(connections.watch(connection));
+}
+
+/// Whatever the request, a fresh instance, as soon as there is room for one.
+async fn answer(app: Arc<App>, instances: Arc<Semaphore>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _room = instances.acquire().await;
     let (status, text) = match app.run().await {
         Ok(Ok(stdout)) => (StatusCode::OK, stdout),
         Ok(Err(stderr)) => (StatusCode::BAD_GATEWAY, stderr),
@@ -44,3 +59,7 @@ async fn answer(app: &App) -> Result<Response<Full<Bytes>>, Infallible> {
     *response.status_mut() = status;
     Ok(response)
 }
+
+/// Each may use as much memory as `instance.rs` allows it.
+const MAX_INSTANCES: usize = 64;
+const PAUSE: Duration = Duration::from_millis(100);

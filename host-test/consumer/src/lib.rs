@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 
 use bindings::exports::token_broker::test::bench::Guest;
 use bindings::token_broker::identity::credentials;
+use bindings::token_broker::identity::types::{Identity, TokenRequest};
 
 struct Consumer;
 
@@ -34,6 +35,25 @@ impl Guest for Consumer {
         let calls = iter::repeat_with(|| Self::get(scope.clone())).take(n as usize);
         try_join_all(calls).await?;
         Ok(n)
+    }
+
+    async fn request(scope: String, client_id: Option<String>) -> Result<String, String> {
+        let request = TokenRequest {
+            scopes: vec![scope],
+            identity: client_id.map_or(Identity::Default, Identity::ClientId),
+            tenant_id: None,
+            claims: None,
+            enable_cae: false,
+            user_assertion: None,
+        };
+        match credentials::request_token(request).await {
+            Ok(token) => Ok(token.token),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn forget(scope: String) {
+        credentials::forget_token(&scope);
     }
 }
 

@@ -50,6 +50,15 @@ impl Consumer {
         self.call::<_, (u32,)>("peek-many", (scope, n)).await.0
     }
 
+    /// The token of the user-assigned identity with this client id, else of the default identity.
+    pub(crate) async fn request(&mut self, scope: &str, client_id: Option<&str>) -> Result<String, String> {
+        self.call::<_, (Result<String, String>,)>("request", (scope, client_id)).await.0
+    }
+
+    pub(crate) async fn forget(&mut self, scope: &str) {
+        self.call::<_, ()>("forget", (scope,)).await;
+    }
+
     async fn call<P, R>(&mut self, name: &str, parameters: P) -> R
     where
         P: ComponentNamedList + Lower + Send + Sync,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use host_test::mock::{Endpoint, IdentityKind, Mock, MockConfig};
 use token_broker_host::{Broker, Builder, Cache, Clock, SystemClock};
 
 pub(crate) struct Fixture {
@@ -43,6 +43,18 @@ impl Fixture {
     pub(crate) fn requests(&self) -> u64 {
         let counters = self.mock.counters();
         counters.of(Endpoint::Imds).requests + counters.of(Endpoint::AppService).requests
+    }
+
+    /// Whose token it is, by its client id.
+    pub(crate) fn client_id(&self, token: &str) -> String {
+        let audience = "https://vault.azure.net";
+        self.mock.verify(token, audience).unwrap().appid
+    }
+
+    /// The client id of the system-assigned identity.
+    pub(crate) fn system_assigned(&self) -> &str {
+        let identities = &self.mock.config().identities;
+        &identities.iter().find(|identity| identity.kind == IdentityKind::SystemAssigned).unwrap().client_id
     }
 
     pub(crate) fn log(&self) -> String {
