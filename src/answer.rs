@@ -1,19 +1,20 @@
 //! Reading what an identity endpoint answers: the parts that all sources have in common.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::expiry::{self, Seconds};
 use crate::host::Body;
 use crate::lenient::Text;
 use crate::policy::Key;
 use crate::retry::Class;
+use crate::source::Ask;
 use crate::token::{Secret, Token};
 use crate::words::shown;
 
@@ -30,6 +31,18 @@ pub(crate) enum Answer {
     Final(Error),
     /// Not now.
     Again(Failure, Class),
+    /// Not without a proof, which this header tells how to get.
+    Challenged(String),
+}
+
+impl Answer {
+    /// The answer, with more to say if it is a no.
+    pub(crate) fn rejected(self, more: impl FnOnce(Failure) -> Failure) -> Self {
+        match self {
+            Self::Final(Error::Rejected(failure)) => Self::Final(Error::Rejected(more(failure))),
+            other => other,
+        }
+    }
 }
 
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
@@ -40,18 +53,26 @@ pub(crate) struct Exchange {
 }
 
 /// What was asked of whom, for the operator's sake.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Asked<'a> {
     pub(crate) source: &'static str,
-    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) endpoint: Cow<'a, str>,
     pub(crate) key: &'a Key,
     /// What went with the request and must not come back in a message.
-    pub(crate) secret: Option<&'a HeaderValue>,
+    pub(crate) secrets: [Option<&'a str>; 3],
 }
 
-impl Asked<'_> {
-    pub(crate) fn secret_text(&self) -> Option<&str> {
-        self.secret.and_then(|value| value.to_str().ok())
+impl<'a> Asked<'a> {
+    /// `secret`: what the source's own configuration adds to the call.
+    pub(crate) fn new(
+        source: &'static str,
+        endpoint: impl Into<Cow<'a, str>>,
+        ask: &Ask<'a>,
+        secret: Option<&'a str>,
+    ) -> Self {
+        let proof = ask.proof.map(|proof| proof.expose_secret());
+        let user = ask.demand.on_behalf_of().map(|user| user.assertion.expose_secret());
+        Self { source, endpoint: endpoint.into(), key: ask.demand.key(), secrets: [secret, proof, user] }
     }
 
     /// A failure whose message is: what was asked, of whom, and this end of the sentence.
@@ -70,9 +91,9 @@ impl Asked<'_> {
     }
 
     /// An answer with an error status, in the service's own words where they can be shown.
-    fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
+    pub(crate) fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
         let status = response.status().as_u16();
-        let words = Words::read(response, self.secret_text());
+        let words = Words::read(response, &self.secrets);
         let code = words.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
         let text = if words.text.is_empty() { words.text } else { format!(": {}", words.text) };
         Failure {
@@ -168,7 +189,7 @@ struct Words {
 }
 
 impl Words {
-    fn read(response: &http::Response<Body>, secret: Option<&str>) -> Self {
+    fn read(response: &http::Response<Body>, secrets: &[Option<&str>; 3]) -> Self {
         let bytes = response.body().expose_secret();
         let body: ErrorBody = serde_json::from_slice(bytes).unwrap_or_default();
         let NestedError { code, message, correlation_id } = match body.error {
@@ -176,13 +197,14 @@ impl Words {
             code => NestedError { code, ..NestedError::default() },
         };
         let token = body.access_token.into_option();
-        let shown = |text: String| shown(&text, &[secret, token.as_deref()]);
+        let [own, proof, user] = *secrets;
+        let shown = |text: String| shown(&text, &[own, proof, user, token.as_deref()]);
         let text = [body.error_description, body.message, message].into_iter().find_map(Text::into_option);
         let id = [body.correlation_id, correlation_id].into_iter().find_map(Text::into_option);
         let code = code.into_option().map(shown);
         Self {
             text: match &code {
-                None => text.map_or_else(|| shape(response, secret), shown),
+                None => text.map_or_else(|| shape(response, secrets), shown),
                 Some(_) => text.map(shown).unwrap_or_default(),
             },
             code,
@@ -223,12 +245,12 @@ struct NestedError {
 }
 
 /// What can be said of a body that has no words for us: never its content.
-fn shape(response: &http::Response<Body>, secret: Option<&str>) -> String {
+fn shape(response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
     let length = response.body().expose_secret().len();
     match header(response.headers(), &CONTENT_TYPE) {
         _ if length == 0 => "an empty body".to_owned(),
         Some(label) => {
-            format!("a body of {length} bytes labelled {} without a known error", shown(label, &[secret]))
+            format!("a body of {length} bytes labelled {} without a known error", shown(label, secrets))
         }
         None => format!("an unlabelled body of {length} bytes without a known error"),
     }

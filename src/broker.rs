@@ -1,6 +1,8 @@
 //! The orchestration: parse, admit, look, join, fetch, verify, keep, answer.
 
 use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,11 +12,11 @@ use crate::config::{Config, Settings};
 use crate::error::Error;
 use crate::flight::{Flights, Lead, Outcome, Place};
 use crate::host::{Host, Store};
-use crate::log::Level;
-use crate::policy::{Key, Policy};
+use crate::log::{Level, log};
+use crate::policy::{Demand, Key, Policy};
 use crate::request::{Identity, Scope, TokenRequest};
-use crate::source::log;
 use crate::stats::{Statistics, count};
+use crate::tenant::Tenants;
 use crate::token::Token;
 
 /// The broker of one deployment: its configuration, its memory, and the host that it lives on.
@@ -27,7 +29,7 @@ pub struct Broker<H, S> {
     cache: RefCell<Cache>,
     flights: Flights,
     stats: RefCell<Statistics>,
-    recent: RefCell<Vec<(String, Rc<Key>)>>,
+    recent: RefCell<Vec<(String, Rc<Demand>)>>,
 }
 
 /// A token, and perhaps the duty to refresh it.
@@ -43,7 +45,10 @@ pub struct Grant {
 
 /// The duty to refresh a token.
 #[derive(Debug)]
-pub struct Refresh(Lead);
+pub struct Refresh {
+    lead: Lead,
+    demand: Rc<Demand>,
+}
 
 impl<H: Host, S: Store> Broker<H, S> {
     /// A broker with the configuration that the settings give. What is wrong with them is told at each call.
@@ -66,7 +71,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// As [`Broker::token`].
     pub async fn token_for_scope(&self, scope: &str) -> Result<Grant, Error> {
         self.count(|stats| &mut stats.requests);
-        self.serve(self.key_for(scope)?).await
+        self.serve(self.demand_for(scope)?, None).await
     }
 
     /// A token, from memory or from the identity source that is configured here.
@@ -75,36 +80,74 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
     pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
         self.count(|stats| &mut stats.requests);
-        self.serve(Rc::new(self.admit(request)?)).await
+        self.serve(Rc::new(self.admit(request)?), None).await
     }
 
-    async fn serve(&self, key: Rc<Key>) -> Result<Grant, Error> {
+    /// `deadline` (time since the Unix epoch): that of the call which this one is part of.
+    async fn serve(&self, demand: Rc<Demand>, deadline: Option<Duration>) -> Result<Grant, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let mut deadline = None;
+        let (key, mut deadline) = (demand.key(), deadline);
         loop {
-            match self.look(&key) {
+            match self.look(key) {
                 Look::Fresh(token) => return Ok(self.hit(token)),
                 Look::Resting(token) => return Ok(self.stale_hit(token, None)),
-                Look::Stale(token) => return Ok(self.stale_hit(token, self.flights.lead(&key).map(Refresh))),
+                Look::Stale(token) => return Ok(self.stale_hit(token, self.duty(&demand))),
                 Look::Failed(error) => return Err(error),
                 Look::Expiring(_) | Look::Nothing => self.count(|stats| &mut stats.misses),
             }
             // Only now: a call that memory answers asks for the time once.
             let deadline = *deadline.get_or_insert_with(|| self.host.now().saturating_add(config.budget));
-            match self.flights.join(&key)? {
+            match self.flights.join(key)? {
                 Place::Leader(lead) => {
-                    let outcome = self.fetch(config, lead, deadline).await;
-                    return self.grant(&key, outcome);
+                    let outcome = self.fetch(config, lead, &demand, deadline).await;
+                    return self.grant(key, outcome);
                 }
                 Place::Waiter(wait) => {
                     self.count(|stats| &mut stats.waiters);
                     // The leader may have been dropped, or its token have ended before this waiter came to it.
                     if let Some(outcome) = wait.await.filter(|outcome| self.is_of_use(outcome)) {
-                        return self.grant(&key, outcome);
+                        return self.grant(key, outcome);
                     }
                 }
             }
         }
+    }
+
+    fn duty(&self, demand: &Rc<Demand>) -> Option<Refresh> {
+        self.flights.lead(demand.key()).map(|lead| Refresh { lead, demand: Rc::clone(demand) })
+    }
+
+    /// A managed identity's token for the broker's own use: held, shared and refreshed like any other.
+    ///
+    /// A box, because the future is part of a future of its own kind.
+    pub(crate) fn assertion(
+        &self,
+        demand: Rc<Demand>,
+        deadline: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Rc<Token>, Error>> + '_>> {
+        Box::pin(async move {
+            let grant = self.serve(demand, Some(deadline)).await?;
+            Ok(grant.token)
+        })
+    }
+
+    /// The token that is held for a demand, whatever it asks for besides.
+    pub(crate) fn held(&self, demand: &Demand) -> Option<Rc<Token>> {
+        match self.look(&demand.key().without_claims()) {
+            Look::Fresh(token) | Look::Stale(token) | Look::Resting(token) | Look::Expiring(token) => {
+                Some(token)
+            }
+            Look::Failed(_) | Look::Nothing => None,
+        }
+    }
+
+    /// Drop the token that is held for a demand.
+    pub(crate) fn drop_held(&self, demand: &Demand) {
+        self.cache.borrow_mut().drop_held(demand.key());
+    }
+
+    pub(crate) fn host(&self) -> &H {
+        &self.host
     }
 
     /// Refresh a token. What comes of it is kept, or remembered as a failure.
@@ -112,14 +155,14 @@ impl<H: Host, S: Store> Broker<H, S> {
         if let Ok(config) = &self.config {
             let deadline = self.host.now().saturating_add(config.budget);
             // A failure is logged and remembered; nobody waits for it.
-            let _ = self.fetch(config, duty.0, deadline).await;
+            let _ = self.fetch(config, duty.lead, &duty.demand, deadline).await;
         }
     }
 
     /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
-        let key = self.key_for(scope).ok()?;
-        match self.cache.borrow().look(&key, self.host.now()) {
+        let demand = self.demand_for(scope).ok()?;
+        match self.cache.borrow().look(demand.key(), self.host.now()) {
             Look::Fresh(token) => {
                 let mut stats = self.stats.borrow_mut();
                 count(&mut stats.requests);
@@ -134,6 +177,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     pub fn forget(&self, scope: &str) {
         if let Ok(scope) = Scope::parse(scope) {
             self.cache.borrow_mut().forget(&scope);
+            self.chain.forget();
         }
     }
 
@@ -142,8 +186,9 @@ impl<H: Host, S: Store> Broker<H, S> {
     pub fn explain(&self) -> Vec<SourceReport> {
         let default = self.config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);
         let sample = TokenRequest::for_scope("AUDIENCE");
-        let sample = sample.and_then(|request| Policy::default().admit(&request, default));
-        let sources = sample.map(|key| self.chain.explain(&key)).unwrap_or_default();
+        let sample =
+            sample.and_then(|request| Policy::default().admit(&request, default, &Tenants::default()));
+        let sources = sample.map(|demand| self.chain.explain(&demand)).unwrap_or_default();
         self.config.as_ref().err().map(misconfigured).into_iter().chain(sources).collect()
     }
 
@@ -157,30 +202,26 @@ impl<H: Host, S: Store> Broker<H, S> {
         &self.store
     }
 
-    /// The key of a scope and the default identity. The last few are kept: consumers ask for the same ones again and
+    /// What a scope and the default identity demand. The last few are kept: consumers ask for the same ones again and
     /// again, and what is allowed does not change.
-    fn key_for(&self, scope: &str) -> Result<Rc<Key>, Error> {
-        if let Some((_, key)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
-            return Ok(Rc::clone(key));
+    fn demand_for(&self, scope: &str) -> Result<Rc<Demand>, Error> {
+        if let Some((_, demand)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
+            return Ok(Rc::clone(demand));
         }
-        let key = Rc::new(self.admit(&TokenRequest::for_scope(scope)?)?);
+        let demand = Rc::new(self.admit(&TokenRequest::for_scope(scope)?)?);
         let mut recent = self.recent.borrow_mut();
         if recent.len() >= RECENT {
             recent.remove(0);
         }
-        recent.push((scope.to_owned(), Rc::clone(&key)));
-        Ok(key)
+        recent.push((scope.to_owned(), Rc::clone(&demand)));
+        Ok(demand)
     }
 
-    fn admit(&self, request: &TokenRequest) -> Result<Key, Error> {
+    fn admit(&self, request: &TokenRequest) -> Result<Demand, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        if request.user_assertion.is_some() {
-            let text = "a managed identity cannot act on behalf of a user; leave the user assertion out";
-            return Err(Error::InvalidRequest(text.to_owned()));
-        }
-        let key = config.policy.admit(request, &config.default_identity)?;
-        self.chain.check()?;
-        Ok(key)
+        let demand = config.policy.admit(request, &config.default_identity, &config.tenants)?;
+        self.chain.check(&demand)?;
+        Ok(demand)
     }
 
     /// Claims bypass memory, because nothing is ever held under a key with claims.
@@ -213,16 +254,16 @@ impl<H: Host, S: Store> Broker<H, S> {
         Ok(Grant { token, refresh: None })
     }
 
-    async fn fetch(&self, config: &Config, lead: Lead, deadline: Duration) -> Outcome {
-        let key = lead.key().clone();
-        if !matches!(self.look(&key), Look::Failed(_) | Look::Nothing) {
+    async fn fetch(&self, config: &Config, lead: Lead, demand: &Demand, deadline: Duration) -> Outcome {
+        let key = demand.key();
+        if !matches!(self.look(key), Look::Failed(_) | Look::Nothing) {
             self.count(|stats| &mut stats.refreshes);
         }
         self.count(|stats| &mut stats.fetches);
-        let outcome = self.chain.fetch(&self.host, config, &key, deadline).await.map(Rc::new);
+        let outcome = self.chain.fetch(self, config, demand, deadline).await.map(Rc::new);
         match &outcome {
-            Ok(token) => self.keep(config, &key, token),
-            Err(error) => self.rest(config, &key, error),
+            Ok(token) => self.keep(config, key, token),
+            Err(error) => self.rest(config, key, error),
         }
         lead.land(outcome.clone());
         outcome

@@ -102,6 +102,13 @@ impl Cache {
         }
     }
 
+    /// Drop the token under a key, because it did not do what it was for.
+    pub(crate) fn drop_held(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.held = None;
+        }
+    }
+
     fn entry(&mut self, key: Key) -> &mut Entry {
         if self.entries.len() >= CAPACITY && !self.entries.contains_key(&key) {
             self.evict();
@@ -169,9 +176,12 @@ mod tests {
     use crate::error::Failure;
     use crate::policy::Policy;
     use crate::request::{Identity, TokenRequest};
+    use crate::tenant::Tenants;
 
     fn key(scope: &str) -> Key {
-        Policy::default().admit(&TokenRequest::for_scope(scope).unwrap(), &Identity::Default).unwrap()
+        let request = TokenRequest::for_scope(scope).unwrap();
+        let demand = Policy::default().admit(&request, &Identity::Default, &Tenants::default());
+        demand.unwrap().key().clone()
     }
 
     fn token(expires_on: u64) -> Rc<Token> {

@@ -8,6 +8,9 @@ use crate::error::Error;
 use crate::log::Level;
 use crate::policy::Policy;
 use crate::request::Identity;
+use crate::selection::Selection;
+use crate::source::Credential;
+use crate::tenant::Tenants;
 use crate::token::Secret;
 
 /// A variable that the broker reads.
@@ -34,20 +37,64 @@ pub const VARIABLES: &[Variable] = &[
     plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
     plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
     secret(STORE_KEY, "not accepted yet: this version does not share tokens between instances"),
-    plain(CLIENT_ID, "the client id of the user-assigned identity that is the default"),
+    plain(
+        FEDERATED_CLIENT_ID,
+        "with the next: the client id of the app registration that trusts this machine's managed identity, and is then \
+         the default identity",
+    ),
+    plain(FEDERATED_TENANT_ID, "the tenant of that app registration"),
+    plain(
+        PINNED_THUMBPRINT,
+        "set by a host that compares the certificate of Service Fabric's endpoint: the thumbprint it insists on",
+    ),
     plain(
         TOKEN_CREDENTIALS,
-        "`prod` (as if unset), or `ManagedIdentityCredential`: an IMDS that does not answer is then retried",
+        "`prod` (as if unset), `EnvironmentCredential`, `WorkloadIdentityCredential`, or `ManagedIdentityCredential`: an \
+         IMDS that does not answer is then retried",
     ),
+    plain(CLIENT_ID, "the client id of the app registration or user-assigned identity that is the default"),
+    plain(TENANT_ID, "the tenant of the app registration: its id or one of its domains; `adfs` for an AD FS"),
+    secret(CLIENT_SECRET, "the client secret of the app registration"),
+    file(CERTIFICATE_PATH, "the PEM file with the certificate and the RSA key of the app registration"),
+    secret(CERTIFICATE_PASSWORD, "not accepted: a component opens no encrypted key"),
+    plain(
+        SEND_CERTIFICATE_CHAIN,
+        "`1` or `true`: show the certificate chain, for apps that trust its issuer and subject",
+    ),
+    file(FEDERATED_TOKEN_FILE, "the file with the token of an issuer that the app registration trusts"),
+    plain(AUTHORITY_HOST, "the https URL of the cloud's Entra endpoint (https://login.microsoftonline.com)"),
+    plain(
+        REGIONAL_AUTHORITY,
+        "the region whose Entra endpoint is asked for an app's tokens, `westeurope` for instance",
+    ),
+    plain(ADDITIONAL_TENANTS, "other tenants that a request may name, separated by `;`, or `*`"),
+    plain(DISABLE_MULTITENANT, "`1` or `true`: the tenant of a request is ignored"),
+    plain(KUBERNETES_PROXY[0], NO_PROXY),
+    plain(KUBERNETES_PROXY[1], NO_PROXY),
+    plain(KUBERNETES_PROXY[2], NO_PROXY),
+    plain(KUBERNETES_PROXY[3], NO_PROXY),
     plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
-    plain(IDENTITY_ENDPOINT, "the URL of App Service's identity endpoint, on loopback or link-local"),
-    secret(IDENTITY_HEADER, "the secret that App Service's identity endpoint expects"),
-    plain(IDENTITY_SERVER_THUMBPRINT, NOT_SERVED),
-    plain(IMDS_ENDPOINT, NOT_SERVED),
-    plain(MSI_ENDPOINT, NOT_SERVED),
-    secret(MSI_SECRET, NOT_SERVED),
-    Variable { name: FEDERATED_TOKEN_FILE, secret: false, file: true, about: NOT_SERVED },
-    plain(TENANT_ID, NOT_SERVED),
+    plain(
+        IDENTITY_ENDPOINT,
+        "the URL of the identity endpoint of App Service, Functions, Container Apps, Automation or Arc, on loopback or \
+         link-local, or of Service Fabric",
+    ),
+    secret(IDENTITY_HEADER, "the secret that the identity endpoint expects"),
+    plain(IDENTITY_SERVER_THUMBPRINT, "the SHA-1 thumbprint by which Service Fabric's endpoint is known"),
+    plain(
+        IMDS_ENDPOINT,
+        "with `IDENTITY_ENDPOINT` and without its header: this is a server with the Azure Arc agent",
+    ),
+    plain(
+        MSI_ENDPOINT,
+        "the URL of the identity endpoint of Azure Machine Learning or App Service of 2017, without `MSI_SECRET` of Cloud \
+         Shell, on loopback or link-local",
+    ),
+    secret(MSI_SECRET, "the secret that this endpoint expects"),
+    plain(
+        DEFAULT_IDENTITY_CLIENT_ID,
+        "the client id of the identity that is Azure Machine Learning's default",
+    ),
 ];
 
 pub(crate) const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
@@ -56,8 +103,27 @@ pub(crate) const TIMEOUT_MS: &str = "TOKEN_BROKER_TIMEOUT_MS";
 pub(crate) const BUDGET_MS: &str = "TOKEN_BROKER_BUDGET_MS";
 pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
 pub(crate) const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
-pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+pub(crate) const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
+pub(crate) const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
+pub(crate) const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 pub(crate) const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+pub(crate) const TENANT_ID: &str = "AZURE_TENANT_ID";
+pub(crate) const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+pub(crate) const CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+pub(crate) const CERTIFICATE_PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+pub(crate) const SEND_CERTIFICATE_CHAIN: &str = "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN";
+pub(crate) const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(crate) const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+pub(crate) const REGIONAL_AUTHORITY: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
+pub(crate) const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
+pub(crate) const DISABLE_MULTITENANT: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
+pub(crate) const KUBERNETES_PROXY: [&str; 4] = [
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+];
 pub(crate) const POD_IDENTITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 pub(crate) const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
 pub(crate) const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
@@ -65,10 +131,9 @@ pub(crate) const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT"
 pub(crate) const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
 pub(crate) const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 pub(crate) const MSI_SECRET: &str = "MSI_SECRET";
-pub(crate) const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-pub(crate) const TENANT_ID: &str = "AZURE_TENANT_ID";
+pub(crate) const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
-const NOT_SERVED: &str = "shows which platform this is; this version does not serve that platform";
+const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
     Variable { name, secret: false, file: false, about }
@@ -78,11 +143,18 @@ const fn secret(name: &'static str, about: &'static str) -> Variable {
     Variable { name, secret: true, file: false, about }
 }
 
+const fn file(name: &'static str, about: &'static str) -> Variable {
+    Variable { name, secret: false, file: true, about }
+}
+
 /// The values of the broker's variables as they were when they were read. An empty value is an unset one.
 #[derive(Debug, Default)]
 pub struct Settings(Vec<(&'static str, Secret)>);
 
 impl Settings {
+    /// The variables on which the default identity depends.
+    pub const DEFAULT_IDENTITY: [&str; 3] = [FEDERATED_CLIENT_ID, CLIENT_ID, TOKEN_CREDENTIALS];
+
     /// Keep what the broker knows of some variables and drop the rest.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
@@ -107,6 +179,22 @@ impl Settings {
         self.get(name).is_some()
     }
 
+    /// Whom a request stands for that names no identity: the federated app registration, unless
+    /// `AZURE_TOKEN_CREDENTIALS` leaves it out, else whom `AZURE_CLIENT_ID` names.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] if that is no client id.
+    pub fn default_identity(&self) -> Result<Identity, Error> {
+        let federated = Selection::parse(self)?.includes(Credential::ManagedIdentity);
+        let named = [FEDERATED_CLIENT_ID, CLIENT_ID]
+            .into_iter()
+            .filter(|name| federated || *name != FEDERATED_CLIENT_ID)
+            .find_map(|name| self.get(name).map(|id| (name, id)));
+        let Some((name, id)) = named else { return Ok(Identity::Default) };
+        Identity::client_id(id)
+            .map_err(|error| Error::Misconfigured(format!("{name} cannot be used: {error}")))
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(set, _)| *set == name).map(|(_, value)| value.expose_secret())
     }
@@ -120,8 +208,8 @@ pub(crate) struct Config {
     pub(crate) timeout: Duration,
     pub(crate) budget: Duration,
     pub(crate) log: Level,
-    /// Managed identity was asked for by name, so its absence is a fault to wait out.
-    pub(crate) managed_identity_selected: bool,
+    pub(crate) tenants: Tenants,
+    pub(crate) selection: Selection,
 }
 
 impl Config {
@@ -131,12 +219,18 @@ impl Config {
         refuse_sharing(settings)?;
         Ok(Self {
             policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
-            default_identity: default_identity(settings)?,
+            default_identity: settings.default_identity()?,
             timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
             budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
             log: level(settings)?,
-            managed_identity_selected: managed_identity_selected(settings)?,
+            tenants: Tenants::detect(settings)?,
+            selection: Selection::parse(settings)?,
         })
+    }
+
+    /// Whether managed identity was asked for by name, so that its absence is a fault to wait out.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.selection == Selection::Only(Credential::ManagedIdentity)
     }
 }
 
@@ -148,14 +242,6 @@ fn refuse_sharing(settings: &Settings) -> Result<(), Error> {
         )));
     }
     Ok(())
-}
-
-fn default_identity(settings: &Settings) -> Result<Identity, Error> {
-    match settings.get(CLIENT_ID) {
-        None => Ok(Identity::Default),
-        Some(id) => Identity::client_id(id)
-            .map_err(|error| Error::Misconfigured(format!("{CLIENT_ID} cannot be used: {error}"))),
-    }
 }
 
 fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Duration, Error> {
@@ -176,19 +262,6 @@ fn level(settings: &Settings) -> Result<Level, Error> {
         .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
 }
 
-/// Names are compared as Azure's libraries do: without regard to case or to white space around them.
-fn managed_identity_selected(settings: &Settings) -> Result<bool, Error> {
-    let Some(text) = settings.get(TOKEN_CREDENTIALS) else { return Ok(false) };
-    match text.trim().to_ascii_lowercase().as_str() {
-        "prod" => Ok(false),
-        "managedidentitycredential" => Ok(true),
-        _ => Err(Error::Misconfigured(format!(
-            "{TOKEN_CREDENTIALS} must be `prod` or `ManagedIdentityCredential` here; \
-             developer and secret-based credentials are not available in this version"
-        ))),
-    }
-}
-
 const MAX_MS: u64 = 600_000;
 
 #[cfg(test)]
@@ -206,7 +279,7 @@ mod tests {
         assert_eq!(config.budget, Duration::from_millis(90_000));
         assert_eq!(config.log, Level::Warn);
         assert_eq!(config.default_identity, Identity::Default);
-        assert!(!config.managed_identity_selected);
+        assert!(!config.is_patient());
         for (name, default) in [(TIMEOUT_MS, "(10000)"), (BUDGET_MS, "(90000)"), (LOG, "(warn)")] {
             let about = VARIABLES.iter().find(|variable| variable.name == name).unwrap().about;
             assert!(about.contains(default), "{name}: {about}");
@@ -242,15 +315,6 @@ mod tests {
             let error = parse(name, value).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{name}={value}");
             assert!(error.to_string().contains(name), "{name}={value}: {error}");
-        }
-    }
-
-    #[test]
-    fn credentials_are_selected_by_name_in_any_case() {
-        for (value, selected) in
-            [("prod", false), (" ManagedIdentityCredential ", true), ("managedidentitycredential", true)]
-        {
-            assert_eq!(parse(TOKEN_CREDENTIALS, value).unwrap().managed_identity_selected, selected);
         }
     }
 

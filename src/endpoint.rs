@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
+use crate::call::{Field, encoded};
 use crate::error::Error;
 
 /// The URL of an identity endpoint, known to be local.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint(Uri);
+pub(crate) struct Endpoint(String);
 
 impl Endpoint {
     /// Check the URL that a variable gives.
@@ -17,30 +18,26 @@ impl Endpoint {
     /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret header would otherwise go to
     /// whoever set the variable.
     pub(crate) fn parse(variable: &str, text: &str) -> Result<Self, Error> {
-        let refuse = |why: &str| {
-            Err(Error::Misconfigured(format!(
-                "{variable} {why}; it must be an http or https URL on loopback or link-local, \
-                 http://127.0.0.1:41741/msi/token for instance"
-            )))
-        };
-        let Ok(uri) = text.parse::<Uri>() else { return refuse("is not a URL") };
-        let Some(authority) = uri.authority() else { return refuse("is not an absolute URL") };
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return refuse("is neither http nor https");
+        let form =
+            "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for instance";
+        let uri = checked(variable, text, form)?;
+        if !uri.host().is_some_and(is_local) {
+            return Err(refused(variable, "names a host that is not on this machine", form));
         }
-        if authority.as_str().contains('@') {
-            return refuse("has user information before its host");
+        Ok(Self(uri.to_string()))
+    }
+
+    /// Check the URL of a variable whose host is known by its certificate, and may be anywhere.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`], and for plain http.
+    pub(crate) fn parse_tls(variable: &str, text: &str) -> Result<Self, Error> {
+        let form = "an https URL, https://localhost:2377/metadata/identity/oauth2/token for instance";
+        let uri = checked(variable, text, form)?;
+        if uri.scheme_str() != Some("https") {
+            return Err(refused(variable, "is not https", form));
         }
-        if authority.port().is_none() && authority.as_str() != authority.host() {
-            return refuse("has a port that is none");
-        }
-        if uri.query().is_some() || text.contains('#') {
-            return refuse("has a query or a fragment");
-        }
-        if authority.host().is_empty() || !is_local(authority.host()) {
-            return refuse("names a host that is not on this machine");
-        }
-        Ok(Self(uri))
+        Ok(Self(uri.to_string()))
     }
 
     /// The same endpoint with another path, for a variable that gives only the base.
@@ -48,28 +45,55 @@ impl Endpoint {
     /// # Errors
     /// [`Error::Misconfigured`] if the two do not make a URL.
     pub(crate) fn join(self, variable: &str, path: &str) -> Result<Self, Error> {
-        let base = self.0.to_string();
-        Self::parse(variable, &format!("{}{path}", base.trim_end_matches('/')))
+        Self::parse(variable, &format!("{}{path}", self.0.trim_end_matches('/')))
     }
 
-    /// The URL with a query of these parameters, percent-encoded.
-    pub(crate) fn with_query(&self, parameters: &[(&str, &str)]) -> String {
-        let mut url = self.0.to_string();
-        for (nth, (name, value)) in parameters.iter().enumerate() {
-            let separator = if nth == 0 { '?' } else { '&' };
-            url.push(separator);
-            url.push_str(name);
-            url.push('=');
-            url.extend(percent_encoding::utf8_percent_encode(value, QUERY));
+    /// The same endpoint, with the address in the place of `localhost`.
+    pub(crate) fn on_ipv4_loopback(self) -> Self {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return self };
+        match rest.split_at_checked("localhost".len()) {
+            Some((host, rest)) if host.eq_ignore_ascii_case("localhost") => {
+                Self(format!("{scheme}://127.0.0.1{rest}"))
+            }
+            _ => self,
         }
-        url
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL with a query of these parameters.
+    pub(crate) fn with_query(&self, parameters: &[Field<'_>]) -> String {
+        format!("{}?{}", self.0, encoded(parameters))
     }
 }
 
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+/// What holds for the URL of every endpoint, wherever it is.
+fn checked(variable: &str, text: &str, form: &str) -> Result<Uri, Error> {
+    let refuse = |why: &str| Err(refused(variable, why, form));
+    let Ok(uri) = text.parse::<Uri>() else { return refuse("is not a URL") };
+    let Some(authority) = uri.authority() else { return refuse("is not an absolute URL") };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return refuse("is neither http nor https");
     }
+    if authority.as_str().contains('@') {
+        return refuse("has user information before its host");
+    }
+    if authority.host().is_empty() {
+        return refuse("names no host");
+    }
+    if authority.port().is_none() && authority.as_str() != authority.host() {
+        return refuse("has a port that is none");
+    }
+    if uri.query().is_some() || text.contains('#') {
+        return refuse("has a query or a fragment");
+    }
+    Ok(uri)
+}
+
+fn refused(variable: &str, why: &str, form: &str) -> Error {
+    Error::Misconfigured(format!("{variable} {why}; it must be {form}"))
 }
 
 fn is_local(host: &str) -> bool {
@@ -78,10 +102,6 @@ fn is_local(host: &str) -> bool {
         || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_link_local())
         || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
 }
-
-/// RFC 3986, 2.3: everything but the unreserved characters.
-const QUERY: &percent_encoding::AsciiSet =
-    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -141,7 +161,7 @@ mod tests {
     fn a_base_is_joined_with_a_path_whatever_its_trailing_slashes() {
         for base in ["http://127.0.0.1:80", "http://127.0.0.1:80/", "http://127.0.0.1:80//"] {
             let endpoint = Endpoint::parse("V", base).unwrap().join("V", "/metadata/token").unwrap();
-            assert_eq!(endpoint.to_string(), "http://127.0.0.1:80/metadata/token");
+            assert_eq!(endpoint.as_str(), "http://127.0.0.1:80/metadata/token");
         }
     }
 
@@ -149,7 +169,7 @@ mod tests {
     fn query_values_are_encoded() {
         let url = Endpoint::parse("V", "http://localhost/t")
             .unwrap()
-            .with_query(&[("a", "x&y=z"), ("b", "https://é/")]);
+            .with_query(&[("a", "x&y=z".into()), ("b", "https://é/".into())]);
         assert_eq!(url, "http://localhost/t?a=x%26y%3Dz&b=https%3A%2F%2F%C3%A9%2F");
     }
 }

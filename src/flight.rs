@@ -108,10 +108,6 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    pub(crate) fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// Give the waiters what came of it.
     pub(crate) fn land(self, outcome: Outcome) {
         self.flight.borrow_mut().end = Some(End::Landed(outcome));

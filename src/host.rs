@@ -41,8 +41,13 @@ pub trait Host {
     /// The text of a file of at most `max_bytes`.
     ///
     /// # Errors
-    /// A [`ReadError`], also for a file that is longer or is not UTF-8.
-    fn read(&self, path: &str, max_bytes: usize) -> impl Future<Output = Result<Secret, ReadError>>;
+    /// A [`ReadError`], also for a file that is longer or is not UTF-8, or is a link where links are refused.
+    fn read(
+        &self,
+        path: &str,
+        max_bytes: usize,
+        links: Links,
+    ) -> impl Future<Output = Result<Secret, ReadError>>;
 
     /// Write a record that passed the configured level to wherever this host keeps its log.
     fn log(&self, record: &Record<'_>);
@@ -90,6 +95,15 @@ pub enum SendErrorKind {
     Truncated,
     /// The answer is longer than the limit.
     TooLarge,
+}
+
+/// Whether a file may be a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// It may: Kubernetes replaces mounted files by moving a link.
+    Follow,
+    /// It must be the file itself: a link could lead to one that was never meant to be sent.
+    Refuse,
 }
 
 /// Why a file could not be read.

@@ -10,34 +10,69 @@ use secrecy::ExposeSecret as _;
 use crate::answer::{Answer, Exchange};
 use crate::config::Settings;
 use crate::host::Body;
-use crate::policy::{Key, Policy};
+use crate::policy::{Demand, Policy};
 use crate::request::{Identity, TokenRequest};
-use crate::source::{AppService, Imds};
+use crate::source::{AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, entra};
+use crate::tenant::Tenants;
+use crate::token::Secret;
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
 const EXCHANGE: Exchange = Exchange { asked_at: NOW, received_at: NOW };
 const IDENTITY_HEADER: &str = "s3ntinel-header";
 
-/// What every source makes of an answer, for every kind of identity.
-fn read(response: &Response<Body>) -> Vec<Answer> {
-    let settings = Settings::from_pairs([
-        ("IDENTITY_ENDPOINT".to_owned(), "http://127.0.0.1:41741/msi/token".to_owned()),
-        ("IDENTITY_HEADER".to_owned(), IDENTITY_HEADER.to_owned()),
-    ]);
-    let app_service = AppService::detect(&settings).unwrap().unwrap();
-    let imds = Imds::detect(&settings).unwrap();
-    let keys =
-        [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
-            .map(key);
-    let answers = keys
-        .iter()
-        .flat_map(|key| [app_service.parse(key, response, EXCHANGE), imds.parse(key, response, EXCHANGE)]);
-    answers.collect()
+fn sources() -> Vec<Source> {
+    let settings = |pairs: &[(&str, &str)]| {
+        Settings::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    };
+    let endpoint =
+        [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", IDENTITY_HEADER)];
+    let cluster = [
+        ("IDENTITY_ENDPOINT", "https://10.0.0.4:2377/token"),
+        ("IDENTITY_HEADER", IDENTITY_HEADER),
+        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ];
+    let msi = [("MSI_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("MSI_SECRET", IDENTITY_HEADER)];
+    let app = [
+        ("AZURE_CLIENT_SECRET", IDENTITY_HEADER),
+        ("AZURE_CLIENT_ID", "aaa"),
+        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
+    ];
+    vec![
+        Source::Entra(entra::client_secret(&settings(&app)).unwrap().unwrap()),
+        Source::Entra(entra::workload_identity(&settings(&app)).unwrap().unwrap()),
+        Source::ServiceFabric(ServiceFabric::detect(&settings(&cluster)).unwrap().unwrap()),
+        Source::AppService(AppService::detect(&settings(&endpoint)).unwrap().unwrap()),
+        Source::MachineLearning(MachineLearning::detect(&settings(&msi)).unwrap().unwrap()),
+        Source::CloudShell(CloudShell::detect(&settings(&msi[..1])).unwrap().unwrap()),
+        Source::Arc(Arc::detect(&settings(&[])).unwrap().unwrap()),
+        Source::Imds(Imds::detect(&settings(&[])).unwrap().unwrap()),
+    ]
 }
 
-fn key(identity: Identity) -> Key {
+/// What every source makes of an answer, for every kind of identity, without and with a proof.
+fn read(response: &Response<Body>) -> Vec<Answer> {
+    read_with(&[None, Some(&Secret::from(IDENTITY_HEADER))], response)
+}
+
+fn read_with(proofs: &[Option<&Secret>], response: &Response<Body>) -> Vec<Answer> {
+    let demands =
+        [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
+            .map(demand);
+    let mut answers = Vec::new();
+    for source in sources() {
+        for demand in &demands {
+            for &proof in proofs {
+                answers.push(source.parse(&Ask { demand, proof, refused: None }, response, EXCHANGE));
+            }
+        }
+    }
+    answers
+}
+
+fn demand(identity: Identity) -> Demand {
     let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
-    Policy::default().admit(&request, &identity).unwrap()
+    Policy::default().admit(&request, &identity, &Tenants::default()).unwrap()
 }
 
 fn response(status: u16, headers: &[(HeaderName, Vec<u8>)], body: Vec<u8>) -> Response<Body> {
@@ -150,10 +185,11 @@ proptest! {
     ) {
         let words = format!("{before}{IDENTITY_HEADER}{after}");
         let body = serde_json::json!({ "error": "e", "error_description": words, "message": words }).to_string();
-        for answer in read(&response(status, &headers, body.into_bytes())) {
+        // With the proof in hand every source has a secret that it sent.
+        let proof = Secret::from(IDENTITY_HEADER);
+        for answer in read_with(&[Some(&proof)], &response(status, &headers, body.into_bytes())) {
             let shown = format!("{answer:?}");
-            // IMDS never got the secret, so it has none to repeat.
-            prop_assert!(shown.contains("imds") || !shown.contains(IDENTITY_HEADER), "{shown}");
+            prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
             prop_assert!(shown.len() < 8000, "{}", shown.len());
         }
     }

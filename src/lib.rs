@@ -32,10 +32,17 @@
     )
 )]
 
+mod aadsts;
 mod answer;
+mod asking;
 mod broker;
 mod cache;
+mod call;
+mod certificate;
 mod chain;
+mod challenge;
+mod claims;
+mod cloud;
 mod config;
 mod endpoint;
 mod error;
@@ -46,10 +53,13 @@ mod jitter;
 mod lenient;
 mod log;
 mod policy;
+mod random;
 mod request;
 mod retry;
+mod selection;
 mod source;
 mod stats;
+mod tenant;
 mod token;
 mod verify;
 mod words;
@@ -59,10 +69,11 @@ mod hostile;
 
 pub use crate::broker::{Broker, Grant, Refresh};
 pub use crate::chain::{SourceReport, Verdict};
+pub use crate::challenge::Challenge;
 pub use crate::config::{Settings, VARIABLES, Variable};
 pub use crate::error::{Error, Failure};
 pub use crate::host::{
-    Body, Host, Limits, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
+    Body, Host, Limits, Links, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
 };
 pub use crate::log::{Level, Record};
 pub use crate::policy::Policy;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::ser::{SerializeMap, Serializer};
 
-use crate::host::milliseconds;
+use crate::config::Config;
+use crate::host::{Host, milliseconds};
 
 /// How much is logged. Each level includes the ones above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +33,19 @@ impl Level {
             Self::Info => "info",
             Self::Debug => "debug",
         }
+    }
+}
+
+/// Tell the operator, if the configured level lets it through.
+pub(crate) fn log<H: Host>(
+    host: &H,
+    config: &Config,
+    level: Level,
+    event: &'static str,
+    fields: &[(&'static str, &str)],
+) {
+    if level <= config.log {
+        host.log(&Record { level, event, fields });
     }
 }
 

@@ -1,10 +1,13 @@
 //! Who may have a token for what. Only this file makes a [`Key`], so holding one proves admission.
 
+use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::claims::Claims;
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 use crate::error::Error;
-use crate::request::{Id, Identity, Scope, TokenRequest};
+use crate::request::{Id, Identity, OnBehalfOf, Scope, TokenRequest};
+use crate::tenant::Tenants;
 
 /// The scopes and identities that a consumer may ask for. The default allows everything.
 #[derive(Clone, Debug, Default)]
@@ -63,18 +66,26 @@ impl Policy {
         Ok(identity.clone())
     }
 
-    /// Admit a request: check it, and turn it into the key under which its token is held.
+    /// Admit a request: check it, and work out the key under which its token is held.
     ///
     /// # Errors
-    /// [`Error::Denied`] as [`Policy::check`].
-    pub(crate) fn admit(&self, request: &TokenRequest, default: &Identity) -> Result<Key, Error> {
-        Ok(Key {
+    /// [`Error::Denied`] as [`Policy::check`], and for a tenant that is not allowed.
+    pub(crate) fn admit(
+        &self,
+        request: &TokenRequest,
+        default: &Identity,
+        tenants: &Tenants,
+    ) -> Result<Demand, Error> {
+        let key = Key {
             scope: request.scope.clone(),
             identity: self.check(request, default)?,
-            tenant_id: request.tenant_id.clone(),
+            tenant_id: tenants.resolve(request.tenant_id.as_deref())?,
             cae: request.enable_cae,
-            claims: request.claims.as_deref().map(digest),
-        })
+            claims: request.claims.as_ref().map(|claims| digest(claims.as_str())),
+            user: request.on_behalf_of.as_ref().map(User::of),
+            is_assertion: false,
+        };
+        Ok(Demand { key, claims: request.claims.clone(), on_behalf_of: request.on_behalf_of.clone() })
     }
 }
 
@@ -87,6 +98,43 @@ impl Identities {
     }
 }
 
+/// A request that was admitted: its key, and the texts that the key knows only by their digests.
+#[derive(Clone, Debug)]
+pub(crate) struct Demand {
+    key: Key,
+    claims: Option<Claims>,
+    on_behalf_of: Option<OnBehalfOf>,
+}
+
+impl Demand {
+    /// The broker's own demand: a managed identity's token with which it proves an application's identity. No consumer
+    /// ever gets it, so no policy is asked.
+    pub(crate) fn assertion(audience: Scope, identity: Identity) -> Self {
+        let key = Key {
+            scope: audience,
+            identity,
+            tenant_id: None,
+            cae: false,
+            claims: None,
+            user: None,
+            is_assertion: true,
+        };
+        Self { key, claims: None, on_behalf_of: None }
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(crate) fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    pub(crate) fn on_behalf_of(&self) -> Option<&OnBehalfOf> {
+        self.on_behalf_of.as_ref()
+    }
+}
+
 /// Under what a token is held. Two requests share a token exactly when their keys are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -95,6 +143,22 @@ pub(crate) struct Key {
     tenant_id: Option<String>,
     cae: bool,
     claims: Option<[u8; 32]>,
+    user: Option<User>,
+    /// It proves an application's identity, and is no consumer's.
+    is_assertion: bool,
+}
+
+/// A user, by the digest of the token with which the user called, and what is asked of that user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct User {
+    assertion: [u8; 32],
+    permission: String,
+}
+
+impl User {
+    fn of(user: &OnBehalfOf) -> Self {
+        Self { assertion: digest(user.assertion.expose_secret()), permission: user.permission.clone() }
+    }
 }
 
 impl Key {
@@ -108,6 +172,24 @@ impl Key {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The tenant to ask instead of the configured one.
+    pub(crate) fn tenant_id(&self) -> Option<&str> {
+        self.tenant_id.as_deref()
+    }
+
+    /// Whether the token may be revoked before its end.
+    pub(crate) fn cae(&self) -> bool {
+        self.cae
+    }
+
+    pub(crate) fn is_for_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    pub(crate) fn is_assertion(&self) -> bool {
+        self.is_assertion
     }
 
     /// The key of the same request made without claims: its token is replaced by the one with them.
@@ -203,8 +285,8 @@ mod tests {
     fn the_default_identity_is_judged_by_whom_it_stands_for() {
         let policy = Policy::new(None, Some("aaa")).unwrap();
         let asked = request(VAULT, Identity::Default);
-        assert!(policy.admit(&asked, &Identity::client_id("aaa").unwrap()).is_ok());
-        assert!(policy.admit(&asked, &Identity::SystemAssigned).is_err());
+        assert!(policy.check(&asked, &Identity::client_id("aaa").unwrap()).is_ok());
+        assert!(policy.check(&asked, &Identity::SystemAssigned).is_err());
     }
 
     #[test]
@@ -217,9 +299,15 @@ mod tests {
 
     #[test]
     fn keys_keep_apart_what_must_not_share_a_token() {
-        let policy = Policy::default();
-        let admit = |request: &TokenRequest| policy.admit(request, &Identity::Default).unwrap();
+        let (policy, tenants) = (Policy::default(), all_tenants());
+        let admit = |request: &TokenRequest| {
+            policy.admit(request, &Identity::Default, &tenants).unwrap().key().clone()
+        };
         let base = request(VAULT, Identity::Default);
+        let user = |assertion: &str, permission: &str| {
+            let user = OnBehalfOf { assertion: assertion.into(), permission: permission.to_owned() };
+            TokenRequest { on_behalf_of: Some(user), ..base.clone() }
+        };
         let variants = [
             base.clone(),
             request("https://storage.azure.com", Identity::Default),
@@ -228,11 +316,25 @@ mod tests {
             request(VAULT, Identity::object_id("x").unwrap()),
             TokenRequest { tenant_id: Some("t".to_owned()), ..base.clone() },
             TokenRequest { enable_cae: true, ..base.clone() },
-            TokenRequest { claims: Some("{}".to_owned()), ..base.clone() },
+            TokenRequest { claims: Some(Claims::parse("{}".to_owned()).unwrap()), ..base.clone() },
+            user("alice", VAULT),
+            user("bob", VAULT),
+            user("bob", "https://vault.azure.net"),
         ];
-        let keys: BTreeSet<_> = variants.iter().map(admit).collect();
-        assert_eq!(keys.len(), variants.len());
+        let mut keys: BTreeSet<_> = variants.iter().map(admit).collect();
+        keys.insert(Demand::assertion(base.scope.clone(), Identity::Default).key().clone());
+        assert_eq!(keys.len(), variants.len() + 1);
         assert_eq!(admit(&base), admit(&request("https://vault.azure.net", Identity::Default)));
+    }
+
+    fn all_tenants() -> Tenants {
+        let pairs = [
+            ("AZURE_CLIENT_SECRET", "s"),
+            ("AZURE_TENANT_ID", "own"),
+            ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
+        ];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Tenants::detect(&crate::config::Settings::from_pairs(pairs)).unwrap()
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::cmp::Ordering;
 
+use secrecy::ExposeSecret as _;
+
+use crate::claims::Claims;
 use crate::error::Error;
+use crate::tenant::is_tenant_char;
 use crate::token::Secret;
 
 /// Everything that can be said when asking for a token, with texts that are still unchecked.
@@ -28,9 +32,18 @@ pub struct TokenRequest {
     pub(crate) scope: Scope,
     pub(crate) identity: Identity,
     pub(crate) tenant_id: Option<String>,
-    pub(crate) claims: Option<String>,
+    pub(crate) claims: Option<Claims>,
     pub(crate) enable_cae: bool,
-    pub(crate) user_assertion: Option<Secret>,
+    pub(crate) on_behalf_of: Option<OnBehalfOf>,
+}
+
+/// A user for whom a token is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct OnBehalfOf {
+    /// The token with which the user called.
+    pub(crate) assertion: Secret,
+    /// The permission as it was written: a user grants more of them than `.default`.
+    pub(crate) permission: String,
 }
 
 impl TokenRequest {
@@ -45,7 +58,7 @@ impl TokenRequest {
             tenant_id: None,
             claims: None,
             enable_cae: false,
-            user_assertion: None,
+            on_behalf_of: None,
         })
     }
 
@@ -62,9 +75,9 @@ impl TokenRequest {
             scope: Scope::parse(scope)?,
             identity: raw.identity,
             tenant_id: raw.tenant_id.map(check_tenant).transpose()?,
-            claims: raw.claims.map(check_claims).transpose()?,
+            claims: raw.claims.map(Claims::parse).transpose()?,
             enable_cae: raw.enable_cae,
-            user_assertion: raw.user_assertion,
+            on_behalf_of: raw.user_assertion.map(|assertion| on_behalf_of(assertion, scope)).transpose()?,
         })
     }
 
@@ -98,6 +111,11 @@ impl Scope {
         }
         check_text("scope", text, MAX_SCOPE, is_scope_char)?;
         Ok(Self(audience.to_owned()))
+    }
+
+    /// The scope of an audience of our own.
+    pub(crate) fn of_audience(audience: &'static str) -> Self {
+        Self(audience.to_owned())
     }
 
     /// The audience: what managed identities call `resource`, and what `aud` of the token names.
@@ -217,25 +235,23 @@ impl Ord for Id {
     }
 }
 
-/// Letters, digits, `.` and `-` are what azure-identity accepts: nothing in it can move the request elsewhere.
 fn check_tenant(tenant: String) -> Result<String, Error> {
     if tenant.is_empty() {
         return Err(invalid("the tenant id is empty; leave it out to use the configured tenant".to_owned()));
     }
-    check_text("tenant id", &tenant, MAX_ID, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))?;
+    check_text("tenant id", &tenant, MAX_ID, is_tenant_char)?;
     Ok(tenant.to_ascii_lowercase())
 }
 
-fn check_claims(claims: String) -> Result<String, Error> {
-    if claims.len() > MAX_CLAIMS {
-        return Err(invalid(format!("the claims are longer than {MAX_CLAIMS} bytes")));
+fn on_behalf_of(assertion: Secret, permission: &str) -> Result<OnBehalfOf, Error> {
+    let text = assertion.expose_secret();
+    if text.is_empty() || text.len() > MAX_ASSERTION || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid(format!(
+            "the user assertion is not a token of at most {MAX_ASSERTION} bytes; it is what the user's \
+             Authorization header has behind `Bearer `"
+        )));
     }
-    match serde_json::from_str::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(&claims) {
-        Ok(_) => Ok(claims),
-        Err(_) => {
-            Err(invalid("the claims are not a JSON object; decode the challenge's base64 first".to_owned()))
-        }
-    }
+    Ok(OnBehalfOf { assertion, permission: permission.to_owned() })
 }
 
 /// Every text that reaches a URL, a header or a log passes here. The offending text itself is not repeated.
@@ -265,7 +281,7 @@ fn invalid(text: String) -> Error {
 
 const MAX_SCOPE: usize = 2048;
 const MAX_ID: usize = 1024;
-const MAX_CLAIMS: usize = 16 * 1024;
+const MAX_ASSERTION: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -348,14 +364,16 @@ mod tests {
     }
 
     #[test]
-    fn claims_must_be_a_json_object() {
-        let raw = |claims: &str| RawRequest {
-            scopes: vec!["a".to_owned()],
-            claims: Some(claims.to_owned()),
+    fn a_user_assertion_is_a_token_and_keeps_the_permission_as_it_was_written() {
+        let raw = |assertion: &str| RawRequest {
+            scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
+            user_assertion: Some(assertion.into()),
             ..RawRequest::default()
         };
-        assert!(message(TokenRequest::parse(raw("eyJhIjoxfQ=="))).contains("claims"));
-        assert!(message(TokenRequest::parse(raw("[1]"))).contains("claims"));
-        assert!(TokenRequest::parse(raw(r#"{"access_token":{}}"#)).is_ok());
+        for assertion in ["", "a b", "a\n", &"a".repeat(MAX_ASSERTION + 1)] {
+            assert!(message(TokenRequest::parse(raw(assertion))).contains("user assertion"));
+        }
+        let user = TokenRequest::parse(raw("e30.e30.x")).unwrap().on_behalf_of.unwrap();
+        assert_eq!(user.permission, "https://graph.microsoft.com/User.Read");
     }
 }

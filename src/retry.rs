@@ -13,6 +13,8 @@ pub(crate) enum Class {
     Busy,
     /// IMDS is being upgraded, which may take 70 s (VM documentation, "retry guidance" for 410).
     Upgrading,
+    /// What the asker proved itself with was out of date.
+    Stale,
 }
 
 /// What to do after a try that failed.
@@ -30,12 +32,13 @@ pub(crate) struct Retries {
     deadline: Duration,
     busy: usize,
     upgrading: usize,
+    stale: usize,
 }
 
 impl Retries {
     /// Count from now on; nothing begins after `deadline` (time since the Unix epoch).
     pub(crate) fn until(deadline: Duration) -> Self {
-        Self { deadline, busy: 0, upgrading: 0 }
+        Self { deadline, busy: 0, upgrading: 0, stale: 0 }
     }
 
     /// Decide after a failed try. `random` spreads the waits of many instances; zero leaves them as documented.
@@ -45,18 +48,19 @@ impl Retries {
         if failure.retry_after.is_some_and(|wait| wait > left) {
             return Next::Stop(Error::Throttled(failure));
         }
-        let Some(delay) = self.delay(class) else { return Next::Stop(exhausted(failure)) };
+        let Some(delay) = self.delay(class) else { return Next::Stop(exhausted(class, failure)) };
         let wait = match failure.retry_after {
             Some(told) => told.max(SHORTEST_WAIT),
             None => delay.saturating_add(spread(delay, random)),
         };
-        if wait > left { Next::Stop(exhausted(failure)) } else { Next::Wait(wait) }
+        if wait > left { Next::Stop(exhausted(class, failure)) } else { Next::Wait(wait) }
     }
 
     fn delay(&mut self, class: Class) -> Option<Duration> {
         let (delays, used) = match class {
             Class::Busy => (BUSY_DELAYS, &mut self.busy),
             Class::Upgrading => (UPGRADE_DELAYS, &mut self.upgrading),
+            Class::Stale => (STALE_DELAYS, &mut self.stale),
         };
         let delay = delays.get(*used).copied().map(Duration::from_secs);
         *used = used.saturating_add(1);
@@ -64,8 +68,10 @@ impl Retries {
     }
 }
 
-fn exhausted(failure: Failure) -> Error {
-    if failure.status == Some(429) {
+fn exhausted(class: Class, failure: Failure) -> Error {
+    if class == Class::Stale {
+        Error::Rejected(failure)
+    } else if failure.status == Some(429) {
         let retry_after = failure.retry_after.or(Some(THROTTLED_WAIT));
         Error::Throttled(Failure { retry_after, ..failure })
     } else {
@@ -84,6 +90,9 @@ const ROOM: Duration = Duration::from_secs(1);
 
 /// Three retries, exponential: at least a second after a 5xx, less than half a minute in all.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];
+
+/// At once, since what was stale has been renewed, and once, since it may not have been.
+const STALE_DELAYS: &[u64] = &[0];
 
 /// 70 s in all, after which IMDS is said to be back.
 const UPGRADE_DELAYS: &[u64] = &[5, 10, 15, 20, 20];
@@ -131,6 +140,12 @@ mod tests {
     fn an_upgrade_is_waited_out_for_seventy_seconds() {
         let (waits, error) = run(Class::Upgrading, &failed(410, None), 90, 0);
         assert_eq!((waits.iter().sum(), error.kind()), (70_000, "transient"));
+    }
+
+    #[test]
+    fn a_stale_proof_is_renewed_once_and_at_once() {
+        let (waits, error) = run(Class::Stale, &failed(401, None), 90, u64::MAX);
+        assert_eq!((waits, error.kind()), (vec![0], "rejected"));
     }
 
     #[test]

@@ -1,99 +1,169 @@
-//! The identity sources, and how one of them is asked.
-//!
-//! A source is a pure `request` and a pure `parse` in a file of its own; this file holds the only loop around them.
+//! The identity sources. Each is a file of its own with two pure functions, from a demand to a call and from a response
+//! to an answer; this file is what they have in common. `asking.rs` holds the only loop around them.
 
 pub(crate) mod app_service;
+pub(crate) mod arc;
+pub(crate) mod cloud_shell;
+pub(crate) mod entra;
 pub(crate) mod imds;
+pub(crate) mod machine_learning;
+pub(crate) mod service_fabric;
 
-use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, USER_AGENT};
-
 pub(crate) use self::app_service::AppService;
+pub(crate) use self::arc::Arc;
+pub(crate) use self::cloud_shell::CloudShell;
+pub(crate) use self::entra::Entra;
 pub(crate) use self::imds::Imds;
+pub(crate) use self::machine_learning::MachineLearning;
+pub(crate) use self::service_fabric::ServiceFabric;
 
 use crate::answer::{Answer, Asked, Exchange};
-use crate::config::Config;
+use crate::call::{Call, Field};
+use crate::certificate::Certificate;
 use crate::error::{Error, Failure};
-use crate::host::{Body, Host, Limits, SendError, SendErrorKind, milliseconds};
-use crate::log::{Level, Record};
-use crate::policy::Key;
+use crate::host::{Body, SendError, SendErrorKind};
+use crate::policy::{Demand, Key};
 use crate::request::{Id, Identity};
-use crate::retry::{Class, Next, Retries};
-use crate::token::Token;
-use crate::verify::{Verdict, verify};
+use crate::retry::Class;
+use crate::token::{Secret, Token};
 use crate::words::shown;
 
 /// A place that gives tokens, ready to be asked.
 #[derive(Debug)]
 pub(crate) enum Source {
+    Entra(Entra),
+    ServiceFabric(ServiceFabric),
     AppService(AppService),
+    MachineLearning(MachineLearning),
+    CloudShell(CloudShell),
+    Arc(Arc),
     Imds(Imds),
 }
 
+/// The set of sources is closed, so they are told apart by `match`: a trait object would make their answers boxes.
+macro_rules! each {
+    ($of:expr, $source:ident => $call:expr) => {
+        match $of {
+            Source::Entra($source) => $call,
+            Source::ServiceFabric($source) => $call,
+            Source::AppService($source) => $call,
+            Source::MachineLearning($source) => $call,
+            Source::CloudShell($source) => $call,
+            Source::Arc($source) => $call,
+            Source::Imds($source) => $call,
+        }
+    };
+}
+
 /// What a source is called, and the variables that it looks at.
+#[derive(Debug)]
 pub(crate) struct About {
     pub(crate) name: &'static str,
+    /// The class of Azure's libraries that it is part of, as `AZURE_TOKEN_CREDENTIALS` names it.
+    pub(crate) credential: Credential,
     /// It is here if all of them are set.
     pub(crate) needs: &'static [&'static str],
     pub(crate) takes: &'static [&'static str],
 }
 
+/// A credential class of Azure's libraries that works on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    Environment,
+    WorkloadIdentity,
+    ManagedIdentity,
+}
+
+/// What one call is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) demand: &'a Demand,
+    /// What the asker proves itself with, where that is not part of the configuration.
+    pub(crate) proof: Option<&'a Secret>,
+    /// The token that is held, when claims say that it is of no use any more.
+    pub(crate) refused: Option<&'a Token>,
+}
+
+/// What a source needs before it can be called.
+#[derive(Debug)]
+pub(crate) enum Need<'a> {
+    Nothing,
+    /// The token in this file.
+    TokenFile(&'a Entra, &'a str),
+    /// An assertion signed with this certificate's key.
+    Signature(&'a Entra, &'a Certificate),
+    /// A managed identity's token.
+    ManagedIdentity(&'a Rc<Demand>),
+    /// The knowledge that this file is there.
+    Presence(&'static str),
+}
+
 /// How an asking ended without a token.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// This is not the source's platform: the next source may be tried.
+    /// The source is not on this machine: the next one may be tried.
+    Absent(Failure),
+    /// This is not the source for it: the next one may be tried.
     Declined(Failure),
-    /// The source is this platform's, and gave no token: no other may be tried instead.
+    /// The source is this platform's and is out of order before anything was sent: no other may be tried instead.
+    Blocked(Failure),
+    /// The source gave no token: no other may be tried instead.
     Failed(Error),
 }
 
 impl Source {
-    fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        each!(self, source => source.asked(ask))
+    }
+
+    /// Whether the source is one for this demand.
+    ///
+    /// # Errors
+    /// [`Stop::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here.
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
+        if let Self::Entra(entra) = self {
+            return entra.takes(ask).map_err(Stop::Declined);
+        }
+        if ask.demand.key().is_for_user() {
+            let text = "a managed identity cannot act on behalf of a user; leave the user assertion out, or configure \
+                        an app registration with AZURE_CLIENT_SECRET, a certificate or a federated credential";
+            return Err(Stop::Failed(Error::InvalidRequest(text.to_owned())));
+        }
         match self {
-            Self::AppService(source) => source.asked(key),
-            Self::Imds(source) => source.asked(key),
+            Self::ServiceFabric(source) => source.takes(ask),
+            Self::MachineLearning(source) => source.takes(ask.demand.key()),
+            Self::CloudShell(source) => source.takes(ask.demand.key()),
+            Self::Entra(_) | Self::AppService(_) | Self::Arc(_) | Self::Imds(_) => Ok(()),
         }
     }
 
-    fn url(&self, key: &Key) -> String {
+    pub(crate) fn need(&self) -> Need<'_> {
         match self {
-            Self::AppService(source) => source.url(key),
-            Self::Imds(source) => source.url(key),
+            Self::Entra(entra) => entra.need(),
+            Self::Arc(arc) => arc.need(),
+            Self::ServiceFabric(_)
+            | Self::AppService(_)
+            | Self::MachineLearning(_)
+            | Self::CloudShell(_)
+            | Self::Imds(_) => Need::Nothing,
         }
     }
 
-    /// The request for a token, as one line without its headers.
-    pub(crate) fn would_send(&self, key: &Key) -> String {
-        format!("GET {}", self.url(key))
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        each!(self, source => source.call(ask))
     }
 
-    fn request(&self, key: &Key, request_id: &str) -> Result<http::Request<Body>, Error> {
-        let builder = http::Request::get(self.url(key))
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, AGENT)
-            .header("x-ms-client-request-id", request_id);
-        let builder = match self {
-            Self::AppService(source) => source.headers(builder),
-            Self::Imds(source) => source.headers(builder),
-        };
-        builder
-            .body(Body::from(Vec::new()))
-            .map_err(|_| Error::InvalidRequest("the scope and the identity do not fit into a URL".to_owned()))
-    }
-
-    fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        match self {
-            Self::AppService(source) => source.parse(key, response, exchange),
-            Self::Imds(source) => source.parse(key, response, exchange),
-        }
+    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        each!(self, source => source.parse(ask, response, exchange))
     }
 
     /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
-    fn unanswered(&self, key: &Key, error: &SendError, patient: bool) -> Answer {
-        let asked = self.asked(key);
-        let detail = shown(&error.detail, &[asked.secret_text()]);
+    pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> Answer {
+        let asked = self.asked(ask);
+        let detail = shown(&error.detail, &asked.secrets);
         let again = |what: &str| Answer::Again(asked.failure(&format!("{what}: {detail}")), Class::Busy);
         match error.kind {
             SendErrorKind::NotConnected if matches!(self, Self::Imds(_)) && !patient => {
@@ -120,139 +190,68 @@ impl Source {
         }
     }
 
-    fn limits(&self, config: &Config, left: Duration) -> Limits {
-        let total = config.timeout.min(left).max(Duration::from_millis(1));
-        let connect = match self {
-            Self::AppService(_) => total,
-            Self::Imds(_) => imds::CONNECT_LIMIT.min(total),
-        };
-        Limits { connect, total, body: MAX_BODY }
+    /// The failure of a source that is not here.
+    pub(crate) fn absent(&self, why: &str) -> Failure {
+        Failure { source: self.name().into(), message: why.to_owned(), ..Failure::default() }
     }
-}
 
-/// One asking of a source, with all its tries.
-pub(crate) struct Asking<'a, H> {
-    pub(crate) source: &'a Source,
-    pub(crate) host: &'a H,
-    pub(crate) config: &'a Config,
-    pub(crate) key: &'a Key,
-    /// Nothing begins after it (time since the Unix epoch).
-    pub(crate) deadline: Duration,
-    /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
-    pub(crate) has_answered: &'a Cell<bool>,
-}
-
-impl<H: Host> Asking<'_, H> {
-    /// Ask until there is a token, a no, or no time left.
-    pub(crate) async fn run(&self) -> Result<Token, Stop> {
-        let mut retries = Retries::until(self.deadline);
-        loop {
-            let (failure, class) = match self.ask().await.map_err(Stop::Failed)? {
-                Answer::Token(token) => return self.checked(token).map_err(Stop::Failed),
-                Answer::Absent(failure) | Answer::Declined(failure) => return Err(Stop::Declined(failure)),
-                Answer::Final(error) => return Err(Stop::Failed(error)),
-                Answer::Again(failure, class) => (failure, class),
-            };
-            let message = failure.message.clone();
-            match retries.next(class, failure, self.host.now(), self.host.random()) {
-                Next::Stop(error) => return Err(Stop::Failed(error)),
-                Next::Wait(wait) => {
-                    let wait_ms = milliseconds(wait).to_string();
-                    self.log(Level::Info, "trying again", &[("message", &message), ("wait_ms", &wait_ms)]);
-                    self.host.sleep(wait).await;
-                }
-            }
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Entra(entra) => entra.name(),
+            Self::ServiceFabric(_) => service_fabric::SOURCE.name,
+            Self::AppService(_) => app_service::SOURCE.name,
+            Self::MachineLearning(_) => machine_learning::SOURCE.name,
+            Self::CloudShell(_) => cloud_shell::SOURCE.name,
+            Self::Arc(_) => arc::SOURCE.name,
+            Self::Imds(_) => imds::SOURCE.name,
         }
     }
 
-    /// One try.
-    async fn ask(&self) -> Result<Answer, Error> {
-        let request_id = uuid(self.host).to_string();
-        let request = self.source.request(self.key, &request_id)?;
-        if self.config.log >= Level::Debug {
-            let request = self.source.would_send(self.key);
-            self.log(Level::Debug, "asking", &[("request", &request), ("request_id", &request_id)]);
-        }
-        let asked_at = self.host.now();
-        let limits = self.source.limits(self.config, self.deadline.saturating_sub(asked_at));
-        let mut answer = match self.host.send(request, limits).await {
-            Ok(response) => {
-                let exchange = Exchange { asked_at, received_at: self.host.now() };
-                let answer = self.source.parse(self.key, &response, exchange);
-                self.has_answered.set(self.has_answered.get() | !matches!(answer, Answer::Absent(_)));
-                answer
-            }
-            Err(error) => {
-                let patient = self.config.managed_identity_selected || self.has_answered.get();
-                self.source.unanswered(self.key, &error, patient)
-            }
-        };
-        if let Answer::Absent(failure)
-        | Answer::Declined(failure)
-        | Answer::Again(failure, _)
-        | Answer::Final(Error::Rejected(failure) | Error::Protocol(failure)) = &mut answer
-        {
-            failure.correlation_id.get_or_insert(request_id);
-        }
-        Ok(answer)
-    }
-
-    fn checked(&self, token: Token) -> Result<Token, Error> {
-        let asked = self.source.asked(self.key);
-        let refuse = |came_back: &str, remedy: &str| {
-            let remedy = Some(remedy.to_owned());
-            Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
-        };
-        match verify(&token, self.key) {
-            Verdict::Fits => Ok(token),
-            Verdict::OtherAudience(aud) => {
-                let aud = shown(&aud, &[asked.secret_text()]);
-                self.log(
-                    Level::Info,
-                    "unexpected audience",
-                    &[("asked", self.key.audience()), ("aud", &aud)],
-                );
-                Ok(token)
-            }
-            Verdict::OtherIdentity(claim) => refuse(
-                &format!("got the token of another identity: its claim {claim} differs"),
-                "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
-            ),
-            Verdict::Unreadable => refuse(
-                "got a JWT whose claims cannot be read",
-                "see what listens there: Azure's tokens have readable claims",
-            ),
-        }
-    }
-
-    fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
-        log(self.host, self.config, level, event, fields);
-    }
-}
-
-pub(crate) fn log<H: Host>(
-    host: &H,
-    config: &Config,
-    level: Level,
-    event: &'static str,
-    fields: &[(&'static str, &str)],
-) {
-    if level <= config.log {
-        host.log(&Record { level, event, fields });
+    /// How long a connection may take to be made, within `total`.
+    pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
+        if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
     }
 }
 
 /// The parameter that names a user-assigned identity; `resource_id` is what the endpoint calls a resource id.
-fn identity_parameter<'a>(
-    identity: &'a Identity,
-    resource_id: &'static str,
-) -> Option<(&'static str, &'a str)> {
+fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> Option<Field<'a>> {
     match identity {
         Identity::Default | Identity::SystemAssigned => None,
-        Identity::ClientId(id) => Some(("client_id", id.as_str())),
-        Identity::ObjectId(id) => Some(("object_id", id.as_str())),
-        Identity::ResourceId(id) => Some((resource_id, id.as_str())),
+        Identity::ClientId(id) => Some(("client_id", id.as_str().into())),
+        Identity::ObjectId(id) => Some(("object_id", id.as_str().into())),
+        Identity::ResourceId(id) => Some((resource_id, id.as_str().into())),
     }
+}
+
+/// # Errors
+/// [`Error::InvalidRequest`] if a user-assigned identity is asked for where there is none.
+fn only_its_own_identity(key: &Key, place: &str, remedy: &str) -> Result<(), Stop> {
+    if key.identity().id().is_none() {
+        return Ok(());
+    }
+    let identity = key.identity();
+    let text = format!("{place} has one identity of its own and cannot be asked for {identity}; {remedy}");
+    Err(Stop::Failed(Error::InvalidRequest(text)))
+}
+
+/// # Errors
+/// [`Error::Misconfigured`] if no header can carry the value of a variable.
+fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error> {
+    let Ok(mut secret) = http::HeaderValue::from_str(value) else {
+        let text =
+            format!("{variable} has a character that no header can carry; restart the app to renew it");
+        return Err(Error::Misconfigured(text));
+    };
+    secret.set_sensitive(true);
+    Ok(secret)
+}
+
+/// # Errors
+/// [`Error::Misconfigured`]: one variable of a pair says that the other is missing.
+fn half(set: &str, missing: &str) -> Error {
+    Error::Misconfigured(format!(
+        "{set} is set and {missing} is not; the platform sets both, so pass both on or neither"
+    ))
 }
 
 /// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
@@ -262,12 +261,5 @@ fn in_a_command(id: &Id) -> &str {
     if guid(id.as_str()) { id.as_str() } else { "<id>" }
 }
 
-fn uuid<H: Host>(host: &H) -> uuid::Uuid {
-    let bits = (u128::from(host.random()) << 64) | u128::from(host.random());
-    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
-}
-
-const AGENT: &str = concat!("token-broker/", env!("CARGO_PKG_VERSION"));
-
 /// Four times the largest token that Entra issues, in bytes.
-const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;

@@ -6,6 +6,7 @@ use crate::Identity;
 use crate::bindings::token_broker::identity::types;
 
 /// A request that says more than a scope
+#[derive(Clone)]
 pub struct TokenRequest(types::TokenRequest);
 
 impl TokenRequest {

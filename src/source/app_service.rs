@@ -5,12 +5,15 @@
 use http::HeaderValue;
 
 use crate::answer::{self, Answer, Asked, Exchange};
-use crate::config::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IMDS_ENDPOINT, Settings};
+use crate::call::Call;
+use crate::config::{
+    CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, Settings,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
 use crate::policy::Key;
-use crate::source::{About, identity_parameter, in_a_command};
+use crate::source::{About, Ask, Credential, half, identity_parameter, in_a_command, secret_header};
 
 /// The endpoint that `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` name.
 #[derive(Debug)]
@@ -19,8 +22,12 @@ pub(crate) struct AppService {
     secret: HeaderValue,
 }
 
-pub(crate) const SOURCE: About =
-    About { name: "app-service", needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER], takes: &[CLIENT_ID] };
+pub(crate) const SOURCE: About = About {
+    name: "app-service",
+    credential: Credential::ManagedIdentity,
+    needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
+    takes: &[CLIENT_ID],
+};
 
 impl AppService {
     /// The endpoint, if there is one.
@@ -30,6 +37,8 @@ impl AppService {
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
             (None, None) => Ok(None),
+            // Service Fabric's, which has its own say on halves.
+            _ if settings.is_set(IDENTITY_SERVER_THUMBPRINT) => Ok(None),
             // Azure Arc's half of the variables.
             (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => Ok(None),
             (Some(_), None) => Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER)),
@@ -40,47 +49,30 @@ impl AppService {
 
     fn new(endpoint: &str, header: &str) -> Result<Self, Error> {
         let endpoint = Endpoint::parse(IDENTITY_ENDPOINT, endpoint)?;
-        let Ok(mut secret) = HeaderValue::from_str(header) else {
-            let text = format!(
-                "{IDENTITY_HEADER} has a character that no header can carry; restart the app to renew it"
-            );
-            return Err(Error::Misconfigured(text));
-        };
-        secret.set_sensitive(true);
-        Ok(Self { endpoint, secret })
+        Ok(Self { endpoint, secret: secret_header(IDENTITY_HEADER, header)? })
     }
 
-    pub(crate) fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
-        Asked { source: SOURCE.name, endpoint: &self.endpoint, key, secret: Some(&self.secret) }
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret.to_str().ok())
     }
 
-    pub(crate) fn url(&self, key: &Key) -> String {
-        let mut query = vec![("api-version", "2019-08-01"), ("resource", key.audience())];
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let mut query = vec![("api-version", "2019-08-01".into()), ("resource", key.audience().into())];
         // `msi_res_id` would be ignored without a word, and the token be another identity's.
         query.extend(identity_parameter(key.identity(), "mi_res_id"));
-        self.endpoint.with_query(&query)
+        Call::get(self.endpoint.with_query(&query))
+            .header("x-identity-header", self.secret.clone())
+            // Azure Automation speaks this protocol and insists on the second header.
+            .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn headers(&self, builder: http::request::Builder) -> http::request::Builder {
-        // Azure Automation speaks this protocol and insists on the second header.
-        builder.header("x-identity-header", self.secret.clone()).header("metadata", "true")
+    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        answer::read(&self.asked(ask), response, exchange).rejected(|failure| {
+            let remedy = Some(remedy(ask.demand.key(), failure.status));
+            Failure { remedy, ..failure }
+        })
     }
-
-    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        match answer::read(&self.asked(key), response, exchange) {
-            Answer::Final(Error::Rejected(failure)) => {
-                let remedy = Some(remedy(key, failure.status));
-                Answer::Final(Error::Rejected(Failure { remedy, ..failure }))
-            }
-            other => other,
-        }
-    }
-}
-
-fn half(set: &str, missing: &str) -> Error {
-    Error::Misconfigured(format!(
-        "{set} is set and {missing} is not; the platform sets both, so pass both on or neither"
-    ))
 }
 
 fn remedy(key: &Key, status: Option<u16>) -> String {

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 
 use crate::answer::{self, Answer, Asked, Exchange};
+use crate::call::Call;
 use crate::config::{CLIENT_ID, POD_IDENTITY_HOST, Settings, TOKEN_CREDENTIALS};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
@@ -14,7 +16,7 @@ use crate::host::Body;
 use crate::policy::Key;
 use crate::request::Identity;
 use crate::retry::Class;
-use crate::source::{About, identity_parameter, in_a_command};
+use crate::source::{About, Ask, Credential, identity_parameter, in_a_command};
 
 /// IMDS at the address that every Azure machine has, or where `AZURE_POD_IDENTITY_AUTHORITY_HOST` says.
 #[derive(Debug)]
@@ -22,37 +24,40 @@ pub(crate) struct Imds {
     endpoint: Endpoint,
 }
 
-pub(crate) const SOURCE: About =
-    About { name: "imds", needs: &[], takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS] };
+pub(crate) const SOURCE: About = About {
+    name: "imds",
+    credential: Credential::ManagedIdentity,
+    needs: &[],
+    takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
+};
 
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Imds {
+    /// The endpoint, which every machine may have.
+    ///
     /// # Errors
     /// [`Error::Misconfigured`] as [`Endpoint::parse`].
-    pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
+    pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let base = settings.get(POD_IDENTITY_HOST).unwrap_or("http://169.254.169.254");
         let endpoint = Endpoint::parse(POD_IDENTITY_HOST, base)?.join(POD_IDENTITY_HOST, PATH)?;
-        Ok(Self { endpoint })
+        Ok(Some(Self { endpoint }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, key: &'a Key) -> Asked<'a> {
-        Asked { source: SOURCE.name, endpoint: &self.endpoint, key, secret: None }
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, None)
     }
 
-    pub(crate) fn url(&self, key: &Key) -> String {
-        let mut query = vec![("api-version", "2018-02-01"), ("resource", key.audience())];
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let mut query = vec![("api-version", "2018-02-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
-        self.endpoint.with_query(&query)
+        Call::get(self.endpoint.with_query(&query)).header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn headers(&self, builder: http::request::Builder) -> http::request::Builder {
-        builder.header("metadata", "true")
-    }
-
-    pub(crate) fn parse(&self, key: &Key, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        let asked = self.asked(key);
+    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        let asked = self.asked(ask);
         let status = response.status().as_u16();
         if status == 403 && says(response, "unreachable") {
             // What Docker Desktop answers in the place of IMDS.
@@ -66,19 +71,19 @@ impl Imds {
         }
         match answer::read(&asked, response, exchange) {
             Answer::Again(failure, _) if status == 410 => Answer::Again(failure, Class::Upgrading),
-            Answer::Final(Error::Rejected(failure)) => self.refused(key, response, failure),
+            Answer::Final(Error::Rejected(failure)) => refused(ask.demand.key(), response, failure),
             other => other,
         }
     }
+}
 
-    fn refused(&self, key: &Key, response: &http::Response<Body>, failure: Failure) -> Answer {
-        let failure = Failure { remedy: Some(remedy(key, response)), ..failure };
-        let none_asked_for = key.identity().id().is_none();
-        if failure.status == Some(400) && none_asked_for && says(response, "identity not found") {
-            Answer::Declined(failure)
-        } else {
-            Answer::Final(Error::Rejected(failure))
-        }
+fn refused(key: &Key, response: &http::Response<Body>, failure: Failure) -> Answer {
+    let failure = Failure { remedy: Some(remedy(key, response)), ..failure };
+    let none_asked_for = key.identity().id().is_none();
+    if failure.status == Some(400) && none_asked_for && says(response, "identity not found") {
+        Answer::Declined(failure)
+    } else {
+        Answer::Final(Error::Rejected(failure))
     }
 }
 

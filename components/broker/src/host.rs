@@ -1,11 +1,11 @@
 //! The host of the core, made of WASI 0.3.
 
-use std::fs::File;
+use std::fs::{File, symlink_metadata};
 use std::future::Future;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;
 
-use token_broker::{Body, Host, Limits, ReadError, Record, Secret, SendError};
+use token_broker::{Body, Host, Limits, Links, ReadError, Record, Secret, SendError};
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::random::random;
 
@@ -35,8 +35,8 @@ impl Host for Wasi {
         random::get_random_u64()
     }
 
-    async fn read(&self, path: &str, max_bytes: usize) -> Result<Secret, ReadError> {
-        read(path, max_bytes)
+    async fn read(&self, path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
+        read(path, max_bytes, links)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -51,7 +51,11 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the effect behind Host::read")]
-fn read(path: &str, max_bytes: usize) -> Result<Secret, ReadError> {
+fn read(path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
+    // A link put there after this look would still have to lead to what the host shows.
+    if links == Links::Refuse && symlink_metadata(path).map_err(unreadable)?.is_symlink() {
+        return Err(ReadError::Other("it is a symbolic link".to_owned()));
+    }
     let file = File::open(path).map_err(unreadable)?;
     let mut text = String::new();
     let one_more = u64::try_from(max_bytes).unwrap_or(u64::MAX).saturating_add(1);

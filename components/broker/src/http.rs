@@ -147,9 +147,10 @@ fn unsent(code: &ErrorCode) -> SendError {
         ErrorCode::HttpResponseBodySize(_)
         | ErrorCode::HttpResponseHeaderSectionSize(_)
         | ErrorCode::HttpResponseHeaderSize(_) => failed(TooLarge, "the answer is too large for the host"),
-        ErrorCode::TlsProtocolError | ErrorCode::TlsCertificateError | ErrorCode::TlsAlertReceived(_) => {
-            failed(Broken, "no TLS connection")
+        ErrorCode::TlsCertificateError => {
+            failed(Broken, "its certificate is not trusted; the host's log says why (TOKEN_BROKER_LOG=error)")
         }
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => failed(Broken, "no TLS connection"),
         ErrorCode::InternalError(Some(words)) => failed(Broken, words),
         ErrorCode::ConnectionTerminated => failed(Broken, "connection terminated"),
         _ => failed(Broken, "not an HTTP answer"),

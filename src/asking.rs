@@ -1,0 +1,227 @@
+//! One asking of a source, with everything that it needs and all its tries.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::answer::{Answer, Exchange};
+use crate::broker::Broker;
+use crate::certificate::{Certificate, MAX_PEM};
+use crate::config::Config;
+use crate::error::{Error, Failure};
+use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
+use crate::log::{Level, log};
+use crate::policy::Demand;
+use crate::random::uuid;
+use crate::retry::{Class, Next, Retries};
+use crate::source::entra::{Entra, MAX_TOKEN_FILE};
+use crate::source::{Ask, MAX_BODY, Need, Source, Stop, arc};
+use crate::token::{Secret, Token};
+use crate::verify::{Verdict, verify};
+use crate::words::shown;
+
+/// Who is asked, by whom, for what.
+pub(crate) struct Asking<'a, H, S> {
+    pub(crate) source: &'a Source,
+    pub(crate) broker: &'a Broker<H, S>,
+    pub(crate) config: &'a Config,
+    pub(crate) demand: &'a Demand,
+    /// Nothing begins after it (time since the Unix epoch).
+    pub(crate) deadline: Duration,
+    /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
+    pub(crate) has_answered: &'a Cell<bool>,
+}
+
+impl<H: Host, S: Store> Asking<'_, H, S> {
+    /// Ask until there is a token, a no, or no time left.
+    pub(crate) async fn run(&self) -> Result<Token, Stop> {
+        let refused = self.demand.claims().and_then(|_| self.broker.held(self.demand));
+        let ask = Ask { demand: self.demand, proof: None, refused: refused.as_deref() };
+        self.source.takes(&ask)?;
+        let mut retries = Retries::until(self.deadline);
+        loop {
+            let proof = self.proof().await?;
+            let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
+                Answer::Token(token) => return self.checked(&ask, token).map_err(Stop::Failed),
+                Answer::Absent(failure) => return Err(Stop::Absent(failure)),
+                Answer::Declined(failure) => return Err(Stop::Declined(failure)),
+                Answer::Final(error) => return Err(Stop::Failed(error)),
+                Answer::Again(failure, class) => (failure, class),
+                Answer::Challenged(_) => return Err(Stop::Failed(self.unanswerable(&ask))),
+            };
+            if class == Class::Stale {
+                self.drop_proof();
+            }
+            let message = failure.message.clone();
+            match retries.next(class, failure, self.host().now(), self.host().random()) {
+                Next::Stop(error) => return Err(Stop::Failed(error)),
+                Next::Wait(wait) => {
+                    let wait_ms = milliseconds(wait).to_string();
+                    self.log(Level::Info, "trying again", &[("message", &message), ("wait_ms", &wait_ms)]);
+                    self.host().sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// What this try proves itself with.
+    async fn proof(&self) -> Result<Option<Secret>, Stop> {
+        match self.source.need() {
+            Need::Nothing => Ok(None),
+            Need::Presence(path) => self.presence(path).await.map(|()| None),
+            Need::TokenFile(entra, path) => self.token_file(entra, path).await.map(Some),
+            Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
+            Need::ManagedIdentity(demand) => {
+                let demand = Rc::clone(demand);
+                let token = self.broker.assertion(demand, self.deadline).await.map_err(Stop::Failed)?;
+                Ok(Some(token.secret().clone()))
+            }
+        }
+    }
+
+    fn drop_proof(&self) {
+        match self.source.need() {
+            Need::Signature(_, certificate) => certificate.drop_held(),
+            Need::ManagedIdentity(demand) => self.broker.drop_held(demand),
+            Need::Nothing | Need::Presence(_) | Need::TokenFile(..) => {}
+        }
+    }
+
+    async fn presence(&self, path: &str) -> Result<(), Stop> {
+        match self.host().read(path, 1, Links::Follow).await {
+            Ok(_) | Err(ReadError::TooLarge) => Ok(()),
+            Err(ReadError::NotFound | ReadError::Other(_)) => {
+                Err(Stop::Declined(self.source.absent(&format!("there is no file {path}"))))
+            }
+        }
+    }
+
+    /// The token in a file, read at every try: its issuer replaces it while we run.
+    async fn token_file(&self, entra: &Entra, path: &str) -> Result<Secret, Stop> {
+        let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
+        let text = read.map_err(|error| entra.unreadable(path, &error))?;
+        let token = text.expose_secret().trim();
+        if token.is_empty() {
+            return Err(entra.unusable(path, "is empty"));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(entra.unusable(path, "does not hold a token"));
+        }
+        Ok(token.into())
+    }
+
+    async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, Stop> {
+        let (claimed, now) = (entra.claimed(self.demand.key()), self.host().now());
+        if let Some(held) = certificate.held(&claimed, now) {
+            return Ok(held);
+        }
+        let path = &certificate.path;
+        let read = self.host().read(path, MAX_PEM, Links::Follow).await;
+        let pem = read.map_err(|error| entra.unreadable(path, &error))?;
+        let signed = certificate.sign(&pem, &claimed, now, || self.host().random());
+        signed.map_err(|why| entra.unusable(path, &why))
+    }
+
+    /// What one try comes to, a challenge answered.
+    async fn answer(&self, ask: &Ask<'_>) -> Result<Answer, Stop> {
+        let answer = self.exchange(ask).await.map_err(Stop::Failed)?;
+        let Answer::Challenged(path) = answer else { return Ok(answer) };
+        let key = self.key_file(ask, &path).await.map_err(Stop::Failed)?;
+        self.exchange(&Ask { proof: Some(&key), ..*ask }).await.map_err(Stop::Failed)
+    }
+
+    /// The content of the file that a challenge names.
+    async fn key_file(&self, ask: &Ask<'_>, path: &str) -> Result<Secret, Error> {
+        let why = match self.host().read(path, arc::MAX_KEY, Links::Refuse).await {
+            Ok(key) if arc::is_key(&key) => return Ok(key),
+            Ok(_) => "does not hold a key".to_owned(),
+            Err(ReadError::NotFound) => "is not there, or is not shown to the broker".to_owned(),
+            Err(ReadError::TooLarge) => format!("is longer than {} bytes", arc::MAX_KEY),
+            Err(ReadError::Other(words)) => format!("cannot be read: {words}"),
+        };
+        let failure =
+            self.source.asked(ask).failure(&format!("got a challenge for the file {path}, which {why}"));
+        Err(Error::Protocol(Failure {
+            status: Some(401),
+            remedy: Some(arc::KEY_REMEDY.to_owned()),
+            ..failure
+        }))
+    }
+
+    fn unanswerable(&self, ask: &Ask<'_>) -> Error {
+        Error::Protocol(self.source.asked(ask).failure("got one challenge after another"))
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
+        let request_id = uuid(|| self.host().random()).to_string();
+        let call = self.source.call(ask);
+        if self.config.log >= Level::Debug {
+            let request = call.shown();
+            self.log(Level::Debug, "asking", &[("request", &request), ("request_id", &request_id)]);
+        }
+        let asked_at = self.host().now();
+        let limits = self.limits(asked_at);
+        let mut answer = match self.host().send(call.into_request(&request_id)?, limits).await {
+            Ok(response) => {
+                let exchange = Exchange { asked_at, received_at: self.host().now() };
+                let answer = self.source.parse(ask, &response, exchange);
+                self.has_answered.set(self.has_answered.get() | !matches!(answer, Answer::Absent(_)));
+                answer
+            }
+            Err(error) => {
+                let patient = self.config.is_patient() || self.has_answered.get();
+                self.source.unanswered(ask, &error, patient)
+            }
+        };
+        if let Answer::Absent(failure)
+        | Answer::Declined(failure)
+        | Answer::Again(failure, _)
+        | Answer::Final(Error::Rejected(failure) | Error::Protocol(failure)) = &mut answer
+        {
+            failure.correlation_id.get_or_insert(request_id);
+        }
+        Ok(answer)
+    }
+
+    fn limits(&self, now: Duration) -> Limits {
+        let left = self.deadline.saturating_sub(now);
+        let total = self.config.timeout.min(left).max(Duration::from_millis(1));
+        Limits { connect: self.source.connect_limit(total), total, body: MAX_BODY }
+    }
+
+    fn checked(&self, ask: &Ask<'_>, token: Token) -> Result<Token, Error> {
+        let asked = self.source.asked(ask);
+        let refuse = |came_back: &str, remedy: &str| {
+            let remedy = Some(remedy.to_owned());
+            Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
+        };
+        match verify(&token, self.demand.key()) {
+            Verdict::Fits => Ok(token),
+            Verdict::OtherAudience(aud) => {
+                let aud = shown(&aud, &asked.secrets);
+                let fields = [("asked", self.demand.key().audience()), ("aud", &aud)];
+                self.log(Level::Info, "unexpected audience", &fields);
+                Ok(token)
+            }
+            Verdict::OtherIdentity(claim) => refuse(
+                &format!("got the token of another identity: its claim {claim} differs"),
+                "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
+            ),
+            Verdict::Unreadable => refuse(
+                "got a JWT whose claims cannot be read",
+                "see what listens there: Azure's tokens have readable claims",
+            ),
+        }
+    }
+
+    fn host(&self) -> &H {
+        self.broker.host()
+    }
+
+    fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
+        log(self.host(), self.config, level, event, fields);
+    }
+}

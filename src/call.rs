@@ -1,0 +1,128 @@
+//! A request for a token, before it becomes HTTP.
+
+use std::borrow::Cow;
+
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+
+use crate::error::Error;
+use crate::host::Body;
+
+/// What a source wants sent. A call with a form is a POST, any other a GET.
+pub(crate) struct Call<'a> {
+    url: String,
+    headers: Vec<(&'static str, HeaderValue)>,
+    form: Option<Vec<Field<'a>>>,
+}
+
+/// A parameter and its value.
+pub(crate) type Field<'a> = (&'static str, Cow<'a, str>);
+
+impl<'a> Call<'a> {
+    pub(crate) fn get(url: String) -> Self {
+        Self { url, headers: Vec::new(), form: None }
+    }
+
+    pub(crate) fn post(url: String, form: Vec<Field<'a>>) -> Self {
+        Self { url, headers: Vec::new(), form: Some(form) }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The call on one line, without its headers and without what is secret in its form.
+    pub(crate) fn shown(&self) -> String {
+        let Some(form) = &self.form else { return format!("GET {}", self.url) };
+        let open: Vec<_> = form.iter().filter(|(name, _)| !SECRET_FIELDS.contains(name)).cloned().collect();
+        format!("POST {} {}", self.url, encoded(&open))
+    }
+
+    /// # Errors
+    /// [`Error::InvalidRequest`] if the URL is too long or otherwise none.
+    pub(crate) fn into_request(self, request_id: &str) -> Result<http::Request<Body>, Error> {
+        let method = if self.form.is_some() { http::Method::POST } else { http::Method::GET };
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(self.url)
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT)
+            .header("x-ms-client-request-id", request_id);
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        let body = match self.form {
+            None => Vec::new(),
+            Some(form) => {
+                builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+                encoded(&form).into_bytes()
+            }
+        };
+        builder
+            .body(Body::from(body))
+            .map_err(|_| Error::InvalidRequest("the scope and the identity do not fit into a URL".to_owned()))
+    }
+}
+
+/// Parameters as a query or a form: percent-encoded, so that no value can end its field.
+pub(crate) fn encoded(fields: &[Field<'_>]) -> String {
+    // Enough for all: growing would leave copies of secrets behind.
+    let longest = fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
+    let mut text =
+        String::with_capacity(longest.saturating_mul(3).saturating_add(fields.len().saturating_mul(2)));
+    for (name, value) in fields {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(name);
+        text.push('=');
+        text.extend(percent_encoding::utf8_percent_encode(value, VALUE));
+    }
+    text
+}
+
+/// RFC 3986, 2.3: everything but the unreserved characters.
+const VALUE: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+const AGENT: &str = concat!("token-broker/", env!("CARGO_PKG_VERSION"));
+
+const SECRET_FIELDS: [&str; 3] = ["client_secret", "client_assertion", "assertion"];
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_call_with_a_form_is_a_post_whose_secrets_are_not_shown() {
+        let form = || vec![("client_secret", "a b&c=d".into()), ("scope", "https://x/.default".into())];
+        let call = Call::post("https://login.example/t".to_owned(), form());
+        assert_eq!(call.shown(), "POST https://login.example/t scope=https%3A%2F%2Fx%2F.default");
+        let request = call.into_request("id").unwrap();
+        assert_eq!(request.method(), "POST");
+        assert_eq!(
+            request.body().expose_secret(),
+            b"client_secret=a%20b%26c%3Dd&scope=https%3A%2F%2Fx%2F.default"
+        );
+    }
+
+    #[test]
+    fn a_call_without_a_form_is_a_get_with_its_headers() {
+        let secret = HeaderValue::from_static("s");
+        let call = Call::get("http://127.0.0.1/x?a=b".to_owned()).header("secret", secret);
+        assert_eq!(call.shown(), "GET http://127.0.0.1/x?a=b");
+        let request = call.into_request("id").unwrap();
+        assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
+        assert_eq!(request.headers()["x-ms-client-request-id"], "id");
+        assert!(request.body().expose_secret().is_empty());
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_sent_is_the_callers_mistake() {
+        let url = format!("http://127.0.0.1/?resource={}", "a".repeat(100_000));
+        assert_eq!(Call::get(url).into_request("id").unwrap_err().kind(), "invalid-request");
+    }
+}

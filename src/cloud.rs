@@ -1,0 +1,180 @@
+//! The clouds of Azure: where their tokens are asked for, and what they are exchanged under.
+//!
+//! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
+
+use http::Uri;
+
+use crate::config::{AUTHORITY_HOST, REGIONAL_AUTHORITY, Settings};
+use crate::error::Error;
+use crate::tenant::ADFS;
+
+/// An Entra authority, or an AD FS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// Scheme, host and path, without a slash at the end.
+    base: String,
+    /// The same for requests that may be answered in a region.
+    regional: Option<String>,
+    exchange_audience: &'static str,
+}
+
+impl Authority {
+    /// The authority that the variables name: the public cloud's if they name none.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
+    pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
+        let base = base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?;
+        let host = base.trim_start_matches(HTTPS);
+        let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
+        let regional = region.map(|region| match host {
+            _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
+            _ => format!("{HTTPS}{region}.{host}"),
+        });
+        let exchange_audience = match host {
+            _ if US_GOVERNMENT_HOSTS.contains(&host) => "api://AzureADTokenExchangeUSGov",
+            _ if CHINA_HOSTS.contains(&host) => "api://AzureADTokenExchangeChina",
+            _ => "api://AzureADTokenExchange",
+        };
+        Ok(Self { base, regional, exchange_audience })
+    }
+
+    /// The token endpoint of a tenant. Regions serve applications, not users.
+    pub(crate) fn token_url(&self, tenant: &str, for_user: bool) -> String {
+        let base = self.regional.as_ref().filter(|_| !for_user).unwrap_or(&self.base);
+        match tenant {
+            ADFS => format!("{base}/adfs/oauth2/token"),
+            _ => format!("{base}/{tenant}/oauth2/v2.0/token"),
+        }
+    }
+
+    /// The audience of a token that is to be exchanged for another in this cloud.
+    ///
+    /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
+    pub(crate) fn exchange_audience(&self) -> &'static str {
+        self.exchange_audience
+    }
+}
+
+/// Azure's libraries take a bare host too, and the workload identity webhook ends it with a slash.
+fn base(text: &str) -> Result<String, Error> {
+    let refuse = |why: &str| {
+        Err(Error::Misconfigured(format!(
+            "{AUTHORITY_HOST} {why}; it must be an https URL without query, {HTTPS}{PUBLIC_HOST} for instance"
+        )))
+    };
+    if text.contains(['\\', '#', '?']) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refuse("is not the URL of an authority");
+    }
+    let url = if text.contains("://") { text.to_owned() } else { format!("{HTTPS}{text}") };
+    let Ok(uri) = url.parse::<Uri>() else { return refuse("is not a URL") };
+    let Some(authority) = uri.authority() else { return refuse("names no host") };
+    if uri.scheme_str() != Some("https") {
+        return refuse("is not https");
+    }
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return refuse("names no host alone");
+    }
+    if authority.port().is_none() && authority.as_str() != authority.host() {
+        return refuse("has a port that is none");
+    }
+    Ok(format!("{HTTPS}{}{}", authority.as_str().to_ascii_lowercase(), uri.path().trim_end_matches('/')))
+}
+
+fn region(text: &str) -> Result<&str, Error> {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if is_name && text != "true" && text.len() <= 64 {
+        return Ok(text);
+    }
+    Err(Error::Misconfigured(format!(
+        "{REGIONAL_AUTHORITY} must be the name of a region, westeurope for instance; \
+         finding the region out is not supported here"
+    )))
+}
+
+const HTTPS: &str = "https://";
+const PUBLIC: &str = "https://login.microsoftonline.com";
+const PUBLIC_HOST: &str = "login.microsoftonline.com";
+const PUBLIC_HOSTS: [&str; 4] = [PUBLIC_HOST, "login.microsoft.com", "login.windows.net", "sts.windows.net"];
+const US_GOVERNMENT_HOSTS: [&str; 2] = ["login.microsoftonline.us", "login.usgovcloudapi.net"];
+const CHINA_HOSTS: [&str; 2] = ["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(pairs: &[(&str, &str)]) -> Result<Authority, Error> {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Authority::detect(&Settings::from_pairs(pairs))
+    }
+
+    #[test]
+    fn each_cloud_has_its_endpoint_and_its_audience_for_exchange() {
+        for (host, url, audience) in [
+            ("", "https://login.microsoftonline.com/t/oauth2/v2.0/token", "api://AzureADTokenExchange"),
+            (
+                "https://login.microsoftonline.us/",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeUSGov",
+            ),
+            (
+                "login.chinacloudapi.cn",
+                "https://login.chinacloudapi.cn/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeChina",
+            ),
+            (
+                "https://sts.contoso.com:8443/x/",
+                "https://sts.contoso.com:8443/x/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchange",
+            ),
+        ] {
+            let authority = detect(&[(AUTHORITY_HOST, host)]).unwrap();
+            assert_eq!(
+                (authority.token_url("t", false).as_str(), authority.exchange_audience()),
+                (url, audience)
+            );
+        }
+    }
+
+    #[test]
+    fn an_authority_that_could_send_a_secret_astray_is_refused() {
+        for host in [
+            "http://login.microsoftonline.com",
+            "https://login.microsoftonline.com@evil.example",
+            "https://login.example\\@evil.example",
+            "https://login.example/?a=b",
+            "https://login.example#x",
+            "https://login.example:x",
+            "https:///tenant",
+            "ftp://login.example",
+            "https://lo gin",
+        ] {
+            let error = detect(&[(AUTHORITY_HOST, host)]).unwrap_err();
+            assert!(
+                error.kind() == "misconfigured" && error.to_string().contains(AUTHORITY_HOST),
+                "{host}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_region_answers_for_applications_and_not_for_users() {
+        let public = detect(&[(REGIONAL_AUTHORITY, "westus2")]).unwrap();
+        assert_eq!(public.token_url("t", false), "https://westus2.login.microsoft.com/t/oauth2/v2.0/token");
+        assert_eq!(public.token_url("t", true), "https://login.microsoftonline.com/t/oauth2/v2.0/token");
+        let other = [(REGIONAL_AUTHORITY, "usgovvirginia"), (AUTHORITY_HOST, "login.microsoftonline.us")];
+        assert_eq!(
+            detect(&other).unwrap().token_url("t", false),
+            "https://usgovvirginia.login.microsoftonline.us/t/oauth2/v2.0/token"
+        );
+        for text in ["TryAutoDetect", "true", "west.us", "a/b"] {
+            assert!(detect(&[(REGIONAL_AUTHORITY, text)]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ad_fs_has_a_path_of_its_own() {
+        let authority = detect(&[(AUTHORITY_HOST, "https://sts.contoso.com")]).unwrap();
+        assert_eq!(authority.token_url("adfs", false), "https://sts.contoso.com/adfs/oauth2/token");
+    }
+}

@@ -1,0 +1,334 @@
+//! The token endpoint of Entra ID: an app registration that proves itself by a secret, a certificate, a token of
+//! another issuer, or a managed identity.
+//!
+//! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use secrecy::ExposeSecret as _;
+
+use crate::aadsts;
+use crate::answer::{self, Answer, Asked, Exchange};
+use crate::call::{Call, Field};
+use crate::certificate::{Certificate, Claimed};
+use crate::claims;
+use crate::cloud::Authority;
+use crate::config::{
+    AUTHORITY_HOST, CERTIFICATE_PASSWORD, CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
+    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, Settings, TENANT_ID,
+};
+use crate::error::{Error, Failure};
+use crate::host::{Body, ReadError};
+use crate::policy::{Demand, Key};
+use crate::request::{Identity, Scope};
+use crate::retry::Class;
+use crate::source::{About, Ask, Credential, Need, Stop};
+use crate::tenant::{self, ADFS, is_true};
+use crate::token::Secret;
+
+/// An app registration and what it proves itself with.
+#[derive(Debug)]
+pub(crate) struct Entra {
+    name: &'static str,
+    authority: Authority,
+    tenant: String,
+    /// The app. Without one the request must name it.
+    client: Identity,
+    proof: Proof,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Secret(Secret),
+    Certificate(Certificate),
+    /// The path of a file with a token of another issuer.
+    TokenFile(String),
+    /// What a managed identity is asked for: its token is the assertion.
+    ManagedIdentity(Rc<Demand>),
+}
+
+pub(crate) const FEDERATED_IDENTITY: About = About {
+    name: "federated-identity",
+    credential: Credential::ManagedIdentity,
+    needs: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
+    takes: &[AUTHORITY_HOST, CLIENT_ID],
+};
+
+pub(crate) const SECRET: About = About {
+    name: "client-secret",
+    credential: Credential::Environment,
+    needs: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
+    takes: &[AUTHORITY_HOST],
+};
+
+pub(crate) const CERTIFICATE: About = About {
+    name: "client-certificate",
+    credential: Credential::Environment,
+    needs: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
+    takes: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
+};
+
+pub(crate) const WORKLOAD_IDENTITY: About = About {
+    name: "workload-identity",
+    credential: Credential::WorkloadIdentity,
+    needs: &[FEDERATED_TOKEN_FILE, TENANT_ID],
+    takes: &[CLIENT_ID, AUTHORITY_HOST],
+};
+
+/// A managed identity that proves to be an app.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for half of the pair and for values that cannot be used.
+pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
+    let (client_id, tenant) = match (settings.get(FEDERATED_CLIENT_ID), settings.get(FEDERATED_TENANT_ID)) {
+        (None, None) => return Ok(None),
+        (Some(client_id), Some(tenant)) => (client_id, tenant),
+        (Some(_), None) => return Err(incomplete(FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID)),
+        (None, Some(_)) => return Err(incomplete(FEDERATED_TENANT_ID, FEDERATED_CLIENT_ID)),
+    };
+    let managed = match settings.get(CLIENT_ID) {
+        None => Identity::Default,
+        Some(id) => client(CLIENT_ID, id)?,
+    };
+    let authority = Authority::detect(settings)?;
+    let demand = Demand::assertion(Scope::of_audience(authority.exchange_audience()), managed);
+    Ok(Some(Entra {
+        name: FEDERATED_IDENTITY.name,
+        authority,
+        tenant: tenant::parse(FEDERATED_TENANT_ID, tenant)?,
+        client: client(FEDERATED_CLIENT_ID, client_id)?,
+        proof: Proof::ManagedIdentity(Rc::new(demand)),
+    }))
+}
+
+/// An app with a client secret.
+///
+/// # Errors
+/// [`Error::Misconfigured`] if it is not said whose secret it is, and for values that cannot be used.
+pub(crate) fn client_secret(settings: &Settings) -> Result<Option<Entra>, Error> {
+    let Some(secret) = settings.get(CLIENT_SECRET) else { return Ok(None) };
+    app(settings, SECRET.name, CLIENT_SECRET, Proof::Secret(secret.into())).map(Some)
+}
+
+/// An app with a certificate.
+///
+/// # Errors
+/// [`Error::Misconfigured`] if it is not said whose certificate it is, and for values that cannot be used.
+pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, Error> {
+    let Some(path) = settings.get(CERTIFICATE_PATH) else { return Ok(None) };
+    if settings.is_set(CERTIFICATE_PASSWORD) {
+        return Err(Error::Misconfigured(format!(
+            "{CERTIFICATE_PASSWORD} is set, and a component opens no encrypted key: make a PEM file without a password, \
+             `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, and unset the variable"
+        )));
+    }
+    let send_chain = settings.get(SEND_CERTIFICATE_CHAIN).is_some_and(is_true);
+    let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain));
+    app(settings, CERTIFICATE.name, CERTIFICATE_PATH, proof).map(Some)
+}
+
+/// An app that trusts the issuer of the token in a file.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for values that cannot be used. Without a tenant it is not configured: a file alone is left
+/// behind on nodes where something else is meant to answer.
+pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
+    let (Some(path), Some(tenant)) = (settings.get(FEDERATED_TOKEN_FILE), settings.get(TENANT_ID)) else {
+        return Ok(None);
+    };
+    if let Some(variable) = KUBERNETES_PROXY.into_iter().find(|name| settings.is_set(name)) {
+        return Err(Error::Misconfigured(format!(
+            "{variable} asks for the cluster's token proxy, whose certificate a wasm guest cannot check; let the host's \
+             TLS do it, and unset the variables {}",
+            KUBERNETES_PROXY.join(", ")
+        )));
+    }
+    Ok(Some(Entra {
+        name: WORKLOAD_IDENTITY.name,
+        authority: Authority::detect(settings)?,
+        tenant: tenant::parse(TENANT_ID, tenant)?,
+        client: settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(CLIENT_ID, id))?,
+        proof: Proof::TokenFile(path.to_owned()),
+    }))
+}
+
+fn app(settings: &Settings, name: &'static str, variable: &str, proof: Proof) -> Result<Entra, Error> {
+    let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
+    Ok(Entra {
+        name,
+        tenant: tenant::parse(TENANT_ID, needed(TENANT_ID)?)?,
+        client: client(CLIENT_ID, needed(CLIENT_ID)?)?,
+        authority: Authority::detect(settings)?,
+        proof,
+    })
+}
+
+fn client(variable: &str, id: &str) -> Result<Identity, Error> {
+    Identity::client_id(id)
+        .map_err(|error| Error::Misconfigured(format!("{variable} cannot be used: {error}")))
+}
+
+fn incomplete(set: &str, missing: &str) -> Error {
+    Error::Misconfigured(format!("{set} is set and {missing} is not; set both, or neither"))
+}
+
+impl Entra {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// # Errors
+    /// Why this is not the source for it: another identity than the app is asked for.
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        let identity = ask.demand.key().identity();
+        let declined =
+            |why: String| Err(Failure { source: self.name.into(), message: why, ..Failure::default() });
+        match identity {
+            Identity::ClientId(_)
+                if *identity == self.client || matches!(self.proof, Proof::TokenFile(_)) =>
+            {
+                Ok(())
+            }
+            Identity::Default => {
+                declined(format!("{CLIENT_ID} is not set, and the request names no client id"))
+            }
+            _ => declined(format!("is for {}, and {identity} was asked for", self.client)),
+        }
+    }
+
+    pub(crate) fn need(&self) -> Need<'_> {
+        match &self.proof {
+            Proof::Secret(_) => Need::Nothing,
+            Proof::Certificate(certificate) => Need::Signature(self, certificate),
+            Proof::TokenFile(path) => Need::TokenFile(self, path),
+            Proof::ManagedIdentity(demand) => Need::ManagedIdentity(demand),
+        }
+    }
+
+    /// What an assertion for this demand says.
+    pub(crate) fn claimed(&self, key: &Key) -> Claimed {
+        Claimed {
+            client_id: client_id(key).to_owned(),
+            audience: self.token_url(key),
+            adfs: self.tenant == ADFS,
+        }
+    }
+
+    /// What it means that the file of this source cannot be read.
+    pub(crate) fn unreadable(&self, path: &str, error: &ReadError) -> Stop {
+        let why = match error {
+            ReadError::NotFound => {
+                "there is no such file, or the host does not show it to the broker".to_owned()
+            }
+            ReadError::TooLarge => "it is too large".to_owned(),
+            ReadError::Other(words) => words.clone(),
+        };
+        self.unusable(path, &format!("cannot be read: {why}"))
+    }
+
+    /// What it means that the file of this source is of no use; `why` begins with a verb.
+    pub(crate) fn unusable(&self, path: &str, why: &str) -> Stop {
+        match &self.proof {
+            Proof::TokenFile(_) => Stop::Blocked(Failure {
+                source: self.name.into(),
+                message: format!(
+                    "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing was sent"
+                ),
+                remedy: Some(format!(
+                    "see that the file is mounted and that its issuer renews it; {PROJECTED}"
+                )),
+                ..Failure::default()
+            }),
+            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => Stop::Failed(
+                Error::Misconfigured(format!("the file {path}, which {CERTIFICATE_PATH} names, {why}")),
+            ),
+        }
+    }
+
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        let secret = match &self.proof {
+            Proof::Secret(secret) => Some(secret.expose_secret()),
+            Proof::Certificate(_) | Proof::TokenFile(_) | Proof::ManagedIdentity(_) => None,
+        };
+        Asked::new(self.name, self.token_url(ask.demand.key()), ask, secret)
+    }
+
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let mut form: Vec<Field<'a>> = vec![("client_id", client_id(key).into())];
+        match ask.demand.on_behalf_of() {
+            None => form.extend([
+                ("grant_type", "client_credentials".into()),
+                ("scope", format!("{}/.default", key.audience()).into()),
+            ]),
+            // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
+            Some(user) => form.extend([
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()),
+                ("requested_token_use", "on_behalf_of".into()),
+                ("scope", user.permission.as_str().into()),
+                ("assertion", user.assertion.expose_secret().into()),
+            ]),
+        }
+        form.extend(claims::merged(ask.demand.claims(), key.cae()).map(|claims| ("claims", claims.into())));
+        form.extend(self.proof_fields(ask));
+        Call::post(self.token_url(key), form)
+    }
+
+    fn proof_fields<'a>(&'a self, ask: &Ask<'a>) -> Vec<Field<'a>> {
+        if let Proof::Secret(secret) = &self.proof {
+            return vec![("client_secret", secret.expose_secret().into())];
+        }
+        let assertion = ask.proof.map_or("", |proof| proof.expose_secret());
+        vec![("client_assertion_type", Cow::from(ASSERTION_TYPE)), ("client_assertion", assertion.into())]
+    }
+
+    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        let refusal = aadsts::Refusal::read(response);
+        let renewable = !matches!(self.proof, Proof::Secret(_));
+        let again = renewable && refusal.is_stale_assertion();
+        let key = ask.demand.key();
+        let about = aadsts::About {
+            client_id: client_id(key),
+            tenant: key.tenant_id().unwrap_or(&self.tenant),
+            audience: key.audience(),
+            proof: self.renewal(),
+        };
+        let answer = answer::read(&self.asked(ask), response, exchange);
+        match answer.rejected(|failure| refusal.explain(failure, &about)) {
+            Answer::Final(Error::Rejected(failure)) if again => Answer::Again(failure, Class::Stale),
+            other => other,
+        }
+    }
+
+    /// How what the app proves itself with is renewed.
+    fn renewal(&self) -> &'static str {
+        match self.proof {
+            Proof::Secret(_) => "`az ad app credential reset --id <client id>` makes a new secret",
+            Proof::Certificate(_) => {
+                "`az ad app credential list --id <client id> --cert` shows the certificates that the app has"
+            }
+            Proof::TokenFile(_) => PROJECTED,
+            Proof::ManagedIdentity(_) => {
+                "`az ad app federated-credential list --id <client id>` shows whom the app trusts"
+            }
+        }
+    }
+
+    fn token_url(&self, key: &Key) -> String {
+        self.authority.token_url(key.tenant_id().unwrap_or(&self.tenant), key.is_for_user())
+    }
+}
+
+/// A demand that the source takes is for a client id.
+fn client_id(key: &Key) -> &str {
+    key.identity().id().map_or("", |id| id.as_str())
+}
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+const PROJECTED: &str = "on AKS, `kubectl describe pod <pod>` shows whether the workload identity webhook mounted the \
+                         token, and `kubectl get serviceaccount -o yaml` the account's annotations";
+
+/// The longest token file that is read, in bytes: what Entra takes as an assertion.
+pub(crate) const MAX_TOKEN_FILE: usize = 64 * 1024;

@@ -1,0 +1,98 @@
+//! The identity endpoint of Azure Machine Learning, which is App Service's of version 2017-09-01.
+//!
+//! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
+
+use http::HeaderValue;
+
+use crate::answer::{self, Answer, Asked, Exchange};
+use crate::call::Call;
+use crate::config::{CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Failure};
+use crate::host::Body;
+use crate::policy::Key;
+use crate::request::Identity;
+use crate::source::{About, Ask, Credential, Stop, secret_header};
+
+/// The endpoint that `MSI_ENDPOINT` and `MSI_SECRET` name.
+#[derive(Debug)]
+pub(crate) struct MachineLearning {
+    endpoint: Endpoint,
+    secret: HeaderValue,
+    /// The identity of the compute, where that is a user-assigned one.
+    default_client_id: Option<String>,
+}
+
+pub(crate) const SOURCE: About = About {
+    name: "azure-ml",
+    credential: Credential::ManagedIdentity,
+    needs: &[MSI_ENDPOINT, MSI_SECRET],
+    takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID],
+};
+
+impl MachineLearning {
+    /// The endpoint, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a secret without an endpoint and for values that cannot be used.
+    pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
+        match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
+            // Without a secret the endpoint is Cloud Shell's.
+            (_, None) => Ok(None),
+            (None, Some(_)) => Err(super::half(MSI_SECRET, MSI_ENDPOINT)),
+            (Some(endpoint), Some(secret)) => Ok(Some(Self {
+                endpoint: Endpoint::parse(MSI_ENDPOINT, endpoint)?,
+                secret: secret_header(MSI_SECRET, secret)?,
+                default_client_id: settings.get(DEFAULT_IDENTITY_CLIENT_ID).map(str::to_owned),
+            })),
+        }
+    }
+
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret.to_str().ok())
+    }
+
+    /// # Errors
+    /// [`Error::InvalidRequest`] for an id that this version of the protocol has no parameter for: the endpoint would
+    /// ignore it and answer with another identity's token.
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), Stop> {
+        if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
+            let text = format!(
+                "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}; \
+                 `az identity show --query clientId` tells the client id of that identity",
+                key.identity()
+            );
+            return Err(Stop::Failed(Error::InvalidRequest(text)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let client_id = match key.identity() {
+            Identity::ClientId(id) => Some(id.as_str()),
+            Identity::Default => self.default_client_id.as_deref(),
+            Identity::SystemAssigned | Identity::ObjectId(_) | Identity::ResourceId(_) => None,
+        };
+        let mut query = vec![("api-version", "2017-09-01".into()), ("resource", key.audience().into())];
+        // `client_id` is of later versions, and would be ignored.
+        query.extend(client_id.map(|id| ("clientid", id.into())));
+        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+    }
+
+    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+        answer::read(&self.asked(ask), response, exchange).rejected(|failure| {
+            let remedy = match failure.status {
+                Some(401 | 403) => format!(
+                    "the endpoint does not accept {MSI_SECRET}, which is renewed with the job or the app: start it anew"
+                ),
+                _ => format!(
+                    "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that \
+                     {CLIENT_ID} or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
+                    ask.demand.key().audience()
+                ),
+            };
+            Failure { remedy: Some(remedy), ..failure }
+        })
+    }
+}

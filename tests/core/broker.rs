@@ -1,0 +1,911 @@
+//! The broker on a fake host: a virtual clock, scripted answers, futures polled by hand, exact counts.
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use token_broker::{
+    Broker, Error, Grant, Identity, RawRequest, SendError, SendErrorKind, SourceReport, TokenRequest, Verdict,
+};
+
+use crate::fake::{NoStore, START, Tasks, World, fault, json, json_with, token};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const STORAGE: &str = "https://storage.azure.com/.default";
+const DAY: u64 = 86_400;
+const APP_SERVICE: &[(&str, &str)] =
+    &[("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", "s3ntinel-header")];
+
+type TestBroker = Broker<World, NoStore>;
+
+async fn get(broker: &TestBroker, scope: &str) -> Result<Grant, Error> {
+    broker.token_for_scope(scope).await
+}
+
+async fn ask(broker: &TestBroker, raw: RawRequest) -> Result<Grant, Error> {
+    broker.token(&TokenRequest::parse(raw)?).await
+}
+
+fn raw(scope: &str, identity: Identity) -> RawRequest {
+    RawRequest { scopes: vec![scope.to_owned()], identity, ..RawRequest::default() }
+}
+
+fn name(grant: &Grant) -> &str {
+    grant.token.secret().expose_secret()
+}
+
+fn kind(result: Result<Grant, Error>) -> &'static str {
+    result.map_or_else(|error| error.kind(), |_| "a token")
+}
+
+// The concurrency contract, one test a sentence.
+
+#[test]
+fn concurrent_misses_fetch_once() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    (0..100).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    assert_eq!(world.requests(), 1);
+    world.script([token("T1", DAY)]);
+    tasks.poll();
+    let grants = tasks.outputs();
+    assert_eq!(grants.len(), 100);
+    assert!(grants.into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
+    assert_eq!(world.requests(), 1);
+    let stats = broker.stats();
+    assert_eq!((stats.requests, stats.fetches, stats.misses, stats.waiters), (100, 1, 100, 99));
+}
+
+#[test]
+fn waiters_share_the_leaders_failure() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    (0..10).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    world.script([json(403, r#"{"error":"forbidden","error_description":"no"}"#)]);
+    tasks.poll();
+    let errors: Vec<_> = tasks.outputs().into_iter().map(Result::unwrap_err).collect();
+    assert_eq!(errors.len(), 10);
+    assert!(errors.iter().all(|error| error == &errors[0] && error.kind() == "rejected"));
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_dropped_leader_hands_over_to_one_waiter() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&broker, VAULT));
+    (0..5).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    tasks.drop_task(leader);
+    tasks.poll();
+    assert_eq!(world.requests(), 2);
+    world.script([token("T2", DAY)]);
+    tasks.poll();
+    assert_eq!(tasks.outputs().into_iter().filter(Result::is_ok).count(), 5);
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_dropped_waiter_disturbs_nobody() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&broker, VAULT));
+    let waiter = tasks.start(get(&broker, VAULT));
+    tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(waiter);
+    world.script([token("T1", DAY)]);
+    tasks.poll();
+    assert_eq!((tasks.outputs().len(), world.requests()), (2, 1));
+}
+
+#[test]
+fn a_slow_key_does_not_block_another() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("warm", DAY)]);
+    world.run(get(&broker, STORAGE)).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let slow = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    let quick = tasks.start(get(&broker, STORAGE));
+    let other = tasks.start(get(&broker, "https://graph.microsoft.com"));
+    tasks.poll();
+    assert_eq!(name(&tasks.output(quick).unwrap().unwrap()), "warm");
+    assert!(tasks.output(slow).is_none() && tasks.output(other).is_none());
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
+fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let scopes: Vec<_> = (0..300).map(|n| format!("https://made.up/{n}")).collect();
+    let mut tasks = Tasks::new(&world);
+    scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
+    tasks.poll();
+    assert_eq!(world.requests(), 256);
+    assert_eq!(tasks.outputs().into_iter().filter(|result| kind_of(result) == "throttled").count(), 44);
+}
+
+fn kind_of(result: &Result<Grant, Error>) -> &'static str {
+    result.as_ref().map_or_else(Error::kind, |_| "a token")
+}
+
+// Freshness.
+
+#[test]
+fn a_fresh_token_is_answered_from_memory() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    let grant = world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!((grant.token.expires_on(), grant.token.refresh_on()), (START + DAY, Some(START + DAY / 2)));
+    assert_eq!((grant.token.token_type(), grant.token.source()), ("Bearer", "imds"));
+    world.advance_secs(DAY / 2 - 1);
+    let again = world.run(get(&broker, "https://vault.azure.net")).unwrap();
+    assert_eq!((name(&again), again.refresh.is_some()), ("T1", false));
+    assert_eq!(world.requests(), 1);
+    assert_eq!((broker.stats().hits, broker.stats().misses), (1, 1));
+}
+
+#[test]
+fn a_stale_token_is_answered_at_once_and_refreshed_by_exactly_one_caller() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let grants: Vec<_> = (0..5).map(|_| world.run(get(&broker, VAULT)).unwrap()).collect();
+    assert!(grants.iter().all(|grant| name(grant) == "T1"));
+    assert_eq!(world.requests(), 1, "nobody has begun the refresh yet");
+    let mut duties: Vec<_> = grants.into_iter().filter_map(|grant| grant.refresh).collect();
+    assert_eq!(duties.len(), 1);
+    world.script([token("T2", 2 * DAY)]);
+    world.run(broker.refresh(duties.pop().unwrap()));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!(world.requests(), 2);
+    let stats = broker.stats();
+    assert_eq!((stats.stale_hits, stats.refreshes, stats.fetches, stats.misses), (5, 1, 2, 1));
+}
+
+#[test]
+fn a_refresh_that_nobody_does_is_left_to_the_next_caller() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    drop(world.run(get(&broker, VAULT)).unwrap());
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_some());
+}
+
+#[test]
+fn a_failed_refresh_keeps_a_usable_token_and_rests_for_half_a_minute() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    world.script([json(400, "{}")]);
+    world.run(broker.refresh(duty));
+    for _ in 0..4 {
+        let grant = world.run(get(&broker, VAULT)).unwrap();
+        assert_eq!((name(&grant), grant.refresh.is_none()), ("T1", true));
+    }
+    world.advance_secs(29);
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none());
+    world.advance_secs(1);
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_some());
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn an_expiring_token_is_replaced_before_it_is_answered() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3300);
+    world.script([token("T2", 7200)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!(broker.stats().refreshes, 1);
+}
+
+#[test]
+fn an_expiring_token_is_answered_when_no_other_can_be_had_until_it_ends() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    world.script([json(400, "{}")]);
+    for _ in 0..4 {
+        assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    }
+    assert_eq!(world.requests(), 2);
+    world.advance_secs(199);
+    world.script([json(400, "{}")]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    world.advance_secs(1);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "rejected");
+    assert_eq!(world.requests(), 3, "the last failure is ten seconds old at most");
+}
+
+#[test]
+fn the_rest_after_a_failed_refresh_ends_with_the_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3590);
+    world.script((0..4).map(|_| json(500, "{}")));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    world.advance_secs(5);
+    world.script([token("T2", 7200)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}
+
+#[test]
+fn a_waiter_that_comes_late_to_an_ended_token_asks_again() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&broker, VAULT));
+    let waiter = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    world.script([token("T1", 400)]);
+    tasks.poll_only(leader);
+    world.advance_secs(500);
+    world.script([token("T2", 1000)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(waiter).unwrap().unwrap()), "T2");
+}
+
+#[test]
+fn an_answer_that_was_read_late_does_not_make_its_token_younger() {
+    for (reply, ends) in [
+        (json(200, r#"{"access_token":"T1","expires_in":10800}"#), START + 10_800),
+        (
+            json_with(
+                200,
+                ("date", "Thu, 09 Oct 2025 08:53:20 GMT"),
+                &format!(r#"{{"access_token":"T1","expires_on":{}}}"#, START + 10_800),
+            ),
+            START + 10_800,
+        ),
+    ] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        let mut tasks = Tasks::new(&world);
+        let task = tasks.start(get(&broker, VAULT));
+        tasks.poll();
+        world.advance_secs(7200);
+        world.script([reply]);
+        tasks.poll();
+        assert_eq!(tasks.output(task).unwrap().unwrap().token.expires_on(), ends);
+    }
+}
+
+#[test]
+fn callers_of_an_expiring_token_share_one_failing_fetch_and_keep_the_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    let mut tasks = Tasks::new(&world);
+    (0..10).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    world.script([json(400, "{}")]);
+    tasks.poll();
+    assert!(tasks.outputs().into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn an_expired_token_is_never_returned_even_if_it_ended_while_the_refresh_was_tried() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3598);
+    // Three waits of 7 s in all outlive the token.
+    world.script((0..4).map(|_| json(500, "{}")));
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "transient");
+    assert!(broker.peek(VAULT).is_none());
+}
+
+#[test]
+fn a_token_of_less_than_five_minutes_is_returned_and_fetched_anew_each_time() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 200), token("T2", 210)]);
+    let grant = world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!((name(&grant), grant.token.refresh_on()), ("T1", None));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}
+
+#[test]
+fn jitter_makes_a_token_stale_earlier_by_at_most_a_tenth() {
+    for (random, early) in [(0, 0), (u64::MAX / 2, 2159), (u64::MAX, 4319)] {
+        let world = World::new();
+        world.set_random(random);
+        let broker = world.broker(&[]);
+        world.script([token("T1", DAY)]);
+        world.run(get(&broker, VAULT)).unwrap();
+        world.advance_secs(DAY / 2 - early - 1);
+        assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none(), "{random}");
+        world.advance_secs(1);
+        let grant = world.run(get(&broker, VAULT)).unwrap();
+        assert!(grant.refresh.is_some(), "{random}");
+        assert_eq!(grant.token.refresh_on(), Some(START + DAY / 2), "what is told has no jitter");
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_by_the_date_of_the_answer() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    // Our clock says START, the server's is two hours behind.
+    let body = format!(r#"{{"access_token":"T1","expires_on":{}}}"#, START - 7200 + 3600);
+    world.script([json_with(200, ("date", "Thu, 09 Oct 2025 06:53:20 GMT"), &body)]);
+    assert_eq!(world.run(get(&broker, VAULT)).unwrap().token.expires_on(), START + 3600);
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_revive_an_old_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.set_clock(Duration::from_secs(START - 3600));
+    assert!(broker.peek(VAULT).is_none());
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}
+
+// Peek, forget, claims.
+
+#[test]
+fn a_peek_answers_only_what_is_fresh_and_starts_nothing() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    assert!(broker.peek(VAULT).is_none() && broker.peek("not a scope").is_none());
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(broker.peek(VAULT).unwrap().secret().expose_secret(), "T1");
+    assert!(broker.peek(STORAGE).is_none());
+    world.advance_secs(DAY / 2);
+    assert!(broker.peek(VAULT).is_none());
+    assert_eq!(world.requests(), 1);
+    assert_eq!((broker.stats().requests, broker.stats().hits), (2, 1));
+}
+
+#[test]
+fn a_forgotten_token_is_fetched_anew_whosever_it_was() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let user = || raw(VAULT, Identity::client_id("aaa").unwrap());
+    world.script([token("T1", DAY), token("T2", DAY), token("T3", DAY), token("T4", DAY), token("T5", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.run(ask(&broker, user())).unwrap();
+    world.run(get(&broker, STORAGE)).unwrap();
+    broker.forget("https://vault.azure.net");
+    broker.forget("not a scope");
+    assert!(broker.peek(VAULT).is_none() && broker.peek(STORAGE).is_some());
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T4");
+    assert_eq!(name(&world.run(ask(&broker, user())).unwrap()), "T5");
+}
+
+#[test]
+fn forgetting_ends_the_rest_after_a_failure_unless_the_service_asked_for_it() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(400, "{}"), token("T1", DAY), json_with(429, ("retry-after", "3000"), "{}")]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "rejected");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "throttled");
+    broker.forget(VAULT);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "throttled");
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
+fn claims_bypass_memory_and_their_token_replaces_the_one_without() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let with_claims =
+        || RawRequest { claims: Some(r#"{"a":1}"#.to_owned()), ..raw(VAULT, Identity::Default) };
+    world.script([token("T1", DAY), token("T2", DAY), token("T3", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(name(&world.run(ask(&broker, with_claims())).unwrap()), "T2");
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!(name(&world.run(ask(&broker, with_claims())).unwrap()), "T3");
+    assert_eq!(world.sent(0).url, world.sent(1).url);
+}
+
+#[test]
+fn claims_that_cannot_be_met_do_not_fall_back_to_the_refused_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY), json(400, "{}")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let with_claims = RawRequest { claims: Some("{}".to_owned()), ..raw(VAULT, Identity::Default) };
+    assert_eq!(kind(world.run(ask(&broker, with_claims))), "rejected");
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+}
+
+// Failures and retries.
+
+#[test]
+fn a_failure_is_the_answer_for_its_time_and_then_forgotten() {
+    for (reply, kind_of_failure, rest_ms) in [
+        (json(400, "{}"), "rejected", 10_000),
+        (
+            json(400, r#"{"error":"invalid_request","error_description":"Identity not found"}"#),
+            "unavailable",
+            10_000,
+        ),
+        (json(200, "{}"), "protocol", 1000),
+        (json_with(429, ("retry-after", "3000"), "{}"), "throttled", 3_000_000),
+        (json_with(503, ("retry-after", "3000"), "{}"), "throttled", 3_000_000),
+    ] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        world.script([reply, token("T1", DAY)]);
+        assert_eq!(kind(world.run(get(&broker, VAULT))), kind_of_failure);
+        world.advance(Duration::from_millis(rest_ms - 1));
+        assert_eq!(kind(world.run(get(&broker, VAULT))), kind_of_failure);
+        assert_eq!(world.requests(), 1, "{kind_of_failure}");
+        world.advance(Duration::from_millis(1));
+        world.script([token("T1", DAY)]);
+        assert_eq!(kind(world.run(get(&broker, VAULT))), "a token", "{kind_of_failure}");
+    }
+}
+
+#[test]
+fn a_failure_of_one_key_is_not_the_answer_for_another() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(400, "{}"), token("T1", DAY)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "rejected");
+    assert_eq!(kind(world.run(get(&broker, STORAGE))), "a token");
+}
+
+#[test]
+fn a_busy_imds_is_retried_with_growing_waits() {
+    for status in [404, 408, 429, 500, 502, 503, 504, 599] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        world.script([json(status, "{}"), json(status, "{}"), json(status, "{}"), token("T1", DAY)]);
+        assert_eq!(kind(world.run(get(&broker, VAULT))), "a token", "{status}");
+        assert_eq!(world.moments(), [0, 1000, 3000, 7000], "{status}");
+    }
+}
+
+#[test]
+fn a_retry_is_for_one_fetch_only() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    for total in [4, 8, 12] {
+        world.script((0..4).map(|_| json(500, "{}")));
+        let error = world.run(get(&broker, VAULT)).unwrap_err();
+        assert_eq!((error.kind(), error.failures()[0].status), ("transient", Some(500)));
+        assert_eq!(world.requests(), total);
+        world.advance_secs(1);
+    }
+}
+
+#[test]
+fn an_imds_that_is_being_upgraded_is_waited_for_and_an_app_service_is_not() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script((0..5).map(|_| json(410, "{}")).chain([token("T1", DAY)]));
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+    assert_eq!(world.moments().last(), Some(&70_000));
+
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script((0..4).map(|_| json(410, "{}")));
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "transient");
+    assert_eq!(world.moments(), [0, 1000, 3000, 7000]);
+}
+
+#[test]
+fn throttling_without_a_word_of_when_ends_as_throttled_with_a_wait() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world
+        .script((0..4).map(|_| {
+            json(429, r#"{"error":"invalid_request","error_description":"Temporarily throttled"}"#)
+        }));
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(Duration::from_secs(5))));
+    assert!(error.to_string().contains("Temporarily throttled"), "{error}");
+}
+
+#[test]
+fn every_try_is_bounded_by_its_timeout_and_all_of_them_by_the_budget() {
+    let world = World::new();
+    let broker = world.broker(&[
+        ("TOKEN_BROKER_TIMEOUT_MS", "3000"),
+        ("TOKEN_BROKER_BUDGET_MS", "4000"),
+        APP_SERVICE[0],
+        APP_SERVICE[1],
+    ]);
+    world.script((0..4).map(|_| fault(SendErrorKind::TimedOut)));
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "transient");
+    assert_eq!(world.moments(), [0, 1000, 3000]);
+    let limits: Vec<_> = (0..3).map(|nth| world.sent(nth).limits.total.as_millis()).collect();
+    assert_eq!(limits, [3000, 3000, 1000]);
+}
+
+#[test]
+fn a_machine_without_imds_learns_it_from_one_connection_attempt_of_a_second() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([fault(SendErrorKind::NotConnected)]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!(error.kind(), "unavailable");
+    let sources: Vec<_> = error.failures().iter().map(|failure| failure.source.as_ref()).collect();
+    assert_eq!(sources, ["azure-arc", "imds"]);
+    assert_eq!((world.requests(), world.sent(0).limits.connect), (1, Duration::from_secs(1)));
+    assert!(error.remedy().is_some());
+}
+
+#[test]
+fn an_imds_that_has_answered_or_was_selected_is_worth_retries() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.script((0..4).map(|_| fault(SendErrorKind::NotConnected)));
+    assert_eq!(kind(world.run(get(&broker, STORAGE))), "transient");
+    assert_eq!(world.requests(), 5);
+
+    let world = World::new();
+    let broker = world.broker(&[("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")]);
+    world.script((0..3).map(|_| fault(SendErrorKind::NotConnected)).chain([token("T1", DAY)]));
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+}
+
+#[test]
+fn an_imds_that_goes_away_while_it_is_asked_is_waited_for() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(410, "{}"), fault(SendErrorKind::NotConnected), token("T1", DAY)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([fault(SendErrorKind::TimedOut), fault(SendErrorKind::NotConnected)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "unavailable", "silence is no sign of IMDS");
+}
+
+#[test]
+fn a_caller_that_is_dropped_while_waiting_to_try_again_leaves_nothing_behind() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(500, "{}")]);
+    let mut tasks = Tasks::new(&world);
+    let task = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(task);
+    world.script([token("T1", DAY)]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
+    assert_eq!(broker.stats().failures, []);
+}
+
+#[test]
+fn a_failed_refresh_rests_whatever_the_failure() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY), fault(SendErrorKind::Forbidden)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    world.run(broker.refresh(duty));
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none());
+    assert_eq!(imds(&broker).verdict, Verdict::Failed);
+}
+
+#[test]
+fn transport_faults_are_told_apart() {
+    for (fault_kind, outcome, requests) in [
+        (SendErrorKind::TimedOut, "transient", 4),
+        (SendErrorKind::Broken, "transient", 4),
+        (SendErrorKind::NotConnected, "transient", 4),
+        (SendErrorKind::Truncated, "protocol", 1),
+        (SendErrorKind::TooLarge, "protocol", 1),
+        (SendErrorKind::Forbidden, "misconfigured", 1),
+        (SendErrorKind::Unsendable, "other", 1),
+    ] {
+        let world = World::new();
+        let broker = world.broker(APP_SERVICE);
+        world.script((0..4).map(|_| fault(fault_kind)));
+        assert_eq!(kind(world.run(get(&broker, VAULT))), outcome, "{fault_kind:?}");
+        assert_eq!(world.requests(), requests, "{fault_kind:?}");
+    }
+}
+
+#[test]
+fn a_failing_app_service_never_falls_through_to_imds() {
+    for reply in [
+        json(500, "{}"),
+        json(401, "{}"),
+        json(429, "{}"),
+        json(200, "<html>"),
+        fault(SendErrorKind::NotConnected),
+    ] {
+        let world = World::new();
+        let broker = world.broker(APP_SERVICE);
+        let replies: Vec<_> =
+            (0..4).map(|_| reply.as_ref().map_or_else(|error| Err(error.clone()), copy)).collect();
+        world.script(replies);
+        assert_ne!(kind(world.run(get(&broker, VAULT))), "a token");
+        for nth in 0..world.requests() {
+            assert!(world.sent(nth).url.starts_with("http://127.0.0.1:41741/"), "{}", world.sent(nth).url);
+        }
+    }
+}
+
+fn copy(response: &http::Response<token_broker::Body>) -> crate::fake::Reply {
+    json(response.status().as_u16(), std::str::from_utf8(response.body().expose_secret()).unwrap())
+}
+
+// Identities and sources.
+
+#[test]
+fn each_source_names_identities_in_its_own_way() {
+    let identities = || {
+        [
+            Identity::SystemAssigned,
+            Identity::client_id("C-1").unwrap(),
+            Identity::object_id("o-1").unwrap(),
+            Identity::resource_id("/subscriptions/s").unwrap(),
+        ]
+    };
+    for (environment, start, names) in [
+        (
+            &[][..],
+            "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net",
+            ["", "&client_id=C-1", "&object_id=o-1", "&msi_res_id=%2Fsubscriptions%2Fs"],
+        ),
+        (
+            APP_SERVICE,
+            "http://127.0.0.1:41741/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fvault.azure.net",
+            ["", "&client_id=C-1", "&object_id=o-1", "&mi_res_id=%2Fsubscriptions%2Fs"],
+        ),
+    ] {
+        let world = World::new();
+        let broker = world.broker(environment);
+        for (nth, (identity, end)) in identities().into_iter().zip(names).enumerate() {
+            world.script([token("T", DAY)]);
+            world.run(ask(&broker, raw(VAULT, identity))).unwrap();
+            assert_eq!(world.sent(nth).url, format!("{start}{end}"));
+            assert_eq!(world.sent(nth).headers["metadata"], "true");
+        }
+    }
+}
+
+#[test]
+fn the_identity_header_goes_to_app_service_alone_and_marked_as_secret() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let header = &world.sent(0).headers["x-identity-header"];
+    assert!(header == "s3ntinel-header" && header.is_sensitive());
+
+    let world = World::new();
+    let broker = world.broker(&[APP_SERVICE[1]]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "misconfigured");
+    assert_eq!(world.requests(), 0);
+}
+
+#[test]
+fn every_request_has_an_id_of_its_own_that_the_error_repeats() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.set_random(7);
+    world.script([json(400, "{}")]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    let id = world.sent(0).headers["x-ms-client-request-id"].to_str().unwrap().to_owned();
+    assert_eq!(id, "00000000-0000-4007-8000-000000000007");
+    assert_eq!(error.failures().last().unwrap().correlation_id, Some(id));
+}
+
+#[test]
+fn the_default_identity_is_the_one_that_the_environment_names() {
+    let world = World::new();
+    let broker = world.broker(&[("AZURE_CLIENT_ID", "env-id")]);
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.run(ask(&broker, raw(VAULT, Identity::SystemAssigned))).unwrap();
+    assert!(world.sent(0).url.ends_with("&client_id=env-id"), "{}", world.sent(0).url);
+    assert!(!world.sent(1).url.contains("client_id"), "{}", world.sent(1).url);
+    world.run(ask(&broker, raw(VAULT, Identity::client_id("ENV-ID").unwrap()))).unwrap();
+    assert_eq!(world.requests(), 2, "the same identity shares its token however it is named");
+}
+
+#[test]
+fn a_missing_identity_is_unavailable_only_if_none_was_named() {
+    let not_found = || json(400, r#"{"error":"invalid_request","error_description":"Identity not found"}"#);
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([not_found(), not_found()]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!(error.kind(), "unavailable");
+    assert!(error.remedy().unwrap().contains("az vm identity assign"), "{error}");
+    let named = raw(VAULT, Identity::client_id("nobody").unwrap());
+    let error = world.run(ask(&broker, named)).unwrap_err();
+    assert_eq!(error.kind(), "rejected");
+    let line = error.to_string();
+    for part in [
+        "Identity not found",
+        "nobody",
+        "https://vault.azure.net",
+        "169.254.169.254",
+        "az vm identity assign",
+    ] {
+        assert!(line.contains(part), "{part} is not in: {line}");
+    }
+}
+
+#[test]
+fn the_token_of_another_identity_is_refused_and_not_held() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    // {"appid":"somebody-else"}
+    world.script([token("e30.eyJhcHBpZCI6InNvbWVib2R5LWVsc2UifQ.c2ln", DAY), token("T2", DAY)]);
+    let asked = || raw(VAULT, Identity::client_id("me").unwrap());
+    let error = world.run(ask(&broker, asked())).unwrap_err();
+    assert_eq!(error.kind(), "protocol");
+    assert!(error.to_string().contains("appid") && !error.to_string().contains("eyJ"), "{error}");
+    world.advance_secs(1);
+    assert_eq!(name(&world.run(ask(&broker, asked())).unwrap()), "T2");
+}
+
+// Configuration and policy.
+
+#[test]
+fn what_policy_does_not_allow_is_denied_before_anything_is_sent() {
+    let world = World::new();
+    let broker =
+        world.broker(&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT), ("TOKEN_BROKER_ALLOWED_IDENTITIES", "aaa")]);
+    assert_eq!(kind(world.run(get(&broker, VAULT))), "denied");
+    assert_eq!(kind(world.run(ask(&broker, raw(STORAGE, Identity::client_id("aaa").unwrap())))), "denied");
+    assert_eq!(world.requests(), 0);
+    world.script([token("T1", DAY)]);
+    assert_eq!(kind(world.run(ask(&broker, raw(VAULT, Identity::client_id("AAA").unwrap())))), "a token");
+    assert!(broker.peek(VAULT).is_none(), "a peek is for the default identity, which is not allowed");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_told_at_every_call_and_in_explain() {
+    for environment in [
+        &[("TOKEN_BROKER_TIMEOUT_MS", "soon")][..],
+        &[("IDENTITY_ENDPOINT", "http://127.0.0.1/msi")],
+        &[("IDENTITY_HEADER", "h")],
+        &[("IDENTITY_ENDPOINT", "http://evil.example/msi"), ("IDENTITY_HEADER", "h")],
+        &[("IDENTITY_ENDPOINT", "http://127.0.0.1@evil.example/msi"), ("IDENTITY_HEADER", "h")],
+        &[("IDENTITY_ENDPOINT", "http://127.0.0.1/msi"), ("IDENTITY_HEADER", "a\nb")],
+        &[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.5")],
+        &[APP_SERVICE[0], APP_SERVICE[1], ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://10.0.0.5")],
+    ] {
+        let world = World::new();
+        let broker = world.broker(environment);
+        for _ in 0..2 {
+            let error = world.run(get(&broker, VAULT)).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{environment:?}");
+            assert!(environment.iter().any(|(name, _)| error.to_string().contains(name)), "{error}");
+        }
+        assert!(
+            broker.explain().iter().any(|report| report.verdict == Verdict::Misconfigured),
+            "{environment:?}"
+        );
+        assert_eq!((world.requests(), broker.stats().fetches), (0, 0));
+    }
+}
+
+#[test]
+fn a_user_cannot_be_stood_for_by_a_managed_identity() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let on_behalf = RawRequest { user_assertion: Some("jwt".into()), ..raw(VAULT, Identity::Default) };
+    assert_eq!(kind(world.run(ask(&broker, on_behalf))), "invalid-request");
+    assert_eq!(world.requests(), 0);
+}
+
+#[test]
+fn explain_says_what_would_be_sent_and_then_what_has_become_of_it() {
+    let world = World::new();
+    let broker = world.broker(&[("AZURE_CLIENT_ID", "env-id")]);
+    let reports = broker.explain();
+    let names: Vec<_> = reports.iter().map(|report| report.source).collect();
+    assert_eq!(
+        names,
+        [
+            "federated-identity",
+            "client-secret",
+            "client-certificate",
+            "workload-identity",
+            "service-fabric",
+            "app-service",
+            "azure-ml",
+            "cloud-shell",
+            "azure-arc",
+            "imds"
+        ]
+    );
+    assert!(reports[..8].iter().all(|report| report.verdict == Verdict::NotConfigured));
+    assert_eq!(reports[1].reason, "AZURE_CLIENT_SECRET and AZURE_TENANT_ID are not set");
+    let report = imds(&broker);
+    assert_eq!(report.verdict, Verdict::Ready);
+    assert_eq!(
+        report.would_send.as_deref(),
+        Some(
+            "GET http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=AUDIENCE&client_id=env-id"
+        )
+    );
+    assert!(report.variables.contains(&("AZURE_CLIENT_ID", true)));
+    world.script([token("T1", DAY), json(400, "{}")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(imds(&broker).verdict, Verdict::Used);
+    assert_eq!(kind(world.run(get(&broker, STORAGE))), "rejected");
+    assert_eq!(imds(&broker).verdict, Verdict::Failed);
+    assert_eq!(imds(&broker).last_failure.unwrap().status, Some(400));
+}
+
+fn imds(broker: &TestBroker) -> SourceReport {
+    broker.explain().pop().unwrap()
+}
+
+// Secrets.
+
+#[test]
+fn no_secret_is_seen_in_any_log_error_report_or_debug() {
+    const SENTINELS: [&str; 4] = ["s3ntinel-header", "s3ntinel-token", "eyJhbGciOi", "s3ntinel-hea"];
+    let echo = "you sent s3ntinel-header and may have eyJhbGciOiJub25lIn0.eyJhIjoxfQ.";
+    for reply in [
+        token("s3ntinel-token", DAY),
+        token("s3ntinel-token", 0),
+        json(200, r#"{"access_token":"s3ntinel-token","expires_on":"never"}"#),
+        json(200, r#"{"access_token":"s3ntinel-token""#),
+        json(400, &format!(r#"{{"error":"s3ntinel-header","error_description":"{echo}"}}"#)),
+        json(401, &format!(r#"{{"statusCode":401,"message":"{echo}","correlationId":"s3ntinel-header"}}"#)),
+        json(400, r#"{"error":"e","error_description":"s3ntinel-token","access_token":"s3ntinel-token"}"#),
+        json_with(
+            500,
+            ("x-ms-request-id", "s3ntinel-header"),
+            &format!(r#"{{"error":{{"message":"{echo}"}}}}"#),
+        ),
+        json(400, &format!("raw {echo}")),
+        json(400, &format!(r#"{{"error":"e","error_description":"{}s3ntinel-header"}}"#, "x".repeat(490))),
+        json_with(400, ("content-type", "s3ntinel-header/eyJhbGciOi"), "raw"),
+        // {"aud":"s3ntinel-header"}
+        token("e30.eyJhdWQiOiJzM250aW5lbC1oZWFkZXIifQ.s3ntinel-token", DAY),
+        Err(SendError { kind: SendErrorKind::Forbidden, detail: echo.to_owned() }),
+        Err(SendError { kind: SendErrorKind::Truncated, detail: echo.to_owned() }),
+    ] {
+        let world = World::new();
+        let broker = world.broker(&[APP_SERVICE[0], APP_SERVICE[1], ("TOKEN_BROKER_LOG", "debug")]);
+        world.script([reply]);
+        world.script((0..3).map(|_| json(400, "{}")));
+        let outcome = world.run(get(&broker, VAULT));
+        let shown = outcome.as_ref().map_or_else(Error::to_string, |_| String::new());
+        let everything =
+            format!("{outcome:?} {shown} {:?} {:?} {}", broker.explain(), broker.stats(), world.log());
+        assert!(!world.log().is_empty());
+        for sentinel in SENTINELS {
+            assert!(!everything.contains(sentinel), "{sentinel} is in: {everything}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The core on a fake host with a virtual clock, polled by hand.
+
+#![allow(missing_docs, reason = "the names of the tests say what they prove")]
+
+mod broker;
+mod fake;
+mod sources;

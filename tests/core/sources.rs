@@ -1,0 +1,738 @@
+//! Every source on a fake host: what it sends, what it reads, and how it stops the chain.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use token_broker::{
+    Broker, Error, ExposeSecret as _, Grant, Identity, RawRequest, SendErrorKind, SourceReport, TokenRequest,
+    Verdict,
+};
+
+use crate::fake::{NoStore, Reply, START, World, fault, json, json_with, token};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const STORAGE: &str = "https://storage.azure.com/.default";
+const DAY: u64 = 86_400;
+
+type TestBroker = Broker<World, NoStore>;
+type Pairs = [(&'static str, &'static str)];
+
+const WORKLOAD: &Pairs = &[
+    ("AZURE_FEDERATED_TOKEN_FILE", "/tokens/azure"),
+    ("AZURE_TENANT_ID", "tenant"),
+    ("AZURE_CLIENT_ID", "app"),
+];
+const SECRET: &Pairs =
+    &[("AZURE_CLIENT_SECRET", "s3cret & more"), ("AZURE_TENANT_ID", "tenant"), ("AZURE_CLIENT_ID", "app")];
+const CERTIFICATE: &Pairs = &[
+    ("AZURE_CLIENT_CERTIFICATE_PATH", "/app.pem"),
+    ("AZURE_TENANT_ID", "tenant"),
+    ("AZURE_CLIENT_ID", "app"),
+];
+const FEDERATED: &Pairs =
+    &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer")];
+const ARC: &Pairs = &[
+    ("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"),
+    ("IMDS_ENDPOINT", "http://localhost:40342"),
+];
+const FABRIC: &Pairs = &[
+    ("IDENTITY_ENDPOINT", "https://10.0.0.4:2377/metadata/identity/oauth2/token"),
+    ("IDENTITY_HEADER", "fabric-secret"),
+    ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+];
+const PIN: (&str, &str) = ("TOKEN_BROKER_PINNED_THUMBPRINT", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+const MSI: &Pairs = &[("MSI_ENDPOINT", "http://localhost:50342/oauth2/token"), ("MSI_SECRET", "msi-secret")];
+const KEY_FILE: &str = "/var/opt/azcmagent/tokens/1.key";
+
+fn with(pairs: &Pairs, more: &Pairs) -> Vec<(&'static str, &'static str)> {
+    [pairs, more].concat()
+}
+
+fn raw(scope: &str) -> RawRequest {
+    RawRequest { scopes: vec![scope.to_owned()], ..RawRequest::default() }
+}
+
+async fn ask(broker: &TestBroker, raw: RawRequest) -> Result<Grant, Error> {
+    broker.token(&TokenRequest::parse(raw)?).await
+}
+
+async fn get(broker: &TestBroker, scope: &str) -> Result<Grant, Error> {
+    broker.token_for_scope(scope).await
+}
+
+fn secret(grant: &Result<Grant, Error>) -> &str {
+    grant.as_ref().unwrap().token.secret().expose_secret()
+}
+
+/// Entra's answer with a token.
+fn entra(name: &str) -> Reply {
+    json(
+        200,
+        &format!(
+            r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"{name}"}}"#
+        ),
+    )
+}
+
+fn refusal(status: u16, code: u32) -> Reply {
+    let body = serde_json::json!({
+        "error": "invalid_client",
+        "error_description": format!("AADSTS{code}: it cannot be. Trace ID: t Correlation ID: c Timestamp: x"),
+        "error_codes": [code],
+        "timestamp": "2026-01-02 03:04:05Z",
+        "correlation_id": "11111111-2222-3333-4444-555555555555",
+    });
+    json(status, &body.to_string())
+}
+
+fn report(broker: &TestBroker, source: &str) -> SourceReport {
+    broker.explain().into_iter().find(|report| report.source == source).unwrap()
+}
+
+// Entra.
+
+#[test]
+fn workload_identity_exchanges_the_token_in_its_file() {
+    let world = World::new();
+    world.file("/tokens/azure", "\n  k8s.token-1\n");
+    let broker = world.broker(WORKLOAD);
+    world.script([entra("T1")]);
+    let grant = world.run(get(&broker, VAULT));
+    assert_eq!((secret(&grant), grant.as_ref().unwrap().token.source()), ("T1", "workload-identity"));
+    let sent = world.sent(0);
+    assert_eq!(
+        (sent.method.as_str(), sent.url.as_str()),
+        ("POST", "https://login.microsoftonline.com/tenant/oauth2/v2.0/token")
+    );
+    assert_eq!(sent.headers["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(sent.field("client_assertion"), Some("k8s.token-1"));
+    assert_eq!(
+        sent.field("client_assertion_type"),
+        Some("urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer")
+    );
+    assert_eq!(sent.field("grant_type"), Some("client_credentials"));
+    assert_eq!(sent.field("scope"), Some("https%3A%2F%2Fvault.azure.net%2F.default"));
+    assert_eq!((sent.field("client_id"), sent.field("client_secret")), (Some("app"), None));
+}
+
+#[test]
+fn the_token_file_is_read_at_each_fetch_and_not_for_a_held_token() {
+    let world = World::new();
+    world.file("/tokens/azure", "one");
+    let broker = world.broker(WORKLOAD);
+    world.script([entra("T1"), entra("T2")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(world.reads(), ["/tokens/azure Follow"]);
+    world.file("/tokens/azure", "two");
+    world.run(get(&broker, STORAGE)).unwrap();
+    assert_eq!(world.sent(1).field("client_assertion"), Some("two"));
+}
+
+#[test]
+fn an_assertion_that_entra_finds_stale_is_renewed_once() {
+    let world = World::new();
+    world.file("/tokens/azure", "old");
+    let broker = world.broker(WORKLOAD);
+    world.script([refusal(401, 700_024), entra("T1")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!((world.moments(), world.reads().len()), (vec![0, 0], 2));
+
+    world.script([refusal(401, 700_024), refusal(401, 700_024)]);
+    let error = world.run(get(&broker, STORAGE)).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("rejected", 4));
+    assert_eq!(error.failures()[0].code.as_deref(), Some("AADSTS700024"));
+}
+
+#[test]
+fn a_token_file_without_a_token_stops_the_chain_and_nothing_is_sent() {
+    for content in [None, Some(""), Some(" \n"), Some("a b"), Some("\u{e4}")] {
+        let world = World::new();
+        if let Some(content) = content {
+            world.file("/tokens/azure", content);
+        }
+        let broker = world.broker(WORKLOAD);
+        let error = world.run(get(&broker, VAULT)).unwrap_err();
+        assert_eq!((error.kind(), world.requests()), ("unavailable", 0), "{content:?}");
+        let failure = error.failures().last().unwrap();
+        assert!(failure.message.contains("/tokens/azure") && failure.remedy.is_some(), "{error}");
+    }
+    let world = World::new();
+    world.file("/tokens/azure", &"x".repeat(70_000));
+    assert!(world.run(get(&world.broker(WORKLOAD), VAULT)).unwrap_err().to_string().contains("too large"));
+}
+
+#[test]
+fn workload_identity_without_a_tenant_is_named_and_the_next_source_is_tried() {
+    let world = World::new();
+    let broker = world.broker(&WORKLOAD[..1]);
+    world.script([fault(SendErrorKind::NotConnected)]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    let first = &error.failures()[0];
+    assert_eq!(
+        (first.source.as_ref(), first.message.as_str()),
+        ("workload-identity", "AZURE_TENANT_ID is not set")
+    );
+}
+
+#[test]
+fn workload_identity_takes_the_client_id_of_the_request() {
+    let world = World::new();
+    world.file("/tokens/azure", "k");
+    let broker = world.broker(WORKLOAD);
+    world.script([entra("T1")]);
+    let other = RawRequest { identity: Identity::client_id("other").unwrap(), ..raw(VAULT) };
+    world.run(ask(&broker, other)).unwrap();
+    assert_eq!(world.sent(0).field("client_id"), Some("other"));
+}
+
+#[test]
+fn the_clusters_token_proxy_is_refused_by_name() {
+    for variable in ["AZURE_KUBERNETES_TOKEN_PROXY", "AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_SNI_NAME"]
+    {
+        let world = World::new();
+        let broker = world.broker(&[WORKLOAD, &[(variable, "x")]].concat());
+        let error = world.run(get(&broker, VAULT)).unwrap_err();
+        assert!(error.kind() == "misconfigured" && error.to_string().contains(variable), "{error}");
+    }
+}
+
+#[test]
+fn a_client_secret_is_sent_to_entra_alone_and_never_shown() {
+    let world = World::new();
+    let broker = world.broker(&with(SECRET, &[("TOKEN_BROKER_LOG", "debug")]));
+    world.script([entra("T1"), refusal(401, 7_000_215)]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    let sent = world.sent(0);
+    assert_eq!(sent.field("client_secret"), Some("s3cret%20%26%20more"));
+    assert_eq!(sent.field("client_assertion"), None);
+    let error = world.run(get(&broker, STORAGE)).unwrap_err();
+    assert_eq!(error.kind(), "rejected");
+    let failure = &error.failures()[0];
+    assert_eq!(failure.code.as_deref(), Some("AADSTS7000215"));
+    assert_eq!(failure.correlation_id.as_deref(), Some("11111111-2222-3333-4444-555555555555"));
+    assert!(
+        failure.message.contains("(at 2026-01-02 03:04:05Z)") && !failure.message.contains("Trace ID"),
+        "{error}"
+    );
+    assert!(failure.remedy.as_ref().unwrap().contains("az ad app credential reset --id app"), "{error}");
+    for text in [world.log(), error.to_string(), format!("{broker:?}"), format!("{:?}", broker.explain())] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    let shown = report(&broker, "client-secret").would_send.unwrap();
+    assert!(
+        shown.starts_with("POST https://login.microsoftonline.com/tenant/oauth2/v2.0/token client_id=app&"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_secret_or_certificate_of_nobody_is_a_mistake_that_is_told_before_anything_is_sent() {
+    for (pairs, missing) in [
+        (&[SECRET[0], SECRET[1]][..], "AZURE_CLIENT_ID"),
+        (&[SECRET[0], SECRET[2]], "AZURE_TENANT_ID"),
+        (&[CERTIFICATE[0], SECRET[2]], "AZURE_TENANT_ID"),
+        (&[FEDERATED[0]], "TOKEN_BROKER_FEDERATED_TENANT_ID"),
+        (&[FEDERATED[1]], "TOKEN_BROKER_FEDERATED_CLIENT_ID"),
+        (&[MSI[1]], "MSI_ENDPOINT"),
+        (&[FABRIC[0], FABRIC[2]], "IDENTITY_HEADER"),
+    ] {
+        let world = World::new();
+        let error = world.run(get(&world.broker(pairs), VAULT)).unwrap_err();
+        assert!(error.kind() == "misconfigured" && error.to_string().contains(missing), "{error}");
+        assert_eq!(world.requests(), 0);
+    }
+}
+
+#[test]
+fn a_certificate_signs_an_assertion_that_is_used_until_shortly_before_its_end() {
+    let world = World::new();
+    world.file("/app.pem", include_str!("keys/app.pem"));
+    let broker = world.broker(CERTIFICATE);
+    world.script((0..4).map(|nth| entra(&format!("T{nth}"))));
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(539);
+    world.run(get(&broker, STORAGE)).unwrap();
+    assert_eq!(world.sent(0).field("client_assertion"), world.sent(1).field("client_assertion"));
+    assert_eq!(world.reads().len(), 1);
+    world.advance_secs(2);
+    world.run(get(&broker, "https://management.azure.com/.default")).unwrap();
+    assert_ne!(world.sent(1).field("client_assertion"), world.sent(2).field("client_assertion"));
+    assert_eq!(world.reads().len(), 2);
+
+    let (header, claims) = jwt(world.sent(0).field("client_assertion").unwrap());
+    assert_eq!((&header["alg"], &header["typ"]), (&"PS256".into(), &"JWT".into()));
+    assert_eq!((header["x5t#S256"].as_str().unwrap().len(), &header["x5c"]), (43, &Value::Null));
+    assert_eq!(claims["aud"], "https://login.microsoftonline.com/tenant/oauth2/v2.0/token");
+    assert_eq!((&claims["iss"], &claims["sub"]), (&"app".into(), &"app".into()));
+    assert_eq!((claims["nbf"].as_u64(), claims["exp"].as_u64()), (Some(START), Some(START + 600)));
+    assert!(claims["jti"].as_str().unwrap().len() == 36);
+}
+
+#[test]
+fn a_certificate_chain_is_shown_on_demand_and_ad_fs_gets_the_older_signature() {
+    let world = World::new();
+    world.file("/app.pem", include_str!("keys/app.pem"));
+    let broker = world.broker(&with(
+        &[CERTIFICATE[0], CERTIFICATE[2]],
+        &[
+            ("AZURE_TENANT_ID", "adfs"),
+            ("AZURE_AUTHORITY_HOST", "https://sts.contoso.com"),
+            ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "true"),
+        ],
+    ));
+    world.script([entra("T1")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(world.sent(0).url, "https://sts.contoso.com/adfs/oauth2/token");
+    let (header, _) = jwt(world.sent(0).field("client_assertion").unwrap());
+    assert_eq!((&header["alg"], header["x5c"].as_array().unwrap().len()), (&"RS256".into(), 1));
+}
+
+#[test]
+fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
+    let pem = include_str!("keys/app.pem");
+    let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").unwrap());
+    let encrypted = format!("{certificate}{}", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
+    let broken = format!("{certificate}{}", key.replace("MII", "!!!"));
+    let other = format!("{certificate}{}", include_str!("keys/ec.pem"));
+    for (content, says) in [
+        ("", "no private key"),
+        ("not a pem", "no private key"),
+        (certificate, "no private key"),
+        (key, "no certificate of its private key"),
+        (&encrypted, "encrypted"),
+        (&broken, "not base64"),
+        (&other, "not an RSA key"),
+        ("-----BEGIN PRIVATE KEY-----", "no private key"),
+    ] {
+        let world = World::new();
+        world.file("/app.pem", content);
+        let error = world.run(get(&world.broker(CERTIFICATE), VAULT)).unwrap_err();
+        assert_eq!((error.kind(), world.requests()), ("misconfigured", 0), "{says}: {error}");
+        assert!(
+            error.to_string().contains(says) && error.to_string().contains("/app.pem"),
+            "{says}: {error}"
+        );
+    }
+    let world = World::new();
+    let error = world.run(get(&world.broker(CERTIFICATE), VAULT)).unwrap_err();
+    assert!(error.to_string().contains("no such file"), "{error}");
+    let password = with(CERTIFICATE, &[("AZURE_CLIENT_CERTIFICATE_PASSWORD", "p")]);
+    let error = world.run(get(&world.broker(&password), VAULT)).unwrap_err();
+    assert!(error.to_string().contains("AZURE_CLIENT_CERTIFICATE_PASSWORD"), "{error}");
+}
+
+#[test]
+fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
+    let world = World::new();
+    let broker = world.broker(&with(FEDERATED, &[("AZURE_CLIENT_ID", "uami")]));
+    world.script([token("MI-TOKEN", DAY), entra("T1"), entra("T2")]);
+    let grant = world.run(get(&broker, VAULT));
+    assert_eq!((secret(&grant), grant.as_ref().unwrap().token.source()), ("T1", "federated-identity"));
+    assert!(
+        world.sent(0).url.ends_with("resource=api%3A%2F%2FAzureADTokenExchange&client_id=uami"),
+        "{}",
+        world.sent(0).url
+    );
+    assert_eq!(world.sent(1).url, "https://login.microsoftonline.com/customer/oauth2/v2.0/token");
+    assert_eq!(
+        (world.sent(1).field("client_assertion"), world.sent(1).field("client_id")),
+        (Some("MI-TOKEN"), Some("app"))
+    );
+    world.run(get(&broker, STORAGE)).unwrap();
+    assert_eq!(world.requests(), 3, "the managed identity's token is held");
+}
+
+#[test]
+fn a_stale_managed_identity_token_is_fetched_anew_for_the_exchange() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    world.script([token("MI-1", DAY), refusal(401, 700_024), token("MI-2", DAY), entra("T1")]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    assert_eq!(world.sent(3).field("client_assertion"), Some("MI-2"));
+}
+
+#[test]
+fn an_app_without_its_managed_identity_fails_and_nobody_else_answers() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    world.script([fault(SendErrorKind::NotConnected)]);
+    assert_eq!(world.run(get(&broker, VAULT)).unwrap_err().kind(), "unavailable");
+    world.advance_secs(11);
+    world.script((0..4).map(|_| json(500, "{}")));
+    assert_eq!(world.run(get(&broker, VAULT)).unwrap_err().kind(), "transient");
+}
+
+#[test]
+fn the_token_for_the_exchange_is_that_of_the_cloud() {
+    let world = World::new();
+    let broker =
+        world.broker(&with(FEDERATED, &[("AZURE_AUTHORITY_HOST", "https://login.chinacloudapi.cn/")]));
+    world.script([token("MI", DAY), entra("T1")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert!(world.sent(0).url.contains("api%3A%2F%2FAzureADTokenExchangeChina"), "{}", world.sent(0).url);
+}
+
+#[test]
+fn what_a_consumer_asks_for_by_the_exchange_audience_is_the_apps_and_not_the_managed_identitys() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    world.script([token("MI", DAY), entra("T1"), entra("APP")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(secret(&world.run(get(&broker, "api://AzureADTokenExchange/.default"))), "APP");
+}
+
+#[test]
+fn on_behalf_of_a_user_the_permission_is_asked_for_as_written_and_users_share_nothing() {
+    let world = World::new();
+    let broker = world.broker(SECRET);
+    let of = |user: &str, scope: &str| RawRequest { user_assertion: Some(user.into()), ..raw(scope) };
+    world.script((0..4).map(|nth| entra(&format!("T{nth}"))));
+    let graph = "https://graph.microsoft.com/User.Read";
+    assert_eq!(secret(&world.run(ask(&broker, of("alice", graph)))), "T0");
+    assert_eq!(secret(&world.run(ask(&broker, of("alice", graph)))), "T0");
+    assert_eq!(secret(&world.run(ask(&broker, of("bob", graph)))), "T1");
+    assert_eq!(secret(&world.run(get(&broker, graph))), "T2");
+    let sent = world.sent(0);
+    assert_eq!(sent.field("grant_type"), Some("urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"));
+    assert_eq!(
+        (sent.field("requested_token_use"), sent.field("assertion")),
+        (Some("on_behalf_of"), Some("alice"))
+    );
+    assert_eq!(sent.field("scope"), Some("https%3A%2F%2Fgraph.microsoft.com%2FUser.Read"));
+    assert_eq!((sent.field("client_id"), sent.field("client_secret").is_some()), (Some("app"), true));
+    assert_eq!(
+        world.sent(2).field("scope"),
+        Some("https%3A%2F%2Fgraph.microsoft.com%2FUser.Read%2F.default")
+    );
+    broker.forget(graph);
+    assert_eq!(secret(&world.run(ask(&broker, of("alice", graph)))), "T3");
+}
+
+#[test]
+fn claims_and_the_capability_to_answer_them_go_into_one_field() {
+    let world = World::new();
+    let broker = world.broker(SECRET);
+    world.script([entra("T1"), entra("T2"), entra("T3")]);
+    world.run(ask(&broker, RawRequest { enable_cae: true, ..raw(VAULT) })).unwrap();
+    let capability = "%7B%22access_token%22%3A%7B%22xms_cc%22%3A%7B%22values%22%3A%5B%22CP1%22%5D%7D%7D%7D";
+    assert_eq!(world.sent(0).field("claims"), Some(capability));
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(world.sent(1).field("claims"), None, "the two do not share a token");
+    let claims = r#"{"access_token":{"nbf":{"essential":true}}}"#.to_owned();
+    world.run(ask(&broker, RawRequest { claims: Some(claims), ..raw(VAULT) })).unwrap();
+    assert_eq!(
+        world.sent(2).field("claims"),
+        Some("%7B%22access_token%22%3A%7B%22nbf%22%3A%7B%22essential%22%3Atrue%7D%7D%7D")
+    );
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T3");
+}
+
+#[test]
+fn another_tenant_is_asked_only_where_it_is_allowed() {
+    let world = World::new();
+    let of = |tenant: &str| RawRequest { tenant_id: Some(tenant.to_owned()), ..raw(VAULT) };
+    let error = world.run(ask(&world.broker(SECRET), of("other"))).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("denied", 0));
+
+    let broker = world.broker(&with(SECRET, &[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*")]));
+    world.script([entra("T1"), entra("T2")]);
+    world.run(ask(&broker, of("other"))).unwrap();
+    assert_eq!(world.sent(0).url, "https://login.microsoftonline.com/other/oauth2/v2.0/token");
+    assert_eq!(secret(&world.run(ask(&broker, of("TENANT")))), "T2");
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T2", "the own tenant needs no naming");
+}
+
+#[test]
+fn an_app_is_not_asked_for_another_identity() {
+    let world = World::new();
+    let broker = world.broker(SECRET);
+    world.script([token("MI", DAY)]);
+    let request = RawRequest { identity: Identity::SystemAssigned, ..raw(VAULT) };
+    assert_eq!(secret(&world.run(ask(&broker, request))), "MI");
+    assert!(world.sent(0).url.starts_with("http://169.254.169.254/"));
+}
+
+#[test]
+fn a_throttled_or_failing_app_is_never_replaced_by_the_machines_identity() {
+    for (reply, kind) in [
+        (json_with(429, ("retry-after", "3600"), "{}"), "throttled"),
+        (refusal(400, 700_016), "rejected"),
+        (json(200, "{}"), "protocol"),
+    ] {
+        let world = World::new();
+        world.script([reply, token("MI", DAY)]);
+        assert_eq!(world.run(get(&world.broker(SECRET), VAULT)).unwrap_err().kind(), kind);
+        assert_eq!(world.requests(), 1, "{kind}");
+    }
+}
+
+// Managed identities.
+
+#[test]
+fn machine_learning_is_asked_in_the_older_protocol() {
+    let world = World::new();
+    let broker = world.broker(&with(MSI, &[("DEFAULT_IDENTITY_CLIENT_ID", "compute")]));
+    world.script([json(200, r#"{"access_token":"T1","expires_on":1760086400}"#), token("T2", DAY)]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    let sent = world.sent(0);
+    assert_eq!(
+        sent.url,
+        "http://localhost:50342/oauth2/token?api-version=2017-09-01&resource=https%3A%2F%2Fvault.azure.net&clientid=compute"
+    );
+    assert!(sent.headers["secret"] == "msi-secret" && sent.headers["secret"].is_sensitive());
+    let named = RawRequest { identity: Identity::client_id("x").unwrap(), ..raw(VAULT) };
+    world.run(ask(&broker, named)).unwrap();
+    assert!(world.sent(1).url.ends_with("&clientid=x"), "{}", world.sent(1).url);
+    for identity in [Identity::object_id("o"), Identity::resource_id("/s/r")] {
+        let request = RawRequest { identity: identity.unwrap(), ..raw(VAULT) };
+        assert_eq!(world.run(ask(&broker, request)).unwrap_err().kind(), "invalid-request");
+    }
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn cloud_shell_gets_a_form_and_has_one_identity() {
+    let world = World::new();
+    let broker = world.broker(&MSI[..1]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let sent = world.sent(0);
+    assert_eq!((sent.method.as_str(), sent.url.as_str()), ("POST", "http://localhost:50342/oauth2/token"));
+    assert_eq!(
+        (sent.body.as_str(), &sent.headers["metadata"]),
+        ("resource=https%3A%2F%2Fvault.azure.net", &"true".parse().unwrap())
+    );
+    let named = RawRequest { identity: Identity::client_id("x").unwrap(), ..raw(VAULT) };
+    assert_eq!(world.run(ask(&broker, named)).unwrap_err().kind(), "invalid-request");
+}
+
+#[test]
+fn service_fabric_is_asked_only_where_the_host_pins_its_certificate() {
+    let world = World::new();
+    let broker = world.broker(FABRIC);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("unavailable", 0));
+    assert!(error.to_string().contains("TOKEN_BROKER_PINNED_THUMBPRINT"), "{error}");
+    assert_eq!(report(&broker, "service-fabric").verdict, Verdict::Misconfigured);
+
+    let broker = world.broker(&with(FABRIC, &[PIN]));
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let sent = world.sent(0);
+    assert_eq!(
+        sent.url,
+        "https://10.0.0.4:2377/metadata/identity/oauth2/token?api-version=2019-07-01-preview&resource=https%3A%2F%2Fvault.azure.net"
+    );
+    assert_eq!(sent.headers["secret"], "fabric-secret");
+    let named = RawRequest { identity: Identity::client_id("x").unwrap(), ..raw(VAULT) };
+    assert_eq!(world.run(ask(&broker, named)).unwrap_err().kind(), "invalid-request");
+}
+
+#[test]
+fn service_fabric_is_told_which_token_was_refused() {
+    let world = World::new();
+    let broker = world.broker(&with(FABRIC, &[PIN]));
+    world.script([token("test_token", DAY), token("T2", DAY), token("T3", DAY), token("T4", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let claims = Some(r#"{"access_token":{"nbf":{"essential":true,"value":"1563308371"}}}"#.to_owned());
+    world.run(ask(&broker, RawRequest { claims: claims.clone(), ..raw(VAULT) })).unwrap();
+    assert!(
+        world.sent(1).url.ends_with(
+            "&token_sha256_to_refresh=cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656"
+        ),
+        "{}",
+        world.sent(1).url
+    );
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T2");
+    world.run(ask(&broker, RawRequest { enable_cae: true, ..raw(VAULT) })).unwrap();
+    assert!(world.sent(2).url.ends_with("&xms_cc=CP1"), "{}", world.sent(2).url);
+    world.run(ask(&broker, RawRequest { enable_cae: true, claims, ..raw(VAULT) })).unwrap();
+    assert!(
+        world.sent(3).url.contains("token_sha256_to_refresh=") && world.sent(3).url.ends_with("&xms_cc=CP1")
+    );
+}
+
+#[test]
+fn a_service_fabric_application_without_an_identity_is_not_asked_about_twice() {
+    let world = World::new();
+    let broker = world.broker(&with(FABRIC, &[PIN]));
+    world.script([json(
+        404,
+        r#"{"error":{"correlationId":"c","code":"ManagedIdentityNotFound","message":"none"}}"#,
+    )]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("rejected", 1));
+    assert_eq!(error.failures()[0].code.as_deref(), Some("ManagedIdentityNotFound"));
+}
+
+fn challenge(realm: &str) -> Reply {
+    json_with(401, ("www-authenticate", &format!("Basic realm={realm}")), "{}")
+}
+
+#[test]
+fn arc_is_shown_the_key_that_it_named() {
+    let world = World::new();
+    world.file(KEY_FILE, "the-key");
+    let broker = world.broker(ARC);
+    world.script([challenge(KEY_FILE), token("T1", DAY)]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    let url = "http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01&resource=https%3A%2F%2Fvault.azure.net";
+    assert_eq!((world.sent(0).url.as_str(), world.sent(1).url.as_str()), (url, url));
+    assert!(!world.sent(0).headers.contains_key("authorization"));
+    assert!(world.sent(1).headers["authorization"] == "Basic the-key");
+    assert_eq!(world.sent(1).headers["metadata"], "true");
+    assert_eq!(world.reads(), [format!("{KEY_FILE} Refuse")]);
+}
+
+#[test]
+fn a_file_that_is_not_the_agents_is_neither_read_nor_sent() {
+    for realm in ["/etc/passwd", "/var/opt/azcmagent/tokens/../../../../etc/a.key", "path/to/secret.key", ""]
+    {
+        let world = World::new();
+        let broker = world.broker(ARC);
+        world.script([challenge(realm)]);
+        assert_eq!(world.run(get(&broker, VAULT)).unwrap_err().kind(), "protocol", "{realm}");
+        assert_eq!((world.requests(), world.reads().len()), (1, 0), "{realm}");
+    }
+    let world = World::new();
+    world.script([json(401, "{}")]);
+    assert_eq!(world.run(get(&world.broker(ARC), VAULT)).unwrap_err().kind(), "protocol");
+}
+
+#[test]
+fn a_key_of_4096_bytes_is_sent_and_no_longer_or_broken_one() {
+    for (key, sent) in
+        [("k".repeat(4096), 2), ("k".repeat(4097), 1), (String::new(), 1), ("a\nb".to_owned(), 1)]
+    {
+        let world = World::new();
+        world.file(KEY_FILE, &key);
+        let broker = world.broker(ARC);
+        world.script([challenge(KEY_FILE), token("T1", DAY)]);
+        assert_eq!(world.run(get(&broker, VAULT)).is_ok(), sent == 2, "{}", key.len());
+        assert_eq!(world.requests(), sent);
+    }
+    let world = World::new();
+    world.script([challenge(KEY_FILE)]);
+    let error = world.run(get(&world.broker(ARC), VAULT)).unwrap_err();
+    assert!(error.kind() == "protocol" && error.to_string().contains("himds"), "{error}");
+}
+
+#[test]
+fn arc_must_say_whose_token_it_gave_where_a_user_assigned_identity_is_asked_for() {
+    for (echo, taken) in [
+        (r#""client_id":"ABC""#, true),
+        (r#""client_id":"other""#, false),
+        (r#""object_id":"abc""#, false),
+        (r#""client_id":1"#, false),
+        (r#""x":1"#, false),
+    ] {
+        let world = World::new();
+        world.file(KEY_FILE, "the-key");
+        let broker = world.broker(ARC);
+        let body = format!(r#"{{"access_token":"T1","expires_in":"3600",{echo}}}"#);
+        world.script([challenge(KEY_FILE), json(200, &body)]);
+        let request = RawRequest { identity: Identity::client_id("abc").unwrap(), ..raw(VAULT) };
+        let outcome = world.run(ask(&broker, request)).map(|_| ());
+        assert_eq!(
+            outcome.map_err(|error| error.kind()),
+            if taken { Ok(()) } else { Err("protocol") },
+            "{echo}"
+        );
+        assert!(world.sent(0).url.ends_with("&client_id=abc"));
+    }
+}
+
+#[test]
+fn arc_shows_by_its_agents_file_that_it_is_here() {
+    let world = World::new();
+    world.file("/opt/azcmagent/bin/himds", "ELF and so on");
+    world.file(KEY_FILE, "the-key");
+    let broker = world.broker(&[]);
+    world.script([challenge(KEY_FILE), token("T1", DAY)]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    assert!(world.sent(0).url.starts_with("http://127.0.0.1:40342/metadata/identity/oauth2/token?"));
+}
+
+#[test]
+fn an_agent_that_asks_again_and_again_is_not_answered_again() {
+    let world = World::new();
+    world.file(KEY_FILE, "the-key");
+    let broker = world.broker(ARC);
+    world.script([challenge(KEY_FILE), challenge(KEY_FILE)]);
+    assert_eq!(world.run(get(&broker, VAULT)).unwrap_err().kind(), "rejected");
+    assert_eq!(world.requests(), 2);
+}
+
+// The chain.
+
+#[test]
+fn a_machine_without_imds_is_not_asked_for_every_scope() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([fault(SendErrorKind::NotConnected), token("T1", DAY)]);
+    for scope in [VAULT, STORAGE] {
+        assert_eq!(world.run(get(&broker, scope)).unwrap_err().kind(), "unavailable");
+    }
+    assert_eq!(world.requests(), 1);
+    world.advance(Duration::from_millis(10_001));
+    world.run(get(&broker, STORAGE)).unwrap();
+}
+
+#[test]
+fn forgetting_looks_for_imds_anew() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([fault(SendErrorKind::NotConnected), token("T1", DAY)]);
+    assert!(world.run(get(&broker, VAULT)).is_err());
+    broker.forget(VAULT);
+    assert!(world.run(get(&broker, VAULT)).is_ok());
+}
+
+#[test]
+fn only_what_is_selected_is_asked_and_examined() {
+    let everything = [WORKLOAD, &SECRET[..1], &MSI[..1]].concat();
+    for (selected, source) in [
+        ("EnvironmentCredential", "client-secret"),
+        ("workloadidentitycredential", "workload-identity"),
+        (" ManagedIdentityCredential ", "imds"),
+    ] {
+        let world = World::new();
+        world.file("/tokens/azure", "k");
+        let pairs = [&everything[..4], &[("AZURE_TOKEN_CREDENTIALS", selected)]].concat();
+        let broker = world.broker(&pairs);
+        world.script([token("T1", DAY)]);
+        assert_eq!(world.run(get(&broker, VAULT)).unwrap().token.source(), source);
+    }
+    // What is wrong with a source that is left out is nobody's concern.
+    let world = World::new();
+    let broker = world.broker(&[
+        ("MSI_SECRET", "alone"),
+        SECRET[0],
+        SECRET[1],
+        SECRET[2],
+        ("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential"),
+    ]);
+    world.script([entra("T1")]);
+    assert!(world.run(get(&broker, VAULT)).is_ok());
+    assert_eq!(report(&broker, "azure-ml").reason, "AZURE_TOKEN_CREDENTIALS leaves it out");
+}
+
+#[test]
+fn a_selection_that_finds_nothing_says_what_it_looked_for() {
+    let world = World::new();
+    let broker = world.broker(&[("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    let sources: Vec<_> = error.failures().iter().map(|failure| failure.source.as_ref()).collect();
+    assert_eq!((error.kind(), sources), ("unavailable", vec!["client-secret", "client-certificate"]));
+}
+
+fn jwt(text: &str) -> (Value, Value) {
+    let part = |nth| {
+        let part: &str = text.split('.').nth(nth).unwrap();
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    (part(0), part(1))
+}
