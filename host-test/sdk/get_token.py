@@ -2,7 +2,9 @@
 
 usage: get_token.py CREDENTIAL SCOPE [IDENTITY_KIND ID]
 
-CREDENTIAL is `managed-identity` or `default`; IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the
+CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
+`on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
+proves the app that is named in the environment); IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the
 mock listens comes from the environment, as in Azure. The token itself is not printed: its claims are, verified with
 the keys of the OpenID configuration at MOCK_URL.
 """
@@ -14,7 +16,19 @@ import sys
 import jwt
 import requests
 from azure.core.exceptions import ClientAuthenticationError
-from azure.identity import CredentialUnavailableError, DefaultAzureCredential, ManagedIdentityCredential
+from azure.identity import (
+    ClientAssertionCredential,
+    CredentialUnavailableError,
+    DefaultAzureCredential,
+    EnvironmentCredential,
+    ManagedIdentityCredential,
+    OnBehalfOfCredential,
+    WorkloadIdentityCredential,
+)
+
+
+# Do not ask Microsoft whether the mock is an authority.
+HERE = {"disable_instance_discovery": True}
 
 
 def main(kind, scope, *identity):
@@ -24,6 +38,8 @@ def main(kind, scope, *identity):
         return {"error": "unavailable", "message": str(error)}
     except ClientAuthenticationError as error:
         return {"error": "failed", "message": str(error)}
+    except requests.exceptions.SSLError as error:
+        return {"error": "untrusted", "message": str(error)}
     return {
         "claims": verified(token.token, scope.removesuffix("/.default")),
         "expires_on": token.expires_on,
@@ -33,6 +49,20 @@ def main(kind, scope, *identity):
 
 
 def credential(kind, id_kind=None, identity=None):
+    if kind == "environment":
+        return EnvironmentCredential(**HERE)
+    if kind == "workload-identity":
+        return WorkloadIdentityCredential(**HERE)
+    if kind == "on-behalf-of":
+        tenant, client, secret = (os.environ[f"AZURE_{name}"] for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"))
+        return OnBehalfOfCredential(
+            tenant, client, client_secret=secret, user_assertion=os.environ["USER_TOKEN"], **HERE
+        )
+    if kind == "federated-identity":
+        tenant, client = (os.environ[f"TOKEN_BROKER_FEDERATED_{name}"] for name in ("TENANT_ID", "CLIENT_ID"))
+        managed = ManagedIdentityCredential(**{id_kind: identity})
+        assertion = lambda: managed.get_token("api://AzureADTokenExchange/.default").token
+        return ClientAssertionCredential(tenant, client, assertion, **HERE)
     if kind == "default":
         return DefaultAzureCredential(**({"managed_identity_client_id": identity} if identity else {}))
     if id_kind == "client_id":

@@ -1,4 +1,4 @@
-//! A mock Azure identity platform: the wire behaviour of the managed identity endpoints, with real RS256 tokens.
+//! A mock Azure identity platform: managed identity endpoints and Entra ID on the wire, with real RS256 tokens.
 //!
 //! Azure's own SDKs accept it as Azure. It is strict where Azure is strict, it can be told to fail in every way that
 //! a network service fails, and it tells afterwards what it was asked. `README.md` beside this crate describes the
@@ -18,38 +18,59 @@
 //! ```
 
 mod admin;
+mod app;
 mod app_service;
+mod arc;
+mod arc_keys;
 mod body;
 mod call;
+mod claims;
+mod cloud_shell;
 mod config;
+mod date;
+mod door;
 mod endpoint;
+mod entra;
 mod fault;
+mod federation;
 mod identity;
 mod imds;
 mod issuer;
 mod key_vault;
 mod link;
 mod log;
+mod msi_2017;
 mod open_id;
 mod platform;
+mod redaction;
 mod reply;
+mod sections;
 mod server;
+mod service_fabric;
 mod start_page;
 mod tls;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-pub use config::{AppServiceConfig, ImdsConfig, MockConfig, VaultConfig};
+pub use app::{App, AppSecret, FederatedCredential, User};
+pub use claims::TokenClaims;
+pub use config::MockConfig;
 pub use endpoint::Endpoint;
 pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
-pub use issuer::TokenClaims;
 pub use log::{Counters, Counts, Recorded};
+pub use sections::{
+    AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, DateForm,
+    EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+};
 
 use platform::Platform;
 use server::Server;
+
+/// The variables that point a program at an endpoint
+pub type Environment = Vec<(&'static str, String)>;
 
 /// A running mock platform; it stops when dropped
 pub struct Mock {
@@ -70,12 +91,12 @@ impl Mock {
 
     /// The base URL, without a slash at the end
     pub fn url(&self) -> &str {
-        &self.platform.url
+        &self.platform.addresses.plain
     }
 
     /// The base URL of the TLS listener, if the configuration asks for one
     pub fn tls_url(&self) -> Option<&str> {
-        self.platform.tls_url.as_deref()
+        self.platform.addresses.tls.as_deref()
     }
 
     /// The certificate authority that vouches for the TLS listener, as PEM
@@ -84,13 +105,83 @@ impl Mock {
     }
 
     /// The environment that points a program at the mock's IMDS
-    pub fn imds_env(&self) -> Vec<(&'static str, String)> {
+    pub fn imds_env(&self) -> Environment {
         imds::environment(&self.platform)
     }
 
     /// The environment that points a program at the mock's App Service endpoint
-    pub fn app_service_env(&self) -> Vec<(&'static str, String)> {
+    pub fn app_service_env(&self) -> Environment {
         app_service::environment(&self.platform)
+    }
+
+    /// The environment that points a program at the mock's App Service endpoint of 2017
+    pub fn app_service_2017_env(&self) -> Environment {
+        msi_2017::app_service_environment(&self.platform)
+    }
+
+    /// The environment that points a program at the mock's Azure Machine Learning endpoint
+    pub fn azure_ml_env(&self) -> Environment {
+        msi_2017::azure_ml_environment(&self.platform)
+    }
+
+    /// The environment that points a program at the mock's Cloud Shell
+    pub fn cloud_shell_env(&self) -> Environment {
+        cloud_shell::environment(&self.platform)
+    }
+
+    /// The environment that points a program at the mock's Arc agent, if the configuration has one
+    pub fn arc_env(&self) -> Option<Environment> {
+        arc::environment(&self.platform)
+    }
+
+    /// The environment that points a program at the mock's Service Fabric, if the configuration has one
+    pub fn service_fabric_env(&self) -> Option<Environment> {
+        service_fabric::environment(&self.platform)
+    }
+
+    /// The environment of the first app that has a secret; none without the TLS listener or such an app
+    pub fn entra_env(&self) -> Option<Environment> {
+        entra::of_secret(&self.platform)
+    }
+
+    /// The environment of the first app that has a certificate, which with its key is in `file`; else none
+    ///
+    /// The certificate of the default configuration is [`MockConfig::CLIENT_CERTIFICATE_PEM`].
+    pub fn entra_certificate_env(&self, file: &Path) -> Option<Environment> {
+        entra::of_certificate(&self.platform, file)
+    }
+
+    /// The environment of the first app that trusts another issuer, of which `file` has a token; else none
+    ///
+    /// [`Self::federated_token`] makes such a token.
+    pub fn workload_identity_env(&self, file: &Path) -> Option<Environment> {
+        entra::of_federated_token(&self.platform, file)
+    }
+
+    /// The environment of the first app that trusts a managed identity, and of IMDS, which has that identity; else none
+    pub fn federated_identity_env(&self) -> Option<Environment> {
+        entra::managed_identity(&self.platform)
+    }
+
+    /// The first credential by which an app of the configuration trusts another issuer, such as a Kubernetes cluster
+    pub fn cluster_credential(&self) -> Option<&FederatedCredential> {
+        self.platform.config.apps.iter().find_map(|app| federation::cluster_credential(&self.platform, app))
+    }
+
+    /// A token of the issuer, subject and audience that `credential` trusts, good for `lifetime`
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn federated_token(&self, credential: &FederatedCredential, lifetime: Duration) -> Result<String> {
+        federation::token(&self.platform, credential, lifetime)
+    }
+
+    /// The token with which `user` has called `app`, for on-behalf-of
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn user_token(&self, user: &User, app: &App) -> Result<String> {
+        entra::user_token(&self.platform, user, app)
     }
 
     /// The configuration it was started with

@@ -1,6 +1,11 @@
 //! Azure's own Python SDK as a client of the mock platform: what it accepts as Azure, we may test against.
 #![allow(clippy::disallowed_methods, reason = "tests of programs start them")]
 
+#[path = "sdk/endpoints.rs"]
+mod endpoints;
+#[path = "sdk/entra.rs"]
+mod entra;
+
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use host_test::mock::{Answer, Counts, Endpoint, Fault, Identity, IdentityKind, Mock, MockConfig};

@@ -1,10 +1,14 @@
 //! The mock's own endpoint: what was asked, and what shall fail.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{call::Call, fault::Fault, platform::Platform, reply::Reply};
+use super::{
+    call::Call, config::MockConfig, entra, fault::Fault, federation, platform::Platform, reply::Reply,
+};
 
 /// Answer for `path`, what follows `/admin`
 pub(super) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
@@ -17,7 +21,30 @@ pub(super) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
             platform.reset();
             Reply::json(StatusCode::OK, &json!({ "reset": true }))
         }
+        (&Method::GET, ["client-certificate"]) => {
+            Reply::text(StatusCode::OK, MockConfig::CLIENT_CERTIFICATE_PEM)
+        }
+        (&Method::GET, ["federated-token", app]) => token(federated_token(platform, app)),
+        (&Method::GET, ["user-token", user, app]) => token(user_token(platform, user, app)),
         _ => Reply::text(StatusCode::NOT_FOUND, HELP),
+    }
+}
+
+fn federated_token(platform: &Platform, app: &str) -> Option<String> {
+    let app = platform.config.apps.iter().find(|held| held.name == app)?;
+    federation::token(platform, federation::cluster_credential(platform, app)?, AN_HOUR).ok()
+}
+
+fn user_token(platform: &Platform, user: &str, app: &str) -> Option<String> {
+    let user = platform.config.users.iter().find(|held| held.name == user)?;
+    let app = platform.config.apps.iter().find(|held| held.name == app)?;
+    entra::user_token(platform, user, app).ok()
+}
+
+fn token(token: Option<String>) -> Reply {
+    match token {
+        Some(token) => Reply::text(StatusCode::OK, token),
+        None => Reply::text(StatusCode::NOT_FOUND, "the configuration has no such app, user or credential\n"),
     }
 }
 
@@ -42,10 +69,15 @@ fn read_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
     }
 }
 
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
 const HELP: &str = "\
-GET  /admin/requests   what was asked
-GET  /admin/counters   how often
-GET  /admin/faults     what is still to fail
-POST /admin/faults     a fault or a list of faults, as JSON
-POST /admin/reset      as at the start
+GET  /admin/requests                what was asked
+GET  /admin/counters                how often
+GET  /admin/faults                  what is still to fail
+POST /admin/faults                  a fault or a list of faults, as JSON
+POST /admin/reset                   as at the start
+GET  /admin/client-certificate      the certificate of the app billing, and its key
+GET  /admin/federated-token/APP     a token of another issuer that the app trusts
+GET  /admin/user-token/USER/APP     the token with which a user has called an app
 ";

@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    Environment,
     call::Call,
     identity::{IdKind, Identity, Selector},
     issuer::Issued,
@@ -12,9 +13,9 @@ use super::{
     reply::Reply,
 };
 
-pub(super) fn environment(platform: &Platform) -> Vec<(&'static str, String)> {
+pub(super) fn environment(platform: &Platform) -> Environment {
     vec![
-        ("IDENTITY_ENDPOINT", format!("{}/msi/token", platform.url)),
+        ("IDENTITY_ENDPOINT", format!("{}/msi/token", platform.addresses.plain)),
         ("IDENTITY_HEADER", platform.config.app_service.identity_header.clone()),
     ]
 }
@@ -40,9 +41,9 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
     if !platform.config.knows_audience(resource) {
         return Err(bad_request(&platform.unknown_audience(resource)));
     }
-    let identity = platform.played(identity, call);
-    let issued = platform.issue(identity, resource, platform.config.app_service.token_lifetime_seconds)?;
-    Ok(success(identity, &issued).issued_to(&identity.name))
+    let lifetime = platform.config.app_service.token_lifetime_seconds;
+    let issued = platform.issue_to(identity, call, resource, lifetime)?;
+    Ok(success(&issued).issued_to(&issued.holder))
 }
 
 fn check_caller(platform: &Platform, call: &Call) -> Result<(), Reply> {
@@ -77,12 +78,12 @@ fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply
     .map_err(bad_request)
 }
 
-fn success(identity: &Identity, issued: &Issued) -> Reply {
+fn success(issued: &Issued) -> Reply {
     Reply::json(
         StatusCode::OK,
         &json!({
             "access_token": issued.token,
-            "client_id": identity.client_id,
+            "client_id": issued.claims.appid,
             "expires_on": issued.claims.exp.to_string(),
             "resource": issued.claims.aud,
             "token_type": "Bearer",
@@ -90,11 +91,11 @@ fn success(identity: &Identity, issued: &Issued) -> Reply {
     )
 }
 
-fn bad_request(message: &str) -> Reply {
+pub(super) fn bad_request(message: &str) -> Reply {
     refusal(StatusCode::BAD_REQUEST, message)
 }
 
-fn refusal(status: StatusCode, message: &str) -> Reply {
+pub(super) fn refusal(status: StatusCode, message: &str) -> Reply {
     let correlation_id = Uuid::new_v4().to_string();
     Reply::json(
         status,

@@ -1,16 +1,23 @@
 //! One request, read whole, as the endpoints see it.
 
-use http::{HeaderMap, Method, header::HOST, request::Parts};
+use http::{
+    HeaderMap, Method,
+    header::{CONTENT_TYPE, HOST},
+    request::Parts,
+};
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, body::Incoming};
 
-use super::endpoint::Endpoint;
+use super::{door::Door, endpoint::Endpoint};
 
 pub(super) struct Call {
     pub(super) endpoint: Endpoint,
+    pub(super) door: Door,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
+    /// The body's fields, if it is labelled as a form
+    pub(super) form: Option<Vec<(String, String)>>,
     pub(super) headers: HeaderMap,
     /// The request's own idea of where it went, for the URLs in answers
     pub(super) origin: String,
@@ -23,18 +30,20 @@ pub(super) struct Call {
 pub(super) struct BodyRefused;
 
 impl Call {
-    pub(super) async fn read(request: Request<Incoming>, scheme: &str) -> Result<Self, BodyRefused> {
+    pub(super) async fn read(request: Request<Incoming>, door: Door) -> Result<Self, BodyRefused> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BodyRefused)?;
+        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BodyRefused)?.to_bytes();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         Ok(Self {
-            endpoint: Endpoint::of(uri.path()),
+            endpoint: Endpoint::of(uri.path(), door),
+            door,
             method,
             path: uri.path().to_owned(),
-            query: form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect(),
-            origin: format!("{scheme}://{host}"),
+            query: pairs(uri.query().unwrap_or_default().as_bytes()),
+            form: is_form(&headers).then(|| pairs(&body)),
+            origin: format!("{}://{host}", door.scheme()),
             headers,
-            body: body.to_bytes().to_vec(),
+            body: body.to_vec(),
             wrong_identity: false,
         })
     }
@@ -42,6 +51,12 @@ impl Call {
     /// The first value of a query parameter, which may be empty
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of a field of the form, which may be empty
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let form = self.form.as_ref()?;
+        form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A header's value, if it is there and is text
@@ -53,6 +68,17 @@ impl Call {
     pub(super) fn segments(&self) -> Vec<&str> {
         self.path.split('/').filter(|segment| !segment.is_empty()).collect()
     }
+}
+
+/// Bytes that are no UTF-8 become replacement characters, which no id and no secret has.
+fn pairs(encoded: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(encoded).into_owned().collect()
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let label = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = label.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 const BODY_LIMIT: usize = 64 * 1024;

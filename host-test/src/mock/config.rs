@@ -1,18 +1,24 @@
-//! What the mock platform is: its identities, audiences, lifetimes, vault and first faults.
+//! What the mock platform is: its identities, audiences, endpoints, apps, users, vault and first faults.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU64, path::Path};
+use std::{net::SocketAddr, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
+    app::{App, User},
+    claims::ADFS,
     fault::Fault,
     identity::{IdKind, Identity, IdentityKind, Selector},
+    sections::{
+        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, EntraConfig,
+        ImdsConfig, ServiceFabricConfig, VaultConfig,
+    },
 };
 
 /// Everything that can be configured; the default is the file `mock-identity.toml` of this crate
 ///
-/// Without `Debug`, since it holds the secrets of the vault.
+/// Without `Debug`, since it holds secrets.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MockConfig {
@@ -20,16 +26,37 @@ pub struct MockConfig {
     pub listen: SocketAddr,
     /// Where to listen with TLS, if at all
     pub listen_tls: Option<SocketAddr>,
-    /// The directory that all identities are in
+    /// The directory that all identities and users are in
     pub tenant_id: String,
+    /// Other directories that Entra ID knows, which apps can be in
+    #[serde(default)]
+    pub other_tenant_ids: Vec<String>,
     /// What tokens can be asked for
     pub audiences: Vec<String>,
     /// The instance metadata service
     pub imds: ImdsConfig,
     /// The identity endpoint of App Service
     pub app_service: AppServiceConfig,
+    /// The same of version 2017-09-01
+    pub app_service_2017: AppService2017Config,
+    /// The identity endpoint of Azure Machine Learning
+    pub azure_ml: AzureMlConfig,
+    /// The token endpoint of Cloud Shell
+    pub cloud_shell: CloudShellConfig,
+    /// The agent of Azure Arc, if there is one
+    pub arc: Option<ArcConfig>,
+    /// The token service of Service Fabric, if there is one
+    pub service_fabric: Option<ServiceFabricConfig>,
+    /// The token endpoint of Entra ID
+    pub entra: EntraConfig,
     /// What is assigned to the pretended machine
     pub identities: Vec<Identity>,
+    /// The app registrations
+    #[serde(default)]
+    pub apps: Vec<App>,
+    /// The users of the directory; Cloud Shell belongs to the first
+    #[serde(default)]
+    pub users: Vec<User>,
     /// The vault
     pub vault: VaultConfig,
     /// Failures to play from the start
@@ -37,37 +64,14 @@ pub struct MockConfig {
     pub faults: Vec<Fault>,
 }
 
-/// The instance metadata service
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ImdsConfig {
-    /// How long its tokens are good
-    pub token_lifetime_seconds: NonZeroU64,
-}
-
-/// The identity endpoint of App Service, Functions and Container Apps
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct AppServiceConfig {
-    /// How long its tokens are good
-    pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `X-IDENTITY-HEADER`
-    pub identity_header: String,
-}
-
-/// The vault
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct VaultConfig {
-    /// The audience that it demands of a token, and names in its challenge
-    pub audience: String,
-    /// Its secrets by name
-    pub secrets: BTreeMap<String, String>,
-}
-
 impl MockConfig {
     /// The text of the default configuration, to copy and change
     pub const DEFAULT_TOML: &str = include_str!("../../mock-identity.toml");
+
+    /// The certificate of the default configuration's app `billing`, and its key, as PEM
+    ///
+    /// Not a secret, for the same reason as the signing key.
+    pub const CLIENT_CERTIFICATE_PEM: &str = include_str!("client-certificate.pem");
 
     /// Read a configuration
     ///
@@ -87,10 +91,43 @@ impl MockConfig {
         for (index, identity) in self.identities.iter().enumerate() {
             let twin = self.identities.iter().take(index).find(|other| shares_an_id(identity, other));
             if let Some(twin) = twin {
-                anyhow::bail!("identities {} and {} have an id in common", twin.name, identity.name);
+                bail!("identities {} and {} have an id in common", twin.name, identity.name);
+            }
+        }
+        self.check_apps()?;
+        if let Some(arc) = &self.arc {
+            let directory = &arc.key_directory;
+            ensure!(directory.is_absolute(), "arc.key-directory {} is not absolute", directory.display());
+        }
+        Ok(())
+    }
+
+    fn check_apps(&self) -> Result<()> {
+        for (index, app) in self.apps.iter().enumerate() {
+            app.check()?;
+            if let Some(tenant) = app.tenant_ids.iter().find(|id| !self.knows_tenant(id)) {
+                bail!("app {} is in {tenant}, which is none of the configured tenants", app.name);
+            }
+            if let Some(twin) = self.apps.iter().take(index).find(|other| other.shares_an_id(app)) {
+                bail!("apps {} and {} have a name or an id in common", twin.name, app.name);
             }
         }
         Ok(())
+    }
+
+    /// All directories, and the AD FS
+    pub(super) fn tenant_ids(&self) -> impl Iterator<Item = &str> {
+        let entra = std::iter::once(&self.tenant_id).chain(&self.other_tenant_ids);
+        entra.map(String::as_str).chain(std::iter::once(ADFS))
+    }
+
+    pub(super) fn knows_tenant(&self, id: &str) -> bool {
+        self.tenant_ids().any(|known| known.eq_ignore_ascii_case(id))
+    }
+
+    /// The app with this id, if it is in this tenant
+    pub(super) fn app(&self, client_id: &str, tenant_id: &str) -> Option<&App> {
+        self.apps.iter().find(|app| app.client_id.eq_ignore_ascii_case(client_id) && app.is_in(tenant_id))
     }
 
     /// Whether tokens can be asked for this audience
@@ -170,6 +207,17 @@ mod tests {
         config.identities[2].client_id = config.identities[1].client_id.to_uppercase();
         let error = config.check().unwrap_err().to_string();
         assert_eq!(error, "identities orders and reports have an id in common");
+    }
+
+    #[test]
+    fn an_app_of_an_unknown_tenant_or_with_a_broken_certificate_is_refused_by_name() {
+        let mut config = MockConfig::default();
+        config.apps[0].tenant_ids = vec!["elsewhere".to_owned()];
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(error, "app shop is in elsewhere, which is none of the configured tenants");
+        let mut config = MockConfig::default();
+        config.apps[0].certificates = vec!["no PEM".to_owned()];
+        assert_eq!(config.check().unwrap_err().to_string(), "app shop: a certificate is no PEM");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::door::Door;
+
 /// A service that the mock plays: its requests are logged and counted, and can be told to fail
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -10,7 +12,20 @@ pub enum Endpoint {
     Imds,
     /// The identity endpoint of App Service, Functions and Container Apps: `/msi/token`
     AppService,
-    /// OpenID configuration and signing keys of the tenant
+    /// The same of version 2017-09-01: `/2017/msi/token`
+    #[serde(rename = "app-service-2017")]
+    AppService2017,
+    /// The identity endpoint of Azure Machine Learning: `/msi/auth`
+    AzureMl,
+    /// The token endpoint of Cloud Shell: `/oauth2/token`
+    CloudShell,
+    /// The agent of Azure Arc: `/arc/metadata/identity/oauth2/token`
+    Arc,
+    /// The token service of Service Fabric: `/metadata/identity/oauth2/token` on its own listener
+    ServiceFabric,
+    /// The token endpoint of Entra ID and of AD FS, with TLS: `/TENANT/oauth2/v2.0/token` and `/adfs/oauth2/token`
+    Entra,
+    /// OpenID configuration and signing keys of the tenants, and instance discovery
     OpenId,
     /// A vault: `/secrets/NAME`
     KeyVault,
@@ -20,18 +35,43 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them
-    pub const ALL: [Self; 5] = [Self::Imds, Self::AppService, Self::OpenId, Self::KeyVault, Self::Unknown];
+    pub const ALL: [Self; 11] = [
+        Self::Imds,
+        Self::AppService,
+        Self::AppService2017,
+        Self::AzureMl,
+        Self::CloudShell,
+        Self::Arc,
+        Self::ServiceFabric,
+        Self::Entra,
+        Self::OpenId,
+        Self::KeyVault,
+        Self::Unknown,
+    ];
 
-    pub(super) fn of(path: &str) -> Self {
+    pub(super) fn of(path: &str, door: Door) -> Self {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        match segments.as_slice() {
-            ["metadata", "identity", "oauth2", "token"] => Self::Imds,
-            ["msi", "token"] => Self::AppService,
-            ["secrets", ..] => Self::KeyVault,
-            [_, ".well-known", "openid-configuration"]
-            | [_, "v2.0", ".well-known", "openid-configuration"]
-            | [_, "discovery", "keys"]
-            | [_, "discovery", "v2.0", "keys"] => Self::OpenId,
+        match (door, segments.as_slice()) {
+            (Door::Pinned, ["metadata", "identity", "oauth2", "token"]) => Self::ServiceFabric,
+            // Service Fabric's listener has nothing else.
+            (Door::Pinned, _) => Self::Unknown,
+            // A client secret must not travel without TLS.
+            (Door::Tls, [_, "oauth2", "v2.0", "token"] | ["adfs", "oauth2", "token"]) => Self::Entra,
+            (_, ["metadata", "identity", "oauth2", "token"]) => Self::Imds,
+            (_, ["arc", "metadata", "identity", "oauth2", "token"]) => Self::Arc,
+            (_, ["msi", "token"]) => Self::AppService,
+            (_, ["2017", "msi", "token"]) => Self::AppService2017,
+            (_, ["msi", "auth"]) => Self::AzureMl,
+            (_, ["oauth2", "token"]) => Self::CloudShell,
+            (_, ["secrets", ..]) => Self::KeyVault,
+            (
+                _,
+                [_, ".well-known", "openid-configuration"]
+                | [_, "v2.0", ".well-known", "openid-configuration"]
+                | [_, "discovery", "keys"]
+                | [_, "discovery", "v2.0", "keys"]
+                | ["common", "discovery", "instance"],
+            ) => Self::OpenId,
             _ => Self::Unknown,
         }
     }
@@ -45,13 +85,33 @@ mod tests {
     fn a_trailing_slash_does_not_change_the_endpoint() {
         for (path, endpoint) in [
             ("/metadata/identity/oauth2/token/", Endpoint::Imds),
+            ("/arc/metadata/identity/oauth2/token/", Endpoint::Arc),
             ("/msi/token/", Endpoint::AppService),
+            ("/2017/msi/token/", Endpoint::AppService2017),
+            ("/msi/auth/", Endpoint::AzureMl),
+            ("/oauth2/token/", Endpoint::CloudShell),
+            ("/t/oauth2/v2.0/token/", Endpoint::Entra),
+            ("/adfs/oauth2/token/", Endpoint::Entra),
             ("/secrets/MySecret/", Endpoint::KeyVault),
             ("/t/v2.0/.well-known/openid-configuration", Endpoint::OpenId),
+            ("/common/discovery/instance/", Endpoint::OpenId),
             ("/metadata/instance", Endpoint::Unknown),
         ] {
-            assert_eq!(Endpoint::of(path), endpoint, "{path}");
-            assert_eq!(Endpoint::of(path.trim_end_matches('/')), endpoint, "{path}");
+            assert_eq!(Endpoint::of(path, Door::Tls), endpoint, "{path}");
+            assert_eq!(Endpoint::of(path.trim_end_matches('/'), Door::Tls), endpoint, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_path_depends_on_the_listener() {
+        for (door, path, endpoint) in [
+            (Door::Plain, "/t/oauth2/v2.0/token", Endpoint::Unknown),
+            (Door::Plain, "/adfs/oauth2/token", Endpoint::Unknown),
+            (Door::Plain, "/metadata/identity/oauth2/token", Endpoint::Imds),
+            (Door::Pinned, "/metadata/identity/oauth2/token", Endpoint::ServiceFabric),
+            (Door::Pinned, "/msi/token", Endpoint::Unknown),
+        ] {
+            assert_eq!(Endpoint::of(path, door), endpoint, "{door:?} {path}");
         }
     }
 }

@@ -4,15 +4,16 @@ use http::{Method, StatusCode, header};
 use serde_json::json;
 
 use super::{
+    Environment,
     call::Call,
     identity::{IdKind, Identity, Selector},
-    issuer::{Issued, unix_now},
+    issuer::Issued,
     platform::Platform,
     reply::Reply,
 };
 
-pub(super) fn environment(platform: &Platform) -> Vec<(&'static str, String)> {
-    vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", platform.url.clone())]
+pub(super) fn environment(platform: &Platform) -> Environment {
+    vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", platform.addresses.plain.clone())]
 }
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
@@ -48,9 +49,9 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
             &platform.unknown_audience(resource),
         ));
     }
-    let identity = platform.played(identity, call);
-    let issued = platform.issue(identity, resource, platform.config.imds.token_lifetime_seconds)?;
-    Ok(success(identity, &issued).issued_to(&identity.name))
+    let lifetime = platform.config.imds.token_lifetime_seconds;
+    let issued = platform.issue_to(identity, call, resource, lifetime)?;
+    Ok(success(&issued).issued_to(&issued.holder))
 }
 
 /// The two guards against requests that a forger or a forwarding proxy sends
@@ -106,13 +107,13 @@ fn choose_unspecified(platform: &Platform) -> Result<&Identity, Reply> {
     }
 }
 
-fn success(identity: &Identity, issued: &Issued) -> Reply {
-    let expires_in = issued.claims.exp.saturating_sub(unix_now()).saturating_sub(1).to_string();
+fn success(issued: &Issued) -> Reply {
+    let expires_in = issued.expires_in().saturating_sub(1).to_string();
     Reply::json(
         StatusCode::OK,
         &json!({
             "access_token": issued.token,
-            "client_id": identity.client_id,
+            "client_id": issued.claims.appid,
             "expires_in": expires_in,
             "expires_on": issued.claims.exp.to_string(),
             "ext_expires_in": expires_in,

@@ -15,51 +15,28 @@ use jwt_simple::{
 };
 use ring::{rand::SystemRandom, signature};
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::{config::same_audience, identity::Identity};
-
-/// The claims that Entra ID puts into a managed identity's token
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenClaims {
-    /// The audience, spelt as the request spelt it
-    pub aud: String,
-    /// Who issued it
-    pub iss: String,
-    /// When it was issued, in Unix seconds
-    pub iat: u64,
-    /// From when it is good
-    pub nbf: u64,
-    /// Until when it is good
-    pub exp: u64,
-    /// The identity's client id
-    pub appid: String,
-    /// How the client proved itself: `2`, by a certificate
-    pub appidacr: String,
-    /// The identity provider
-    pub idp: String,
-    /// `app`: no user is involved
-    pub idtyp: String,
-    /// The identity's object id
-    pub oid: String,
-    /// The subject: again the object id
-    pub sub: String,
-    /// The directory
-    pub tid: String,
-    /// This token's own id
-    pub uti: String,
-    /// The token's format
-    pub ver: String,
-    /// The identity's resource id
-    pub xms_mirid: String,
-}
+use super::{
+    claims::{Grant, TokenClaims, issuer},
+    config::same_audience,
+};
 
 /// A token and what the endpoints say about it
+#[derive(Clone)]
 pub(super) struct Issued {
     pub(super) token: String,
     pub(super) claims: TokenClaims,
+    /// What the log calls whom it is for
+    pub(super) holder: String,
+}
+
+impl Issued {
+    /// For how many more seconds it is good
+    pub(super) fn expires_in(&self) -> u64 {
+        self.claims.exp.saturating_sub(unix_now())
+    }
 }
 
 /// Why a token is no good
@@ -71,39 +48,60 @@ pub(super) enum Refused {
 }
 
 pub(super) struct Issuer {
-    tenant_id: String,
+    /// The issuers whose tokens it takes: itself in each of its tenants
+    accepted: Vec<String>,
     signer: signature::RsaKeyPair,
     verifier: RS256PublicKey,
     key_id: String,
 }
 
 impl Issuer {
-    pub(super) fn new(tenant_id: &str) -> Result<Self> {
+    pub(super) fn new(tenant_ids: &[&str]) -> Result<Self> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(SIGNING_KEY.as_bytes()).context("signing key")?;
         let signer = signature::RsaKeyPair::from_pkcs8(der.secret_pkcs8_der())
             .map_err(|error| anyhow!("signing key: {error}"))?;
         let verifier = RS256KeyPair::from_pem(SIGNING_KEY)?.public_key();
         let key_id = verifier.jwk_thumbprint();
-        Ok(Self { tenant_id: tenant_id.to_owned(), signer, verifier: verifier.with_key_id(&key_id), key_id })
+        let accepted = tenant_ids.iter().flat_map(|id| [issuer(id, false), issuer(id, true)]).collect();
+        Ok(Self { accepted, signer, verifier: verifier.with_key_id(&key_id), key_id })
     }
 
-    /// A token of `identity` for `audience`
-    pub(super) fn issue(&self, identity: &Identity, audience: &str, lifetime: u64) -> Result<Issued> {
-        let claims = self.claims(identity, audience, lifetime);
+    /// The token that `grant` allows
+    pub(super) fn issue(&self, grant: &Grant<'_>) -> Result<Issued> {
+        let claims = grant.claims(unix_now());
+        let mut written = serde_json::to_value(&claims)?;
+        if claims.ver == "2.0" {
+            rename(&mut written, "appid", "azp");
+            rename(&mut written, "appidacr", "azpacr");
+        }
+        Ok(Issued { token: self.sign(&written)?, claims, holder: grant.holder.name().to_owned() })
+    }
+
+    /// These claims as a JWT
+    pub(super) fn sign(&self, claims: &impl Serialize) -> Result<String> {
         let header = json!({ "typ": "JWT", "alg": "RS256", "x5t": self.key_id, "kid": self.key_id });
-        let signed = format!("{}.{}", encode(&header)?, encode(&claims)?);
+        let signed = format!("{}.{}", encode(&header)?, encode(claims)?);
         let mut signature = vec![0; self.signer.public().modulus_len()];
         // ring signs three times as fast as jwt-simple's pure Rust, and a benchmark waits for it.
         self.signer
             .sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
             .map_err(|_| anyhow!("signing failed"))?;
-        Ok(Issued { token: format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)), claims })
+        Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    }
+
+    /// Whether this is its signature, whatever the token says
+    pub(super) fn signed(&self, message: &str, signature: &[u8]) -> bool {
+        let key = signature::UnparsedPublicKey::new(
+            &signature::RSA_PKCS1_2048_8192_SHA256,
+            self.signer.public().as_ref(),
+        );
+        key.verify(message.as_bytes(), signature).is_ok()
     }
 
     /// The claims of `token`, if this issuer signed it for `audience` and it has not expired
     pub(super) fn verify(&self, token: &str, audience: &str) -> Result<TokenClaims, Refused> {
         let options = VerificationOptions {
-            allowed_issuers: Some([self.issuer()].into()),
+            allowed_issuers: Some(self.accepted.iter().cloned().collect()),
             time_tolerance: Some(jwt_simple::prelude::Duration::from_secs(0)),
             ..VerificationOptions::default()
         };
@@ -122,32 +120,6 @@ impl Issuer {
     pub(super) fn key_set(&self) -> Value {
         let key: Value = serde_json::from_str(&self.verifier.to_jwk()).unwrap_or_default();
         json!({ "keys": [key] })
-    }
-
-    /// What tokens name as their issuer: those of managed identities are of version 1
-    pub(super) fn issuer(&self) -> String {
-        format!("https://sts.windows.net/{}/", self.tenant_id)
-    }
-
-    fn claims(&self, identity: &Identity, audience: &str, lifetime: u64) -> TokenClaims {
-        let now = unix_now();
-        TokenClaims {
-            aud: audience.to_owned(),
-            iss: self.issuer(),
-            iat: now.saturating_sub(BACKDATED),
-            nbf: now.saturating_sub(BACKDATED),
-            exp: now.saturating_add(lifetime),
-            appid: identity.client_id.clone(),
-            appidacr: "2".to_owned(),
-            idp: self.issuer(),
-            idtyp: "app".to_owned(),
-            oid: identity.object_id.clone(),
-            sub: identity.object_id.clone(),
-            tid: self.tenant_id.clone(),
-            uti: Uuid::new_v4().simple().to_string(),
-            ver: "1.0".to_owned(),
-            xms_mirid: identity.resource_id.clone(),
-        }
     }
 }
 
@@ -178,6 +150,14 @@ fn encode(part: &impl Serialize) -> Result<String> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(part)?))
 }
 
+fn rename(claims: &mut Value, from: &str, to: &str) {
+    if let Some(claims) = claims.as_object_mut()
+        && let Some(value) = claims.remove(from)
+    {
+        claims.insert(to.to_owned(), value);
+    }
+}
+
 fn claims(token: &str) -> Option<TokenClaims> {
     let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&payload).ok()
@@ -186,24 +166,22 @@ fn claims(token: &str) -> Option<TokenClaims> {
 /// Not a secret: a fixed key makes starting quick, and no service but this mock trusts it.
 const SIGNING_KEY: &str = include_str!("signing-key.pem");
 
-/// Entra ID dates tokens back by five minutes, for services whose clocks are slow.
-const BACKDATED: u64 = 300;
-
 #[cfg(test)]
 mod tests {
-    use super::super::config::MockConfig;
+    use super::super::{claims::Holder, config::MockConfig};
     use super::*;
 
-    fn issued(lifetime: u64) -> (Issuer, Issued) {
-        let issuer = Issuer::new("tenant").unwrap();
-        let issued =
-            issuer.issue(&MockConfig::default().identities[1], "https://vault.azure.net", lifetime).unwrap();
+    fn issued(audience: &str, lifetime: u64) -> (Issuer, Issued) {
+        let issuer = Issuer::new(&["tenant"]).unwrap();
+        let holder = Holder::Identity(&MockConfig::default().identities[1]);
+        let grant = Grant { holder, tenant_id: "tenant", audience, lifetime, capabilities: Vec::new() };
+        let issued = issuer.issue(&grant).unwrap();
         (issuer, issued)
     }
 
     #[test]
     fn a_token_verifies_for_its_audience_with_the_claims_it_was_issued_with() {
-        let (issuer, issued) = issued(3600);
+        let (issuer, issued) = issued(VAULT, 3600);
         let claims = issuer.verify(&issued.token, "https://vault.azure.net/").unwrap();
         assert_eq!(claims, issued.claims);
         assert_eq!(
@@ -213,22 +191,38 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_to_be_exchanged_is_of_version_2() {
+        let (issuer, issued) = issued("api://AzureADTokenExchange", 3600);
+        let claims = issuer.verify(&issued.token, "api://AzureADTokenExchange").unwrap();
+        assert_eq!(claims, issued.claims);
+        assert_eq!(
+            (claims.iss.as_str(), claims.ver.as_str()),
+            ("https://login.microsoftonline.com/tenant/v2.0", "2.0")
+        );
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(issued.token.split('.').nth(1).unwrap()).unwrap();
+        let payload: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!((payload.get("appid"), &payload["azp"]), (None, &Value::from(claims.appid)));
+    }
+
+    #[test]
     fn another_audience_an_expired_and_an_altered_token_are_refused() {
-        let (issuer, good) = issued(3600);
+        let (issuer, good) = issued(VAULT, 3600);
         let other = issuer.verify(&good.token, "https://storage.azure.com").unwrap_err();
         assert_eq!(other.to_string(), "the token is for https://vault.azure.net");
-        let (_, expired) = issued(0);
-        assert!(matches!(issuer.verify(&expired.token, "https://vault.azure.net"), Err(Refused::Expired)));
+        let (_, expired) = issued(VAULT, 0);
+        assert!(matches!(issuer.verify(&expired.token, VAULT), Err(Refused::Expired)));
         let altered = good.token.replacen("eyJ", "eyK", 1);
-        assert!(matches!(issuer.verify(&altered, "https://vault.azure.net"), Err(Refused::Invalid)));
-        assert!(matches!(issuer.verify("", "https://vault.azure.net"), Err(Refused::Invalid)));
+        assert!(matches!(issuer.verify(&altered, VAULT), Err(Refused::Invalid)));
+        assert!(matches!(issuer.verify("", VAULT), Err(Refused::Invalid)));
     }
 
     #[test]
     fn every_token_is_a_new_one_and_the_key_set_has_its_key() {
-        let (issuer, one) = issued(3600);
-        let (_, two) = issued(3600);
+        let (issuer, one) = issued(VAULT, 3600);
+        let (_, two) = issued(VAULT, 3600);
         assert_ne!(one.claims.uti, two.claims.uti);
         assert_eq!(issuer.key_set()["keys"][0]["kid"], issuer.key_id);
     }
+
+    const VAULT: &str = "https://vault.azure.net";
 }

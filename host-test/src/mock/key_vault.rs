@@ -18,8 +18,9 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
 }
 
 /// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+pub(super) fn failure(platform: &Platform, status: StatusCode) -> Reply {
     match status {
+        StatusCode::UNAUTHORIZED => challenge(platform, "[TokenExpired] Error validating token: 'S2S12086'."),
         StatusCode::FORBIDDEN => {
             error(status, "Forbidden", "Caller is not authorized to perform action on resource.")
         }

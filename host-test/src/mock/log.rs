@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{call::Call, endpoint::Endpoint, fault::Fault, reply::Reply};
+use super::{call::Call, endpoint::Endpoint, fault::Fault, redaction, reply::Reply};
 
 /// A request as the log keeps it
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +23,8 @@ pub struct Recorded {
     pub path: String,
     /// The parameters of the query; values of unknown ones are not shown
     pub query: Vec<(String, String)>,
+    /// The fields of a form, likewise
+    pub form: Vec<(String, String)>,
     /// The headers that matter, by lower-case name; of those that carry a secret, only that they were there
     pub headers: BTreeMap<String, String>,
     /// The fault that answered it
@@ -150,52 +152,13 @@ fn record(number: u64, call: &Call, fault: Option<&Fault>) -> Recorded {
         endpoint: call.endpoint,
         method: call.method.to_string(),
         path: call.path.clone(),
-        query: call.query.iter().map(|(name, value)| (name.clone(), shown_parameter(name, value))).collect(),
-        headers: shown_headers(call),
+        query: redaction::parameters(&call.query),
+        form: redaction::parameters(call.form.as_deref().unwrap_or_default()),
+        headers: redaction::headers(call),
         fault: fault.map(|fault| fault.answer.name()),
         status: None,
         issued_to: None,
     }
 }
 
-fn shown_parameter(name: &str, value: &str) -> String {
-    if SHOWN_PARAMETERS.contains(&name) { value.to_owned() } else { NOT_SHOWN.to_owned() }
-}
-
-fn shown_headers(call: &Call) -> BTreeMap<String, String> {
-    let shown = SHOWN_HEADERS.iter().filter_map(|&name| Some((name, call.header(name)?)));
-    let hidden = SECRET_HEADERS.iter().filter(|&&name| call.headers.contains_key(name));
-    shown
-        .chain(hidden.map(|&name| (name, NOT_SHOWN)))
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect()
-}
-
 const KEPT: usize = 10_000;
-const NOT_SHOWN: &str = "(not shown)";
-
-const SHOWN_PARAMETERS: [&str; 8] = [
-    "api-version",
-    "client_id",
-    "mi_res_id",
-    "msi_res_id",
-    "object_id",
-    "principal_id",
-    "resource",
-    "resource_id",
-];
-
-const SHOWN_HEADERS: [&str; 10] = [
-    "accept",
-    "content-type",
-    "host",
-    "metadata",
-    "user-agent",
-    "x-client-sku",
-    "x-client-ver",
-    "x-forwarded-for",
-    "x-ms-client-request-id",
-    "x-ms-version",
-];
-
-const SECRET_HEADERS: [&str; 3] = ["authorization", "secret", "x-identity-header"];

@@ -1,44 +1,69 @@
-//! What a service needs to check tokens: the tenant's OpenID configuration and its signing keys.
+//! What services need to check tokens, and clients to find endpoints: OpenID configuration, keys, instance discovery.
 
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{call::Call, platform::Platform, reply::Reply};
+use super::{
+    call::Call,
+    claims::{ADFS, issuer},
+    door::Door,
+    platform::Platform,
+    reply::Reply,
+};
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     let segments = call.segments();
     if call.method != Method::GET {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed");
     }
-    if segments.first().is_none_or(|tenant| !tenant.eq_ignore_ascii_case(&platform.config.tenant_id)) {
-        return unknown_tenant();
+    if segments.as_slice() == ["common", "discovery", "instance"] {
+        return Reply::json(StatusCode::OK, &instance(platform, call));
     }
+    let asked = segments.first().copied().unwrap_or_default();
+    let Some(tenant) = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked)) else {
+        return unknown_tenant();
+    };
     if segments.last() == Some(&"keys") {
         return Reply::json(StatusCode::OK, &platform.issuer.key_set());
     }
-    configuration(platform, segments.contains(&"v2.0"))
+    let configuration = configuration(base(platform, call), tenant, segments.contains(&"v2.0"));
+    Reply::json(StatusCode::OK, &configuration)
 }
 
 /// Endpoints of version 2 name another issuer than version 1's; managed identities' tokens are version 1's.
-fn configuration(platform: &Platform, version_2: bool) -> Reply {
-    let (url, tenant) = (&platform.url, &platform.config.tenant_id);
-    let (issuer, version) = if version_2 {
-        (format!("https://login.microsoftonline.com/{tenant}/v2.0"), "/v2.0")
-    } else {
-        (platform.issuer.issuer(), "")
-    };
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "issuer": issuer,
-            "authorization_endpoint": format!("{url}/{tenant}/oauth2{version}/authorize"),
-            "token_endpoint": format!("{url}/{tenant}/oauth2{version}/token"),
-            "jwks_uri": format!("{url}/{tenant}/discovery{version}/keys"),
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-            "subject_types_supported": ["pairwise"],
-        }),
-    )
+fn configuration(url: &str, tenant: &str, version_2: bool) -> Value {
+    // An AD FS has no versions.
+    let version = if version_2 && tenant != ADFS { "/v2.0" } else { "" };
+    json!({
+        "issuer": issuer(tenant, version_2),
+        "authorization_endpoint": format!("{url}/{tenant}/oauth2{version}/authorize"),
+        "token_endpoint": format!("{url}/{tenant}/oauth2{version}/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        "jwks_uri": format!("{url}/{tenant}/discovery{version}/keys"),
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "subject_types_supported": ["pairwise"],
+    })
+}
+
+/// Which host stands for the mock, by what names, and where its configuration is
+fn instance(platform: &Platform, call: &Call) -> Value {
+    let url = base(platform, call);
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let tenant = &platform.config.tenant_id;
+    json!({
+        "tenant_discovery_endpoint": format!("{url}/{tenant}/v2.0/.well-known/openid-configuration"),
+        "api-version": "1.1",
+        "metadata": [{ "preferred_network": host, "preferred_cache": host, "aliases": [host] }],
+    })
+}
+
+/// With TLS, what the client calls the mock: an assertion names the token endpoint by the same name.
+fn base<'a>(platform: &'a Platform, call: &'a Call) -> &'a str {
+    match call.door {
+        Door::Tls => &call.origin,
+        Door::Plain | Door::Pinned => &platform.addresses.plain,
+    }
 }
 
 fn unknown_tenant() -> Reply {

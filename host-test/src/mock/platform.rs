@@ -10,28 +10,35 @@ use anyhow::Result;
 use http::{Response, StatusCode};
 
 use super::{
-    admin, app_service,
+    admin, app_service, arc,
+    arc_keys::ArcKeys,
     body::ScriptedBody,
     call::Call,
+    claims::{Grant, Holder},
+    cloud_shell,
     config::MockConfig,
     endpoint::Endpoint,
+    entra,
     fault::{Answer, Fault, FaultScript, StatusAnswer},
     identity::Identity,
     imds,
     issuer::{Issued, Issuer},
     key_vault,
     log::RequestLog,
-    open_id,
+    msi_2017, open_id,
     reply::Reply,
-    start_page,
+    server::Addresses,
+    service_fabric, start_page,
 };
 
 pub(super) struct Platform {
     pub(super) config: MockConfig,
-    pub(super) url: String,
-    pub(super) tls_url: Option<String>,
+    pub(super) addresses: Addresses,
     pub(super) issuer: Issuer,
     pub(super) log: RequestLog,
+    /// The keys of the Arc agent, if there is one
+    pub(super) arc_keys: Option<ArcKeys>,
+    pub(super) fabric_tokens: service_fabric::Held,
     faults: Mutex<FaultScript>,
 }
 
@@ -40,10 +47,16 @@ pub(super) struct Platform {
 pub(super) struct Reset;
 
 impl Platform {
-    pub(super) fn new(config: MockConfig, url: String, tls_url: Option<String>) -> Result<Self> {
-        let issuer = Issuer::new(&config.tenant_id)?;
-        let faults = Mutex::new(FaultScript::new(&config.faults));
-        Ok(Self { config, url, tls_url, issuer, log: RequestLog::default(), faults })
+    pub(super) fn new(config: MockConfig, addresses: Addresses) -> Result<Self> {
+        Ok(Self {
+            issuer: Issuer::new(&config.tenant_ids().collect::<Vec<_>>())?,
+            arc_keys: config.arc.as_ref().map(|arc| ArcKeys::new(&arc.key_directory)).transpose()?,
+            faults: Mutex::new(FaultScript::new(&config.faults)),
+            log: RequestLog::default(),
+            fabric_tokens: service_fabric::Held::default(),
+            addresses,
+            config,
+        })
     }
 
     pub(super) async fn answer(&self, call: Call) -> Result<Response<ScriptedBody>, Reset> {
@@ -76,33 +89,59 @@ impl Platform {
 
     pub(super) fn reset(&self) {
         *self.faults() = FaultScript::new(&self.config.faults);
+        self.fabric_tokens.clear();
         self.log.clear();
     }
 
-    pub(super) fn issue(
+    /// A token of a managed identity
+    pub(super) fn issue_to(
         &self,
         identity: &Identity,
-        resource: &str,
+        call: &Call,
+        audience: &str,
         lifetime: NonZeroU64,
     ) -> Result<Issued, Reply> {
+        self.issue(call, self.grant(Holder::Identity(identity), audience, lifetime))
+    }
+
+    /// What allows a token in the tenant that the identities are in
+    pub(super) fn grant<'a>(
+        &'a self,
+        holder: Holder<'a>,
+        audience: &'a str,
+        lifetime: NonZeroU64,
+    ) -> Grant<'a> {
+        let tenant_id = &self.config.tenant_id;
+        Grant { holder, tenant_id, audience, lifetime: lifetime.get(), capabilities: Vec::new() }
+    }
+
+    /// A token as `grant` allows, or that of somebody else if a fault wants that
+    pub(super) fn issue(&self, call: &Call, grant: Grant<'_>) -> Result<Issued, Reply> {
+        let holder = if call.wrong_identity { self.other_than(grant.holder) } else { grant.holder };
         self.issuer
-            .issue(identity, resource, lifetime.get())
+            .issue(&Grant { holder, ..grant })
             .map_err(|error| Reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("no token: {error:#}")))
     }
 
-    /// The identity that is answered for: another one than `asked` if a fault wants that and there is another
-    pub(super) fn played<'a>(&'a self, asked: &'a Identity, call: &Call) -> &'a Identity {
-        let other = self.config.identities.iter().find(|identity| call.wrong_identity && *identity != asked);
+    /// Another identity or app than `asked`, if there is another
+    fn other_than<'a>(&'a self, asked: Holder<'a>) -> Holder<'a> {
+        let id = asked.object_id();
+        let other = match asked {
+            Holder::Identity(_) => {
+                self.config.identities.iter().find(|other| other.object_id != id).map(Holder::Identity)
+            }
+            Holder::App(_, proof) | Holder::User { proof, .. } => self
+                .config
+                .apps
+                .iter()
+                .find(|other| other.object_id != id)
+                .map(|other| Holder::App(other, proof)),
+        };
         other.unwrap_or(asked)
     }
 
     pub(super) fn unknown_audience(&self, resource: &str) -> String {
-        format!(
-            "AADSTS500011: The resource principal named {resource} was not found in the tenant named {}. This can \
-             happen if the application has not been installed by the administrator of the tenant or consented to by \
-             any user in the tenant. You might have sent your authentication request to the wrong tenant.",
-            self.config.tenant_id
-        )
+        format!("AADSTS500011: {}", entra::unknown_resource(resource, &self.config.tenant_id))
     }
 
     /// The answer of a healthy platform: one arm, one file
@@ -110,6 +149,12 @@ impl Platform {
         match call.endpoint {
             Endpoint::Imds => imds::answer(self, call),
             Endpoint::AppService => app_service::answer(self, call),
+            Endpoint::AppService2017 => msi_2017::app_service(self, call),
+            Endpoint::AzureMl => msi_2017::azure_ml(self, call),
+            Endpoint::CloudShell => cloud_shell::answer(self, call),
+            Endpoint::Arc => arc::answer(self, call),
+            Endpoint::ServiceFabric => service_fabric::answer(self, call),
+            Endpoint::Entra => entra::answer(self, call),
             Endpoint::OpenId => open_id::answer(self, call),
             Endpoint::KeyVault => key_vault::answer(self, call),
             Endpoint::Unknown => Reply::text(StatusCode::NOT_FOUND, "no such endpoint here: see /"),
@@ -123,7 +168,7 @@ impl Platform {
             Answer::AsUsual | Answer::Truncated | Answer::SlowDrip | Answer::WrongIdentity => {
                 self.route(call)
             }
-            Answer::Status(answer) => status(call.endpoint, answer),
+            Answer::Status(answer) => status(self, call, answer),
             Answer::Html => Reply::html(StatusCode::OK, "<html><body><h1>Sign in</h1></body></html>\n"),
             Answer::Oversize => Reply::json(StatusCode::OK, &()),
             Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with(http::header::LOCATION, url),
@@ -134,14 +179,11 @@ impl Platform {
     }
 }
 
-fn status(endpoint: Endpoint, answer: &StatusAnswer) -> Reply {
+fn status(platform: &Platform, call: &Call, answer: &StatusAnswer) -> Reply {
     let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut reply = match (&answer.body, endpoint) {
-        (Some(body), _) => Reply { body: body.clone(), ..Reply::json(code, &()) },
-        (None, Endpoint::Imds) => imds::failure(code),
-        (None, Endpoint::AppService) => app_service::failure(code),
-        (None, Endpoint::KeyVault) => key_vault::failure(code),
-        (None, _) => Reply::text(code, "a scripted failure"),
+    let mut reply = match &answer.body {
+        Some(body) => Reply { body: body.clone(), ..Reply::json(code, &()) },
+        None => failure(platform, call, code),
     };
     if let Some(content_type) = &answer.content_type {
         reply = reply.with(http::header::CONTENT_TYPE, content_type);
@@ -150,4 +192,19 @@ fn status(endpoint: Endpoint, answer: &StatusAnswer) -> Reply {
         reply = reply.with(http::header::RETRY_AFTER, value);
     }
     reply
+}
+
+/// This status in the endpoint's own words
+fn failure(platform: &Platform, call: &Call, code: StatusCode) -> Reply {
+    match call.endpoint {
+        Endpoint::Imds => imds::failure(code),
+        Endpoint::AppService | Endpoint::AppService2017 => app_service::failure(code),
+        Endpoint::AzureMl => msi_2017::azure_ml_failure(code),
+        Endpoint::CloudShell => cloud_shell::failure(code),
+        Endpoint::Arc => arc::failure(code),
+        Endpoint::ServiceFabric => service_fabric::failure(code),
+        Endpoint::Entra => entra::failure(call, code),
+        Endpoint::KeyVault => key_vault::failure(platform, code),
+        Endpoint::OpenId | Endpoint::Unknown => Reply::text(code, "a scripted failure"),
+    }
 }

@@ -28,11 +28,26 @@ use super::{
     body::ScriptedBody,
     call::Call,
     config::MockConfig,
+    door::Door,
     link::Link,
     platform::{Platform, Reset},
     reply::Reply,
     tls,
 };
+
+/// Where the mock is to be found: base URLs without a slash at the end
+pub(super) struct Addresses {
+    pub(super) plain: String,
+    pub(super) tls: Option<String>,
+    pub(super) pinned: Option<Pinned>,
+}
+
+/// The listener of Service Fabric
+pub(super) struct Pinned {
+    pub(super) url: String,
+    /// The SHA-1 thumbprint of its certificate
+    pub(super) thumbprint: String,
+}
 
 /// The listeners; dropping it closes them and every connection
 pub(super) struct Server {
@@ -41,25 +56,35 @@ pub(super) struct Server {
     stop: watch::Sender<bool>,
 }
 
+/// A listener before anybody is let in
+struct Entrance {
+    listener: TcpListener,
+    door: Door,
+    tls: Option<TlsAcceptor>,
+}
+
 impl Server {
     pub(super) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
-        let (plain, url) = listen(config.listen, "http").await?;
-        let secure = match config.listen_tls {
-            Some(address) => Some((listen(address, "https").await?, tls::acceptor()?)),
-            None => None,
-        };
-        let tls_url = secure.as_ref().map(|((_, url), _)| url.clone());
-        let platform = Arc::new(Platform::new(config, url, tls_url)?);
-        let mut server = Self { ca_pem: None, listeners: JoinSet::new(), stop: watch::Sender::new(false) };
-        server.listeners.spawn(serve(plain, None, platform.clone(), server.stop.subscribe()));
-        if let Some(((listener, _), (acceptor, ca_pem))) = secure {
-            server.ca_pem = Some(ca_pem);
-            server.listeners.spawn(serve(
-                listener,
-                Some(acceptor),
-                platform.clone(),
-                server.stop.subscribe(),
-            ));
+        let (plain, url) = listen(config.listen, Door::Plain, None).await?;
+        let mut addresses = Addresses { plain: url, tls: None, pinned: None };
+        let mut entrances = vec![plain];
+        let mut ca_pem = None;
+        if let Some(address) = config.listen_tls {
+            let (acceptor, authority) = tls::vouched()?;
+            let (entrance, url) = listen(address, Door::Tls, Some(acceptor)).await?;
+            (addresses.tls, ca_pem) = (Some(url), Some(authority));
+            entrances.push(entrance);
+        }
+        if let Some(fabric) = &config.service_fabric {
+            let (acceptor, thumbprint) = tls::pinned()?;
+            let (entrance, url) = listen(fabric.listen, Door::Pinned, Some(acceptor)).await?;
+            addresses.pinned = Some(Pinned { url, thumbprint });
+            entrances.push(entrance);
+        }
+        let platform = Arc::new(Platform::new(config, addresses)?);
+        let mut server = Self { ca_pem, listeners: JoinSet::new(), stop: watch::Sender::new(false) };
+        for entrance in entrances {
+            server.listeners.spawn(serve(entrance, platform.clone(), server.stop.subscribe()));
         }
         Ok((platform, server))
     }
@@ -70,25 +95,22 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr, scheme: &str) -> Result<(TcpListener, String)> {
+async fn listen(address: SocketAddr, door: Door, tls: Option<TlsAcceptor>) -> Result<(Entrance, String)> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let url = format!("{scheme}://{}", listener.local_addr()?);
-    Ok((listener, url))
+    let url = format!("{}://{}", door.scheme(), listener.local_addr()?);
+    Ok((Entrance { listener, door, tls }, url))
 }
 
-async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    platform: Arc<Platform>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn serve(entrance: Entrance, platform: Arc<Platform>, mut stop: watch::Receiver<bool>) {
+    let Entrance { listener, door, tls } = entrance;
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, tls.clone(), platform.clone(), graceful.watcher()));
+                    let (platform, tls) = (platform.clone(), tls.clone());
+                    connections.spawn(connection(stream, door, tls, platform, graceful.watcher()));
                 }
                 // Out of descriptors: connections that end make room.
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -101,17 +123,23 @@ async fn serve(
     let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, platform: Arc<Platform>, watcher: Watcher) {
+async fn connection(
+    stream: TcpStream,
+    door: Door,
+    tls: Option<TlsAcceptor>,
+    platform: Arc<Platform>,
+    watcher: Watcher,
+) {
     let reset = Arc::new(AtomicBool::new(false));
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
     let link = Link::new(stream, reset.clone());
     match tls {
-        None => exchange(link, "http", platform, reset, watcher).await,
+        None => exchange(link, door, platform, reset, watcher).await,
         // A failed handshake is the client's to report.
         Some(acceptor) => {
             if let Ok(stream) = acceptor.accept(link).await {
-                exchange(stream, "https", platform, reset, watcher).await;
+                exchange(stream, door, platform, reset, watcher).await;
             }
         }
     }
@@ -119,12 +147,12 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, platform: Arc<P
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    scheme: &'static str,
+    door: Door,
     platform: Arc<Platform>,
     reset: Arc<AtomicBool>,
     watcher: Watcher,
 ) {
-    let service = service_fn(move |request| answer(platform.clone(), request, scheme, reset.clone()));
+    let service = service_fn(move |request| answer(platform.clone(), request, door, reset.clone()));
     let connection =
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     // An error here is a client that left or a fault that was asked for.
@@ -134,10 +162,10 @@ async fn exchange(
 async fn answer(
     platform: Arc<Platform>,
     request: Request<Incoming>,
-    scheme: &str,
+    door: Door,
     reset: Arc<AtomicBool>,
 ) -> Result<Response<ScriptedBody>, Reset> {
-    let Ok(call) = Call::read(request, scheme).await else {
+    let Ok(call) = Call::read(request, door).await else {
         return Ok(ScriptedBody::whole(Reply::text(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the request is too large",

@@ -1,25 +1,48 @@
-//! A certificate authority made at the start, and the server certificate it signs.
+//! Certificates made at the start: an authority and the server certificate it signs, and one that clients pin.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use anyhow::Result;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use rustls::{
+    ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use tokio_rustls::TlsAcceptor;
 
-/// What accepts TLS connections, and the authority's certificate as PEM
-pub(super) fn acceptor() -> Result<(TlsAcceptor, String)> {
+/// What accepts TLS connections, and the certificate of the authority that vouches for it, as PEM
+pub(super) fn vouched() -> Result<(TlsAcceptor, String)> {
     let authority = authority()?;
     let key = KeyPair::generate()?;
-    let certificate = server_params()?.signed_by(&key, &authority)?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let certificate = server_params("mock-identity")?.signed_by(&key, &authority)?;
+    Ok((acceptor(certificate.der().clone(), &key)?, authority.pem()))
+}
+
+/// What accepts TLS connections with a certificate that nobody vouches for, and the SHA-1 thumbprint to know it by
+pub(super) fn pinned() -> Result<(TlsAcceptor, String)> {
+    let key = KeyPair::generate()?;
+    let certificate = server_params("mock-identity cluster")?.self_signed(&key)?;
+    let thumbprint = upper_hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der()).as_ref());
+    Ok((acceptor(certificate.der().clone(), &key)?, thumbprint))
+}
+
+/// As Azure writes thumbprints
+pub(super) fn upper_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> Result<TlsAcceptor> {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?,
-        )?;
-    Ok((TlsAcceptor::from(Arc::new(config)), authority.pem()))
+        .with_single_cert(vec![certificate], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
@@ -30,10 +53,10 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-fn server_params() -> Result<CertificateParams> {
+fn server_params(name: &str) -> Result<CertificateParams> {
     let mut params =
         CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?;
-    params.distinguished_name.push(DnType::CommonName, "mock-identity");
+    params.distinguished_name.push(DnType::CommonName, name);
     // RFC 5280, 4.2.1.1: strict clients want the key identifier of the issuer.
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -1,9 +1,12 @@
 //! The mock's own endpoint and page.
 
-use host_test::mock::{Counts, Endpoint};
+use host_test::mock::{ArcConfig, Counts, Endpoint, Mock, MockConfig, ServiceFabricConfig};
 use serde_json::json;
 
-use crate::client::{SECRET, VAULT, app_service, get, identity_header, imds, mock, send, token};
+use crate::{
+    client::{self, SECRET, VAULT, app_service, get, identity_header, imds, mock, send, token},
+    secure,
+};
 
 #[tokio::test]
 async fn faults_can_be_set_at_run_time_and_a_bad_one_is_refused_with_the_reason() {
@@ -55,12 +58,63 @@ async fn the_log_tells_what_was_asked_and_keeps_no_secret() {
 }
 
 #[tokio::test]
-async fn the_start_page_says_how_to_point_a_program_at_the_mock() {
-    let mock = mock().await;
+async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
+    let keys = tempfile::tempdir().unwrap();
+    let mock = Mock::start(MockConfig {
+        arc: Some(ArcConfig::with_keys_in(keys.path())),
+        service_fabric: Some(ServiceFabricConfig::default()),
+        ..secure::config()
+    });
+    let mock = mock.await.unwrap();
     let page = get(&mock, "/", &[]).await;
-    for (name, value) in mock.imds_env().into_iter().chain(mock.app_service_env()) {
-        assert!(page.text().contains(&format!("export {name}={value}\n")), "{}", page.text());
+    let always = [
+        mock.imds_env(),
+        mock.app_service_env(),
+        mock.app_service_2017_env(),
+        mock.azure_ml_env(),
+        mock.cloud_shell_env(),
+    ];
+    let configured = [
+        mock.arc_env(),
+        mock.service_fabric_env(),
+        mock.entra_env(),
+        mock.entra_certificate_env("client.pem".as_ref()),
+        mock.workload_identity_env("token".as_ref()),
+        mock.federated_identity_env(),
+    ];
+    for (name, value) in always.into_iter().chain(configured.into_iter().flatten()).flatten() {
+        assert!(page.text().contains(&format!("export {name}={value}\n")), "{name}: {}", page.text());
     }
+    assert!(!page.text().contains("(needs"), "{}", page.text());
+    let bare = get(&client::mock().await, "/", &[]).await;
+    assert_eq!(bare.text().matches("(needs").count(), 6, "{}", bare.text());
+}
+
+#[tokio::test]
+async fn every_endpoint_has_its_counters_and_what_is_none_is_unknown() {
+    let mock = mock().await;
     assert_eq!(get(&mock, "/metadata/instance", &[]).await.status, 404);
     assert_eq!(mock.counters().of(Endpoint::Unknown).requests, 1);
+    let counters = get(&mock, "/admin/counters", &[]).await.json();
+    let names: Vec<_> = counters.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "app-service",
+            "app-service-2017",
+            "arc",
+            "azure-ml",
+            "cloud-shell",
+            "entra",
+            "imds",
+            "key-vault",
+            "open-id",
+            "service-fabric",
+            "unknown"
+        ]
+    );
+    for name in names {
+        let fault = json!({ "endpoint": name, "answer": "garbage" }).to_string();
+        assert_eq!(send(&mock, "POST", "/admin/faults", &[], &fault).await.unwrap().status, 200, "{name}");
+    }
 }

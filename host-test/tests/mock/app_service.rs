@@ -65,3 +65,12 @@ async fn app_service_has_no_stand_in_for_the_system_assigned_identity() {
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["message"], "Unable to load the proper Managed Identity.");
 }
+
+#[tokio::test]
+async fn app_service_takes_the_two_headers_of_azure_automation() {
+    let mock = mock().await;
+    let target = format!("/msi/token?api-version=2019-08-01&resource={VAULT}");
+    let both = [("X-IDENTITY-HEADER", identity_header(&mock)), ("Metadata", "true".to_owned())];
+    let both = both.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(get(&mock, &target, &both).await.status, 200);
+}

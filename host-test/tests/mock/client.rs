@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use host_test::mock::{Mock, MockConfig};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -71,6 +71,15 @@ pub(crate) async fn send(
     receive(&mut open(mock, method, target, headers, body).await?).await
 }
 
+pub(crate) async fn post(mock: &Mock, target: &str, headers: &[(&str, &str)], body: &str) -> Received {
+    send(mock, "POST", target, headers, body).await.unwrap()
+}
+
+/// Fields as a form writes them
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
 pub(crate) async fn open(
     mock: &Mock,
     method: &str,
@@ -79,19 +88,29 @@ pub(crate) async fn open(
     body: &str,
 ) -> io::Result<TcpStream> {
     let address = mock.url().strip_prefix("http://").unwrap();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = body.len();
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-         content-length: {length}\r\n{headers}\r\n{body}"
-    );
     // A server that refuses early may close before it has read all.
-    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = stream.write_all(&request(address, method, target, headers, body.as_bytes())).await;
     Ok(stream)
 }
 
-pub(crate) async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
+pub(crate) fn request(
+    host: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+         content-length: {length}\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+pub(crate) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw).await?;
     let end = raw.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
@@ -103,7 +122,16 @@ pub(crate) async fn receive(stream: &mut TcpStream) -> io::Result<Received> {
     Ok(Received { status, headers, body: raw[end + 4..].to_vec() })
 }
 
+/// Search all that a test can see of the log
+pub(crate) fn assert_log_is_without(mock: &Mock, secrets: &[&str]) {
+    let seen = format!("{:?} {}", mock.requests(), serde_json::to_string(&mock.requests()).unwrap());
+    for secret in secrets {
+        assert!(!seen.contains(secret), "{secret} is in the log: {seen}");
+    }
+}
+
 pub(crate) const METADATA: [(&str, &str); 1] = [("Metadata", "true")];
+pub(crate) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 pub(crate) const VAULT: &str = "https://vault.azure.net";
 pub(crate) const SECRET: &str = "/secrets/MySecret?api-version=7.6";
 pub(crate) const SYSTEM: &str = "00001111-aaaa-2222-bbbb-3333cccc4444";

@@ -3,8 +3,19 @@
 
 mod admin;
 mod app_service;
+mod app_service_2017;
+mod arc;
+mod assertion;
+mod azure_ml;
 mod client;
+mod cloud_shell;
+mod discovery;
+mod entra;
 mod faults;
+mod federation;
 mod imds;
+mod on_behalf_of;
 mod program;
+mod secure;
+mod service_fabric;
 mod vault_and_tenant;

@@ -1,0 +1,91 @@
+//! App registrations, and the users on whose behalf they act.
+
+use anyhow::{Context, Result};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde::Deserialize;
+
+/// An app that is registered in the directory
+///
+/// Without `Debug`, since it holds secrets.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct App {
+    /// What the log calls it
+    pub name: String,
+    /// The application id: `appid` in the token
+    pub client_id: String,
+    /// The id of its service principal: `oid` and `sub` in the token
+    pub object_id: String,
+    /// The directories that it is in; `adfs` stands for an AD FS
+    pub tenant_ids: Vec<String>,
+    /// Its client secrets
+    #[serde(default)]
+    pub secrets: Vec<AppSecret>,
+    /// Its certificates, as PEM
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// Whose tokens it takes in place of a secret
+    #[serde(default)]
+    pub federated_credentials: Vec<FederatedCredential>,
+}
+
+/// A client secret
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AppSecret {
+    /// The secret itself
+    pub value: String,
+    /// Whether its time is over
+    #[serde(default)]
+    pub expired: bool,
+}
+
+/// Another issuer's tokens that prove an app to be itself; all three are compared letter by letter
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// `iss` of the token
+    pub issuer: String,
+    /// `sub` of the token
+    pub subject: String,
+    /// `aud` of the token
+    pub audience: String,
+}
+
+/// A user of the directory
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct User {
+    /// What the log calls it, and the first part of the user's principal name
+    pub name: String,
+    /// `oid` and `sub` in the token
+    pub object_id: String,
+}
+
+impl App {
+    pub(super) fn check(&self) -> Result<()> {
+        for pem in &self.certificates {
+            certificate(pem).with_context(|| format!("app {}: a certificate is no PEM", self.name))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn shares_an_id(&self, other: &Self) -> bool {
+        self.name == other.name
+            || self.client_id.eq_ignore_ascii_case(&other.client_id)
+            || self.object_id.eq_ignore_ascii_case(&other.object_id)
+    }
+
+    /// Its certificates, without what is none
+    pub(super) fn certificates(&self) -> impl Iterator<Item = CertificateDer<'static>> {
+        self.certificates.iter().filter_map(|pem| certificate(pem).ok())
+    }
+
+    pub(super) fn is_in(&self, tenant_id: &str) -> bool {
+        self.tenant_ids.iter().any(|held| held.eq_ignore_ascii_case(tenant_id))
+    }
+}
+
+fn certificate(pem: &str) -> Result<CertificateDer<'static>> {
+    Ok(CertificateDer::from_pem_slice(pem.as_bytes())?)
+}

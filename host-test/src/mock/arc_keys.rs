@@ -1,0 +1,102 @@
+//! The keys of the Arc agent: who can read one proves to be a local administrator.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::{Context, Result};
+use uuid::Uuid;
+
+/// The keys that are still good; their files go when this is dropped
+pub(super) struct ArcKeys {
+    directory: PathBuf,
+    outstanding: Mutex<VecDeque<Key>>,
+}
+
+/// A key, and its file for as long as it is good
+struct Key {
+    secret: String,
+    file: PathBuf,
+}
+
+impl ArcKeys {
+    pub(super) fn new(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create arc.key-directory {}", directory.display()))?;
+        Ok(Self { directory: directory.to_owned(), outstanding: Mutex::default() })
+    }
+
+    /// Write a new key, and say where
+    pub(super) fn challenge(&self) -> io::Result<PathBuf> {
+        let key = Key {
+            secret: Uuid::new_v4().simple().to_string(),
+            file: self.directory.join(format!("{}.key", Uuid::new_v4())),
+        };
+        let file = key.file.clone();
+        let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
+        opened.write_all(key.secret.as_bytes())?;
+        let mut outstanding = self.outstanding();
+        outstanding.push_back(key);
+        if outstanding.len() > OUTSTANDING {
+            outstanding.pop_front();
+        }
+        Ok(file)
+    }
+
+    /// Whether this is a key; it is none afterwards
+    pub(super) fn redeem(&self, secret: &str) -> bool {
+        let mut outstanding = self.outstanding();
+        let found = outstanding.iter().position(|key| key.secret == secret);
+        found.and_then(|at| outstanding.remove(at)).is_some()
+    }
+
+    fn outstanding(&self) -> MutexGuard<'_, VecDeque<Key>> {
+        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // Somebody else may have removed it, and then nothing is left to do.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// More callers than this may not be between their two requests at once.
+const OUTSTANDING: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_opens_once_and_its_file_goes_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = ArcKeys::new(&directory.path().join("a/b")).unwrap();
+        let (one, two) = (keys.challenge().unwrap(), keys.challenge().unwrap());
+        let secret = fs::read_to_string(&one).unwrap();
+        assert_ne!(secret, fs::read_to_string(&two).unwrap());
+        assert!(keys.redeem(&secret) && !keys.redeem(&secret) && !keys.redeem(""));
+        assert!(!one.exists() && two.exists());
+        drop(keys);
+        assert!(!two.exists());
+    }
+
+    #[test]
+    fn the_oldest_key_makes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = ArcKeys::new(directory.path()).unwrap();
+        let oldest = keys.challenge().unwrap();
+        let secret = fs::read_to_string(&oldest).unwrap();
+        for _ in 0..OUTSTANDING {
+            keys.challenge().unwrap();
+        }
+        assert!(!oldest.exists() && !keys.redeem(&secret));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), OUTSTANDING);
+    }
+}

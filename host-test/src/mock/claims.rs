@@ -1,0 +1,184 @@
+//! What a token says: the claims that Entra ID puts into one.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    app::{App, User},
+    identity::Identity,
+};
+
+/// The claims that Entra ID puts into a token
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenClaims {
+    /// The audience, spelt as the request spelt it
+    pub aud: String,
+    /// Who issued it
+    pub iss: String,
+    /// When it was issued, in Unix seconds
+    pub iat: u64,
+    /// From when it is good
+    pub nbf: u64,
+    /// Until when it is good
+    pub exp: u64,
+    /// The client's id; in a token of version 2 it is called `azp`
+    #[serde(alias = "azp")]
+    pub appid: String,
+    /// How the client proved itself: `1`, by a secret, or `2`, by a certificate or a signed assertion
+    #[serde(alias = "azpacr")]
+    pub appidacr: String,
+    /// The identity provider
+    pub idp: String,
+    /// `app`: no user is involved; else `user`
+    pub idtyp: String,
+    /// The object id of the identity, service principal or user
+    pub oid: String,
+    /// The subject: again the object id
+    pub sub: String,
+    /// The directory
+    pub tid: String,
+    /// This token's own id
+    pub uti: String,
+    /// The token's format: `1.0`, or `2.0` where the audience is that of a token exchange
+    pub ver: String,
+    /// The resource id of a managed identity
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xms_mirid: Option<String>,
+    /// What the user lets the client do
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scp: Option<String>,
+    /// What the client says it can: `CP1`, to answer a claims challenge
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xms_cc: Vec<String>,
+}
+
+/// Whom a token is for
+#[derive(Clone, Copy)]
+pub(super) enum Holder<'a> {
+    /// A managed identity
+    Identity(&'a Identity),
+    /// An app for itself
+    App(&'a App, Proof),
+    /// A user, by way of an app
+    User { user: &'a User, client_id: &'a str, proof: Proof, scopes: &'a str },
+}
+
+/// How an app proved that it is itself
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Secret,
+    Assertion,
+}
+
+/// A token to be issued
+pub(super) struct Grant<'a> {
+    pub(super) holder: Holder<'a>,
+    pub(super) tenant_id: &'a str,
+    pub(super) audience: &'a str,
+    pub(super) lifetime: u64,
+    pub(super) capabilities: Vec<String>,
+}
+
+impl Grant<'_> {
+    /// Its claims, issued at `now`
+    pub(super) fn claims(&self, now: u64) -> TokenClaims {
+        let version_2 = is_exchange_audience(self.audience);
+        let iss = issuer(self.tenant_id, version_2);
+        let oid = self.holder.object_id().to_owned();
+        TokenClaims {
+            aud: self.audience.to_owned(),
+            idp: iss.clone(),
+            iss,
+            iat: now.saturating_sub(BACKDATED),
+            nbf: now.saturating_sub(BACKDATED),
+            exp: now.saturating_add(self.lifetime),
+            appid: self.holder.client_id().to_owned(),
+            appidacr: self.holder.proof().to_owned(),
+            idtyp: self.holder.kind().to_owned(),
+            sub: oid.clone(),
+            oid,
+            tid: self.tenant_id.to_owned(),
+            uti: Uuid::new_v4().simple().to_string(),
+            ver: if version_2 { "2.0" } else { "1.0" }.to_owned(),
+            xms_mirid: self.holder.resource_id().map(str::to_owned),
+            scp: self.holder.scopes().map(str::to_owned),
+            xms_cc: self.capabilities.clone(),
+        }
+    }
+}
+
+impl<'a> Holder<'a> {
+    /// What the log calls it
+    pub(super) fn name(&self) -> &'a str {
+        match self {
+            Self::Identity(identity) => &identity.name,
+            Self::App(app, _) => &app.name,
+            Self::User { user, .. } => &user.name,
+        }
+    }
+
+    pub(super) fn object_id(&self) -> &'a str {
+        match self {
+            Self::Identity(identity) => &identity.object_id,
+            Self::App(app, _) => &app.object_id,
+            Self::User { user, .. } => &user.object_id,
+        }
+    }
+
+    fn client_id(&self) -> &'a str {
+        match self {
+            Self::Identity(identity) => &identity.client_id,
+            Self::App(app, _) => &app.client_id,
+            Self::User { client_id, .. } => client_id,
+        }
+    }
+
+    fn proof(&self) -> &'static str {
+        match self {
+            Self::App(_, Proof::Secret) | Self::User { proof: Proof::Secret, .. } => "1",
+            // A managed identity proves itself by a certificate that Azure keeps.
+            Self::Identity(_) | Self::App(..) | Self::User { .. } => "2",
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Identity(_) | Self::App(..) => "app",
+            Self::User { .. } => "user",
+        }
+    }
+
+    fn resource_id(&self) -> Option<&'a str> {
+        match self {
+            Self::Identity(identity) => Some(&identity.resource_id),
+            Self::App(..) | Self::User { .. } => None,
+        }
+    }
+
+    fn scopes(&self) -> Option<&'a str> {
+        match self {
+            Self::User { scopes, .. } => Some(scopes),
+            Self::Identity(_) | Self::App(..) => None,
+        }
+    }
+}
+
+/// What a tenant's tokens name as their issuer
+pub(super) fn issuer(tenant_id: &str, version_2: bool) -> String {
+    match (tenant_id, version_2) {
+        (ADFS, _) => "http://adfs.mock.example/adfs/services/trust".to_owned(),
+        (_, true) => format!("https://login.microsoftonline.com/{tenant_id}/v2.0"),
+        (_, false) => format!("https://sts.windows.net/{tenant_id}/"),
+    }
+}
+
+/// Most resources take tokens of version 1; a token that is to be exchanged for another is of version 2.
+fn is_exchange_audience(audience: &str) -> bool {
+    audience.starts_with("api://AzureADTokenExchange")
+}
+
+/// The tenant whose name says that it is no directory of Entra ID but an AD FS
+pub(super) const ADFS: &str = "adfs";
+
+/// Entra ID dates tokens back by five minutes, for services whose clocks are slow.
+const BACKDATED: u64 = 300;

@@ -1,0 +1,21 @@
+//! By which listener a request came: what it may ask for depends on it.
+
+/// A listener of the mock
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Without TLS
+    Plain,
+    /// With TLS, by a certificate of the mock's authority
+    Tls,
+    /// With TLS, by the certificate that Service Fabric's clients pin
+    Pinned,
+}
+
+impl Door {
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls | Self::Pinned => "https",
+        }
+    }
+}

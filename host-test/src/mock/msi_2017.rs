@@ -1,0 +1,137 @@
+//! Version 2017-09-01 of the identity endpoint: App Service's legacy, and all that Azure Machine Learning has.
+
+use std::num::NonZeroU64;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    Environment, app_service as modern,
+    call::Call,
+    date,
+    identity::{IdKind, Identity, Selector},
+    issuer::Issued,
+    platform::Platform,
+    reply::Reply,
+    sections::DateForm,
+};
+
+pub(super) fn app_service_environment(platform: &Platform) -> Environment {
+    vec![
+        ("MSI_ENDPOINT", format!("{}/2017/msi/token", platform.addresses.plain)),
+        ("MSI_SECRET", platform.config.app_service_2017.secret.clone()),
+    ]
+}
+
+pub(super) fn azure_ml_environment(platform: &Platform) -> Environment {
+    vec![
+        ("MSI_ENDPOINT", format!("{}/msi/auth", platform.addresses.plain)),
+        ("MSI_SECRET", platform.config.azure_ml.secret.clone()),
+    ]
+}
+
+pub(super) fn app_service(platform: &Platform, call: &Call) -> Reply {
+    let config = &platform.config.app_service_2017;
+    let expires_on: fn(u64) -> Value = match config.dates {
+        DateForm::Linux => |exp| date::on_linux(exp).into(),
+        DateForm::Windows => |exp| date::on_windows(exp).into(),
+    };
+    let (secret, lifetime) = (&config.secret, config.token_lifetime_seconds);
+    Service { secret, lifetime, expires_on, refusal: modern::refusal }.answer(platform, call)
+}
+
+pub(super) fn azure_ml(platform: &Platform, call: &Call) -> Reply {
+    let config = &platform.config.azure_ml;
+    let (secret, lifetime) = (&config.secret, config.token_lifetime_seconds);
+    Service { secret, lifetime, expires_on: Value::from, refusal: azure_ml_refusal }.answer(platform, call)
+}
+
+/// What Azure Machine Learning says with a status that a fault asks for
+pub(super) fn azure_ml_failure(status: StatusCode) -> Reply {
+    azure_ml_refusal(status, "Failed to acquire the token.")
+}
+
+/// One of the two services that speak this version
+struct Service<'a> {
+    secret: &'a str,
+    lifetime: NonZeroU64,
+    expires_on: fn(u64) -> Value,
+    refusal: fn(StatusCode, &str) -> Reply,
+}
+
+impl Service<'_> {
+    fn answer(&self, platform: &Platform, call: &Call) -> Reply {
+        match self.token(platform, call) {
+            Ok(issued) => self.success(&issued).issued_to(&issued.holder),
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn token(&self, platform: &Platform, call: &Call) -> Result<Issued, Reply> {
+        self.check_caller(call)?;
+        self.check_version(call)?;
+        let resource = call
+            .parameter("resource")
+            .filter(|resource| !resource.is_empty())
+            .ok_or_else(|| self.bad_request("The resource parameter is missing."))?;
+        let identity = self.choose(platform, call)?;
+        if !platform.config.knows_audience(resource) {
+            return Err(self.bad_request(&platform.unknown_audience(resource)));
+        }
+        platform.issue_to(identity, call, resource, self.lifetime)
+    }
+
+    fn check_caller(&self, call: &Call) -> Result<(), Reply> {
+        if call.method != Method::GET {
+            return Err((self.refusal)(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed."));
+        }
+        if call.header("secret") == Some(self.secret) {
+            return Ok(());
+        }
+        Err((self.refusal)(StatusCode::UNAUTHORIZED, "The secret header is missing or wrong."))
+    }
+
+    fn check_version(&self, call: &Call) -> Result<(), Reply> {
+        match call.parameter("api-version") {
+            Some(API_VERSION) => Ok(()),
+            Some(_) => Err(self.bad_request("The api-version is not supported: use 2017-09-01.")),
+            None => Err(self.bad_request("The api-version parameter is missing.")),
+        }
+    }
+
+    /// This version knows `clientid` alone: a `client_id` is ignored, and an empty value is none.
+    fn choose<'a>(&self, platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply> {
+        match call.parameter("clientid").filter(|id| !id.is_empty()) {
+            None => platform.config.system_assigned(),
+            Some(id) => platform.config.selected(Selector { kind: IdKind::Client, id }),
+        }
+        .ok_or_else(|| self.bad_request("No managed identity was found for the specified clientid."))
+    }
+
+    fn success(&self, issued: &Issued) -> Reply {
+        Reply::json(
+            StatusCode::OK,
+            &json!({
+                "access_token": issued.token,
+                "expires_on": (self.expires_on)(issued.claims.exp),
+                "resource": issued.claims.aud,
+                "token_type": "Bearer",
+            }),
+        )
+    }
+
+    fn bad_request(&self, message: &str) -> Reply {
+        (self.refusal)(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+fn azure_ml_refusal(status: StatusCode, message: &str) -> Reply {
+    let error = match status {
+        StatusCode::UNAUTHORIZED => "unauthorized",
+        status if status.is_client_error() => "bad_request",
+        _ => "internal_error",
+    };
+    Reply::json(status, &json!({ "error": error, "message": message }))
+}
+
+const API_VERSION: &str = "2017-09-01";

@@ -1,0 +1,151 @@
+//! What can be configured of each endpoint.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// The instance metadata service
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImdsConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+}
+
+/// The identity endpoint of App Service, Functions and Container Apps
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AppServiceConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `X-IDENTITY-HEADER`
+    pub identity_header: String,
+}
+
+/// The identity endpoint of App Service, version 2017-09-01
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AppService2017Config {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `secret`
+    pub secret: String,
+    /// How it writes `expires_on`
+    pub dates: DateForm,
+}
+
+/// How App Service wrote dates in 2017
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DateForm {
+    /// `06/20/2019 02:57:58 +00:00`
+    Linux,
+    /// `1/16/2020 5:24:12 AM +00:00`
+    Windows,
+}
+
+/// The identity endpoint of Azure Machine Learning
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AzureMlConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `secret`
+    pub secret: String,
+}
+
+/// The token endpoint of Cloud Shell
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CloudShellConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+}
+
+/// The agent of Azure Arc
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ArcConfig {
+    /// How long its tokens are good
+    #[serde(default = "a_day")]
+    pub token_lifetime_seconds: NonZeroU64,
+    /// Where it puts the keys that prove that a caller may read them; clients insist on the default
+    #[serde(default = "ArcConfig::agents_key_directory")]
+    pub key_directory: PathBuf,
+    /// Whether it knows user-assigned identities; an agent that does not answers for the system-assigned one
+    #[serde(default = "yes")]
+    pub user_assigned: bool,
+}
+
+/// The token service of Service Fabric
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServiceFabricConfig {
+    /// Where it listens, with TLS and a certificate of its own
+    pub listen: SocketAddr,
+    /// How long its tokens are good
+    #[serde(default = "a_day")]
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `Secret`
+    pub secret: String,
+}
+
+/// Entra ID's token endpoint
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EntraConfig {
+    /// How long its tokens are good
+    pub token_lifetime_seconds: NonZeroU64,
+    /// After what time it asks to refresh them, if it says
+    pub refresh_in_seconds: Option<NonZeroU64>,
+}
+
+/// The vault
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VaultConfig {
+    /// The audience that it demands of a token, and names in its challenge
+    pub audience: String,
+    /// Its secrets by name
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl ArcConfig {
+    /// An agent with its keys in `key_directory`, and the defaults
+    pub fn with_keys_in(key_directory: &Path) -> Self {
+        Self { token_lifetime_seconds: a_day(), key_directory: key_directory.to_owned(), user_assigned: true }
+    }
+
+    fn agents_key_directory() -> PathBuf {
+        PathBuf::from("/var/opt/azcmagent/tokens")
+    }
+}
+
+impl Default for ArcConfig {
+    fn default() -> Self {
+        Self::with_keys_in(&Self::agents_key_directory())
+    }
+}
+
+impl Default for ServiceFabricConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token_lifetime_seconds: a_day(),
+            secret: "f7a4c1d0-6c2b-4d0e-9b1f-6d5f7f0f4a11".to_owned(),
+        }
+    }
+}
+
+const fn a_day() -> NonZeroU64 {
+    NonZeroU64::new(86_400).expect("not zero")
+}
+
+const fn yes() -> bool {
+    true
+}

@@ -1,0 +1,185 @@
+//! The token service of Service Fabric: TLS with a certificate that clients pin, and tokens it keeps until told off.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use http::{Method, StatusCode};
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Environment,
+    call::Call,
+    claims::{Grant, Holder},
+    issuer::Issued,
+    platform::Platform,
+    reply::Reply,
+    sections::ServiceFabricConfig,
+    tls,
+};
+
+/// None without its listener
+pub(super) fn environment(platform: &Platform) -> Option<Environment> {
+    let pinned = platform.addresses.pinned.as_ref()?;
+    let config = platform.config.service_fabric.as_ref()?;
+    Some(vec![
+        ("IDENTITY_ENDPOINT", format!("{}/metadata/identity/oauth2/token", pinned.url)),
+        ("IDENTITY_HEADER", config.secret.clone()),
+        ("IDENTITY_SERVER_THUMBPRINT", pinned.thumbprint.clone()),
+    ])
+}
+
+pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+    let Some(config) = &platform.config.service_fabric else { return failure(StatusCode::NOT_FOUND) };
+    match token(platform, config, call) {
+        Ok(issued) => success(&issued).issued_to(&issued.holder),
+        Err(refusal) => refusal,
+    }
+}
+
+/// What it says with a status that a fault asks for
+pub(super) fn failure(status: StatusCode) -> Reply {
+    match status {
+        StatusCode::NOT_FOUND => unknown_application(),
+        StatusCode::BAD_REQUEST => {
+            bad_request("ArgumentNullOrEmpty", "The parameter should not be null or empty.")
+        }
+        _ => refusal(status, "InternalServerError", "An error occurred."),
+    }
+}
+
+/// The tokens that it has issued, by audience and capabilities: it gives the same again, until a caller has no use for
+/// one that it names by its digest
+#[derive(Default)]
+pub(super) struct Held(Mutex<BTreeMap<(String, Vec<String>), Issued>>);
+
+impl Held {
+    pub(super) fn clear(&self) {
+        self.tokens().clear();
+    }
+
+    fn good(&self, key: &(String, Vec<String>), refused: Option<&str>) -> Option<Issued> {
+        let tokens = self.tokens();
+        let held = tokens.get(key)?;
+        let refused = refused.is_some_and(|digest| digest == sha256(&held.token));
+        (!refused && held.expires_in() > 0).then(|| held.clone())
+    }
+
+    fn keep(&self, key: (String, Vec<String>), issued: &Issued) {
+        let mut tokens = self.tokens();
+        if tokens.len() >= KEPT {
+            tokens.clear();
+        }
+        tokens.insert(key, issued.clone());
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, BTreeMap<(String, Vec<String>), Issued>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Result<Issued, Reply> {
+    check_caller(config, call)?;
+    check_parameters(call)?;
+    let resource = call.parameter("resource").filter(|resource| !resource.is_empty()).ok_or_else(|| {
+        bad_request("ArgumentNullOrEmpty", "The parameter 'resource' should not be null or empty string.")
+    })?;
+    let identity = platform.config.system_assigned().ok_or_else(unknown_application)?;
+    if !platform.config.knows_audience(resource) {
+        return Err(bad_request("InvalidResource", &platform.unknown_audience(resource)));
+    }
+    let key = (resource.to_owned(), capabilities(call));
+    let refused = call.parameter("token_sha256_to_refresh");
+    // What a fault makes of the answer is not kept.
+    let held = if call.wrong_identity { None } else { platform.fabric_tokens.good(&key, refused) };
+    if let Some(held) = held {
+        return Ok(held);
+    }
+    let grant = platform.grant(Holder::Identity(identity), resource, config.token_lifetime_seconds);
+    let issued = platform.issue(call, Grant { capabilities: key.1.clone(), ..grant })?;
+    if !call.wrong_identity {
+        platform.fabric_tokens.keep(key, &issued);
+    }
+    Ok(issued)
+}
+
+fn check_caller(config: &ServiceFabricConfig, call: &Call) -> Result<(), Reply> {
+    if call.method != Method::GET {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Only GET is allowed."));
+    }
+    match call.header("secret") {
+        Some(secret) if secret == config.secret => Ok(()),
+        Some(_) => Err(unknown_application()),
+        None => Err(bad_request("SecretHeaderNotFound", "Secret is not found in the request headers.")),
+    }
+}
+
+fn check_parameters(call: &Call) -> Result<(), Reply> {
+    let version = call.parameter("api-version").unwrap_or_default();
+    if version != API_VERSION {
+        return Err(bad_request(
+            "InvalidApiVersion",
+            &format!("The api-version '{version}' is not supported. Supported version is '{API_VERSION}'."),
+        ));
+    }
+    match IDS.iter().find(|id| call.parameter(id).is_some()) {
+        Some(id) => Err(bad_request(
+            "InvalidArgument",
+            &format!("The parameter '{id}' is not supported: the cluster decides which identity an app has."),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What the client says it can, separated by commas
+fn capabilities(call: &Call) -> Vec<String> {
+    let listed = call.parameter("xms_cc").unwrap_or_default().split(',');
+    listed.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn success(issued: &Issued) -> Reply {
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "access_token": issued.token,
+            "expires_on": issued.claims.exp,
+            "resource": issued.claims.aud,
+            "token_type": "Bearer",
+        }),
+    )
+}
+
+fn unknown_application() -> Reply {
+    let message = "Managed identity not found for the specified application host.";
+    refusal(StatusCode::NOT_FOUND, "ManagedIdentityNotFound", message)
+}
+
+fn bad_request(code: &str, message: &str) -> Reply {
+    refusal(StatusCode::BAD_REQUEST, code, message)
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
+    let correlation_id = Uuid::new_v4().to_string();
+    let error = json!({ "correlationId": correlation_id, "code": code, "message": message });
+    Reply::json(status, &json!({ "error": error }))
+}
+
+fn sha256(token: &str) -> String {
+    tls::upper_hex(digest(&SHA256, token.as_bytes()).as_ref()).to_lowercase()
+}
+
+const API_VERSION: &str = "2019-07-01-preview";
+const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];
+const KEPT: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_digest_is_the_one_that_clients_send() {
+        let digest = "cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656";
+        assert_eq!(super::sha256("test_token"), digest);
+    }
+}
