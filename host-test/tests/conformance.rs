@@ -263,18 +263,28 @@ const SCOPE: &str = "https://management.azure.com/.default";
 const IMDS: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
 /// The rows of the inventory of library behaviour that concern the sources which exist.
-const ROWS: [(&str, &str); 6] = [
-    ("detect", "D01 D02 D03 D07 D12 D15"),
+const ROWS: [(&str, &str); 15] = [
+    ("detect", "D01 D02 D03 D04 D05 D06 D07 D08 D12 D15 D16 D17 D18"),
     (
         "imds",
         "I01 I02 I03 I05 I06 I07 I08 I10 I12 I13 I14 I16 I17 I18 I19 I20 I21 I23 I24 I25 I26 I27 I28 I29 I32 I33 I36 \
          I37 I38",
     ),
     ("app-service", "A01 A02 A03 A05 A06 A08 A10 A12 A13"),
+    ("machine-learning", "M01 M03 M04 M05 M09"),
+    ("cloud-shell", "M06"),
+    ("service-fabric", "S01 S02 S03 S05 S06 S08 S09 S10 S12"),
+    ("arc", "R01 R02 R03 R05 R07 R08 R10 R11 R14 R15 R16 R17 R20 R21"),
+    ("workload", "W01 W03 W04 W06 W07 W08 W09 W10 W11 W13 W14"),
+    ("chain", "P01 P02 P03 P05 P06 P07 P08 P10 P11 P13 P14 P15 P16 P17"),
+    ("entra", "E01 E03 E04 E08 E10 E12 E13 E14 E15 E16 E17 E18 E19"),
+    ("client-secret", "E05"),
+    ("certificate", "E07"),
     ("retry", "T01 T02 T03 T06 T07 T08 T09 T10 T11 T14 T15 T16 T17 T18 T20"),
     (
         "cache",
-        "C01 C02 C03 C04 C06 C07 C08 C09 C11 C14 C15 C16 C18 C19 C20 C21 C22 C23 C25 C26 C27 C28 C29 C30 C31",
+        "C01 C02 C03 C04 C06 C07 C08 C09 C10 C11 C12 C14 C15 C16 C18 C19 C20 C21 C22 C23 C25 C26 C27 C28 C29 C30 C31 \
+         C32 C34",
     ),
     ("security", "X01 X03 X05 X07 X08 X09 X10"),
 ];
