@@ -66,6 +66,18 @@ async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_nam
 }
 
 #[tokio::test]
+async fn a_policy_takes_the_default_identity_for_the_federated_one_before_any_other() {
+    let environment = Environment::default()
+        .with("TOKEN_BROKER_FEDERATED_CLIENT_ID", REPORTS)
+        .with("TOKEN_BROKER_FEDERATED_TENANT_ID", REPORTS)
+        .with("AZURE_CLIENT_ID", ORDERS);
+    let fixture = Fixture::build(|builder, _| builder.environment(environment)).await;
+    let policy = Policy::new(None, Some(ORDERS)).unwrap();
+    let error = Consumers::new(&fixture.broker, policy).fresh().await.request(VAULT, None).await.unwrap_err();
+    assert!(error.contains("Denied") && error.contains(REPORTS), "{error}");
+}
+
+#[tokio::test]
 async fn a_consumer_gets_the_token_of_the_identity_that_it_requests_and_that_its_policy_allows() {
     let fixture = Fixture::new().await;
     let policy = Policy::new(Some(VAULT), Some(ORDERS)).unwrap();
@@ -369,6 +381,23 @@ async fn the_settings_are_asked_for_what_the_environment_does_not_have() {
     .await;
     fixture.broker.get_token(VAULT).await.unwrap();
     assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn settings_cannot_say_that_this_host_compares_a_certificate() {
+    let thumbprint = "ab".repeat(20);
+    let settings = move |name: &str| {
+        Ok(match name {
+            "IDENTITY_ENDPOINT" => Some("https://127.0.0.1:2377/metadata/identity/oauth2/token".to_owned()),
+            "IDENTITY_HEADER" => Some("s".to_owned()),
+            "IDENTITY_SERVER_THUMBPRINT" | "TOKEN_BROKER_PINNED_THUMBPRINT" => Some(thumbprint.clone()),
+            _ => None,
+        })
+    };
+    let nothing = |request: &http::request::Parts| -> Decision { panic!("asked for {}", request.uri) };
+    let broker = broker().settings(settings).http(nothing).build().await.unwrap();
+    let error = broker.get_token(VAULT).await.unwrap_err().to_string();
+    assert!(error.contains("nothing was sent") && error.contains("service-fabric"), "{error}");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The handle of the shared broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use token_broker::{Error, Identity, RawRequest};
+use token_broker::{Error, Failure, Identity, RawRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use wasmtime::Result;
 
@@ -21,15 +22,20 @@ use crate::wire::{TokenResult, WireRequest};
 /// was given credentials are gone. An instance that traps is replaced when the next call comes; the calls that were
 /// inside it get [`Error::Other`].
 #[derive(Clone)]
-pub struct Broker(Arc<Shared>);
+pub struct Broker {
+    shared: Arc<Shared>,
+    /// The calls that this handle's linker may have under way, where it is a linker's.
+    quota: Option<Arc<Semaphore>>,
+    forgets: Arc<Semaphore>,
+}
 
 struct Shared {
     template: Arc<Template>,
     default_identity: Identity,
+    lacking: Option<Error>,
     held: Held,
     jobs: mpsc::UnboundedSender<Job>,
     calls: Arc<Semaphore>,
-    forgets: Arc<Semaphore>,
 }
 
 impl Broker {
@@ -42,28 +48,42 @@ impl Broker {
     pub(crate) fn start(template: Template, instance: Instance, default_identity: Identity) -> Self {
         let template = Arc::new(template);
         let (jobs, received) = mpsc::unbounded_channel();
+        let lacking = instance.misconfigured().cloned();
         tokio::spawn(driver::drive(Arc::clone(&template), instance, received));
-        Self(Arc::new(Shared {
+        Self::over(Shared {
             template,
             default_identity,
+            lacking,
             held: Held::default(),
             jobs,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
+        })
+    }
+
+    fn over(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), quota: None, forgets: Arc::new(Semaphore::new(MAX_FORGETS)) }
+    }
+
+    /// The same broker for the components of a linker, who must not fill it for everybody else.
+    pub(crate) fn for_linker(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            quota: Some(Arc::new(Semaphore::new(MAX_CALLS_OF_A_LINKER))),
             forgets: Arc::new(Semaphore::new(MAX_FORGETS)),
-        }))
+        }
     }
 
     /// The token for a scope and the default identity, if a Fresh one was given out within the last minute.
     ///
     /// Never waits and starts nothing. None means: call [`Broker::get_token`].
     pub fn peek_token(&self, scope: &str) -> Option<AccessToken> {
-        self.0.held.get(scope, self.now()).map(AccessToken)
+        self.shared.held.get(scope, self.now()).map(AccessToken)
     }
 
     /// A token for a scope and the default identity, from memory or from Azure.
     ///
     /// # Errors
-    /// What the broker says, or [`Error::Other`] if its instance trapped.
+    /// What the broker says, or [`Error::Other`] if its instance trapped or does not answer.
     pub async fn get_token(&self, scope: &str) -> Result<AccessToken, Error> {
         self.forward_get(scope).await?.map(AccessToken).map_err(Error::from)
     }
@@ -81,14 +101,15 @@ impl Broker {
     /// # Errors
     /// [`Error::Other`] if more of these are on their way than the broker keeps up with.
     pub fn forget_token(&self, scope: &str) -> Result<(), Error> {
-        let permit = Arc::clone(&self.0.forgets).try_acquire_owned().map_err(|_| {
+        let permit = Arc::clone(&self.forgets).try_acquire_owned().map_err(|_| {
             Error::Other(format!(
                 "{MAX_FORGETS} calls of forget-token are under way; forget a scope once per refusal"
             ))
         })?;
-        let sent = self.0.jobs.send(Job { call: Call::Forget(scope.into()), permit }).map_err(|_| gone());
+        let job = Job { call: Call::Forget(scope.into()), permits: (permit, None) };
+        let sent = self.shared.jobs.send(job).map_err(|_| gone());
         // Only now: a get that is sent before the forget may still bring the old token, and must not put it back.
-        self.0.held.clear();
+        self.shared.held.clear();
         sent
     }
 
@@ -106,47 +127,59 @@ impl Broker {
     /// [`Error::Other`] if the broker's instance trapped.
     pub async fn stats(&self) -> Result<Statistics, Error> {
         let mut statistics = self.call(Call::Stats).await?;
-        let answered = self.0.held.answered();
+        let answered = self.shared.held.answered();
         statistics.requests = statistics.requests.saturating_add(answered);
         statistics.hits = statistics.hits.saturating_add(answered);
         Ok(statistics)
     }
 
     pub(crate) fn default_identity(&self) -> &Identity {
-        &self.0.default_identity
+        &self.shared.default_identity
     }
 
     pub(crate) async fn forward_get(&self, scope: &str) -> Result<TokenResult, Error> {
-        if let Some(token) = self.0.held.get(scope, self.now()) {
+        if let Some(token) = self.shared.held.get(scope, self.now()) {
             return Ok(Ok(token));
         }
-        let since = self.0.held.generation();
+        self.configured()?;
+        let since = self.shared.held.generation();
         let answer = self.call(|reply| Call::Get(scope.into(), reply)).await?;
         if let Ok(token) = &answer {
-            self.0.held.put(scope, token, self.now(), since);
+            self.shared.held.put(scope, token, self.now(), since);
         }
         Ok(answer)
     }
 
     pub(crate) async fn forward_request(&self, request: WireRequest) -> Result<TokenResult, Error> {
+        self.configured()?;
         let has_claims = request.claims.is_some();
         let answer = self.call(|reply| Call::Request(request, reply)).await?;
         if has_claims {
             // The token that the claims brought replaces the one without.
-            self.0.held.clear();
+            self.shared.held.clear();
         }
         Ok(answer)
     }
 
+    fn configured(&self) -> Result<(), Error> {
+        self.shared.lacking.clone().map_or(Ok(()), Err)
+    }
+
     async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, Error> {
-        let permit = Arc::clone(&self.0.calls).acquire_owned().await.map_err(|_| gone())?;
-        let (reply, answer) = oneshot::channel();
-        self.0.jobs.send(Job { call: call(reply), permit }).map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(trapped()))
+        let quota =
+            self.quota.clone().map(Semaphore::try_acquire_owned).transpose().map_err(|_| flooded())?;
+        let answered = async {
+            let permit = Arc::clone(&self.shared.calls).acquire_owned().await.map_err(|_| gone())?;
+            let (reply, answer) = oneshot::channel();
+            let job = Job { call: call(reply), permits: (permit, quota) };
+            self.shared.jobs.send(job).map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(trapped()))
+        };
+        tokio::time::timeout(DEADLINE, answered).await.unwrap_or_else(|_| Err(silent()))
     }
 
     fn now(&self) -> u64 {
-        self.0.template.lent.clock.wall().as_secs()
+        self.shared.template.lent.clock.wall().as_secs()
     }
 }
 
@@ -158,6 +191,23 @@ fn trapped() -> Error {
     )
 }
 
+fn silent() -> Error {
+    Error::Other(format!(
+        "the broker's instance did not answer within {} s; see whether what the program lends to it waits for something",
+        DEADLINE.as_secs()
+    ))
+}
+
+fn flooded() -> Error {
+    Error::Throttled(Failure {
+        source: "host".into(),
+        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are under way"),
+        remedy: Some("share one answer among callers, peek-token first: it waits for nothing".to_owned()),
+        retry_after: Some(RETRY_AFTER),
+        ..Failure::default()
+    })
+}
+
 /// The task ends with the runtime that it was started on.
 fn gone() -> Error {
     Error::Other(
@@ -167,5 +217,75 @@ fn gone() -> Error {
 
 /// Calls inside the broker at once; more wait for their turn. Each takes a few kilobytes of the guest's memory.
 const MAX_CALLS: usize = 4096;
-/// A forget waits for nothing, so these only pile up under a consumer that does nothing else.
+/// So that it takes several linkers to make anybody wait for a turn.
+const MAX_CALLS_OF_A_LINKER: usize = 1024;
+/// A forget waits for nothing, so these only pile up under a consumer that does nothing else. Each linker has its own.
 const MAX_FORGETS: usize = 1024;
+/// How long a full linker is told to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Longer than a call can take: ten minutes are the longest budget, and before it come the settings, 5 s at most each.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::sync::mpsc::UnboundedReceiver;
+    use tokio::task::unconstrained;
+
+    use super::*;
+    use crate::guest::tests::empty_template;
+
+    /// A broker and the calls that reach it, which nobody answers.
+    fn unanswered() -> (Broker, UnboundedReceiver<Job>) {
+        let (jobs, received) = mpsc::unbounded_channel();
+        let broker = Broker::over(Shared {
+            template: Arc::new(empty_template()),
+            default_identity: Identity::Default,
+            lacking: None,
+            held: Held::default(),
+            jobs,
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+        });
+        (broker, received)
+    }
+
+    /// How often a call is accepted before it is refused, each left alone at once.
+    fn flood(broker: &Broker, call: impl Fn(&Broker) -> Option<Error>) -> (usize, Error) {
+        (0..=MAX_CALLS).find_map(|n| call(broker).map(|error| (n, error))).unwrap()
+    }
+
+    fn get(broker: &Broker) -> Option<Error> {
+        unconstrained(broker.get_token("s")).now_or_never().map(Result::unwrap_err)
+    }
+
+    fn forget(broker: &Broker) -> Option<Error> {
+        broker.forget_token("s").err()
+    }
+
+    #[tokio::test]
+    async fn a_linker_that_floods_is_throttled_until_its_calls_end_and_no_other_is() {
+        let (broker, mut jobs) = unanswered();
+        let (loud, calm) = (broker.for_linker(), broker.for_linker());
+        let (accepted, error) = flood(&loud, get);
+        assert_eq!((accepted, error.kind()), (MAX_CALLS_OF_A_LINKER, "throttled"));
+        assert_eq!(get(&calm), None);
+        assert_eq!(get(&broker), None);
+        while jobs.try_recv().is_ok() {}
+        assert_eq!(get(&loud), None);
+    }
+
+    #[tokio::test]
+    async fn a_linker_that_floods_with_forgets_is_refused_alone() {
+        let (broker, _jobs) = unanswered();
+        let (loud, calm) = (broker.for_linker(), broker.for_linker());
+        assert_eq!(flood(&loud, forget).0, MAX_FORGETS);
+        assert_eq!((forget(&calm), forget(&broker), get(&loud)), (None, None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_never_answers_is_given_up() {
+        let (broker, _jobs) = unanswered();
+        let error = broker.get_token("s").await.unwrap_err();
+        assert!(error.to_string().contains("did not answer within 900 s"), "{error}");
+    }
+}

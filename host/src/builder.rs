@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use token_broker::Identity;
+use token_broker::{Identity, Settings as Variables};
 use wasmtime::error::{Context as _, bail, format_err};
 use wasmtime::{Engine, Result};
 
@@ -18,6 +18,7 @@ use crate::imports::Settings;
 use crate::instance::Instance;
 use crate::log::Log;
 use crate::store::{NoStore, Store};
+use crate::tls::{Roots, Tls};
 
 /// Says what a broker is made of and what it is lent. What is not said is not lent, the clock and randomness excepted.
 #[must_use]
@@ -28,6 +29,7 @@ pub struct Builder {
     cache: Option<Cache>,
     environment: Environment,
     http: Option<Arc<dyn HttpPolicy>>,
+    roots: Vec<Roots>,
     store: Option<Arc<dyn Store>>,
     settings: Option<Arc<dyn Settings>>,
     clock: Option<Arc<dyn Clock>>,
@@ -83,6 +85,19 @@ impl Builder {
         self
     }
 
+    /// Authorities whose servers are believed besides the public ones, as PEM: of an AD FS or an Azure Stack.
+    /// Default: none.
+    pub fn trusted_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(Roots::Bytes(pem.into()));
+        self
+    }
+
+    /// As [`Builder::trusted_roots`], from a file that is read once.
+    pub fn trusted_roots_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.roots.push(Roots::File(path.into()));
+        self
+    }
+
     /// The store to share tokens through. Default: none. Needs `TOKEN_BROKER_STORE_KEY`.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
@@ -90,6 +105,8 @@ impl Builder {
     }
 
     /// Where variables are looked up that the environment does not have. Default: nowhere.
+    ///
+    /// The three of Service Fabric belong into the environment: a certificate is compared for an endpoint named there alone.
     pub fn settings(mut self, settings: impl Settings) -> Self {
         self.settings = Some(Arc::new(settings));
         self
@@ -140,22 +157,25 @@ impl Builder {
 
     async fn template(self) -> Result<Template> {
         self.check_store_key().await?;
+        let is_silent = self.variable(LOG).await?.as_deref() == Some("off");
         let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
         let component = component::load(&engine, &self.source()?, self.cache.as_ref())?;
-        Template::new(&engine, &component, self.lent())
+        Template::new(&engine, &component, self.lent(is_silent)?)
     }
 
-    fn lent(self) -> Lent {
-        Lent {
+    fn lent(self, is_silent: bool) -> Result<Lent> {
+        let log = self.log.unwrap_or_else(Log::stderr);
+        Ok(Lent {
+            tls: Arc::new(Tls::new(&self.environment, &self.roots)?),
             environment: self.environment,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),
             random: self.random,
             http: self.http.unwrap_or_else(|| Arc::new(LocalOrHttps)),
             store: self.store.unwrap_or_else(|| Arc::new(NoStore)),
             settings: self.settings,
-            log: self.log.unwrap_or_else(Log::stderr),
+            log: if is_silent { log.without_events() } else { log },
             max_memory: self.max_memory.unwrap_or(MAX_MEMORY),
-        }
+        })
     }
 
     fn source(&self) -> Result<Source> {
@@ -169,8 +189,13 @@ impl Builder {
 
     /// Whom policies of linkers take the default identity for. A value that cannot be used fails each call later on.
     async fn default_identity(&self) -> Result<Identity> {
-        let client_id = self.variable("AZURE_CLIENT_ID").await?;
-        Ok(client_id.and_then(|id| Identity::client_id(&id).ok()).unwrap_or_default())
+        let mut variables = Variables::default();
+        for name in Variables::DEFAULT_IDENTITY {
+            if let Some(value) = self.variable(name).await? {
+                variables.set(name, value);
+            }
+        }
+        Ok(variables.default_identity().unwrap_or_default())
     }
 
     async fn check_store_key(&self) -> Result<()> {
@@ -197,5 +222,6 @@ impl Builder {
 }
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
+const LOG: &str = "TOKEN_BROKER_LOG";
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 const MAX_MEMORY: usize = 64 * 1024 * 1024;

@@ -35,8 +35,7 @@ pub(crate) fn load(engine: &Engine, source: &Source, cache: Option<&Cache>) -> R
         Source::Bytes(bytes) => (Cow::Borrowed(bytes.as_ref()), None),
         Source::BuiltIn(bytes, digest) => (Cow::Borrowed(*bytes), Some(*digest)),
         Source::File(path) if path.extension().is_some_and(|extension| extension == "cwasm") => {
-            trusted(path)?;
-            return deserialize(engine, path);
+            return deserialize(engine, &trusted(path)?);
         }
         Source::File(path) => {
             (Cow::Owned(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?), None)
@@ -49,7 +48,7 @@ pub(crate) fn load(engine: &Engine, source: &Source, cache: Option<&Cache>) -> R
 
 fn load_cached(engine: &Engine, bytes: &[u8], digest: &Digest, cache: &Cache) -> Result<Component> {
     let file = cache.file(engine, digest);
-    if trusted(&file).is_ok()
+    if let Ok(file) = trusted(&file)
         && let Ok(component) = deserialize(engine, &file)
     {
         return Ok(component);
@@ -90,7 +89,7 @@ impl Cache {
     /// Write under another name and rename: a reader sees the whole file or none.
     fn keep(&self, file: &Path, component: &Component) -> Result<()> {
         make_private_directory(&self.directory)?;
-        unchangeable_by_others(&self.directory)?;
+        trusted(&self.directory)?;
         // Readable by this user alone, and gone again if anything fails.
         let mut unfinished = tempfile::NamedTempFile::new_in(&self.directory)?;
         std::io::Write::write_all(&mut unfinished, &component.serialize()?)?;
@@ -109,11 +108,31 @@ fn deserialize(engine: &Engine, file: &Path) -> Result<Component> {
     unsafe { Component::deserialize_file(engine, file) }
 }
 
-/// Whether nobody but this user and root could have written a file, or put it into its directory.
-fn trusted(file: &Path) -> Result<()> {
-    unchangeable_by_others(file)?;
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty());
-    unchangeable_by_others(directory.unwrap_or_else(|| Path::new(".")))
+/// The file itself, if nobody but this user and root could have written it or put it where it is: they own every
+/// directory and every link on the way, and nobody else may write there.
+fn trusted(file: &Path) -> Result<PathBuf> {
+    let mut file = std::path::absolute(file)?;
+    for _ in 0..MAX_LINKS {
+        let mut steps: Vec<_> = file.ancestors().collect();
+        steps.reverse();
+        let Some(link) = first_link(&steps)? else { return Ok(file) };
+        // Neither path fails: the link is the file or above it, and the root is no link.
+        let rest = file.strip_prefix(link)?;
+        let target = link.parent().unwrap_or(link).join(fs::read_link(link)?);
+        file = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
+    }
+    bail!("{} goes through more than {MAX_LINKS} symbolic links", file.display())
+}
+
+/// The first link on the way from the root to a file; everything before it is what its name says.
+fn first_link<'a>(steps: &[&'a Path]) -> Result<Option<&'a Path>> {
+    for step in steps {
+        unchangeable_by_others(step)?;
+        if step.is_symlink() {
+            return Ok(Some(step));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(unix)]
@@ -123,7 +142,11 @@ fn unchangeable_by_others(path: &Path) -> Result<()> {
     let user = rustix::process::geteuid().as_raw();
     let metadata =
         fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    if ![0, user].contains(&metadata.uid()) || metadata.mode() & OTHERS_MAY_WRITE != 0 {
+    // A link's mode means nothing, and in a sticky directory nobody can replace what is somebody else's.
+    let is_open = metadata.mode() & OTHERS_MAY_WRITE != 0
+        && !metadata.is_symlink()
+        && !(metadata.is_dir() && metadata.mode() & STICKY != 0);
+    if ![0, user].contains(&metadata.uid()) || is_open {
         bail!(
             "{} may be changed by others than this user, so no precompiled component is loaded from there; \
              run `chmod go-w` on it, or use the .wasm file",
@@ -147,10 +170,14 @@ fn make_private_directory(directory: &Path) -> std::io::Result<()> {
 
 #[cfg(unix)]
 const OTHERS_MAY_WRITE: u32 = 0o022;
+#[cfg(unix)]
+const STICKY: u32 = 0o1000;
+/// As Linux has it.
+const MAX_LINKS: usize = 40;
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -207,5 +234,46 @@ mod tests {
         set_mode(home.path(), 0o777);
         assert!(load(&engine, &Source::File(file), None).is_err());
         load(&engine, &EMPTY, Some(&cache)).unwrap();
+    }
+
+    #[test]
+    fn what_others_may_replace_on_the_way_is_not_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let (open, inner) = (home.path().join("open"), home.path().join("open/inner"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("c.cwasm"), b"").unwrap();
+        set_mode(&inner.join("c.cwasm"), 0o600);
+        set_mode(&inner, 0o700);
+        set_mode(&open, 0o755);
+        let through_link = home.path().join("link/c.cwasm");
+        symlink("open/../open/inner", home.path().join("link")).unwrap();
+        let file = inner.join("c.cwasm");
+        assert_eq!(fs::canonicalize(trusted(&through_link).unwrap()).unwrap(), file);
+        assert_eq!(trusted(&file).unwrap(), file);
+
+        set_mode(&open, 0o777);
+        for path in [&file, &through_link] {
+            let error = trusted(path).unwrap_err().to_string();
+            assert!(error.contains("open may be changed by others"), "{error}");
+        }
+        set_mode(&open, 0o1777);
+        assert!(trusted(&file).is_ok(), "as /tmp is");
+    }
+
+    #[test]
+    fn links_that_lead_through_an_open_directory_or_in_a_circle_are_not_trusted() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        fs::create_dir(path("open")).unwrap();
+        fs::write(path("c.cwasm"), b"").unwrap();
+        set_mode(&path("c.cwasm"), 0o600);
+        symlink(path("c.cwasm"), path("open/second")).unwrap();
+        symlink("open/second", path("first")).unwrap();
+        set_mode(&path("open"), 0o755);
+        assert!(trusted(&path("first")).is_ok());
+        set_mode(&path("open"), 0o777);
+        assert!(trusted(&path("first")).is_err());
+        symlink("circle", path("circle")).unwrap();
+        assert!(trusted(&path("circle")).unwrap_err().to_string().contains("symbolic links"));
     }
 }

@@ -18,10 +18,10 @@ use crate::instance::{Exports, Instance};
 use crate::report::{SourceReport, Statistics};
 use crate::wire::{TokenResult, WireError, WireRequest};
 
-/// A call on its way to the instance. The permit bounds how many there are.
+/// A call on its way to the instance. The permits bound how many there are, of all callers and of one linker.
 pub(crate) struct Job {
     pub(crate) call: Call,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 pub(crate) enum Call {
@@ -55,7 +55,7 @@ pub(crate) async fn drive(template: Arc<Template>, first: Instance, mut jobs: mp
                     Ok(Err(trap)) => trap.root_cause().to_string(),
                     Err(_) => "what the program lends to the broker panicked".to_owned(),
                 };
-                template.lent.log.event("error", "the broker's instance trapped", &why);
+                template.lent.log.event("the broker's instance trapped", &why);
             }
         }
     }
@@ -85,7 +85,7 @@ struct Task {
 
 impl AccessorTask<State> for Task {
     async fn run(self, accessor: &Accessor<State>) -> Result<()> {
-        let Self { job: Job { call, permit }, exports } = self;
+        let Self { job: Job { call, permits }, exports } = self;
         match call {
             Call::Get(scope, reply) => {
                 let (answer,) = exports.get.call_concurrent(accessor, (scope,)).await?;
@@ -105,7 +105,7 @@ impl AccessorTask<State> for Task {
                 _ = reply.send(Ok(statistics));
             }
         }
-        drop(permit);
+        drop(permits);
         Ok(())
     }
 }

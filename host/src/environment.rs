@@ -1,15 +1,18 @@
 //! What the broker may see of its surroundings: the variables that it documents, and the files that they name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use token_broker::{Error, VARIABLES};
-use wasmtime::Result;
-use wasmtime::error::Context as _;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+use crate::tls;
+
 /// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it.
+///
+/// `TOKEN_BROKER_PINNED_THUMBPRINT` is the word of a host that compares certificates, so it is never taken from here:
+/// this host sets it when it does.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -35,61 +38,75 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Lend the variables and the directories to a guest.
-    pub(crate) fn lend(&self, wasi: &mut WasiCtxBuilder) -> Result<()> {
+    /// Lend the variables to a guest, and for reading the directories of the files that they name, and Arc's two.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for the first file whose directory cannot be lent; everything else is lent all the
+    /// same, so that the error is for calls and not for whoever wants to know what is wrong.
+    pub(crate) fn lend(&self, wasi: &mut WasiCtxBuilder) -> Result<(), Error> {
         for (name, value) in &self.0 {
             wasi.env(name, value);
         }
-        for directory in self.directories()? {
-            lend_directory(wasi, &directory)?;
+        for directory in ARC_DIRECTORIES {
+            // They are open to the agent's group only. Arc's own source says so, if it comes to be asked.
+            _ = lend_directory(wasi, Path::new(directory));
         }
-        Ok(())
-    }
-
-    /// The directories of the files that variables name, and Arc's two. A mounted file changes by a change of its
-    /// directory, so it is the directory that is lent.
-    fn directories(&self) -> Result<Vec<PathBuf>> {
-        let mut directories = Vec::from(ARC_DIRECTORIES.map(PathBuf::from));
-        for variable in VARIABLES.iter().filter(|variable| variable.file) {
-            if let Some(file) = self.get(variable.name) {
-                directories.push(directory_of(variable.name, Path::new(file))?);
+        let mut outcome = Ok(());
+        let mut lent = BTreeSet::from(ARC_DIRECTORIES.map(PathBuf::from));
+        for (variable, file) in self.files() {
+            let directory = directory_of(Path::new(file));
+            if lent.insert(directory.clone()) {
+                let done = lend_directory(wasi, &directory).map_err(|why| unlendable(variable, file, &why));
+                outcome = outcome.and(done);
             }
         }
-        directories.sort();
-        directories.dedup();
-        Ok(directories)
+        outcome
+    }
+
+    /// The variables that name files, and the files.
+    fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        VARIABLES
+            .iter()
+            .filter(|variable| variable.file)
+            .filter_map(|variable| Some((variable.name, self.get(variable.name)?)))
     }
 }
 
-fn directory_of(variable: &str, file: &Path) -> Result<PathBuf, Error> {
-    let Some(directory) = file.parent() else {
-        return Err(Error::Misconfigured(format!("{variable} names no file: {}", file.display())));
-    };
-    if directory == Path::new("/") {
-        return Err(Error::Misconfigured(format!(
-            "{variable} names {}, so the broker would have to be lent the whole file system; \
-             move the file into a directory of its own",
-            file.display()
-        )));
+/// A mounted file changes by a change of its directory, so it is the directory that is lent.
+fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(directory) if directory.as_os_str().is_empty() => PathBuf::from("."),
+        Some(directory) => directory.to_owned(),
+        None => file.to_owned(),
     }
-    Ok(if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory.to_owned() })
 }
 
 /// What does not exist is not lent; the broker then says that the file is missing.
-pub(crate) fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<()> {
+///
+/// # Errors
+/// Why it is not lent, as the end of a sentence.
+fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), String> {
     if !directory.is_dir() {
         return Ok(());
     }
-    let name = directory.to_str().with_context(|| format!("{} is not UTF-8", directory.display()))?;
-    wasi.preopened_dir(directory, name, FsPerms::ReadOnly).with_context(|| {
-        format!("cannot lend the directory {name} to the broker; make it readable for this process")
-    })?;
-    Ok(())
+    if directory.canonicalize().is_ok_and(|real| real.parent().is_none()) {
+        return Err(
+            "would have to be lent the whole file system; move the file into a directory of its own".into()
+        );
+    }
+    let name = directory.to_str().ok_or("cannot be lent a directory whose name is not UTF-8")?;
+    let lent = wasi.preopened_dir(directory, name, FsPerms::ReadOnly);
+    lent.map(drop).map_err(|error| format!("cannot be lent the directory: {:#}", error))
+}
+
+fn unlendable(variable: &str, file: &str, why: &str) -> Error {
+    Error::Misconfigured(format!("{variable} names {file}, for which the broker {why}"))
 }
 
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
-        let known = |name: &String| VARIABLES.iter().any(|variable| variable.name == name);
+        let known =
+            |name: &String| name != tls::PINNED && VARIABLES.iter().any(|variable| variable.name == name);
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
         self.0.extend(pairs.filter(|(name, _)| known(name)));
     }
@@ -130,13 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_of_a_named_file_is_lent_but_never_the_root() {
-        assert_eq!(directory_of("V", Path::new("/var/run/t/token")).unwrap(), Path::new("/var/run/t"));
-        assert_eq!(directory_of("V", Path::new("token")).unwrap(), Path::new("."));
-        let error = directory_of("AZURE_FEDERATED_TOKEN_FILE", Path::new("/token")).unwrap_err().to_string();
-        assert!(
-            error.contains("AZURE_FEDERATED_TOKEN_FILE") && error.contains("directory of its own"),
-            "{error}"
-        );
+    fn the_directory_of_a_named_file_is_lent() {
+        assert_eq!(directory_of(Path::new("/var/run/t/token")), Path::new("/var/run/t"));
+        assert_eq!(directory_of(Path::new("token")), Path::new("."));
+    }
+
+    #[test]
+    fn the_root_is_not_lent_by_whatever_name() {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/", home.path().join("link")).unwrap();
+        let through_link = home.path().join("link/token");
+        let upwards = home.path().join("../../../../../../token");
+        for file in
+            ["/token", "/tmp/../token", through_link.to_str().unwrap(), upwards.to_str().unwrap(), "/"]
+        {
+            let environment = Environment::default().with("AZURE_FEDERATED_TOKEN_FILE", file);
+            let error = environment.lend(&mut WasiCtxBuilder::new()).unwrap_err().to_string();
+            assert!(error.contains("AZURE_FEDERATED_TOKEN_FILE") && error.contains("of its own"), "{error}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_core::TryRng;
+use token_broker::Error;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store as WasmStore};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -16,6 +17,7 @@ use crate::imports::{self, Settings};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::store::Store;
+use crate::tls::{self, Tls};
 use crate::wasi;
 
 /// What the store of a broker instance holds.
@@ -27,6 +29,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
+    /// What of its configuration the guest cannot be given: without it, no call for a token is made.
+    pub(crate) lacking: Option<Error>,
 }
 
 /// Everything that a broker instance is lent.
@@ -35,6 +39,7 @@ pub(crate) struct Lent {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Option<Random>,
     pub(crate) http: Arc<dyn HttpPolicy>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
     pub(crate) log: Log,
@@ -57,7 +62,7 @@ impl Template {
 
     /// A fresh instance in a store of its own.
     pub(crate) async fn instantiate(&self) -> Result<(WasmStore<State>, wasmtime::component::Instance)> {
-        let mut store = WasmStore::new(self.pre.engine(), self.lent.state()?);
+        let mut store = WasmStore::new(self.pre.engine(), self.lent.state());
         store.limiter(|state| &mut state.limits);
         let instance = self.pre.instantiate_async(&mut store).await?;
         Ok((store, instance))
@@ -65,7 +70,7 @@ impl Template {
 }
 
 impl Lent {
-    fn state(&self) -> Result<State> {
+    fn state(&self) -> State {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stderr(self.log.clone());
         wasi.wall_clock(GuestClock(Arc::clone(&self.clock)));
@@ -74,16 +79,24 @@ impl Lent {
             wasi.secure_random(random.clone());
             wasi.insecure_random(random.clone());
         }
-        self.environment.lend(&mut wasi)?;
-        Ok(State {
+        let lacking = self.environment.lend(&mut wasi).err();
+        if let Some(thumbprint) = self.tls.pinned() {
+            wasi.env(tls::PINNED, thumbprint);
+        }
+        State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            hooks: Hooks { policy: Arc::clone(&self.http), log: self.log.clone() },
+            hooks: Hooks {
+                policy: Arc::clone(&self.http),
+                tls: Arc::clone(&self.tls),
+                log: self.log.clone(),
+            },
             table: ResourceTable::new(),
             limits: Limits::new(self.max_memory),
             store: Arc::clone(&self.store),
             settings: self.settings.clone(),
-        })
+            lacking,
+        }
     }
 }
 
@@ -139,22 +152,27 @@ impl TryRng for Random {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use wasmtime::component::Resource;
     use wasmtime_wasi::cli::WasiCliView as _;
     use wasmtime_wasi::filesystem::WasiFilesystemView as _;
     use wasmtime_wasi::p2::bindings::cli::environment::Host as _;
     use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
-    use wasmtime_wasi::p2::bindings::filesystem::types::{Descriptor, DescriptorFlags, HostDescriptor as _};
+    use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, HostDescriptor as _};
     use wasmtime_wasi::p2::bindings::filesystem::types::{OpenFlags, PathFlags};
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::environment::lend_directory;
+    use crate::component::engine_config;
     use crate::http::LocalOrHttps;
     use crate::store::NoStore;
 
     fn lent(environment: Environment) -> Lent {
         Lent {
+            tls: Arc::new(Tls::new(&environment, &[]).unwrap()),
             environment,
             clock: Arc::new(SystemClock::default()),
             random: None,
@@ -166,49 +184,102 @@ mod tests {
         }
     }
 
-    fn directories(state: &mut State) -> Vec<(wasmtime::component::Resource<Descriptor>, String)> {
-        state.filesystem().get_directories().unwrap()
+    /// For brokers of which no instance is made.
+    pub(crate) fn empty_template() -> Template {
+        let engine = Engine::new(&engine_config()).unwrap();
+        let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        Template::new(&engine, &component, lent(Environment::default())).unwrap()
+    }
+
+    /// The handles of what is lent under a name.
+    fn directories(state: &mut State, name: &Path) -> Vec<u32> {
+        let all = state.filesystem().get_directories().unwrap();
+        all.into_iter().filter(|(_, lent)| Path::new(lent) == name).map(|(handle, _)| handle.rep()).collect()
     }
 
     #[test]
     fn a_guest_sees_the_documented_variables_and_no_others() {
         let pairs = [("AZURE_CLIENT_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("HOME", "/root")];
-        let mut state = lent(Environment::from_iter(pairs)).state().unwrap();
+        let mut state = lent(Environment::from_iter(pairs)).state();
         assert_eq!(state.cli().get_environment().unwrap(), [("AZURE_CLIENT_ID".to_owned(), "a".to_owned())]);
         assert!(state.cli().get_arguments().unwrap().is_empty());
     }
 
     #[test]
+    fn a_guest_is_told_of_a_pinned_certificate_by_a_host_that_pins_and_by_nobody_else() {
+        let told = |environment: Environment| {
+            let environment = environment.with(tls::PINNED, "ab".repeat(20));
+            let pairs = lent(environment).state().cli().get_environment().unwrap();
+            pairs.into_iter().find(|(name, _)| name == tls::PINNED).map(|(_, value)| value)
+        };
+        assert_eq!(told(Environment::default()), None);
+        let fabric = |endpoint: &str, thumbprint: &str| {
+            Environment::from_iter([
+                ("IDENTITY_ENDPOINT", endpoint),
+                ("IDENTITY_HEADER", "s"),
+                ("IDENTITY_SERVER_THUMBPRINT", thumbprint),
+            ])
+        };
+        let endpoint = "https://10.0.0.4:2377/metadata/identity/oauth2/token";
+        assert_eq!(told(fabric(endpoint, &"cd:".repeat(20))), Some("CD".repeat(20)));
+        assert_eq!(told(fabric(endpoint, "cd")), None, "no thumbprint");
+        assert_eq!(told(fabric("http://127.0.0.1/token", &"cd".repeat(20))), None, "no certificate");
+        assert_eq!(told(fabric(endpoint, &"cd".repeat(20)).with("IDENTITY_HEADER", "")), None, "no secret");
+    }
+
+    #[test]
     fn a_guest_sees_no_directory_that_no_variable_names() {
-        let mut state = lent(Environment::inherit()).state().unwrap();
-        let names: Vec<_> = directories(&mut state).into_iter().map(|(_, name)| name).collect();
+        let mut state = lent(Environment::inherit()).state();
+        let names: Vec<_> =
+            state.filesystem().get_directories().unwrap().into_iter().map(|(_, name)| name).collect();
         assert!(names.iter().all(|name| name.contains("azcmagent")), "{names:?}");
     }
 
     #[tokio::test]
-    async fn a_directory_is_lent_for_reading_and_nothing_around_it() {
-        let home = tempfile::tempdir().unwrap();
-        let directory = home.path().join("tokens");
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("token"), "t").unwrap();
-        std::fs::write(home.path().join("beside"), "b").unwrap();
-        let mut wasi = WasiCtxBuilder::new();
-        lend_directory(&mut wasi, &directory).unwrap();
-        let mut state = State { wasi: wasi.build(), ..lent(Environment::default()).state().unwrap() };
-        let [(lent, name)] = directories(&mut state).try_into().unwrap();
-        assert_eq!(name, directory.to_str().unwrap());
+    async fn the_directory_of_a_named_file_is_lent_for_reading_and_nothing_around_it() {
+        for variable in ["AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH"] {
+            let home = tempfile::tempdir().unwrap();
+            let directory = home.path().join("tokens");
+            std::fs::create_dir_all(directory.join("..data")).unwrap();
+            std::fs::write(home.path().join("beside"), "b").unwrap();
+            std::fs::write(directory.join("..data/token"), "t").unwrap();
+            // As Kubernetes mounts it.
+            symlink("..data/token", directory.join("token")).unwrap();
+            symlink("../beside", directory.join("out")).unwrap();
+            symlink(home.path().join("beside"), directory.join("far-out")).unwrap();
+            symlink("..", directory.join("up")).unwrap();
+            let environment =
+                Environment::default().with(variable, directory.join("token").to_str().unwrap());
+            let mut state = lent(environment).state();
+            assert_eq!(state.lacking, None);
+            let [lent] = directories(&mut state, &directory).try_into().unwrap();
 
-        let mut open = async |path: &str, opening, flags| {
-            let lent = wasmtime::component::Resource::new_borrow(lent.rep());
-            state
-                .filesystem()
-                .open_at(lent, PathFlags::SYMLINK_FOLLOW, path.to_owned(), opening, flags)
-                .await
-                .is_ok()
-        };
-        assert!(open("token", OpenFlags::empty(), DescriptorFlags::READ).await);
-        assert!(!open("token", OpenFlags::empty(), DescriptorFlags::WRITE).await);
-        assert!(!open("new", OpenFlags::CREATE, DescriptorFlags::READ).await);
-        assert!(!open("../beside", OpenFlags::empty(), DescriptorFlags::READ).await);
+            let mut open = async |path: &str, opening, flags| {
+                let lent = Resource::new_borrow(lent);
+                let follow = PathFlags::SYMLINK_FOLLOW;
+                state.filesystem().open_at(lent, follow, path.to_owned(), opening, flags).await.is_ok()
+            };
+            let (here, read) = (OpenFlags::empty(), DescriptorFlags::READ);
+            assert!(open("token", here, read).await);
+            assert!(!open("token", here, DescriptorFlags::WRITE).await);
+            assert!(!open("token", OpenFlags::TRUNCATE, read).await);
+            assert!(!open("new", OpenFlags::CREATE, read).await);
+            for outside in ["../beside", "out", "far-out", "up/beside", "/etc/hostname"] {
+                assert!(!open(outside, here, read).await, "{outside}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_lent_is_kept_for_the_calls_and_the_rest_is_lent() {
+        let home = tempfile::tempdir().unwrap();
+        let key = home.path().join("key.pem");
+        let environment = Environment::default()
+            .with("AZURE_FEDERATED_TOKEN_FILE", "/token")
+            .with("AZURE_CLIENT_CERTIFICATE_PATH", key.to_str().unwrap());
+        let mut state = lent(environment).state();
+        assert!(state.lacking.as_ref().unwrap().to_string().contains("AZURE_FEDERATED_TOKEN_FILE"));
+        assert_eq!(directories(&mut state, home.path()).len(), 1);
+        assert_eq!(directories(&mut state, Path::new("/")).len(), 0);
     }
 }

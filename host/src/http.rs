@@ -4,15 +4,16 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
+use crate::exchange;
 use crate::log::Log;
 use crate::store::BoxFuture;
+use crate::tls::Tls;
 
 /// Why there is no HTTP answer, in WASI's cases.
 pub use wasmtime_wasi_http::Error as HttpError;
@@ -82,10 +83,12 @@ fn is_local(host: &str) -> bool {
 /// The policy in the shape that WASI's HTTP wants.
 pub(crate) struct Hooks {
     pub(crate) policy: Arc<dyn HttpPolicy>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) log: Log,
 }
 
-type Sent =
+/// The answer, and what drives the connection until its body has been read.
+pub(crate) type Sent =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
 
 impl WasiHttpHooks for Hooks {
@@ -99,10 +102,12 @@ impl WasiHttpHooks for Hooks {
         let decision = self.policy.decide(&head);
         let request = http::Request::from_parts(head, body);
         match decision {
-            Decision::Send => Box::new(send(request, options.unwrap_or_default())),
+            Decision::Send => {
+                Box::new(exchange::send(request, options.into(), Arc::clone(&self.tls), self.log.clone()))
+            }
             Decision::Answer(answer) => Box::new(answer_here(request, answer)),
             Decision::Refuse(reason) => {
-                self.log.event("error", "request refused by the host", &reason);
+                self.log.event("request refused by the host", &reason);
                 Box::new(async { Err(HttpError::HttpRequestDenied) })
             }
         }
@@ -132,27 +137,6 @@ impl WasiHttpHooks for Hooks {
             ErrorCode::ConnectionTerminated
         }
     }
-
-    fn p3_error_from_tls(&mut self, _: &io::Error) -> ErrorCode {
-        ErrorCode::TlsProtocolError
-    }
-}
-
-/// One connection, one request, no redirects, no proxy; every step within the guest's timeouts.
-async fn send(request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
-    let connect = bounded(options.connect_timeout, CONNECT);
-    let first_byte = bounded(options.first_byte_timeout, FIRST_BYTE);
-    let options = RequestOptions {
-        connect_timeout: Some(connect),
-        first_byte_timeout: Some(first_byte),
-        between_bytes_timeout: Some(bounded(options.between_bytes_timeout, BETWEEN_BYTES)),
-    };
-    // The client bounds neither the TLS handshake nor the two parts of connecting together.
-    let whole = connect.saturating_mul(2).saturating_add(first_byte);
-    let sending = wasmtime_wasi_http::default_send_request(request, Some(options));
-    let (response, io) =
-        tokio::time::timeout(whole, sending).await.map_err(|_| HttpError::ConnectionTimeout)??;
-    Ok((response.map(|body| body.boxed_unsync()), Box::new(io)))
 }
 
 async fn answer_here(request: http::Request<WasiBody>, answer: Answer) -> Sent {
@@ -163,16 +147,6 @@ async fn answer_here(request: http::Request<WasiBody>, answer: Answer) -> Sent {
     Ok((response, Box::new(async { Ok(()) })))
 }
 
-/// Guest-controlled: a zero would panic in the client's timer, and none would mean ten minutes.
-fn bounded(wanted: Option<Duration>, default: Duration) -> Duration {
-    wanted.unwrap_or(default).clamp(Duration::from_millis(1), LONGEST)
-}
-
-const CONNECT: Duration = Duration::from_secs(10);
-const FIRST_BYTE: Duration = Duration::from_secs(30);
-const BETWEEN_BYTES: Duration = Duration::from_secs(10);
-/// The longest that the broker's own configuration accepts for one try.
-const LONGEST: Duration = Duration::from_secs(600);
 const MAX_REQUEST_BODY: usize = 1024 * 1024;
 
 #[cfg(test)]
@@ -205,12 +179,5 @@ mod tests {
         ] {
             assert!(!is_sent(url), "{url}");
         }
-    }
-
-    #[test]
-    fn no_timeout_is_zero_or_missing() {
-        assert_eq!(bounded(Some(Duration::ZERO), CONNECT), Duration::from_millis(1));
-        assert_eq!(bounded(Some(Duration::MAX), CONNECT), LONGEST);
-        assert_eq!(bounded(None, CONNECT), CONNECT);
     }
 }

@@ -8,6 +8,7 @@ use wasmtime::component::Linker;
 
 use crate::guest::State;
 use crate::store::BoxFuture;
+use crate::tls;
 use crate::wire::WireStoreError;
 
 /// Where a host keeps configuration and secrets outside the environment.
@@ -66,8 +67,9 @@ fn add_settings(linker: &mut Linker<State>) -> Result<()> {
             let settings = accessor.with(|mut access| access.data_mut().settings.clone());
             Box::pin(async move {
                 Ok((match settings {
-                    Some(settings) => settings.get(&name).await,
-                    None => Ok(None),
+                    // Whether this host pins is not for others to say.
+                    Some(settings) if name != tls::PINNED => settings.get(&name).await,
+                    _ => Ok(None),
                 },))
             })
         },

@@ -40,6 +40,11 @@ impl Instance {
         Ok(Self { store, exports })
     }
 
+    /// What of the configuration the broker cannot be given, if anything: every call for a token then gets this error.
+    pub fn misconfigured(&self) -> Option<&Error> {
+        self.store.data().lacking.as_ref()
+    }
+
     /// The token for a scope and the default identity, if the broker's memory holds a Fresh one.
     pub async fn peek_token(&mut self, scope: &str) -> Result<Option<AccessToken>> {
         let (token,) = self.exports.peek.call_async(&mut self.store, (scope.into(),)).await?;
@@ -48,12 +53,18 @@ impl Instance {
 
     /// A token for a scope and the default identity.
     pub async fn get_token(&mut self, scope: &str) -> Result<Result<AccessToken, Error>> {
+        if let Some(error) = self.misconfigured() {
+            return Ok(Err(error.clone()));
+        }
         let (answer,) = self.exports.get.call_async(&mut self.store, (scope.into(),)).await?;
         Ok(answer.map(|token| AccessToken(Arc::new(token))).map_err(Error::from))
     }
 
     /// A token for a request that says more than a scope.
     pub async fn request_token(&mut self, request: &RawRequest) -> Result<Result<AccessToken, Error>> {
+        if let Some(error) = self.misconfigured() {
+            return Ok(Err(error.clone()));
+        }
         let (answer,) = self.exports.request.call_async(&mut self.store, (request.into(),)).await?;
         Ok(answer.map(|token| AccessToken(Arc::new(token))).map_err(Error::from))
     }

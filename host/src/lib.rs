@@ -39,6 +39,7 @@ mod clock;
 mod component;
 mod driver;
 mod environment;
+mod exchange;
 mod guest;
 mod held;
 mod http;
@@ -49,9 +50,13 @@ mod linker;
 mod log;
 mod report;
 mod store;
+mod tls;
 mod token;
 mod wasi;
 mod wire;
+
+#[cfg(test)]
+mod https;
 
 pub use broker::Broker;
 pub use builder::Builder;

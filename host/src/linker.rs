@@ -15,14 +15,15 @@ impl Broker {
     /// Give `token-broker:identity/credentials` to the components of a linker.
     ///
     /// Their calls are answered by this broker as far as the policy allows. A component that is also given HTTP to the
-    /// identity endpoint can ask there itself: the policy is as strong as the component's egress is narrow. The linker's engine may be another one
-    /// than the broker's; it needs component-model async.
+    /// identity endpoint can ask there itself: the policy is as strong as the component's egress is narrow. How many
+    /// calls they may have under way is bounded for each linker; one more is `throttled`. The linker's engine may be
+    /// another one than the broker's; it needs component-model async.
     ///
     /// # Errors
     /// As wasmtime's linker: the interface is defined already, or the engine is not capable of async.
     pub fn add_to_linker<T: Send + 'static>(&self, linker: &mut Linker<T>, policy: Policy) -> Result<()> {
         linker.instance("token-broker:identity/types@0.1.0")?;
-        let consumer = Arc::new(Consumer { broker: self.clone(), policy });
+        let consumer = Arc::new(Consumer { broker: self.for_linker(), policy });
         let mut credentials = linker.instance("token-broker:identity/credentials@0.1.0")?;
         let this = Arc::clone(&consumer);
         credentials.func_wrap("peek-token", move |_, (scope,): (String,)| Ok((this.peek(&scope),)))?;

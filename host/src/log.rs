@@ -15,12 +15,13 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 #[derive(Clone)]
 pub(crate) struct Log {
     sink: Arc<dyn Fn(&str) + Send + Sync>,
+    has_events: bool,
     line: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Log {
     pub(crate) fn new(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self { sink: Arc::new(sink), line: Arc::default() }
+        Self { sink: Arc::new(sink), has_events: true, line: Arc::default() }
     }
 
     pub(crate) fn stderr() -> Self {
@@ -28,9 +29,17 @@ impl Log {
         Self::new(|line| _ = writeln!(io::stderr(), "{line}"))
     }
 
-    /// A line of the host's own, in the form of the guest's.
-    pub(crate) fn event(&self, level: &str, event: &str, message: &str) {
-        (self.sink)(&serde_json::json!({ "level": level, "event": event, "message": message }).to_string());
+    /// Without lines of the host's own, where `TOKEN_BROKER_LOG` is `off`: the guest keeps to that by itself.
+    pub(crate) fn without_events(self) -> Self {
+        Self { has_events: false, ..self }
+    }
+
+    /// A line of the host's own, in the form of the guest's. Each is an error, which every level but `off` shows.
+    pub(crate) fn event(&self, event: &str, message: &str) {
+        if self.has_events {
+            let line = serde_json::json!({ "level": "error", "event": event, "message": message });
+            (self.sink)(&line.to_string());
+        }
     }
 
     fn append(&self, bytes: &[u8]) {
@@ -106,15 +115,23 @@ mod tests {
     use super::*;
 
     fn lines_of(writes: &[&[u8]]) -> Vec<String> {
+        lines_from(|log| writes.iter().for_each(|bytes| log.append(bytes)))
+    }
+
+    fn lines_from(write: impl FnOnce(Log)) -> Vec<String> {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let log = Log::new({
+        write(Log::new({
             let lines = Arc::clone(&lines);
             move |line| lines.lock().unwrap().push(line.to_owned())
-        });
-        for bytes in writes {
-            log.append(bytes);
-        }
+        }));
         lines.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn the_host_says_nothing_where_the_log_is_off() {
+        let said = lines_from(|log| log.event("e", "m\n"));
+        assert_eq!(said, [r#"{"event":"e","level":"error","message":"m\n"}"#]);
+        assert!(lines_from(|log| log.without_events().event("e", "m")).is_empty());
     }
 
     #[test]

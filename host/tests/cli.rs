@@ -2,11 +2,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test starts processes")]
 
+#[path = "https/server.rs"]
+mod server;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use serde_json::Value;
+
+use server::Server;
 
 const VAULT: &str = "https://vault.azure.net/.default";
 const UNKNOWN: &str = "99999999-9999-4999-8999-999999999999";
@@ -196,6 +201,60 @@ async fn exit_code_9_is_for_an_answer_that_cannot_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn service_fabrics_endpoint_is_known_by_its_certificate_and_another_one_never_sees_the_secret() {
+    let server = Server::start(&answer(r#"{"access_token":"t","expires_on":"4102444800","resource":"https://vault.azure.net","token_type":"Bearer"}"#)).await;
+    let fabric = |thumbprint: String| async {
+        let cli = Cli::new().await.with("TOKEN_BROKER_BUDGET_MS", "500").with("TOKEN_BROKER_LOG", "error");
+        cli.with("IDENTITY_ENDPOINT", &server.url("/metadata/identity/oauth2/token"))
+            .with("IDENTITY_HEADER", "sentinel-52")
+            .with("IDENTITY_SERVER_THUMBPRINT", &{ thumbprint })
+    };
+    let output = fabric("ab".repeat(20)).await.get(&["--raw"]).await;
+    let (code, said) = (output.status.code(), text(&output.stderr));
+    assert!(code.is_some_and(|code| code != 0) && said.contains(&server.thumbprint), "{code:?} {said}");
+    assert!(!said.contains("sentinel"), "{said}");
+    assert_eq!(server.requests().len(), 0);
+
+    let output = fabric(server.thumbprint.clone()).await.get(&["--raw"]).await;
+    assert_eq!(text(&output.stdout), "t", "{}", text(&output.stderr));
+    let [request] = server.requests().try_into().unwrap();
+    assert!(
+        request.contains("secret: sentinel-52\r\n") && request.contains("2019-07-01-preview"),
+        "{request}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certificate() {
+    let server =
+        Server::start(&answer(r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#)).await;
+    let adfs = async || {
+        let cli = Cli::new().await.with("TOKEN_BROKER_BUDGET_MS", "500");
+        cli.with("AZURE_AUTHORITY_HOST", &server.url(""))
+            .with("AZURE_TENANT_ID", "adfs")
+            .with("AZURE_CLIENT_ID", UNKNOWN)
+            .with("AZURE_CLIENT_SECRET", "s")
+    };
+    adfs().await.refusal().await;
+    assert_eq!(server.requests().len(), 0);
+
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    let file = roots.path().to_str().unwrap();
+    let (code, line) = adfs().await.with("SSL_CERT_FILE", file).refusal().await;
+    assert!(code == 3 && line.contains(file), "{code} {line}");
+    std::fs::write(file, &server.pem).unwrap();
+    let output = adfs().await.with("SSL_CERT_FILE", file).get(&["--raw"]).await;
+    assert_eq!(text(&output.stdout), "t", "{}", text(&output.stderr));
+    assert_eq!(server.requests().len(), 1);
+}
+
+/// What a server says that gives this as JSON.
+fn answer(json: &str) -> String {
+    let length = json.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn explain_sends_nothing_unless_it_is_told_to_try() {
     let cli = Cli::new().await;
     let output = cli.run(&["explain"]).await;
@@ -214,6 +273,35 @@ async fn explain_sends_nothing_unless_it_is_told_to_try() {
     assert!(report.contains("imds: used") && report.contains("fingerprint"), "{report}");
     assert!(!report.contains("eyJ"), "the token is in {report}");
     assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_ignores_nothing_that_only_a_try_would_need() {
+    let cli = Cli::new().await;
+    for args in
+        [["--client-id", UNKNOWN], ["--object-id", UNKNOWN], ["--resource-id", "/x"], ["--scope", VAULT]]
+    {
+        let output = cli.run(&[&["explain"], &args[..]].concat()).await;
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("--try"), "{args:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_root_fails_calls_for_a_token_and_explain_says_so() {
+    let cli = Cli::new().await.with("AZURE_FEDERATED_TOKEN_FILE", "/token");
+    let (code, line) = cli.refusal().await;
+    assert!(code == 3 && line.contains("AZURE_FEDERATED_TOKEN_FILE names /token"), "{code} {line}");
+    let output = cli.run(&["explain"]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(report.contains("imds: ") && report.contains("directory of its own"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_level_of_the_log_is_an_unset_one() {
+    let cli = Cli::new().await.with("TOKEN_BROKER_LOG", "").with("TOKEN_BROKER_BUDGET_MS", "500");
+    cli.fault(Answer::status(500)).refusal().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

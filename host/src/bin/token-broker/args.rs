@@ -3,11 +3,13 @@
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use token_broker_host::{Error, Identity, RawRequest};
 
-/// Azure tokens without secrets, by the managed identity of where this runs.
+/// Azure tokens for where this runs: by a managed identity, a workload identity, or an app registration's credential.
 ///
 /// The identity source is found as in Azure's own libraries, by its usual environment variables; without any it is
-/// the instance metadata service (IMDS) of an Azure virtual machine. TOKEN_BROKER_COMPONENT names another broker
-/// component than the one inside this command. TOKEN_BROKER_LOG=debug shows what the broker does.
+/// the agent of an Azure Arc-enabled server, or the instance metadata service (IMDS) of an Azure virtual machine.
+/// AZURE_TOKEN_CREDENTIALS selects among them, and `token-broker explain` shows them all. SSL_CERT_FILE names
+/// authorities, as PEM, to believe besides the public ones. TOKEN_BROKER_LOG=debug shows what the broker does.
+/// TOKEN_BROKER_COMPONENT names another broker component than the one inside this command.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -23,7 +25,7 @@ pub(crate) enum Command {
     /// Show which identity sources are seen here, what each would be asked, and why it would work or not.
     ///
     /// Nothing is sent without --try.
-    #[command(after_help = EXPLAIN_EXAMPLES)]
+    #[command(after_help = EXPLAIN_EXAMPLES, mut_group("Who", |who| who.requires("attempt")))]
     Explain(Explain),
 }
 
@@ -59,7 +61,8 @@ pub(crate) struct Explain {
     pub(crate) identity: Who,
 }
 
-/// Whose token it is. Without any of these: the identity that AZURE_CLIENT_ID names, else the system-assigned one.
+/// Whose token it is. Without any of these: the identity that TOKEN_BROKER_FEDERATED_CLIENT_ID names, else the one
+/// that AZURE_CLIENT_ID does, else the system-assigned one.
 #[derive(Debug, ClapArgs)]
 #[group(multiple = false)]
 pub(crate) struct Who {

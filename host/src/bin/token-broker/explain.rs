@@ -12,7 +12,10 @@ pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
     let request = args.identity.request(&args.scope)?;
     let mut broker = prepare::broker().await?;
     if !args.attempt {
-        return print(&describe_all(&broker.explain().await?));
+        print(&describe_all(&broker.explain().await?))?;
+        return broker.misconfigured().map_or(Ok(()), |error| {
+            print(&format!("\nEvery call for a token fails here: {}\n", one_line(&error.to_string())))
+        });
     }
     let answer = broker.request_token(&request).await?;
     print(&describe_all(&broker.explain().await?))?;

@@ -9,13 +9,16 @@ use crate::failure::Failed;
 /// Never dropped: the process ends with it, and gives its memory back faster than the instance would.
 pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     let mut environment = Environment::inherit();
-    if std::env::var_os(LOG).is_none() {
+    if std::env::var_os(LOG).is_none_or(|level| level.is_empty()) {
         // A failure is told once, by this command, unless the log was asked for.
         environment = environment.with(LOG, "off");
     }
     let mut builder = Broker::builder().environment(environment);
     if std::env::var_os(COMPONENT).is_none_or(|path| path.is_empty()) {
         builder = built_in(builder)?;
+    }
+    if let Some(file) = std::env::var_os(ROOTS).filter(|file| !file.is_empty()) {
+        builder = builder.trusted_roots_file(file);
     }
     if let Some(cache) = Cache::of_user() {
         builder = builder.cache(cache);
@@ -34,6 +37,8 @@ fn built_in(builder: Builder) -> Result<Builder, Failed> {
 }
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
+/// As OpenSSL and curl know it; here the authorities in it are added to the public ones.
+const ROOTS: &str = "SSL_CERT_FILE";
 const LOG: &str = "TOKEN_BROKER_LOG";
 
 static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.wasm"));
