@@ -1,5 +1,7 @@
 //! One GET over `wasi:http/client`.
 
+use std::iter;
+
 use wasip3::http::types::{ErrorCode, Fields, Request, RequestOptions, Response, Scheme};
 use wasip3::http::{client, types};
 use wasip3::{wit_bindgen::StreamResult, wit_future};
@@ -9,22 +11,26 @@ use crate::settings::Vault;
 /// What came back
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// The values of all its `WWW-Authenticate` headers
+    pub(crate) challenges: Vec<Vec<u8>>,
     pub(crate) body: Vec<u8>,
 }
 
-/// What the vault says to a request with this `Authorization` header
-pub(crate) async fn get(vault: &Vault, path: &str, authorization: &str) -> Result<Answer, String> {
+/// What the vault says to a request, which has an `Authorization` header if one is given
+pub(crate) async fn get(vault: &Vault, path: &str, authorization: Option<&str>) -> Result<Answer, String> {
     let request = request(vault, path, authorization)
         .ok_or_else(|| format!("this host takes no request for {}{path}", vault.authority))?;
     let response = client::send(request).await.map_err(|error| failed(vault, &error))?;
     let status = response.get_status_code();
+    let challenges = response.get_headers().get("www-authenticate");
     let body = body(response).await.map_err(|why| format!("GET {}{path}: {why}", vault.authority))?;
-    Ok(Answer { status, body })
+    Ok(Answer { status, challenges, body })
 }
 
-fn request(vault: &Vault, path: &str, authorization: &str) -> Option<Request> {
-    let headers =
-        [("accept".into(), "application/json".into()), ("authorization".into(), authorization.into())];
+fn request(vault: &Vault, path: &str, authorization: Option<&str>) -> Option<Request> {
+    let accept = ("accept".into(), "application/json".into());
+    let authorization = authorization.map(|value| ("authorization".into(), value.into()));
+    let headers: Vec<_> = iter::once(accept).chain(authorization).collect();
     let (_, no_trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) =
         Request::new(Fields::from_list(&headers).ok()?, None, no_trailers, Some(timeouts()?));

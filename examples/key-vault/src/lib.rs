@@ -7,6 +7,8 @@ mod http_get;
 mod settings;
 mod vault;
 
+use std::fmt::Display;
+
 use settings::Settings;
 use vault::Secret;
 
@@ -16,7 +18,7 @@ impl bindings::Guest for KeyVault {
     async fn run() -> Result<(), ()> {
         match read().await {
             Ok(line) => println!("{line}"),
-            Err(why) => {
+            Err(Failed(why)) => {
                 eprintln!("key-vault: {why}");
                 return Err(());
             }
@@ -25,13 +27,24 @@ impl bindings::Guest for KeyVault {
     }
 }
 
-async fn read() -> Result<String, String> {
+async fn read() -> Result<String, Failed> {
     let settings = Settings::from_environment()?;
     let Secret { value } = vault::secret(&settings.vault, &settings.name).await?;
     Ok(match settings.show {
         true => format!("{}: {value}", settings.name),
         false => format!("{}: {} characters (--show prints them)", settings.name, value.chars().count()),
     })
+}
+
+/// Why there is no secret, in one line.
+///
+/// A `Box<dyn Error>` would do, and carry how every error looks to `Debug`: 6 kB.
+struct Failed(String);
+
+impl<E: Display> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
 }
 
 mod bindings {

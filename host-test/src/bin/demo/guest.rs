@@ -78,23 +78,28 @@ mod tests {
     #[tokio::test]
     async fn a_token_that_the_vault_refuses_once_is_fetched_anew() {
         let platform = Platform::mock().await.unwrap();
-        platform.mock.as_ref().unwrap().fault(Fault::new(Endpoint::KeyVault, Answer::status(401)));
+        let mock = platform.mock.as_ref().unwrap();
+        // The request without a token, and the first one with a token.
+        mock.fault(Fault::new(Endpoint::KeyVault, Answer::status(401)).times(2));
 
         assert!(read_secret(&platform).await);
 
-        let counters = platform.mock.as_ref().unwrap().counters();
-        assert_eq!(counters.of(Endpoint::KeyVault).requests, 2);
+        let counters = mock.counters();
+        assert_eq!(counters.of(Endpoint::KeyVault).requests, 3);
         assert_eq!(counters.of(Endpoint::Imds).requests, 2);
     }
 
     #[tokio::test]
-    async fn a_token_that_the_vault_keeps_refusing_is_an_error_after_two_tries() {
+    async fn a_token_that_the_vault_keeps_refusing_is_an_error_after_two_tokens() {
         let platform = Platform::mock().await.unwrap();
-        platform.mock.as_ref().unwrap().fault(Fault::new(Endpoint::KeyVault, Answer::status(401)).times(9));
+        let mock = platform.mock.as_ref().unwrap();
+        mock.fault(Fault::new(Endpoint::KeyVault, Answer::status(401)).times(9));
 
         assert!(!read_secret(&platform).await);
 
-        assert_eq!(platform.mock.as_ref().unwrap().counters().of(Endpoint::KeyVault).requests, 2);
+        let counters = mock.counters();
+        assert_eq!(counters.of(Endpoint::KeyVault).requests, 3);
+        assert_eq!(counters.of(Endpoint::Imds).requests, 2);
     }
 
     async fn read_secret(platform: &Platform) -> bool {
