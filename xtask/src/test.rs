@@ -55,6 +55,18 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 
 const LIGHT: [&str; 6] = ["-p", "token-broker", "-p", "token-broker-client", "-p", "xtask"];
 /// Everything but `--test sdk`.
-const WITHOUT_PYTHON: [&str; 10] =
-    ["--lib", "--bins", "--test", "cli", "--test", "mock", "--test", "conformance", "--test", "host"];
+const WITHOUT_PYTHON: [&str; 12] = [
+    "--lib",
+    "--bins",
+    "--test",
+    "cli",
+    "--test",
+    "mock",
+    "--test",
+    "conformance",
+    "--test",
+    "host",
+    "--test",
+    "key_vault",
+];
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];

@@ -13,6 +13,7 @@ mod peers;
 mod process;
 mod report;
 mod shared;
+mod signing;
 mod timing;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ async fn main() -> Result<ExitCode> {
     shared::run(&mock, &mut report).await?;
     composed::run(&mock, &mut report).await?;
     process::run(&mock, &mut report).await?;
+    signing::run(&mut report).await?;
     herd::run(&mut report).await?;
     artefacts::run(&mut report)?;
     peers::run(&mock, &mut report).await?;
