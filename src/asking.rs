@@ -42,7 +42,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         self.source.takes(&ask)?;
         let mut retries = Retries::until(self.deadline);
         loop {
-            let proof = self.proof().await?;
+            let proof = self.proof(&ask).await?;
             let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
                 Answer::Token(token) => return self.checked(&ask, token).map_err(Stop::Failed),
                 Answer::Absent(failure) => return Err(Stop::Absent(failure)),
@@ -67,10 +67,10 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     /// What this try proves itself with.
-    async fn proof(&self) -> Result<Option<Secret>, Stop> {
+    async fn proof(&self, ask: &Ask<'_>) -> Result<Option<Secret>, Stop> {
         match self.source.need() {
             Need::Nothing => Ok(None),
-            Need::Presence(path) => self.presence(path).await.map(|()| None),
+            Need::Presence(path) => self.presence(ask, path).await.map(|()| None),
             Need::TokenFile(entra, path) => self.token_file(entra, path).await.map(Some),
             Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
             Need::ManagedIdentity(demand) => {
@@ -89,11 +89,13 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         }
     }
 
-    async fn presence(&self, path: &str) -> Result<(), Stop> {
+    async fn presence(&self, ask: &Ask<'_>, path: &str) -> Result<(), Stop> {
         match self.host().read(path, 1, Links::Follow).await {
             Ok(_) | Err(ReadError::TooLarge) => Ok(()),
             Err(ReadError::NotFound | ReadError::Other(_)) => {
-                Err(Stop::Declined(self.source.absent(&format!("there is no file {path}"))))
+                let source = self.source.asked(ask).source.into();
+                let message = format!("there is no file {path}");
+                Err(Stop::Declined(Failure { source, message, ..Failure::default() }))
             }
         }
     }

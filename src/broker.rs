@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{Cache, Look};
-use crate::chain::{Chain, SourceReport, Verdict};
+use crate::candidate::{SourceReport, Verdict};
+use crate::chain::Chain;
 use crate::config::{Config, Settings};
 use crate::error::Error;
 use crate::flight::{Flights, Lead, Outcome, Place};

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use percent_encoding::{PercentEncode, utf8_percent_encode};
 
 use crate::error::Error;
 use crate::host::Body;
@@ -67,19 +68,25 @@ impl<'a> Call<'a> {
 
 /// Parameters as a query or a form: percent-encoded, so that no value can end its field.
 pub(crate) fn encoded(fields: &[Field<'_>]) -> String {
-    // Enough for all: growing would leave copies of secrets behind.
-    let longest = fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum::<usize>();
-    let mut text =
-        String::with_capacity(longest.saturating_mul(3).saturating_add(fields.len().saturating_mul(2)));
+    // Exactly enough: growing and shrinking would leave copies of secrets behind.
+    let length = |(name, value): &Field<'_>| {
+        name.len().saturating_add(percent(value).map(str::len).sum::<usize>()).saturating_add(2)
+    };
+    let lengths = fields.iter().map(length).sum::<usize>();
+    let mut text = String::with_capacity(lengths.saturating_sub(1));
     for (name, value) in fields {
         if !text.is_empty() {
             text.push('&');
         }
         text.push_str(name);
         text.push('=');
-        text.extend(percent_encoding::utf8_percent_encode(value, VALUE));
+        text.extend(percent(value));
     }
     text
+}
+
+fn percent(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, VALUE)
 }
 
 /// RFC 3986, 2.3: everything but the unreserved characters.
@@ -118,6 +125,16 @@ mod tests {
         assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
         assert_eq!(request.headers()["x-ms-client-request-id"], "id");
         assert!(request.body().expose_secret().is_empty());
+    }
+
+    #[test]
+    fn a_form_is_written_into_a_buffer_that_fits_it() {
+        for fields in
+            [vec![], vec![("a", "".into())], vec![("a", "b c&é".into()), ("client_secret", "x".into())]]
+        {
+            let text = encoded(&fields);
+            assert_eq!(text.capacity(), text.len(), "{text}");
+        }
     }
 
     #[test]

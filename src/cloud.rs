@@ -2,9 +2,8 @@
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
 
-use http::Uri;
-
 use crate::config::{AUTHORITY_HOST, REGIONAL_AUTHORITY, Settings};
+use crate::endpoint::{checked, refused};
 use crate::error::Error;
 use crate::tenant::ADFS;
 
@@ -58,27 +57,18 @@ impl Authority {
 
 /// Azure's libraries take a bare host too, and the workload identity webhook ends it with a slash.
 fn base(text: &str) -> Result<String, Error> {
-    let refuse = |why: &str| {
-        Err(Error::Misconfigured(format!(
-            "{AUTHORITY_HOST} {why}; it must be an https URL without query, {HTTPS}{PUBLIC_HOST} for instance"
-        )))
-    };
-    if text.contains(['\\', '#', '?']) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse("is not the URL of an authority");
+    // For some readers of URLs a backslash ends the host, for others it does not.
+    if text.contains('\\') {
+        return Err(refused(AUTHORITY_HOST, "holds a backslash", FORM));
     }
     let url = if text.contains("://") { text.to_owned() } else { format!("{HTTPS}{text}") };
-    let Ok(uri) = url.parse::<Uri>() else { return refuse("is not a URL") };
-    let Some(authority) = uri.authority() else { return refuse("names no host") };
+    let uri = checked(AUTHORITY_HOST, &url, FORM)?;
     if uri.scheme_str() != Some("https") {
-        return refuse("is not https");
+        return Err(refused(AUTHORITY_HOST, "is not https", FORM));
     }
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return refuse("names no host alone");
-    }
-    if authority.port().is_none() && authority.as_str() != authority.host() {
-        return refuse("has a port that is none");
-    }
-    Ok(format!("{HTTPS}{}{}", authority.as_str().to_ascii_lowercase(), uri.path().trim_end_matches('/')))
+    let authority =
+        uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default();
+    Ok(format!("{HTTPS}{authority}{}", uri.path().trim_end_matches('/')))
 }
 
 fn region(text: &str) -> Result<&str, Error> {
@@ -92,6 +82,7 @@ fn region(text: &str) -> Result<&str, Error> {
     )))
 }
 
+const FORM: &str = "an https URL without query, https://login.microsoftonline.com for instance";
 const HTTPS: &str = "https://";
 const PUBLIC: &str = "https://login.microsoftonline.com";
 const PUBLIC_HOST: &str = "login.microsoftonline.com";

@@ -69,8 +69,11 @@ impl Endpoint {
     }
 }
 
-/// What holds for the URL of every endpoint, wherever it is.
-fn checked(variable: &str, text: &str, form: &str) -> Result<Uri, Error> {
+/// What holds for every URL that a variable gives; `form` says what the variable accepts.
+///
+/// # Errors
+/// [`Error::Misconfigured`] that names the variable and the accepted form.
+pub(crate) fn checked(variable: &str, text: &str, form: &str) -> Result<Uri, Error> {
     let refuse = |why: &str| Err(refused(variable, why, form));
     let Ok(uri) = text.parse::<Uri>() else { return refuse("is not a URL") };
     let Some(authority) = uri.authority() else { return refuse("is not an absolute URL") };
@@ -92,7 +95,7 @@ fn checked(variable: &str, text: &str, form: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn refused(variable: &str, why: &str, form: &str) -> Error {
+pub(crate) fn refused(variable: &str, why: &str, form: &str) -> Error {
     Error::Misconfigured(format!("{variable} {why}; it must be {form}"))
 }
 

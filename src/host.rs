@@ -89,6 +89,8 @@ pub enum SendErrorKind {
     Unsendable,
     /// The total limit passed. The peer may have seen the request.
     TimedOut,
+    /// The peer's certificate is not trusted. The peer saw nothing.
+    Untrusted,
     /// The connection broke before an answer began. The peer may have seen the request.
     Broken,
     /// The answer ended before it was complete.

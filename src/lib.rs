@@ -38,6 +38,7 @@ mod asking;
 mod broker;
 mod cache;
 mod call;
+mod candidate;
 mod certificate;
 mod chain;
 mod challenge;
@@ -68,7 +69,7 @@ mod words;
 mod hostile;
 
 pub use crate::broker::{Broker, Grant, Refresh};
-pub use crate::chain::{SourceReport, Verdict};
+pub use crate::candidate::{SourceReport, Verdict};
 pub use crate::challenge::Challenge;
 pub use crate::config::{Settings, VARIABLES, Variable};
 pub use crate::error::{Error, Failure};

@@ -172,6 +172,7 @@ impl Source {
             SendErrorKind::NotConnected => again("got no connection"),
             SendErrorKind::TimedOut => again("got no answer in time"),
             SendErrorKind::Broken => again("lost the connection"),
+            SendErrorKind::Untrusted => untrusted(&asked, &detail),
             SendErrorKind::Truncated => {
                 asked.protocol(None, &format!("got an answer without its end: {detail}"))
             }
@@ -190,27 +191,18 @@ impl Source {
         }
     }
 
-    /// The failure of a source that is not here.
-    pub(crate) fn absent(&self, why: &str) -> Failure {
-        Failure { source: self.name().into(), message: why.to_owned(), ..Failure::default() }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Entra(entra) => entra.name(),
-            Self::ServiceFabric(_) => service_fabric::SOURCE.name,
-            Self::AppService(_) => app_service::SOURCE.name,
-            Self::MachineLearning(_) => machine_learning::SOURCE.name,
-            Self::CloudShell(_) => cloud_shell::SOURCE.name,
-            Self::Arc(_) => arc::SOURCE.name,
-            Self::Imds(_) => imds::SOURCE.name,
-        }
-    }
-
     /// How long a connection may take to be made, within `total`.
     pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
         if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
     }
+}
+
+/// No other try makes a certificate better, and whoever shows it may be somebody else.
+fn untrusted(asked: &Asked<'_>, detail: &str) -> Answer {
+    let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
+    let remedy = "see which certificate is there, `openssl s_client -connect <host>:443`; one of a private authority is \
+                  trusted if the host is given that authority, the command by SSL_CERT_FILE";
+    Answer::Final(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
 /// The parameter that names a user-assigned identity; `resource_id` is what the endpoint calls a resource id.

@@ -94,12 +94,7 @@ impl Arc {
                 &format!("got {status} and a token without a challenge, which Arc's agent gives to nobody"),
             ),
             Answer::Token(_) if !echoes(response, ask.demand.key()) => {
-                let failure = asked.failure(
-                    "got a token and no word of whose it is: an agent that knows only the \
-                                             system-assigned identity answers so",
-                );
-                let remedy = "update the Connected Machine agent, `azcmagent version` tells which one it is";
-                Answer::Final(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
+                Answer::Final(Error::Protocol(unconfirmed(&asked)))
             }
             Answer::Again(failure, _) if failure.code.as_deref() == Some("identity_not_found") => {
                 Answer::Final(Error::Rejected(failure))
@@ -116,6 +111,13 @@ impl Arc {
             Failure { remedy: Some(remedy.to_owned()), ..failure }
         })
     }
+}
+
+fn unconfirmed(asked: &Asked<'_>) -> Failure {
+    let came_back = "got a token and no word of whose it is: \
+                     an agent that knows only the system-assigned identity answers so";
+    let remedy = "update the Connected Machine agent, `azcmagent version` tells which one it is";
+    Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
 fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> Answer {

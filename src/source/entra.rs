@@ -174,10 +174,6 @@ fn incomplete(set: &str, missing: &str) -> Error {
 }
 
 impl Entra {
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// # Errors
     /// Why this is not the source for it: another identity than the app is asked for.
     pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Failure> {

@@ -130,7 +130,7 @@ fn broken_off(code: &ErrorCode) -> SendError {
 }
 
 fn unsent(code: &ErrorCode) -> SendError {
-    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated};
+    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated, Untrusted};
     match code {
         ErrorCode::ConnectionRefused => failed(NotConnected, "connection refused"),
         ErrorCode::ConnectionTimeout => failed(NotConnected, "no connection in time"),
@@ -148,7 +148,7 @@ fn unsent(code: &ErrorCode) -> SendError {
         | ErrorCode::HttpResponseHeaderSectionSize(_)
         | ErrorCode::HttpResponseHeaderSize(_) => failed(TooLarge, "the answer is too large for the host"),
         ErrorCode::TlsCertificateError => {
-            failed(Broken, "its certificate is not trusted; the host's log says why (TOKEN_BROKER_LOG=error)")
+            failed(Untrusted, "the host's log says why (TOKEN_BROKER_LOG=error)")
         }
         ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => failed(Broken, "no TLS connection"),
         ErrorCode::InternalError(Some(words)) => failed(Broken, words),
