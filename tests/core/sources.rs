@@ -366,6 +366,17 @@ fn an_app_without_its_managed_identity_fails_and_nobody_else_answers() {
 }
 
 #[test]
+fn an_app_is_proved_by_a_managed_identity_even_where_workload_identity_would_take_its_client_id() {
+    let world = World::new();
+    world.file("/tokens/azure", "k8s");
+    let broker = world.broker(&with(FEDERATED, WORKLOAD));
+    world.script([token("MI", DAY), entra("T1")]);
+    assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+    assert!(world.sent(0).url.starts_with("http://169.254.169.254/"), "{}", world.sent(0).url);
+    assert_eq!(world.sent(1).field("client_assertion"), Some("MI"));
+}
+
+#[test]
 fn the_token_for_the_exchange_is_that_of_the_cloud() {
     let world = World::new();
     let broker =
