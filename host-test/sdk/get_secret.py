@@ -1,6 +1,6 @@
 """Read a secret with azure-keyvault-secrets, and say in JSON what came of it.
 
-usage: get_secret.py VAULT_URL CA_FILE NAME
+usage: get_secret.py VAULT_URL NAME
 """
 
 import json
@@ -11,10 +11,9 @@ from azure.identity import ManagedIdentityCredential
 from azure.keyvault.secrets import SecretClient
 
 
-def main(vault_url, authority, name):
+def main(vault_url, name):
     # The mock is not under vault.azure.net, which the client would check.
-    options = {"verify_challenge_resource": False, "connection_verify": authority}
-    client = SecretClient(vault_url, ManagedIdentityCredential(), **options)
+    client = SecretClient(vault_url, ManagedIdentityCredential(), verify_challenge_resource=False)
     try:
         secret = client.get_secret(name)
     except HttpResponseError as error:

@@ -104,6 +104,11 @@ impl Mock {
         self.server.ca_pem.as_deref()
     }
 
+    /// The certificate of Service Fabric as PEM, if the configuration has one, for programs that know no thumbprints
+    pub fn service_fabric_pem(&self) -> Option<&str> {
+        self.server.pinned_pem.as_deref()
+    }
+
     /// The environment that points a program at the mock's IMDS
     pub fn imds_env(&self) -> Environment {
         imds::environment(&self.platform)

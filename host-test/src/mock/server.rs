@@ -52,6 +52,7 @@ pub(super) struct Pinned {
 /// The listeners; dropping it closes them and every connection
 pub(super) struct Server {
     pub(super) ca_pem: Option<String>,
+    pub(super) pinned_pem: Option<String>,
     listeners: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
@@ -68,7 +69,7 @@ impl Server {
         let (plain, url) = listen(config.listen, Door::Plain, None).await?;
         let mut addresses = Addresses { plain: url, tls: None, pinned: None };
         let mut entrances = vec![plain];
-        let mut ca_pem = None;
+        let (mut ca_pem, mut pinned_pem) = (None, None);
         if let Some(address) = config.listen_tls {
             let (acceptor, authority) = tls::vouched()?;
             let (entrance, url) = listen(address, Door::Tls, Some(acceptor)).await?;
@@ -76,13 +77,15 @@ impl Server {
             entrances.push(entrance);
         }
         if let Some(fabric) = &config.service_fabric {
-            let (acceptor, thumbprint) = tls::pinned()?;
+            let (acceptor, certificate) = tls::pinned()?;
             let (entrance, url) = listen(fabric.listen, Door::Pinned, Some(acceptor)).await?;
-            addresses.pinned = Some(Pinned { url, thumbprint });
+            addresses.pinned = Some(Pinned { url, thumbprint: tls::thumbprint(&certificate) });
+            pinned_pem = Some(certificate.pem());
             entrances.push(entrance);
         }
         let platform = Arc::new(Platform::new(config, addresses)?);
-        let mut server = Self { ca_pem, listeners: JoinSet::new(), stop: watch::Sender::new(false) };
+        let (listeners, stop) = (JoinSet::new(), watch::Sender::new(false));
+        let mut server = Self { ca_pem, pinned_pem, listeners, stop };
         for entrance in entrances {
             server.listeners.spawn(serve(entrance, platform.clone(), server.stop.subscribe()));
         }

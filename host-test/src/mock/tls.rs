@@ -3,7 +3,9 @@
 use std::{fmt::Write, sync::Arc};
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::{
     ServerConfig,
@@ -20,12 +22,16 @@ pub(super) fn vouched() -> Result<(TlsAcceptor, String)> {
     Ok((acceptor(certificate.der().clone(), &key)?, authority.pem()))
 }
 
-/// What accepts TLS connections with a certificate that nobody vouches for, and the SHA-1 thumbprint to know it by
-pub(super) fn pinned() -> Result<(TlsAcceptor, String)> {
+/// What accepts TLS connections with a certificate that nobody vouches for, and that certificate
+pub(super) fn pinned() -> Result<(TlsAcceptor, Certificate)> {
     let key = KeyPair::generate()?;
     let certificate = server_params("mock-identity cluster")?.self_signed(&key)?;
-    let thumbprint = upper_hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der()).as_ref());
-    Ok((acceptor(certificate.der().clone(), &key)?, thumbprint))
+    Ok((acceptor(certificate.der().clone(), &key)?, certificate))
+}
+
+/// The SHA-1 thumbprint by which clients know a certificate
+pub(super) fn thumbprint(certificate: &Certificate) -> String {
+    upper_hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der()).as_ref())
 }
 
 /// As Azure writes thumbprints

@@ -3,6 +3,7 @@
 mod components;
 mod debian;
 mod deny;
+mod node;
 mod python;
 mod toolchain;
 
@@ -35,9 +36,9 @@ struct Missing {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step("setup: the wasm target, the Python SDK client, cargo-deny");
+    say::step("setup: the wasm target, the SDKs for Python and Node, cargo-deny");
     toolchain::choose(options.debian_toolchain)?;
-    let complete = [components(), python(), deny()].into_iter().all(|there| there);
+    let complete = [components(), python(), node(), deny()].into_iter().all(|there| there);
     say::done("setup", began);
     Ok(match options.strict && !complete {
         true => ExitCode::FAILURE,
@@ -61,6 +62,11 @@ pub(crate) fn components() -> bool {
 /// Azure's Python SDK, for the tests that use it; false if it cannot be brought here
 pub(crate) fn python() -> bool {
     report(python::install())
+}
+
+/// Azure's JavaScript SDK, for the tests that use it; false if it cannot be brought here
+pub(crate) fn node() -> bool {
+    report(node::install())
 }
 
 /// cargo-deny, for the check of licences and sources; false if it cannot be brought here
