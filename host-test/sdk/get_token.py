@@ -64,7 +64,7 @@ def credential(kind, id_kind=None, identity=None):
         assertion = lambda: managed.get_token("api://AzureADTokenExchange/.default").token
         return ClientAssertionCredential(tenant, client, assertion, **HERE)
     if kind == "default":
-        return DefaultAzureCredential(**({"managed_identity_client_id": identity} if identity else {}))
+        return DefaultAzureCredential(**({"managed_identity_client_id": identity} if identity else {}), **HERE)
     if id_kind == "client_id":
         return ManagedIdentityCredential(client_id=identity)
     if id_kind:
