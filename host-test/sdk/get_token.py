@@ -40,6 +40,8 @@ def main(kind, scope, *identity):
         return {"error": "failed", "message": str(error)}
     except requests.exceptions.SSLError as error:
         return {"error": "untrusted", "message": str(error)}
+    except ValueError as error:
+        return {"error": "misconfigured", "message": str(error)}
     return {
         "claims": verified(token.token, scope.removesuffix("/.default")),
         "expires_on": token.expires_on,

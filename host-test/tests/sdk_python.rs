@@ -1,6 +1,8 @@
 //! Azure's Python SDK, azure-identity, as a client of the mock platform.
 #![allow(clippy::disallowed_methods, reason = "tests of programs start them")]
 
+#[path = "sdk/parity.rs"]
+mod parity;
 mod sdk;
 
 use host_test::mock::Endpoint;

@@ -73,5 +73,5 @@ pub(crate) fn refused(requests: u64) -> Counts {
 }
 
 pub(crate) const ARM: &str = "https://management.azure.com/.default";
-const ARM_RESOURCE: &str = "https://management.azure.com";
+pub(crate) const ARM_RESOURCE: &str = "https://management.azure.com";
 pub(crate) const NOBODY: &str = "99999999-9999-9999-9999-999999999999";
