@@ -1,7 +1,8 @@
 //! The same environment for `token-broker get` and for Azure's `DefaultAzureCredential`: the same identity, or no token
 //!
-//! Every source of managed identities and every flow of an app, with every selector and with both kinds of identity.
-//! The table is printed whether it holds or not.
+//! Every source of managed identities and every flow of an app, with every selector and with both kinds of identity,
+//! but for a managed identity that proves an app: `DefaultAzureCredential` has no such source. The table is printed
+//! whether it holds or not.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
