@@ -7,7 +7,9 @@
 mod broker;
 mod case;
 mod check;
+mod content;
 mod expect;
+mod files;
 mod load;
 mod reply;
 mod run;

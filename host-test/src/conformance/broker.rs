@@ -10,7 +10,7 @@ use wasmtime::{Config, Engine, Store};
 
 use self::bindings::exports::token_broker::identity::types;
 pub(crate) use self::bindings::exports::token_broker::identity::types::{
-    AccessToken, Error, Failure, Statistics,
+    AccessToken, Error, Failure, SourceReport, Statistics, Verdict,
 };
 use super::case::{Ask, Identity};
 use super::world::{State, World};
@@ -106,11 +106,9 @@ impl Instance {
         Ok(diagnostics.call_stats(&mut self.store).await?)
     }
 
-    /// The report of every source, as text.
-    pub(crate) async fn explain(&mut self) -> Result<String> {
+    pub(crate) async fn explain(&mut self) -> Result<Vec<SourceReport>> {
         let diagnostics = self.broker.token_broker_identity_diagnostics();
-        let reports = diagnostics.call_explain(&mut self.store).await?;
-        Ok(format!("{reports:?}"))
+        Ok(diagnostics.call_explain(&mut self.store).await?)
     }
 }
 

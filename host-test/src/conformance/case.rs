@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::Deserializer;
 use serde_json::Value;
+
+use super::content::{Content, Raw, Text};
 
 /// One case: what the component is lent, and what is done with it.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +46,8 @@ pub(crate) struct Step {
     #[serde(default, deserialize_with = "given")]
     pub(crate) then: Option<Option<Then>>,
     pub(crate) stats: Option<BTreeMap<Counter, Count>>,
+    /// How sources stand in the report, by name.
+    pub(crate) explain: Option<BTreeMap<String, Verdict>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -79,10 +83,12 @@ pub(crate) enum Identity {
 
 /// A request that must come, and what it is answered.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Exchange {
     #[serde(default)]
     pub(crate) expect: Expect,
+    /// What all files become before the answer: under the feet of the call that waits for it.
+    pub(crate) set_files: Option<BTreeMap<String, Content>>,
     #[serde(default)]
     pub(crate) reply: Reply,
 }
@@ -106,20 +112,41 @@ pub(crate) struct Expect {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Reply {
     pub(crate) status: Option<u16>,
-    pub(crate) headers: BTreeMap<String, Text>,
+    pub(crate) headers: BTreeMap<String, Values>,
     /// Sent as JSON; a text is sent as it is.
     pub(crate) body: Option<Value>,
     /// Sent byte for byte.
-    pub(crate) raw: Option<String>,
+    pub(crate) raw: Option<Raw>,
     pub(crate) delay_ms: u64,
     pub(crate) fault: Option<Fault>,
+}
+
+/// The value of a header, or those of several headers of one name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Values {
+    One(Text),
+    Several(Vec<Text>),
+}
+
+impl Values {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Text> {
+        match self {
+            Self::One(value) => std::slice::from_ref(value).iter(),
+            Self::Several(values) => values.iter(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
-    /// No connection.
+    /// No connection: something says so.
     Refused,
+    /// No connection, and nothing says so.
+    BlackHole,
+    /// No connection, because the peer's certificate is not trusted.
+    Untrusted,
     /// A connection, and then nothing for as long as anybody waits.
     Timeout,
     /// The connection breaks before an answer begins.
@@ -180,6 +207,17 @@ pub(crate) enum ErrorKind {
     Other,
 }
 
+/// How a source stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    Used,
+    Ready,
+    NotConfigured,
+    Misconfigured,
+    Failed,
+}
+
 /// A counter by its name in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -207,43 +245,6 @@ pub(crate) enum Count {
     Plain(u64),
     /// Of failures, by kind of error.
     ByKind(BTreeMap<String, u64>),
-}
-
-/// The content of a file: a text, or filler.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Content {
-    Text(String),
-    Filler(Filler),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Filler {
-    size: usize,
-}
-
-impl Content {
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.clone().into_bytes(),
-            Self::Filler(Filler { size }) => vec![b'x'; *size],
-        }
-    }
-}
-
-/// A text that may be written as a number or a boolean.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text(pub(crate) String);
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::String(text) => Ok(Self(text)),
-            plain @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(plain.to_string())),
-            Value::Null | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("must be a text")),
-        }
-    }
 }
 
 /// Tells a field that is `null` from one that is left out.

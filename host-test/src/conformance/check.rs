@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::broker::{AccessToken, Error, Failure, Outcome, Statistics};
-use super::case::{Count, Counter, ErrorKind, Then};
+use super::broker::{self, AccessToken, Error, Failure, Outcome, SourceReport, Statistics};
+use super::case::{Count, Counter, ErrorKind, Then, Verdict};
 
 impl Then {
     /// In what an answer is not the expected one.
@@ -114,6 +114,30 @@ pub(crate) fn other_counts(wanted: &BTreeMap<Counter, Count>, got: &Statistics) 
         }
     });
     differing.collect()
+}
+
+/// Which sources do not stand as expected.
+pub(crate) fn other_verdicts(wanted: &BTreeMap<String, Verdict>, got: &[SourceReport]) -> Vec<String> {
+    let of_source = |name: &str| {
+        let report = got.iter().find(|report| report.source == name)?;
+        Some(Verdict::from(report.verdict))
+    };
+    let differing = wanted.iter().filter_map(|(name, wanted)| {
+        other(&format!("the verdict on {name}"), Some(&Some(*wanted)), &of_source(name))
+    });
+    differing.collect()
+}
+
+impl From<broker::Verdict> for Verdict {
+    fn from(verdict: broker::Verdict) -> Self {
+        match verdict {
+            broker::Verdict::Used => Self::Used,
+            broker::Verdict::Ready => Self::Ready,
+            broker::Verdict::NotConfigured => Self::NotConfigured,
+            broker::Verdict::Misconfigured => Self::Misconfigured,
+            broker::Verdict::Failed => Self::Failed,
+        }
+    }
 }
 
 impl Counter {

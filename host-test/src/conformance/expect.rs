@@ -5,7 +5,8 @@ use std::fmt;
 
 use http::HeaderMap;
 
-use super::case::{Expect, Text};
+use super::case::Expect;
+use super::content::Text;
 
 /// What is compared of a request.
 pub(crate) struct Received {

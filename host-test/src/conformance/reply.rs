@@ -12,6 +12,7 @@ use serde_json::Value;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::case::{Fault, Reply};
+use super::content::Text;
 
 impl Reply {
     /// Whether this can be sent.
@@ -24,24 +25,34 @@ impl Reply {
 
     /// Answer, or fail, as the client of a real network would see it.
     pub(crate) async fn play(self, options: RequestOptions) -> Result<http::Response<WasiBody>, Error> {
+        let connection = async {
+            if self.fault == Some(Fault::BlackHole) {
+                pending::<Infallible>().await;
+            }
+        };
+        within(options.connect_timeout, connection).await.ok_or(Error::ConnectionTimeout)?;
         let silence = async {
             if self.fault == Some(Fault::Timeout) {
                 pending::<Infallible>().await;
             }
             tokio::time::sleep(Duration::from_millis(self.delay_ms)).await;
         };
-        within(options.first_byte_timeout, silence).await?;
+        within(options.first_byte_timeout, silence).await.ok_or(Error::ConnectionReadTimeout)?;
         match self.fault {
             Some(Fault::Refused) => Err(Error::ConnectionRefused),
+            Some(Fault::Untrusted) => Err(Error::TlsCertificateError),
             Some(Fault::Reset) => Err(Error::ConnectionTerminated),
-            Some(Fault::Timeout | Fault::Truncated | Fault::Oversize | Fault::Drip) | None => self.response(),
+            Some(Fault::BlackHole | Fault::Timeout | Fault::Truncated | Fault::Oversize | Fault::Drip)
+            | None => self.response(),
         }
     }
 
     fn response(self) -> Result<http::Response<WasiBody>, Error> {
         let mut response = http::Response::builder().status(self.status.unwrap_or(200));
-        for (name, value) in &self.headers {
-            response = response.header(name, &value.0);
+        for (name, values) in &self.headers {
+            for Text(value) in values.iter() {
+                response = response.header(name, value);
+            }
         }
         response.body(self.body()).map_err(|error| Error::InternalError(Some(error.to_string())))
     }
@@ -59,15 +70,14 @@ impl Reply {
                 flow(stream::iter(std::iter::once(bytes).chain(blanks).map(Ok)))
             }
             Some(Fault::Drip) => flow(stream::unfold(bytes, drip)),
-            Some(Fault::Refused | Fault::Timeout | Fault::Reset) | None => {
-                Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-            }
+            Some(Fault::Refused | Fault::BlackHole | Fault::Untrusted | Fault::Timeout | Fault::Reset)
+            | None => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
         }
     }
 
     fn bytes(&self) -> Bytes {
         match (&self.raw, &self.body) {
-            (Some(raw), _) => raw.clone().into(),
+            (Some(raw), _) => Bytes::copy_from_slice(raw.bytes()),
             (None, Some(Value::String(text))) => text.clone().into(),
             (None, Some(json)) => json.to_string().into(),
             (None, None) => Bytes::new(),
@@ -75,13 +85,11 @@ impl Reply {
     }
 }
 
-async fn within(limit: Option<Duration>, silence: impl Future<Output = ()>) -> Result<(), Error> {
+/// None if the limit passes first.
+async fn within(limit: Option<Duration>, wait: impl Future<Output = ()>) -> Option<()> {
     match limit {
-        Some(limit) => tokio::time::timeout(limit, silence).await.map_err(|_| Error::ConnectionReadTimeout),
-        None => {
-            silence.await;
-            Ok(())
-        }
+        Some(limit) => tokio::time::timeout(limit, wait).await.ok(),
+        None => Some(wait.await),
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::broker::{Component, Instance, Outcome};
 use super::case::{Case, Step, Then};
-use super::check::other_counts;
+use super::check::{other_counts, other_verdicts};
 use super::secrets::Secrets;
 use super::world::World;
 
@@ -58,6 +58,9 @@ impl Stage<'_> {
         if let Some(wanted) = &step.stats {
             problems.extend(other_counts(wanted, &self.instance.stats().await?));
         }
+        if let Some(wanted) = &step.explain {
+            problems.extend(other_verdicts(wanted, &self.instance.explain().await?));
+        }
         Ok(problems)
     }
 
@@ -67,7 +70,7 @@ impl Stage<'_> {
             self.world.set_env(env.clone());
         }
         if let Some(files) = &step.set_files {
-            self.world.set_files(files)?;
+            self.world.files.set(files)?;
         }
         if step.restart {
             self.look_around().await?;
@@ -111,7 +114,7 @@ impl Stage<'_> {
     /// Read everything that operators can read.
     async fn look_around(&mut self) -> Result<()> {
         let report = self.instance.explain().await?;
-        self.seen.push_str(&report);
+        self.seen.push_str(&format!("{report:?}\n"));
         self.seen.push_str(&format!("{:?}\n", self.instance.stats().await?));
         Ok(())
     }

@@ -8,8 +8,9 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::case::{Exchange, Reply};
+use super::case::Exchange;
 use super::expect::Received;
+use super::files::Files;
 
 /// What the current step expects, and what went wrong in it.
 #[derive(Default)]
@@ -45,15 +46,15 @@ impl Script {
         problems
     }
 
-    /// The reply to a request: that of the first entry it fits. None, and a problem, if it fits none.
-    fn answer(&self, request: &Received) -> Option<Reply> {
+    /// The first entry that a request fits. None, and a problem, if it fits none.
+    fn entry(&self, request: &Received) -> Option<Exchange> {
         let mut scene = self.scene();
         let mut misfit = None;
         for (nth, entry) in (1..).zip(&mut scene.entries).filter(|(_, entry)| !entry.used) {
             let differences = request.differences(&entry.exchange.expect);
             if differences.is_empty() {
                 entry.used = true;
-                return Some(entry.exchange.reply.clone());
+                return Some(entry.exchange.clone());
             }
             misfit
                 .get_or_insert_with(|| format!("http entry {nth} does not fit: {}", differences.join("; ")));
@@ -74,7 +75,10 @@ impl Script {
 }
 
 /// The component's way to the network, which ends here.
-pub(crate) struct Hooks(pub(crate) Arc<Script>);
+pub(crate) struct Hooks {
+    pub(crate) script: Arc<Script>,
+    pub(crate) files: Arc<Files>,
+}
 
 impl WasiHttpHooks for Hooks {
     fn send_request(
@@ -83,19 +87,28 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(play(Arc::clone(&self.0), request, options.unwrap_or_default()))
+        let (script, files) = (Arc::clone(&self.script), Arc::clone(&self.files));
+        Box::new(play(script, files, request, options.unwrap_or_default()))
     }
 }
 
-async fn play(script: Arc<Script>, request: http::Request<WasiBody>, options: RequestOptions) -> Sent {
+async fn play(
+    script: Arc<Script>,
+    files: Arc<Files>,
+    request: http::Request<WasiBody>,
+    options: RequestOptions,
+) -> Sent {
     let after_ms = script.since_step_began();
     let (head, body) = request.into_parts();
     let body = collect(body).await?;
-    match script.answer(&Received::new(&head, &body, after_ms)) {
-        Some(reply) => Ok((reply.play(options).await?, Box::new(async { Ok(()) }))),
+    let Some(entry) = script.entry(&Received::new(&head, &body, after_ms)) else {
         // What a host says that denies the request: nobody tries that again.
-        None => Err(Error::HttpRequestDenied),
+        return Err(Error::HttpRequestDenied);
+    };
+    if let Some(Err(error)) = entry.set_files.map(|set| files.set(&set)) {
+        script.scene().problems.push(format!("{error:#}"));
     }
+    Ok((entry.reply.play(options).await?, Box::new(async { Ok(()) })))
 }
 
 async fn collect(body: WasiBody) -> Result<Bytes, Error> {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::case::{Case, Content, Reply, Text};
+use super::case::{Case, Reply};
+use super::content::{Content, Raw, Text};
 
 /// Every secret that a case lends or gives to the component.
 pub(crate) struct Secrets(Vec<String>);
@@ -18,7 +19,10 @@ impl Secrets {
             step.set_env.iter().for_each(|env| secrets.add_env(env));
             step.set_files.iter().for_each(|files| secrets.add_files(files));
             step.ask.iter().filter_map(|ask| ask.user_assertion.as_ref()).for_each(|text| secrets.add(text));
-            step.http.iter().for_each(|exchange| secrets.add_reply(&exchange.reply));
+            for exchange in &step.http {
+                exchange.set_files.iter().for_each(|files| secrets.add_files(files));
+                secrets.add_reply(&exchange.reply);
+            }
         }
         secrets
     }
@@ -39,18 +43,18 @@ impl Secrets {
 
     fn add_files(&mut self, files: &BTreeMap<String, Content>) {
         for content in files.values() {
-            if let Content::Text(text) = content {
-                self.add(text);
+            if let Content::Raw(raw) = content {
+                self.add(&raw.text());
             }
         }
     }
 
     fn add_reply(&mut self, reply: &Reply) {
         reply.body.iter().for_each(|body| self.add_json(body));
-        let raw = reply.raw.as_deref().unwrap_or_default();
-        match serde_json::from_str(raw) {
+        let raw = reply.raw.as_ref().map(Raw::text).unwrap_or_default();
+        match serde_json::from_str(&raw) {
             Ok(json) => self.add_json(&json),
-            Err(_) => self.add_broken_json(raw),
+            Err(_) => self.add_broken_json(&raw),
         }
     }
 

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use rand_core::TryRng;
-use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -17,14 +15,14 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::case::{Content, Text};
+use super::content::{Content, Text};
+use super::files::Files;
 use super::script::{Hooks, Script};
 
 /// What stays the same when the component is started anew.
 pub(crate) struct World {
     clock: Clock,
-    /// The root of the component's file system.
-    files: TempDir,
+    pub(crate) files: Arc<Files>,
     env: BTreeMap<String, Text>,
     log: MemoryOutputPipe,
     pub(crate) script: Arc<Script>,
@@ -36,40 +34,17 @@ impl World {
         env: BTreeMap<String, Text>,
         files: &BTreeMap<String, Content>,
     ) -> Result<Self> {
-        let world = Self {
+        Ok(Self {
             clock: Clock { start: Instant::now(), now: Duration::from_secs(now) },
-            files: tempfile::tempdir()?,
+            files: Arc::new(Files::new(files)?),
             env,
             log: MemoryOutputPipe::new(MAX_LOG),
             script: Arc::default(),
-        };
-        world.write_files(files)?;
-        Ok(world)
+        })
     }
 
     pub(crate) fn set_env(&mut self, env: BTreeMap<String, Text>) {
         self.env = env;
-    }
-
-    /// Replace all files.
-    pub(crate) fn set_files(&self, files: &BTreeMap<String, Content>) -> Result<()> {
-        for entry in std::fs::read_dir(self.files.path())? {
-            std::fs::remove_dir_all(entry?.path())?;
-        }
-        self.write_files(files)
-    }
-
-    fn write_files(&self, files: &BTreeMap<String, Content>) -> Result<()> {
-        for (name, content) in files {
-            let Some(path) = name.strip_prefix('/').map(Path::new) else {
-                bail!("files: {name} is not an absolute path");
-            };
-            let path = self.files.path().join(path);
-            let directory = path.parent().context("files: a file has a name")?;
-            std::fs::create_dir_all(directory)?;
-            std::fs::write(&path, content.bytes()).with_context(|| format!("files: cannot write {name}"))?;
-        }
-        Ok(())
     }
 
     /// Everything that was logged so far.
@@ -88,7 +63,7 @@ impl World {
         wasi.secure_random(Zeros).insecure_random(Zeros).insecure_random_seed(0);
         // A thread that reads a file would keep the virtual clock from moving on.
         wasi.allow_blocking_current_thread(true);
-        wasi.preopened_dir(self.files.path(), "/", FsPerms::ReadOnly).map_err(anyhow::Error::from)?;
+        wasi.preopened_dir(self.files.root(), "/", FsPerms::ReadOnly).map_err(anyhow::Error::from)?;
         Ok(wasi.build())
     }
 
@@ -96,7 +71,7 @@ impl World {
         Ok(State {
             wasi: self.wasi()?,
             http: WasiHttpCtx::new(),
-            hooks: Hooks(Arc::clone(&self.script)),
+            hooks: Hooks { script: Arc::clone(&self.script), files: Arc::clone(&self.files) },
             table: ResourceTable::new(),
         })
     }

@@ -1,0 +1,70 @@
+//! What stands for bytes in a case: texts, what is no text, and files.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
+
+/// A text, or bytes that are none.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum Raw {
+    Text(String),
+    Bytes { base64: Base64 },
+}
+
+impl Raw {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes { base64: Base64(bytes) } => bytes,
+        }
+    }
+
+    /// As much of it as is text, each piece on a line of its own.
+    pub(crate) fn text(&self) -> String {
+        self.bytes().utf8_chunks().map(|chunk| chunk.valid()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub(crate) enum Content {
+    Raw(Raw),
+    /// So many bytes of filler.
+    Filler {
+        size: usize,
+    },
+    /// A symbolic link, as it is written: what is shown as `/` is another directory outside.
+    Link {
+        link: String,
+    },
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Base64(Vec<u8>);
+
+impl TryFrom<String> for Base64 {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        BASE64_STANDARD.decode(text).map(Self)
+    }
+}
+
+/// A text that may be written as a number or a boolean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(text)),
+            plain @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(plain.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("must be a text")),
+        }
+    }
+}
