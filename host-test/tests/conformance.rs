@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use host_test::conformance::{Case, Component, find, run, run_all};
 use serde_json::{Value, json};
 
@@ -43,6 +45,40 @@ fn every_row_of_the_inventory_has_a_case() {
                 name.strip_prefix(&row).is_some_and(|rest| rest.chars().all(|c| c.is_ascii_lowercase()))
             };
             assert!(names.iter().any(is_of_row), "no case for {row}");
+        }
+    }
+}
+
+#[test]
+fn every_source_has_a_case_for_every_bad_answer_and_every_bad_file() {
+    let names: Vec<_> = find(&cases(), "").unwrap().into_iter().map(|file| file.name).collect();
+    for (areas, kinds) in [(SOURCES, BAD_ANSWERS), (SOURCES_WITH_FILES, BAD_FILES)] {
+        for area in areas.split_whitespace() {
+            for kind in kinds.split_whitespace() {
+                let case = format!("{area}/{kind}");
+                assert!(names.contains(&case), "no case {case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_request_goes_where_the_configuration_says() {
+    for file in find(&cases(), "").unwrap() {
+        let text = std::fs::read_to_string(cases().join(file.name.clone() + ".json")).unwrap();
+        let case: Value = serde_json::from_str(&text).unwrap();
+        let steps = case["steps"].as_array().unwrap();
+        let variables = steps.iter().map(|step| &step["set-env"]).chain([&case["env"]]);
+        let values: String = variables.map(Value::to_string).collect();
+        let is_named = |host: &str| values.contains(host) || DEFAULT_HOSTS.contains(&host);
+        for exchange in steps.iter().filter_map(|step| step["http"].as_array()).flatten() {
+            // An entry without a URL would let a secret go anywhere.
+            let url: http::Uri = exchange["expect"]["url"].as_str().expect(&file.name).parse().unwrap();
+            let host = url.host().unwrap();
+            // Two variables make `westeurope.login.microsoft.com`.
+            let regional =
+                host.split_once('.').is_some_and(|(region, host)| is_named(region) && is_named(host));
+            assert!(is_named(host) || regional, "{}: {url}", file.name);
         }
     }
 }
@@ -139,6 +175,85 @@ fn a_peek_and_a_counter_that_differ_fail_a_case() {
 }
 
 #[test]
+fn a_verdict_that_differs_fails_a_case() {
+    for (source, words) in [
+        ("imds", "the verdict on imds must be Some(Failed) and is Some(Used)"),
+        ("imd", "the verdict on imd must be Some(Failed) and is None"),
+    ] {
+        let mut case = good();
+        case["steps"][0]["explain"] = json!({ source: "failed" });
+        assert_fails(&case, &["step 1", words]);
+    }
+}
+
+#[test]
+fn bytes_are_sent_as_they_are() {
+    let body = |bytes: &[u8]| json!({ "raw": { "base64": BASE64_STANDARD.encode(bytes) } });
+    let mut case = good();
+    case["steps"][0]["http"][0]["reply"] = body(br#"{"access_token":"sentinel-good","expires_in":"3600"}"#);
+    assert_eq!(problem(&case), None);
+    case["steps"][0]["http"][0]["reply"] =
+        body(b"{\"access_token\":\"sentinel-good\xff\",\"expires_in\":\"3600\"}");
+    assert_fails(&case, &["there must be a token and is Error::Protocol", "is not the JSON of a token"]);
+}
+
+#[test]
+fn each_fault_of_a_connection_is_told_apart() {
+    for (fault, words) in [
+        ("refused", "got no connection: connection refused"),
+        ("black-hole", "got no connection: no connection in time"),
+        ("untrusted", "did not trust its certificate"),
+    ] {
+        let mut case = good();
+        case["steps"][0]["http"][0]["reply"] = json!({ "fault": fault });
+        assert_fails(&case, &["there must be a token and is", words]);
+    }
+}
+
+#[test]
+fn of_two_headers_of_one_name_both_are_sent() {
+    let mut case = good();
+    let mut busy = case["steps"][0]["http"][0].clone();
+    let mut then = busy.clone();
+    // No date and no number of seconds: as if there were none, unless the broker reads another one than the first.
+    busy["reply"] = json!({ "status": 429, "headers": { "retry-after": ["7", "soon"] } });
+    then["expect"]["after-ms"] = json!([7000, 7000]);
+    case["steps"][0]["http"] = json!([busy, then]);
+    assert_eq!(problem(&case), None);
+    case["steps"][0]["http"][0]["reply"]["headers"] = json!({ "retry-after": ["soon", "7"] });
+    assert_fails(&case, &["it must come 7000 to 7000 ms after the step began"]);
+}
+
+#[test]
+fn files_change_while_a_call_is_under_way() {
+    let mut case = arc();
+    assert_eq!(problem(&case), None);
+    case["steps"][0]["http"][0]["set-files"] = json!({ KEY: "sentinel-key-2" });
+    assert_fails(&case, &["its header authorization must be \"Basic sentinel-key\""]);
+}
+
+#[test]
+fn a_link_is_one_to_the_component() {
+    let mut case = arc();
+    case["files"] = json!({ KEY: { "link": "real.key" }, format!("{KEYS}/real.key"): "sentinel-key" });
+    assert_fails(&case, &["it is a symbolic link"]);
+}
+
+#[test]
+fn a_secret_among_bytes_fails_a_case() {
+    let leak = |file: &[u8], words: &str| {
+        let mut case = good();
+        case["files"] = json!({ "/unused": { "base64": BASE64_STANDARD.encode(file) } });
+        case["steps"][0]["http"][0]["reply"] =
+            json!({ "status": 400, "body": { "error": "no", "error_description": words } });
+        case["steps"][0]["then"] = json!({ "error": "rejected" });
+        problem(&case)
+    };
+    assert!(leak(b"\xffsentinel-leak\xff", "no sentinel-leak").unwrap().contains("the secret sentin..."));
+    assert_eq!(leak(b"\xffsentinel-leak\xff", "no"), None);
+}
+
+#[test]
 fn a_secret_in_an_error_fails_a_case() {
     let mut case = good();
     // The service repeats, in its own words, what the case says is a token: the broker cannot know.
@@ -185,6 +300,11 @@ fn a_field_that_is_unknown_or_wrong_is_named_with_its_place_and_its_file() {
             "both a token and an error",
         ),
         (r#"{"files": {"/a": {"length": 3}}}"#, "files./a"),
+        (r#"{"files": {"/a": {"base64": "!"}}}"#, "files./a"),
+        (r#"{"files": {"/a": {"size": 3, "link": "b"}}}"#, "files./a"),
+        (r#"{"steps": [{"explain": {"imds": "good"}}]}"#, "steps[0].explain.imds: unknown variant `good`"),
+        (r#"{"steps": [{"http": [{"reply": {"headers": {"a": {}}}}]}]}"#, "steps[0].http[0].reply.headers.a"),
+        (r#"{"steps": [{"http": [{"reply": {"body": {}, "raw": ""}}]}]}"#, "a body and a raw one"),
         ("{", "EOF"),
         ("{} {}", "trailing characters"),
     ] {
@@ -237,6 +357,24 @@ fn good() -> Value {
     })
 }
 
+/// Another one: a challenge, and the key that it names.
+fn arc() -> Value {
+    let challenge = json!({ "status": 401, "headers": { "www-authenticate": format!("Basic realm={KEY}") } });
+    let token = good()["steps"][0]["http"][0]["reply"].clone();
+    json!({
+        "env": { "IDENTITY_ENDPOINT": "http://127.0.0.1:40342/x", "IMDS_ENDPOINT": "http://127.0.0.1:40342" },
+        "files": { KEY: "sentinel-key" },
+        "steps": [{
+            "ask": { "scopes": [SCOPE] },
+            "http": [
+                { "expect": { "headers-absent": ["authorization"] }, "reply": challenge },
+                { "expect": { "headers": { "authorization": "Basic sentinel-key" } }, "reply": token }
+            ],
+            "then": { "token": "sentinel-good" }
+        }]
+    })
+}
+
 fn problem(case: &Value) -> Option<String> {
     let case = Case::parse(&case.to_string()).unwrap();
     run(&COMPONENT, &case).err().map(|error| format!("{error:#}"))
@@ -261,6 +399,24 @@ static COMPONENT: LazyLock<Component> = LazyLock::new(|| {
 
 const SCOPE: &str = "https://management.azure.com/.default";
 const IMDS: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
+
+const KEYS: &str = "/var/opt/azcmagent/tokens";
+const KEY: &str = "/var/opt/azcmagent/tokens/a.key";
+
+/// What may be sent to without a variable that names it.
+const DEFAULT_HOSTS: [&str; 4] =
+    ["169.254.169.254", "127.0.0.1", "login.microsoftonline.com", "login.microsoft.com"];
+
+/// The areas of the sources.
+const SOURCES: &str = "imds app-service arc service-fabric machine-learning cloud-shell workload client-secret \
+                       certificate federated-identity";
+const BAD_ANSWERS: &str = "response-truncated response-oversize response-not-utf-8 response-not-utf-8-escape \
+                           response-types response-duplicate-key response-long-headers response-two-headers \
+                           response-html response-redirect response-untrusted response-refused response-black-hole \
+                           response-reset response-late response-overdue response-drip";
+/// Those that read a file. One that is empty, huge or a directory is in `W04`, `R08` and `unusable`.
+const SOURCES_WITH_FILES: &str = "workload arc certificate";
+const BAD_FILES: &str = "file-not-utf-8 file-link file-replaced";
 
 /// The rows of the inventory of library behaviour that concern the sources which exist.
 const ROWS: [(&str, &str); 15] = [

@@ -229,7 +229,7 @@ impl Entra {
             Proof::TokenFile(_) => Stop::Blocked(Failure {
                 source: self.name.into(),
                 message: format!(
-                    "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing was sent"
+                    "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing is sent without it"
                 ),
                 remedy: Some(format!(
                     "see that the file is mounted and that its issuer renews it; {PROJECTED}"

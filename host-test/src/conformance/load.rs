@@ -80,6 +80,9 @@ impl Case {
                 bail!("step {nth} has a `then` that expects both a token and an error");
             }
             for (exchange, entry) in step.http.iter().zip(1..) {
+                if exchange.reply.body.is_some() && exchange.reply.raw.is_some() {
+                    bail!("step {nth}, http entry {entry} has a body and a raw one");
+                }
                 exchange.reply.check().with_context(|| format!("step {nth}, http entry {entry}"))?;
             }
         }

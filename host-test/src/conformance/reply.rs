@@ -86,7 +86,7 @@ impl Reply {
 }
 
 /// None if the limit passes first.
-async fn within(limit: Option<Duration>, wait: impl Future<Output = ()>) -> Option<()> {
+async fn within<T>(limit: Option<Duration>, wait: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, wait).await.ok(),
         None => Some(wait.await),
