@@ -70,7 +70,7 @@ fn is_timestamp(text: &str) -> bool {
 fn remedy(code: u32, about: &About<'_>) -> String {
     let About { client_id, tenant, audience, proof } = about;
     match code {
-        700_016 => format!(
+        700_016 | 7_000_229 => format!(
             "no app registration {client_id} is in the tenant {tenant}: correct the client id or the tenant id \
              (`az ad app list --filter \"appId eq '{client_id}'\"` tells whether the app is in the tenant that the \
              command is signed in to), or bring the app there: `az ad sp create --id {client_id}`"
@@ -105,7 +105,7 @@ fn remedy(code: u32, about: &About<'_>) -> String {
         65_001 => format!(
             "nobody has consented to {audience} for this app: `az ad app permission admin-consent --id {client_id}`"
         ),
-        50_013 | 500_131 => format!(
+        50_013 | 500_131 | 500_133 => format!(
             "the user assertion must be a token for the app {client_id}, by the same tenant, and still valid: pass on \
              the one that the user called with"
         ),
@@ -158,6 +158,15 @@ mod tests {
         {
             assert_eq!(explained(body).remedy.as_deref(), Some("renew it"), "{body}");
         }
+    }
+
+    #[test]
+    fn codes_that_mean_the_same_have_the_same_remedy() {
+        let remedy =
+            |code: &str| explained(&format!(r#"{{"error_description":"AADSTS{code}: x"}}"#)).remedy.unwrap();
+        // The app without a service principal in the tenant; the user's token at its end.
+        assert_eq!(remedy("7000229"), remedy("700016"));
+        assert_eq!(remedy("500133"), remedy("500131"));
     }
 
     #[test]
