@@ -17,6 +17,7 @@ pub(crate) struct Refusal {
 
 /// Whom and what a refusal is about, for its remedy.
 pub(crate) struct About<'a> {
+    /// As it may stand in a command.
     pub(crate) client_id: &'a str,
     pub(crate) tenant: &'a str,
     pub(crate) audience: &'a str,

@@ -248,9 +248,8 @@ fn half(set: &str, missing: &str) -> Error {
 
 /// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
 fn in_a_command(id: &Id) -> &str {
-    let guid =
-        |text: &str| text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    if guid(id.as_str()) { id.as_str() } else { "<id>" }
+    let (text, plain) = (id.as_str(), |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-');
+    if text.bytes().all(plain) && !text.starts_with('-') { text } else { "<id>" }
 }
 
 /// Four times the largest token that Entra issues, in bytes.

@@ -23,7 +23,7 @@ use crate::host::{Body, ReadError};
 use crate::policy::{Demand, Key};
 use crate::request::{Identity, Scope};
 use crate::retry::Class;
-use crate::source::{About, Ask, Credential, Need, Stop};
+use crate::source::{About, Ask, Credential, Need, Stop, in_a_command};
 use crate::tenant::{self, ADFS, is_true};
 use crate::token::Secret;
 
@@ -285,7 +285,7 @@ impl Entra {
         let again = renewable && refusal.is_stale_assertion();
         let key = ask.demand.key();
         let about = aadsts::About {
-            client_id: client_id(key),
+            client_id: key.identity().id().map_or("", in_a_command),
             tenant: key.tenant_id().unwrap_or(&self.tenant),
             audience: key.audience(),
             proof: self.renewal(),

@@ -189,6 +189,21 @@ fn workload_identity_takes_the_client_id_of_the_request() {
 }
 
 #[test]
+fn a_client_id_that_a_shell_would_run_stands_in_no_command() {
+    for id in ["$(reboot)", "';reboot;'", "`reboot`", "--debug"] {
+        let world = World::new();
+        world.file("/tokens/azure", "k");
+        world.script([refusal(400, 700_016)]);
+        let request = RawRequest { identity: Identity::client_id(id).unwrap(), ..raw(VAULT) };
+        let error = world.run(ask(&world.broker(WORKLOAD), request)).unwrap_err();
+        assert!(
+            error.remedy().is_some_and(|remedy| !remedy.contains(id) && remedy.contains("<id>")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn the_clusters_token_proxy_is_refused_by_name() {
     for variable in ["AZURE_KUBERNETES_TOKEN_PROXY", "AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_SNI_NAME"]
     {
