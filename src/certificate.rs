@@ -111,6 +111,8 @@ impl Pem {
         let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         for block in blocks(text) {
             match block.label {
+                // RFC 1421, 4.6.1.1, as OpenSSL writes keys of its own older form.
+                _ if block.body.contains("4,ENCRYPTED") => return Err(ENCRYPTED.to_owned()),
                 "CERTIFICATE" => certificates.push(block.decode()?.expose_secret().to_vec()),
                 "PRIVATE KEY" | "RSA PRIVATE KEY" => keys.push(block.key()?),
                 "ENCRYPTED PRIVATE KEY" => return Err(ENCRYPTED.to_owned()),

@@ -310,6 +310,10 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
     let pem = include_str!("keys/app.pem");
     let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").unwrap());
     let encrypted = format!("{certificate}{}", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
+    let older = format!(
+        "{certificate}-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+         -----END RSA PRIVATE KEY-----\n"
+    );
     let broken = format!("{certificate}{}", key.replace("MII", "!!!"));
     let other = format!("{certificate}{}", include_str!("keys/ec.pem"));
     for (content, says) in [
@@ -318,6 +322,7 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
         (certificate, "no private key"),
         (key, "no certificate of its private key"),
         (&encrypted, "encrypted"),
+        (&older, "encrypted"),
         (&broken, "not base64"),
         (&other, "not an RSA key"),
         ("-----BEGIN PRIVATE KEY-----", "no private key"),
