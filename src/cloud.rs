@@ -24,7 +24,7 @@ impl Authority {
     /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
     pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
         let base = base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?;
-        let host = base.trim_start_matches(HTTPS);
+        let host = base.trim_start_matches(HTTPS).trim_end_matches(":443");
         let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
         let regional = region.map(|region| match host {
             _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
@@ -112,6 +112,11 @@ mod tests {
                 "login.chinacloudapi.cn",
                 "https://login.chinacloudapi.cn/t/oauth2/v2.0/token",
                 "api://AzureADTokenExchangeChina",
+            ),
+            (
+                "https://login.microsoftonline.us:443",
+                "https://login.microsoftonline.us:443/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeUSGov",
             ),
             (
                 "https://sts.contoso.com:8443/x/",
