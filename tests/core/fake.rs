@@ -112,6 +112,11 @@ impl World {
         self.0.files.borrow_mut().insert(path.to_owned(), Ok(content.to_owned()));
     }
 
+    /// Put something there that is no text, or cannot be read for another reason.
+    pub(crate) fn broken_file(&self, path: &str, words: &str) {
+        self.0.files.borrow_mut().insert(path.to_owned(), Err(ReadError::Other(words.to_owned())));
+    }
+
     /// The files that were read, in order, and whether links would have been followed.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.0.reads.borrow().clone()
