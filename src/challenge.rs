@@ -11,7 +11,7 @@ use http::uri::Authority;
 use crate::claims::Claims;
 use crate::error::{Error, Failure};
 use crate::request::Scope;
-use crate::tenant::{ADFS, is_tenant_char};
+use crate::tenant::{ADFS, is_only_dots, is_tenant_char};
 use crate::verify::BASE64;
 use crate::words::shown;
 use syntax::{Item, Items};
@@ -122,7 +122,7 @@ impl Challenge {
         if tenant.is_empty() || tenant.eq_ignore_ascii_case(ADFS) {
             return Ok(None);
         }
-        match tenant.chars().all(is_tenant_char) {
+        match tenant.chars().all(is_tenant_char) && !is_only_dots(tenant) {
             true => Ok(Some(tenant.to_owned())),
             false => Err(refuse("whose path begins with no tenant")),
         }

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::claims::Claims;
 use crate::error::Error;
-use crate::tenant::is_tenant_char;
+use crate::tenant::{is_only_dots, is_tenant_char};
 use crate::token::Secret;
 
 /// Everything that can be said when asking for a token, with texts that are still unchecked.
@@ -236,8 +236,8 @@ impl Ord for Id {
 }
 
 fn check_tenant(tenant: String) -> Result<String, Error> {
-    if tenant.is_empty() {
-        return Err(invalid("the tenant id is empty; leave it out to use the configured tenant".to_owned()));
+    if is_only_dots(&tenant) {
+        return Err(invalid("the tenant id is none; leave it out to use the configured tenant".to_owned()));
     }
     check_text("tenant id", &tenant, MAX_ID, is_tenant_char)?;
     Ok(tenant.to_ascii_lowercase())
@@ -357,7 +357,7 @@ mod tests {
             tenant_id: Some(tenant.to_owned()),
             ..RawRequest::default()
         };
-        for tenant in ["", "a/b", "a\\b", "a b", "a_b", "'a'"] {
+        for tenant in ["", ".", "..", "a/b", "a\\b", "a b", "a_b", "'a'"] {
             assert!(message(TokenRequest::parse(raw(tenant))).contains("tenant id"), "{tenant}");
         }
         assert!(TokenRequest::parse(raw("contoso.onmicrosoft.com")).is_ok());

@@ -8,9 +8,14 @@ use crate::error::Error;
 use crate::selection::Selection;
 use crate::source::Credential;
 
-/// Letters, digits, `.` and `-` are what azure-identity accepts: nothing in it can move a request elsewhere.
+/// Letters, digits, `.` and `-` are what azure-identity accepts.
 pub(crate) fn is_tenant_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '-')
+}
+
+/// Nothing, or what moves a request to another path of its host (RFC 3986, 5.2.4).
+pub(crate) fn is_only_dots(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'.')
 }
 
 /// The tenant that a variable names, in lower case.
@@ -18,7 +23,7 @@ pub(crate) fn is_tenant_char(c: char) -> bool {
 /// # Errors
 /// [`Error::Misconfigured`] that names the variable and the accepted form.
 pub(crate) fn parse(variable: &str, text: &str) -> Result<String, Error> {
-    if text.len() > MAX_TENANT || text.is_empty() || !text.chars().all(is_tenant_char) {
+    if text.len() > MAX_TENANT || is_only_dots(text) || !text.chars().all(is_tenant_char) {
         return Err(Error::Misconfigured(format!(
             "{variable} is not a tenant; it must be the directory's id or one of its domains, \
              as `az account show --query tenantId` prints it"
@@ -145,7 +150,7 @@ mod tests {
         for text in ["8f1d-2", "contoso.onmicrosoft.com", "organizations", "common", "ADFS"] {
             assert!(parse(TENANT_ID, text).is_ok(), "{text}");
         }
-        for text in ["my tenant", "my_tenant", "/", "\\", "\"'", "a/../b", "ä"] {
+        for text in [".", "..", "my tenant", "my_tenant", "/", "\\", "\"'", "a/../b", "ä"] {
             let error = parse(TENANT_ID, text).unwrap_err();
             assert_eq!(error.kind(), "misconfigured");
             assert!(error.to_string().contains(TENANT_ID), "{text}");

@@ -137,6 +137,7 @@ fn an_authority_that_readers_of_urls_differ_on_is_refused() {
         "http://login.example/t",
         "login.example/t",
         "/t",
+        "https://login.example/../t",
         "https://login.example/a%2Fb",
         "https://login.example/a b",
     ] {
