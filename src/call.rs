@@ -85,7 +85,7 @@ pub(crate) fn encoded(fields: &[Field<'_>]) -> String {
     text
 }
 
-fn percent(value: &str) -> PercentEncode<'_> {
+pub(crate) fn percent(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, VALUE)
 }
 

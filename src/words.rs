@@ -1,5 +1,7 @@
 //! What of a peer's text may be shown to an operator.
 
+use crate::call::percent;
+
 /// A text on one line, of at most [`MAX_CHARS`], without the given secrets and without anything like a token.
 ///
 /// Secrets are masked before the text is cut: a cut one would show its head.
@@ -22,12 +24,21 @@ pub(crate) fn shown(text: &str, secrets: &[Option<&str>]) -> String {
 
 /// How many bytes at the beginning of a text must not be seen.
 fn masked_length(text: &str, secrets: &[Option<&str>]) -> Option<usize> {
-    let secret = secrets.iter().flatten().find(|secret| !secret.is_empty() && text.starts_with(**secret));
+    let mut secrets = secrets.iter().flatten().filter(|secret| !secret.is_empty());
+    let secret = secrets.find_map(|secret| {
+        let behind = text.strip_prefix(secret).or_else(|| behind_encoded(text, secret))?;
+        text.len().checked_sub(behind.len())
+    });
     // Every JWT begins with a JSON object in base64url.
-    secret.map(|secret| secret.len()).or_else(|| {
+    secret.or_else(|| {
         let end = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '='));
         text.starts_with("eyJ").then(|| text.find(end).unwrap_or(text.len()))
     })
+}
+
+/// What follows a secret as a form has it: a peer may repeat the form.
+fn behind_encoded<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
+    percent(secret).try_fold(text, |rest, part| rest.strip_prefix(part))
 }
 
 const MASK: &str = "****";
@@ -44,6 +55,7 @@ mod tests {
             "a  b **** ****, ****"
         );
         assert_eq!(shown("é\u{7f}", &[Some("")]), "é");
+        assert_eq!(shown("x=p%2Fq%3D&y=p/q= p%2F", &[Some("p/q=")]), "x=****&y=**** p%2F");
     }
 
     #[test]
