@@ -5,6 +5,7 @@
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
+use crate::config::AUTHORITY_HOST;
 use crate::error::Failure;
 use crate::host::Body;
 use crate::lenient::Text;
@@ -40,7 +41,12 @@ impl Refusal {
     /// A failure with Entra's own code, its time and what mends it.
     pub(crate) fn explain(self, failure: Failure, about: &About<'_>) -> Failure {
         let Some(code) = self.code else {
-            return Failure { remedy: Some(about.proof.to_owned()), ..failure };
+            // A proxy's words, or an AD FS's.
+            let remedy = format!(
+                "see that {AUTHORITY_HOST} names who is to answer, and what stands between; {}",
+                about.proof
+            );
+            return Failure { remedy: Some(remedy), ..failure };
         };
         let at = self.timestamp.map(|time| format!(" (at {time})")).unwrap_or_default();
         Failure {
@@ -157,7 +163,8 @@ mod tests {
         for body in
             ["", "{}", r#"{"error_description":"AADSTS: x"}"#, r#"{"error_description":"AADSTS99999999999"}"#]
         {
-            assert_eq!(explained(body).remedy.as_deref(), Some("renew it"), "{body}");
+            let remedy = explained(body).remedy.unwrap();
+            assert!(remedy.contains(AUTHORITY_HOST) && remedy.ends_with("renew it"), "{body}");
         }
     }
 

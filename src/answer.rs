@@ -43,6 +43,14 @@ impl Answer {
             other => other,
         }
     }
+
+    /// The answer of a service whose 404 does not mean "not yet", as it does for IMDS: asking again takes nobody further.
+    pub(crate) fn not_found_is_final(self) -> Self {
+        match self {
+            Self::Again(failure, _) if failure.status == Some(404) => Self::Final(Error::Rejected(failure)),
+            other => other,
+        }
+    }
 }
 
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).

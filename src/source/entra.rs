@@ -294,7 +294,8 @@ impl Entra {
             audience: key.audience(),
             proof: self.renewal(),
         };
-        let answer = answer::read(&self.asked(ask), response, exchange);
+        // 404: there is no Entra at this address.
+        let answer = answer::read(&self.asked(ask), response, exchange).not_found_is_final();
         match answer.rejected(|failure| refusal.explain(failure, &about)) {
             Answer::Final(Error::Rejected(failure)) if again => Answer::Again(failure, Class::Stale),
             other => other,

@@ -109,13 +109,8 @@ impl ServiceFabric {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        let answer = match answer::read(&self.asked(ask), response, exchange) {
-            // Here 404 says that the application has no identity, and saying it again takes nobody further.
-            Answer::Again(failure, _) if response.status().as_u16() == 404 => {
-                Answer::Final(Error::Rejected(failure))
-            }
-            other => other,
-        };
+        // 404: the application has no identity.
+        let answer = answer::read(&self.asked(ask), response, exchange).not_found_is_final();
         answer.rejected(|failure| {
             let remedy = match failure.code.as_deref() {
                 Some("ManagedIdentityNotFound") => {

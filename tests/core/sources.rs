@@ -244,6 +244,15 @@ fn a_client_secret_is_sent_to_entra_alone_and_never_shown() {
 }
 
 #[test]
+fn where_there_is_no_entra_it_is_not_asked_again_and_the_variable_is_named() {
+    let world = World::new();
+    world.script([json(404, "")]);
+    let error = world.run(get(&world.broker(SECRET), VAULT)).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("rejected", 1));
+    assert!(error.remedy().unwrap().contains("AZURE_AUTHORITY_HOST"), "{error}");
+}
+
+#[test]
 fn a_secret_or_certificate_of_nobody_is_a_mistake_that_is_told_before_anything_is_sent() {
     for (pairs, missing) in [
         (&[SECRET[0], SECRET[1]][..], "AZURE_CLIENT_ID"),
