@@ -90,14 +90,13 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     async fn presence(&self, ask: &Ask<'_>, path: &str) -> Result<(), Stop> {
-        match self.host().read(path, 1, Links::Follow).await {
-            Ok(_) | Err(ReadError::TooLarge) => Ok(()),
-            Err(ReadError::NotFound | ReadError::Other(_)) => {
-                let source = self.source.asked(ask).source.into();
-                let message = format!("there is no file {path}");
-                Err(Stop::Declined(Failure { source, message, ..Failure::default() }))
-            }
-        }
+        let message = match self.host().read(path, 1, Links::Follow).await {
+            Ok(_) | Err(ReadError::TooLarge) => return Ok(()),
+            Err(ReadError::NotFound) => format!("there is no file {path}"),
+            Err(ReadError::Other(words)) => format!("the file {path} cannot be read: {words}"),
+        };
+        let source = self.source.asked(ask).source.into();
+        Err(Stop::Declined(Failure { source, message, ..Failure::default() }))
     }
 
     /// The token in a file, read at every try: its issuer replaces it while we run.

@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::error::{Error, Failure};
 use crate::policy::Demand;
 use crate::selection::Selection;
-use crate::source::{About, Ask, Source, Stop};
+use crate::source::{About, Ask, Need, Source, Stop};
 use crate::token::Token;
 
 /// A source that may be in the chain.
@@ -118,6 +118,10 @@ impl Candidate {
     }
 
     pub(crate) fn remember(&self, outcome: &Result<Token, Stop>, now: Duration) {
+        if matches!(outcome, Err(Stop::Declined(failure)) if failure.status.is_none()) {
+            // It was not asked, so it has not failed: it is not for this demand, or not on this machine.
+            return;
+        }
         let mut memory = self.memory.borrow_mut();
         memory.absence = match outcome {
             Err(Stop::Absent(failure)) => Some((failure.clone(), now.saturating_add(ABSENCE))),
@@ -146,7 +150,10 @@ impl Candidate {
     /// How the source stands by its variables alone.
     fn standing(&self) -> String {
         match &self.state {
-            State::Ready(_) => "is configured and would be asked when no source before it answers".to_owned(),
+            State::Ready(source) => match source.need() {
+                Need::Presence(path) => format!("would be asked if there is a file {path}"),
+                _ => "would be asked when no source before it answers".to_owned(),
+            },
             State::Absent => self.missing(),
             State::LeftOut => "AZURE_TOKEN_CREDENTIALS leaves it out".to_owned(),
             State::Broken(error) => error.to_string(),
@@ -224,7 +231,7 @@ pub struct SourceReport {
 pub enum Verdict {
     /// It gave the last token.
     Used,
-    /// It is configured and has not been asked, or not with success.
+    /// It can be asked, and did not give the last token.
     Ready,
     /// Its variables are not set here, or it is not for what was asked.
     NotConfigured,

@@ -700,6 +700,35 @@ fn arc_shows_by_its_agents_file_that_it_is_here() {
 }
 
 #[test]
+fn a_source_that_was_passed_over_has_not_failed() {
+    let world = World::new();
+    let broker = world.broker(SECRET);
+    let arc = || report(&broker, "azure-arc");
+    assert!(arc().reason.contains("/opt/azcmagent/bin/himds"), "{:?}", arc());
+    world.script([entra("APP"), token("MI", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let request = RawRequest { identity: Identity::SystemAssigned, ..raw(VAULT) };
+    world.run(ask(&broker, request)).unwrap();
+    for report in [report(&broker, "client-secret"), arc()] {
+        assert_eq!((report.verdict, report.last_failure), (Verdict::Ready, None), "{}", report.source);
+    }
+    assert_eq!(report(&broker, "imds").verdict, Verdict::Used);
+}
+
+#[test]
+fn an_agents_file_that_cannot_be_looked_at_is_told_from_one_that_is_not_there() {
+    for (broken, says) in [(false, "there is no file"), (true, "cannot be read: permission denied")] {
+        let world = World::new();
+        if broken {
+            world.broken_file("/opt/azcmagent/bin/himds", "permission denied");
+        }
+        world.script([fault(SendErrorKind::NotConnected)]);
+        let error = world.run(get(&world.broker(&[]), VAULT)).unwrap_err();
+        assert!(error.failures()[0].message.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn an_agent_that_asks_again_and_again_is_not_answered_again() {
     let world = World::new();
     world.file(KEY_FILE, "the-key");
