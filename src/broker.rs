@@ -87,14 +87,17 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// `deadline` (time since the Unix epoch): that of the call which this one is part of.
     async fn serve(&self, demand: Rc<Demand>, deadline: Option<Duration>) -> Result<Grant, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let (key, mut deadline) = (demand.key(), deadline);
+        let (key, is_part, mut deadline) = (demand.key(), deadline.is_some(), deadline);
         loop {
             match self.look(key) {
                 Look::Fresh(token) => return Ok(self.hit(token)),
                 Look::Resting(token) => return Ok(self.stale_hit(token, None)),
-                Look::Stale(token) => return Ok(self.stale_hit(token, self.duty(&demand))),
+                // A part of another call hands no duty on: it refreshes at once.
+                Look::Stale(token) if !is_part => {
+                    return Ok(self.stale_hit(token, self.duty(&demand)));
+                }
                 Look::Failed(error) => return Err(error),
-                Look::Expiring(_) | Look::Nothing => self.count(|stats| &mut stats.misses),
+                Look::Stale(_) | Look::Expiring(_) | Look::Nothing => self.count(|stats| &mut stats.misses),
             }
             // Only now: a call that memory answers asks for the time once.
             let deadline = *deadline.get_or_insert_with(|| self.host.now().saturating_add(config.budget));

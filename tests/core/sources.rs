@@ -387,6 +387,25 @@ fn a_stale_managed_identity_token_is_fetched_anew_for_the_exchange() {
 }
 
 #[test]
+fn the_managed_identitys_token_is_refreshed_long_before_its_end_and_kept_where_that_fails() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    world.script([token("MI-1", DAY), entra("T1")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2 + 60);
+    world.script((0..4).map(|_| json(500, "{}")).chain([entra("T2")]));
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!((world.requests(), world.sent(6).field("client_assertion")), (7, Some("MI-1")));
+    world.script([entra("T3")]);
+    world.run(get(&broker, STORAGE)).unwrap();
+    assert_eq!(world.requests(), 8, "not tried again at once");
+    world.advance_secs(3600);
+    world.script([token("MI-2", 2 * DAY), entra("T4")]);
+    world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!(world.sent(9).field("client_assertion"), Some("MI-2"));
+}
+
+#[test]
 fn an_app_without_its_managed_identity_fails_and_nobody_else_answers() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
