@@ -17,7 +17,6 @@ use crate::log::{Level, log};
 use crate::policy::{Demand, Key, Policy};
 use crate::request::{Identity, Scope, TokenRequest};
 use crate::stats::{Statistics, count};
-use crate::tenant::Tenants;
 use crate::token::Token;
 
 /// The broker of one deployment: its configuration, its memory, and the host that it lives on.
@@ -190,8 +189,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     pub fn explain(&self) -> Vec<SourceReport> {
         let default = self.config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);
         let sample = TokenRequest::for_scope("AUDIENCE");
-        let sample =
-            sample.and_then(|request| Policy::default().admit(&request, default, &Tenants::default()));
+        let sample = sample.and_then(|request| Policy::default().admit(&request, default, |_| Ok(None)));
         let sources = sample.map(|demand| self.chain.explain(&demand)).unwrap_or_default();
         self.config.as_ref().err().map(misconfigured).into_iter().chain(sources).collect()
     }
@@ -223,7 +221,10 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     fn admit(&self, request: &TokenRequest) -> Result<Demand, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let demand = config.policy.admit(request, &config.default_identity, &config.tenants)?;
+        let tenant = |identity: &Identity| {
+            config.tenants.resolve(request.tenant_id.as_deref(), self.chain.tenant_of(identity))
+        };
+        let demand = config.policy.admit(request, &config.default_identity, tenant)?;
         self.chain.check(&demand)?;
         Ok(demand)
     }

@@ -13,6 +13,7 @@ use crate::config::{Config, Settings};
 use crate::error::Error;
 use crate::host::{Host, Store};
 use crate::policy::Demand;
+use crate::request::Identity;
 use crate::selection::Selection;
 use crate::source::{
     AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, Stop, app_service, arc,
@@ -64,6 +65,14 @@ impl Chain {
             }
         }
         Ok(())
+    }
+
+    /// The tenant of the app registration that is asked for an identity, if one is.
+    pub(crate) fn tenant_of(&self, identity: &Identity) -> Option<&str> {
+        self.0.iter().filter_map(Candidate::ready).find_map(|source| match source {
+            Source::Entra(entra) if entra.is_for(identity) => Some(entra.tenant()),
+            _ => None,
+        })
     }
 
     /// Ask the sources in order, until `deadline` (time since the Unix epoch).

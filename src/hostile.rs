@@ -13,7 +13,6 @@ use crate::host::Body;
 use crate::policy::{Demand, Policy};
 use crate::request::{Identity, TokenRequest};
 use crate::source::{AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, entra};
-use crate::tenant::Tenants;
 use crate::token::Secret;
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
@@ -72,7 +71,7 @@ fn read_with(proofs: &[Option<&Secret>], response: &Response<Body>) -> Vec<Answe
 
 fn demand(identity: Identity) -> Demand {
     let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
-    Policy::default().admit(&request, &identity, &Tenants::default()).unwrap()
+    Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap()
 }
 
 fn response(status: u16, headers: &[(HeaderName, Vec<u8>)], body: Vec<u8>) -> Response<Body> {

@@ -7,7 +7,6 @@ use crate::claims::Claims;
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 use crate::error::Error;
 use crate::request::{Id, Identity, OnBehalfOf, Scope, TokenRequest};
-use crate::tenant::Tenants;
 
 /// The scopes and identities that a consumer may ask for. The default allows everything.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +65,8 @@ impl Policy {
         Ok(identity.clone())
     }
 
-    /// Admit a request: check it, and work out the key under which its token is held.
+    /// Admit a request: check it, and work out the key under which its token is held. `tenant`: which other tenant than
+    /// its own to ask for an identity.
     ///
     /// # Errors
     /// [`Error::Denied`] as [`Policy::check`], and for a tenant that is not allowed.
@@ -74,12 +74,13 @@ impl Policy {
         &self,
         request: &TokenRequest,
         default: &Identity,
-        tenants: &Tenants,
+        tenant: impl FnOnce(&Identity) -> Result<Option<String>, Error>,
     ) -> Result<Demand, Error> {
+        let identity = self.check(request, default)?;
         let key = Key {
             scope: request.scope.clone(),
-            identity: self.check(request, default)?,
-            tenant_id: tenants.resolve(request.tenant_id.as_deref())?,
+            tenant_id: tenant(&identity)?,
+            identity,
             cae: request.enable_cae,
             claims: request.claims.as_ref().map(|claims| digest(claims.as_str())),
             user: request.on_behalf_of.as_ref().map(User::of),
@@ -299,9 +300,9 @@ mod tests {
 
     #[test]
     fn keys_keep_apart_what_must_not_share_a_token() {
-        let (policy, tenants) = (Policy::default(), all_tenants());
         let admit = |request: &TokenRequest| {
-            policy.admit(request, &Identity::Default, &tenants).unwrap().key().clone()
+            let tenant = |_: &Identity| Ok(request.tenant_id.clone());
+            Policy::default().admit(request, &Identity::Default, tenant).unwrap().key().clone()
         };
         let base = request(VAULT, Identity::Default);
         let user = |assertion: &str, permission: &str| {
@@ -325,16 +326,6 @@ mod tests {
         keys.insert(Demand::assertion(base.scope.clone(), Identity::Default).key().clone());
         assert_eq!(keys.len(), variants.len() + 1);
         assert_eq!(admit(&base), admit(&request("https://vault.azure.net", Identity::Default)));
-    }
-
-    fn all_tenants() -> Tenants {
-        let pairs = [
-            ("AZURE_CLIENT_SECRET", "s"),
-            ("AZURE_TENANT_ID", "own"),
-            ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
-        ];
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Tenants::detect(&crate::config::Settings::from_pairs(pairs)).unwrap()
     }
 
     #[test]

@@ -1,12 +1,7 @@
 //! The directory that is asked for a token: the deployment's own, or another one that it allows.
 
-use crate::config::{
-    ADDITIONAL_TENANTS, CERTIFICATE_PATH, CLIENT_SECRET, DISABLE_MULTITENANT, FEDERATED_CLIENT_ID,
-    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, Settings, TENANT_ID,
-};
+use crate::config::{ADDITIONAL_TENANTS, DISABLE_MULTITENANT, Settings};
 use crate::error::Error;
-use crate::selection::Selection;
-use crate::source::Credential;
 
 /// Letters, digits, `.` and `-` are what azure-identity accepts.
 pub(crate) fn is_tenant_char(c: char) -> bool {
@@ -32,86 +27,56 @@ pub(crate) fn parse(variable: &str, text: &str) -> Result<String, Error> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// The tenants that a request may name.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tenants {
-    own: Option<String>,
-    allowed: Allowed,
-}
-
+/// The other tenants that a request may name.
 #[derive(Clone, Debug)]
-enum Allowed {
-    /// Another tenant is refused.
+pub(crate) enum Tenants {
+    /// These, and no other.
     Only(Vec<String>),
     All,
     /// Another tenant is taken for the deployment's own.
     Ignored,
 }
 
-impl Default for Allowed {
-    fn default() -> Self {
-        Self::Only(Vec::new())
-    }
-}
-
 impl Tenants {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable.
     pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
-        let own = own(settings)?.map(|(variable, text)| parse(variable, text)).transpose()?;
-        Ok(Self { own, allowed: allowed(settings)? })
+        if settings.get(DISABLE_MULTITENANT).is_some_and(is_true) {
+            return Ok(Self::Ignored);
+        }
+        let list = settings.get(ADDITIONAL_TENANTS).unwrap_or_default();
+        let list: Vec<_> = list.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+        if list.contains(&"*") {
+            return Ok(Self::All);
+        }
+        let tenants: Result<_, _> = list.into_iter().map(|entry| parse(ADDITIONAL_TENANTS, entry)).collect();
+        tenants.map(Self::Only)
     }
 
-    /// Which other tenant than the deployment's own to ask, if any.
+    /// Which other tenant than its own to ask an app registration in, if any.
     ///
-    /// A deployment without a tenant has managed identities only, which have one tenant and take no other: for them
-    /// the request's tenant is left out, as all of Azure's libraries do.
+    /// Without an `own` one it is a managed identity that is asked, which takes no other: for it the request's tenant is
+    /// left out, as all of Azure's libraries do.
     ///
     /// # Errors
     /// [`Error::Denied`] that names the setting which would allow the tenant.
-    pub(crate) fn resolve(&self, requested: Option<&str>) -> Result<Option<String>, Error> {
-        let (Some(own), Some(requested)) = (&self.own, requested) else { return Ok(None) };
+    pub(crate) fn resolve(
+        &self,
+        requested: Option<&str>,
+        own: Option<&str>,
+    ) -> Result<Option<String>, Error> {
+        let (Some(own), Some(requested)) = (own, requested) else { return Ok(None) };
         // An AD FS has no tenants.
         if own == requested || own == ADFS {
             return Ok(None);
         }
-        let is_allowed = match &self.allowed {
-            Allowed::Ignored => return Ok(None),
-            Allowed::All => true,
-            Allowed::Only(list) => own == "organizations" || list.iter().any(|tenant| tenant == requested),
+        let is_allowed = match self {
+            Self::Ignored => return Ok(None),
+            Self::All => true,
+            Self::Only(list) => own == "organizations" || list.iter().any(|tenant| tenant == requested),
         };
         if is_allowed { Ok(Some(requested.to_owned())) } else { Err(denied(requested)) }
     }
-}
-
-/// The variable with the tenant of the app registration that is asked first, if there is one: a tenant that is set beside
-/// a managed identity alone has no meaning.
-fn own(settings: &Settings) -> Result<Option<(&'static str, &str)>, Error> {
-    let selection = Selection::parse(settings)?;
-    let apps = [
-        (FEDERATED_CLIENT_ID, Credential::ManagedIdentity, FEDERATED_TENANT_ID),
-        (CLIENT_SECRET, Credential::Environment, TENANT_ID),
-        (CERTIFICATE_PATH, Credential::Environment, TENANT_ID),
-        (FEDERATED_TOKEN_FILE, Credential::WorkloadIdentity, TENANT_ID),
-    ];
-    let is_here = |(sign, credential, _): &(&str, Credential, &str)| {
-        settings.is_set(sign) && selection.includes(*credential)
-    };
-    let first = apps.into_iter().find(is_here);
-    Ok(first.and_then(|(_, _, variable)| settings.get(variable).map(|text| (variable, text))))
-}
-
-fn allowed(settings: &Settings) -> Result<Allowed, Error> {
-    if settings.get(DISABLE_MULTITENANT).is_some_and(is_true) {
-        return Ok(Allowed::Ignored);
-    }
-    let list = settings.get(ADDITIONAL_TENANTS).unwrap_or_default();
-    let list: Vec<_> = list.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
-    if list.contains(&"*") {
-        return Ok(Allowed::All);
-    }
-    let tenants: Result<_, _> = list.into_iter().map(|entry| parse(ADDITIONAL_TENANTS, entry)).collect();
-    tenants.map(Allowed::Only)
 }
 
 /// How Azure's libraries read a switch.
@@ -136,56 +101,53 @@ mod tests {
     use super::*;
 
     fn tenants(pairs: &[(&str, &str)]) -> Result<Tenants, Error> {
-        let pairs = [pairs, &[(CLIENT_SECRET, "s")]].concat();
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Tenants::detect(&Settings::from_pairs(pairs))
     }
 
-    fn resolved(pairs: &[(&str, &str)], requested: &str) -> Result<Option<String>, Error> {
-        tenants(pairs).unwrap().resolve(Some(requested))
+    fn resolved(pairs: &[(&str, &str)], own: &str, requested: &str) -> Result<Option<String>, Error> {
+        tenants(pairs).unwrap().resolve(Some(requested), Some(own))
     }
 
     #[test]
     fn a_tenant_is_an_id_or_a_domain() {
         for text in ["8f1d-2", "contoso.onmicrosoft.com", "organizations", "common", "ADFS"] {
-            assert!(parse(TENANT_ID, text).is_ok(), "{text}");
+            assert!(parse("AZURE_TENANT_ID", text).is_ok(), "{text}");
         }
         for text in [".", "..", "my tenant", "my_tenant", "/", "\\", "\"'", "a/../b", "ä"] {
-            let error = parse(TENANT_ID, text).unwrap_err();
+            let error = parse("AZURE_TENANT_ID", text).unwrap_err();
             assert_eq!(error.kind(), "misconfigured");
-            assert!(error.to_string().contains(TENANT_ID), "{text}");
+            assert!(error.to_string().contains("AZURE_TENANT_ID"), "{text}");
         }
     }
 
     #[test]
     fn the_own_tenant_is_no_other_one() {
-        assert_eq!(resolved(&[(TENANT_ID, "Own")], "own"), Ok(None));
-        assert_eq!(tenants(&[(TENANT_ID, "own")]).unwrap().resolve(None), Ok(None));
-        assert_eq!(resolved(&[], "other"), Ok(None));
-        let machine = Settings::from_pairs([(TENANT_ID.to_owned(), "own".to_owned())]);
-        let machine = Tenants::detect(&machine).unwrap();
-        assert_eq!(machine.resolve(Some("other")), Ok(None), "managed identities take no tenant");
-        assert_eq!(resolved(&[(TENANT_ID, "adfs")], "other"), Ok(None));
+        assert_eq!(resolved(&[], "own", "own"), Ok(None));
+        assert_eq!(resolved(&[], ADFS, "other"), Ok(None));
+        let tenants = tenants(&[]).unwrap();
+        assert_eq!(tenants.resolve(None, Some("own")), Ok(None));
+        assert_eq!(tenants.resolve(Some("other"), None), Ok(None), "managed identities take no tenant");
     }
 
     #[test]
     fn another_tenant_is_refused_unless_it_is_listed() {
-        let error = resolved(&[(TENANT_ID, "own")], "other").unwrap_err();
+        let error = resolved(&[], "own", "other").unwrap_err();
         assert_eq!(error.kind(), "denied");
         assert!(error.to_string().contains(ADDITIONAL_TENANTS), "{error}");
         for list in ["other", "a; Other ;", "*", "a;*"] {
-            let pairs = [(TENANT_ID, "own"), (ADDITIONAL_TENANTS, list)];
-            assert_eq!(resolved(&pairs, "other"), Ok(Some("other".to_owned())), "{list}");
+            let pairs = [(ADDITIONAL_TENANTS, list)];
+            assert_eq!(resolved(&pairs, "own", "other"), Ok(Some("other".to_owned())), "{list}");
         }
-        assert!(resolved(&[(TENANT_ID, "organizations")], "other").unwrap().is_some());
+        assert!(resolved(&[], "organizations", "other").unwrap().is_some());
         assert!(tenants(&[(ADDITIONAL_TENANTS, "a b")]).is_err());
     }
 
     #[test]
     fn where_other_tenants_are_switched_off_they_are_left_out() {
         for switch in ["true", "1", "True"] {
-            let pairs = [(TENANT_ID, "own"), (DISABLE_MULTITENANT, switch), (ADDITIONAL_TENANTS, "*")];
-            assert_eq!(resolved(&pairs, "other"), Ok(None));
+            let pairs = [(DISABLE_MULTITENANT, switch), (ADDITIONAL_TENANTS, "*")];
+            assert_eq!(resolved(&pairs, "own", "other"), Ok(None));
         }
     }
 }

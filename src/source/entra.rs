@@ -181,16 +181,23 @@ impl Entra {
         let declined =
             |why: String| Err(Failure { source: self.name.into(), message: why, ..Failure::default() });
         match identity {
-            Identity::ClientId(_)
-                if *identity == self.client || matches!(self.proof, Proof::TokenFile(_)) =>
-            {
-                Ok(())
-            }
+            _ if self.is_for(identity) => Ok(()),
             Identity::Default => {
                 declined(format!("{CLIENT_ID} is not set, and the request names no client id"))
             }
             _ => declined(format!("is for {}, and {identity} was asked for", self.client)),
         }
+    }
+
+    /// Whether an identity is this app: a file's token may be trusted by any.
+    pub(crate) fn is_for(&self, identity: &Identity) -> bool {
+        matches!(identity, Identity::ClientId(_))
+            && (*identity == self.client || matches!(self.proof, Proof::TokenFile(_)))
+    }
+
+    /// The tenant that is asked unless a request names another.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     pub(crate) fn need(&self) -> Need<'_> {

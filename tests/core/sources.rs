@@ -508,6 +508,28 @@ fn another_tenant_is_asked_only_where_it_is_allowed() {
 }
 
 #[test]
+fn the_tenant_of_a_request_is_compared_with_that_of_the_app_which_is_asked() {
+    let of = |identity: Identity, tenant: &str| RawRequest {
+        identity,
+        tenant_id: Some(tenant.to_owned()),
+        ..raw(VAULT)
+    };
+    let app = || Identity::client_id("app-of-the-file").unwrap();
+    let world = World::new();
+    world.file("/tokens/azure", "k");
+    // One app in the tenant `customer`, any other in `tenant`.
+    let broker = world.broker(&with(FEDERATED, WORKLOAD));
+    let error = world.run(ask(&broker, of(app(), "customer"))).unwrap_err();
+    assert_eq!((error.kind(), world.requests()), ("denied", 0));
+    world.script([entra("T1")]);
+    world.run(ask(&broker, of(app(), "tenant"))).unwrap();
+    assert_eq!(world.sent(0).url, "https://login.microsoftonline.com/tenant/oauth2/v2.0/token");
+    // A managed identity has one tenant, whatever is configured beside it.
+    world.script([token("MI", DAY)]);
+    assert_eq!(secret(&world.run(ask(&broker, of(Identity::SystemAssigned, "customer")))), "MI");
+}
+
+#[test]
 fn an_app_is_not_asked_for_another_identity() {
     let world = World::new();
     let broker = world.broker(SECRET);
