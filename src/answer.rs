@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Final(Error),
     /// Not now.
     Again(Failure, Class),
-    /// Not without a proof, which this header tells how to get.
+    /// Not without the content of this file.
     Challenged(String),
 }
 

@@ -1,8 +1,9 @@
 //! Azure tokens without secrets: the core of token-broker, free of any host.
 //!
-//! A [`Broker`] gets access tokens from Azure's managed identities, keeps them, refreshes them before they end, and
-//! gives them to whoever its policy admits. It is `async`, single-threaded, and touches the world only through the
-//! traits [`Host`] and [`Store`], so the same code runs in a WASI component, in a proxy and natively in tests.
+//! A [`Broker`] gets access tokens from Azure's managed identities and from Entra, keeps them, refreshes them before
+//! they end, and gives them to whoever its policy admits. It is `async`, single-threaded, and touches the world only
+//! through the traits [`Host`] and [`Store`], so the same code runs in a WASI component, in a proxy and natively in
+//! tests.
 //!
 //! - **One fetch**: callers that want the same token at the same time share one fetch, and its failure too.
 //! - **Never expired**: a token past its end is not returned; one close to it is replaced first.

@@ -132,12 +132,12 @@ fn audience_of(scope: &str) -> &str {
 /// Whose token it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Identity {
-    /// The one that the deployment names with `AZURE_CLIENT_ID`, else the system-assigned one.
+    /// The one that the deployment names, else the one that the platform gives to whoever names none.
     #[default]
     Default,
     /// The one that Azure ties to the resource.
     SystemAssigned,
-    /// User-assigned, by its client id.
+    /// A user-assigned one or an app registration, by its client id.
     ClientId(Id),
     /// User-assigned, by its object id.
     ObjectId(Id),
@@ -146,7 +146,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The user-assigned identity with this client id.
+    /// The user-assigned identity or app registration with this client id.
     ///
     /// # Errors
     /// [`Error::InvalidRequest`] as for every id: empty, too long, or with a space or control character in it.
