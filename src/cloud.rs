@@ -24,7 +24,8 @@ impl Authority {
     /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
     pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
         let base = base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?;
-        let host = base.trim_start_matches(HTTPS).trim_end_matches(":443");
+        let host = base.strip_prefix(HTTPS).unwrap_or(&base);
+        let host = host.strip_suffix(":443").unwrap_or(host);
         let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
         let regional = region.map(|region| match host {
             _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
