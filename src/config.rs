@@ -179,6 +179,19 @@ impl Settings {
         self.get(name).is_some()
     }
 
+    /// Whether a switch is on, as Azure's libraries read it: they agree on these words only.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for any other word.
+    pub(crate) fn is_on(&self, name: &str) -> Result<bool, Error> {
+        let text = self.get(name).unwrap_or("0");
+        let on = text == "1" || text.eq_ignore_ascii_case("true");
+        if on || text == "0" || text.eq_ignore_ascii_case("false") {
+            return Ok(on);
+        }
+        Err(Error::Misconfigured(format!("{name} must be `true`, `1`, `false` or `0`")))
+    }
+
     /// Whom a request stands for that names no identity: the federated app registration, unless
     /// `AZURE_TOKEN_CREDENTIALS` leaves it out, else whom `AZURE_CLIENT_ID` names.
     ///
@@ -311,10 +324,21 @@ mod tests {
             (TOKEN_CREDENTIALS, "dev"),
             (TOKEN_CREDENTIALS, "InvalidCredential"),
             (STORE_KEY, "c2VjcmV0"),
+            (DISABLE_MULTITENANT, "yes"),
         ] {
             let error = parse(name, value).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{name}={value}");
             assert!(error.to_string().contains(name), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off_by_the_words_that_azures_libraries_agree_on() {
+        for (text, on) in
+            [("", false), ("0", false), ("False", false), ("1", true), ("true", true), ("TRUE", true)]
+        {
+            let settings = Settings::from_pairs([(SEND_CERTIFICATE_CHAIN.to_owned(), text.to_owned())]);
+            assert_eq!(settings.is_on(SEND_CERTIFICATE_CHAIN), Ok(on), "{text}");
         }
     }
 

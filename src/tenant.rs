@@ -41,7 +41,7 @@ impl Tenants {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable.
     pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
-        if settings.get(DISABLE_MULTITENANT).is_some_and(is_true) {
+        if settings.is_on(DISABLE_MULTITENANT)? {
             return Ok(Self::Ignored);
         }
         let list = settings.get(ADDITIONAL_TENANTS).unwrap_or_default();
@@ -77,11 +77,6 @@ impl Tenants {
         };
         if is_allowed { Ok(Some(requested.to_owned())) } else { Err(denied(requested)) }
     }
-}
-
-/// How Azure's libraries read a switch.
-pub(crate) fn is_true(text: &str) -> bool {
-    text == "1" || text.eq_ignore_ascii_case("true")
 }
 
 fn denied(tenant: &str) -> Error {

@@ -24,7 +24,7 @@ use crate::policy::{Demand, Key};
 use crate::request::{Identity, Scope};
 use crate::retry::Class;
 use crate::source::{About, Ask, Credential, Need, Stop, in_a_command};
-use crate::tenant::{self, ADFS, is_true};
+use crate::tenant::{self, ADFS};
 use crate::token::Secret;
 
 /// An app registration and what it proves itself with.
@@ -123,7 +123,7 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
              `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, and unset the variable"
         )));
     }
-    let send_chain = settings.get(SEND_CERTIFICATE_CHAIN).is_some_and(is_true);
+    let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;
     let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain));
     app(settings, CERTIFICATE.name, CERTIFICATE_PATH, proof).map(Some)
 }
