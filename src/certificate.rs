@@ -173,8 +173,10 @@ struct Block<'a> {
 
 impl Block<'_> {
     fn decode(&self) -> Result<SecretSlice<u8>, String> {
-        let text: String = self.body.split_ascii_whitespace().collect();
-        let decoded = STANDARD.decode(Zeroizing::new(text).as_bytes()).map(SecretSlice::from);
+        // Large enough from the start: growing would leave copies of the key behind.
+        let mut text = Zeroizing::new(String::with_capacity(self.body.len()));
+        text.extend(self.body.split_ascii_whitespace());
+        let decoded = STANDARD.decode(text.as_bytes()).map(SecretSlice::from);
         decoded.map_err(|_| format!("has a {} that is not base64", self.label))
     }
 
