@@ -28,7 +28,7 @@ def cached():
 
 
 def first():
-    sys.stdout.write(ManagedIdentityCredential().get_token(SCOPE).token)
+    print(ManagedIdentityCredential().get_token(SCOPE).token, flush=True)
 
 
 def herd():

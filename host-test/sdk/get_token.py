@@ -1,19 +1,18 @@
 """Get a token with azure-identity, and say in JSON what came of it.
 
-usage: get_token.py CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node.
+usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node, without --raw.
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
 `on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
 proves the app that is named in the environment); IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the
 mock listens comes from the environment, as in Azure. The token itself is not printed: its claims are, verified with
-the keys of the OpenID configuration at MOCK_URL.
+the keys of the OpenID configuration at MOCK_URL. With --raw it is the token and nothing else, as soon as it is there.
 """
 
 import json
 import os
 import sys
 
-import jwt
 import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import (
@@ -75,10 +74,17 @@ def credential(kind, id_kind=None, identity=None):
 
 
 def verified(token, audience):
+    # Not with the others: who asks for the token alone measures how soon it comes.
+    import jwt
+
     tenant = jwt.decode(token, options={"verify_signature": False})["tid"]
     configuration = requests.get(f"{os.environ['MOCK_URL']}/{tenant}/.well-known/openid-configuration").json()
     key = jwt.PyJWKClient(configuration["jwks_uri"]).get_signing_key_from_jwt(token).key
     return jwt.decode(token, key, ["RS256"], audience=audience, issuer=configuration["issuer"])
 
 
-print(json.dumps(main(*sys.argv[1:])))
+if sys.argv[1] == "--raw":
+    kind, scope, *identity = sys.argv[2:]
+    print(credential(kind, *identity).get_token(scope).token, flush=True)
+else:
+    print(json.dumps(main(*sys.argv[1:])))

@@ -1,4 +1,5 @@
-//! What the tests of the built components need: a [`mock`] Azure identity platform, and [`conformance`] cases.
+//! What the tests of the built components need: a [`mock`] Azure identity platform, [`conformance`] cases, and Azure's
+//! own [`sdk`].
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; a server has a clock, files and sockets"
@@ -6,3 +7,4 @@
 
 pub mod conformance;
 pub mod mock;
+pub mod sdk;

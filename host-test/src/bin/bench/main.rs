@@ -14,6 +14,7 @@ mod process;
 mod report;
 mod shared;
 mod signing;
+mod sources;
 mod timing;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ async fn main() -> Result<ExitCode> {
     herd::run(&mut report).await?;
     artefacts::run(&mut report)?;
     peers::run(&mock, &mut report).await?;
+    sources::run(&mut report).await?;
     Ok(report.exit_code())
 }
 

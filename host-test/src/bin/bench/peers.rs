@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use host_test::mock::{Endpoint, Mock};
+use host_test::sdk;
 use serde::Deserialize;
 use tokio::process::Command;
 
@@ -32,7 +33,7 @@ struct Figures {
 pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     let python = Peer {
         title: "azure-identity for Python",
-        program: file("../target/venv/bin/python"),
+        program: sdk::python(),
         script: Some(file("bench/azure_identity.py")),
         environment: mock.imds_env(),
         endpoint: Endpoint::Imds,

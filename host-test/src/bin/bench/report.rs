@@ -1,5 +1,6 @@
 //! The table, and whether every promise was kept.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 /// Prints each figure when it is known.
@@ -27,6 +28,17 @@ impl Report {
         self.broken += usize::from(!kept);
         let verdict = if kept { "ok" } else { "MISSED" };
         println!("  {what:<58}{value:>10.2} {unit:<5} at most {limit:<7} {verdict}");
+    }
+
+    /// What the figures of the rows that follow are.
+    pub(crate) fn columns(&mut self, names: &[&str]) {
+        self.row("", names);
+    }
+
+    /// A figure for each of the columns.
+    pub(crate) fn row(&mut self, what: &str, cells: &[impl Display]) {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>16}")).collect();
+        println!("  {what:<20}{cells}");
     }
 
     pub(crate) fn skip(&mut self, what: &str, why: &str) {

@@ -1,0 +1,172 @@
+//! The first token of each source, ours and that of Azure's SDK for Python, each by a process of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use host_test::mock::{ArcConfig, Environment, Mock, MockConfig, ServiceFabricConfig};
+use host_test::sdk::{self, Files};
+use tokio::process::Command;
+
+use crate::SCOPE;
+use crate::process::{TokenBroker, first_output, first_token};
+use crate::report::Report;
+use crate::timing::{median, milliseconds};
+
+/// A source as the mock plays it.
+struct Source {
+    name: &'static str,
+    /// What `sdk/get_token.py` calls the credential that asks it.
+    credential: &'static str,
+    /// The client id of the identity that the credential must be told.
+    identity: Option<String>,
+    /// What both programs run in; none if the mock cannot play it here.
+    environment: Option<Environment>,
+}
+
+/// What the first token costs a process.
+struct Cost {
+    time: Duration,
+    requests: usize,
+}
+
+pub(crate) async fn run(report: &mut Report) -> Result<()> {
+    report.section("process start to first token per source, ours and azure-identity for Python");
+    let Some(ours) = TokenBroker::find()? else {
+        report.skip("all of it", TokenBroker::COMES_BY);
+        return Ok(());
+    };
+    if !sdk::python().exists() {
+        report.skip("all of it", "`cargo xtask setup` makes target/venv");
+        return Ok(());
+    }
+    let mock = platform().await?;
+    let files = Files::new(&mock)?;
+    report.columns(&["ours, ms", "theirs, ms", "ratio", "our requests", "their requests"]);
+    for source in sources(&mock, &files)? {
+        source.run(&ours, &mock, report).await?;
+    }
+    report.figure("of theirs, Python's start and its import of the SDK", import().await?, "ms");
+    Ok(())
+}
+
+/// A mock that plays every source, but Arc only where its agent's keys can be written.
+async fn platform() -> Result<Mock> {
+    let mut config =
+        MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
+    config.listen_tls = Some(config.listen);
+    let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
+    match Mock::start(with_arc).await {
+        Ok(mock) => Ok(mock),
+        Err(_) => Mock::start(config).await,
+    }
+}
+
+fn sources(mock: &Mock, files: &Files) -> Result<Vec<Source>> {
+    let managed = |name, environment| Source::new(name, "managed-identity", environment);
+    let certificate = files.write("app.pem", MockConfig::CLIENT_CERTIFICATE_PEM)?;
+    let cluster = mock.cluster_credential().context("no app of the mock trusts a cluster")?;
+    let token = files.write("token", &mock.federated_token(cluster, TOKEN_LIFETIME)?)?;
+    Ok(vec![
+        managed("imds", Some(mock.imds_env())),
+        managed("app-service", Some(mock.app_service_env())),
+        managed("app-service, 2017", Some(mock.app_service_2017_env())),
+        managed("azure-ml", Some(mock.azure_ml_env())),
+        managed("cloud-shell", Some(mock.cloud_shell_env())),
+        managed("azure-arc", mock.arc_env()),
+        managed("service-fabric", mock.service_fabric_env()),
+        Source::new("workload-identity", "workload-identity", mock.workload_identity_env(&token))
+            .trusting(files),
+        Source::new("client-secret", "environment", mock.entra_env()).trusting(files),
+        Source::new("client-certificate", "environment", mock.entra_certificate_env(&certificate))
+            .trusting(files),
+        federated_identity(mock)?.trusting(files),
+    ])
+}
+
+/// The app that the managed identity `orders` proves.
+fn federated_identity(mock: &Mock) -> Result<Source> {
+    let orders = mock.config().identities.iter().find(|identity| identity.name == "orders");
+    let orders = orders.context("the mock has no identity `orders`")?.client_id.clone();
+    let mut environment = mock.federated_identity_env().context("no app of the mock trusts an identity")?;
+    environment.push(("AZURE_CLIENT_ID", orders.clone()));
+    let source = Source::new("federated-identity", "federated-identity", Some(environment));
+    Ok(Source { identity: Some(orders), ..source })
+}
+
+impl Source {
+    fn new(name: &'static str, credential: &'static str, environment: Option<Environment>) -> Self {
+        Self { name, credential, identity: None, environment }
+    }
+
+    /// Both programs believe the mock's certificate authority.
+    fn trusting(mut self, files: &Files) -> Self {
+        self.environment.iter_mut().for_each(|environment| environment.extend(files.trust()));
+        self
+    }
+
+    async fn run(&self, ours: &TokenBroker, mock: &Mock, report: &mut Report) -> Result<()> {
+        let Some(environment) = &self.environment else {
+            report.skip(self.name, "the mock may not write the keys of Arc's agent here");
+            return Ok(());
+        };
+        let ours = Cost::of(mock, || ours.get(environment)).await.context(self.name)?;
+        let theirs = Cost::of(mock, || self.python(environment)).await;
+        report.row(self.name, &cells(&ours, theirs.ok().as_ref()));
+        Ok(())
+    }
+
+    fn python(&self, environment: &Environment) -> Command {
+        let mut python = sdk::script("get_token.py");
+        python.args(["--raw", self.credential, SCOPE]);
+        if let Some(identity) = &self.identity {
+            python.args(["client_id", identity]);
+        }
+        // Where the SDK gets no token, the row says so.
+        python.envs(environment.iter().cloned()).stderr(Stdio::null());
+        python
+    }
+}
+
+impl Cost {
+    /// The first start fills caches of files: its requests are counted, its time is not.
+    async fn of(mock: &Mock, process: impl Fn() -> Command) -> Result<Self> {
+        mock.reset();
+        first_token(process()).await?;
+        let requests = mock.requests().len();
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            times.push(first_token(process()).await?);
+        }
+        Ok(Self { time: median(times), requests })
+    }
+
+    fn cells(&self) -> [String; 2] {
+        [format!("{:.2}", milliseconds(self.time)), self.requests.to_string()]
+    }
+}
+
+/// Not every source gives the SDK a token.
+fn cells(ours: &Cost, theirs: Option<&Cost>) -> [String; 5] {
+    let [time, requests] = ours.cells();
+    let Some(theirs) = theirs else {
+        return [time, "no token".to_owned(), "-".to_owned(), requests, "-".to_owned()];
+    };
+    let ratio = theirs.time.as_secs_f64() / ours.time.as_secs_f64();
+    let [their_time, their_requests] = theirs.cells();
+    [time, their_time, format!("{ratio:.1}"), requests, their_requests]
+}
+
+/// Milliseconds until Python has the SDK.
+async fn import() -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let mut python = Command::new(sdk::python());
+        python.args(["-c", "import azure.identity; print('imported', flush=True)"]).env_clear();
+        times.push(first_output(python, "imported").await?);
+    }
+    Ok(milliseconds(median(times)))
+}
+
+const STARTS: usize = 11;
+const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
