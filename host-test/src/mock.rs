@@ -89,6 +89,21 @@ impl Mock {
         Ok(Self { platform, server })
     }
 
+    /// A platform with a TLS listener and every endpoint, but for Arc where its agent's keys cannot be written
+    ///
+    /// # Errors
+    /// When no address can be listened on.
+    pub async fn start_all() -> Result<Self> {
+        let mut config =
+            MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
+        config.listen_tls = Some(config.listen);
+        let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
+        match Self::start(with_arc).await {
+            Ok(mock) => Ok(mock),
+            Err(_) => Self::start(config).await,
+        }
+    }
+
     /// The base URL, without a slash at the end
     pub fn url(&self) -> &str {
         &self.platform.addresses.plain

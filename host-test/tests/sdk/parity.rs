@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use host_test::mock::{ArcConfig, Environment, Mock, MockConfig, ServiceFabricConfig};
+use host_test::mock::{Environment, Mock, MockConfig};
+use host_test::sdk::Files;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -19,16 +20,19 @@ use crate::sdk::{ARM, ARM_RESOURCE, get_token, identity};
 
 #[tokio::test]
 async fn the_same_environment_gives_the_same_identity_to_both_or_a_token_to_neither() {
-    let files = tempfile::tempdir().unwrap();
-    let platform = platform().await;
-    let common = common(&platform, files.path());
-    let comparisons = sources(&platform, files.path()).into_iter().flat_map(|(source, environment)| {
+    let platform = Mock::start_all().await.unwrap();
+    let files = Files::new(&platform).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    // An address where no IMDS is, for what does not come by one.
+    let nowhere = vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())];
+    let common = [files.trust(), nowhere].concat();
+    let comparisons = sources(&platform, &files).into_iter().flat_map(|(source, environment)| {
         let environment = [&common[..], &environment].concat();
         SELECTORS.map(|selector| (source, selector, [&environment[..], &selected(selector)].concat()))
     });
     let rows: Vec<Row> = stream::iter(comparisons)
         .map(|(source, selector, environment)| {
-            compare(&platform, files.path(), source, selector, environment)
+            compare(&platform, cache.path(), source, selector, environment)
         })
         .buffered(AT_ONCE)
         .collect()
@@ -39,25 +43,11 @@ async fn the_same_environment_gives_the_same_identity_to_both_or_a_token_to_neit
     assert!(rows.iter().filter(|row| row.ours.is_ok()).count() >= 50, "most of them give a token");
 }
 
-/// Arc wants its keys in one directory, into which not everybody may write.
-async fn platform() -> Mock {
-    let mut config =
-        MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
-    config.listen_tls = Some(config.listen);
-    let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
-    match Mock::start(with_arc).await {
-        Ok(mock) => mock,
-        Err(_) => Mock::start(config).await.unwrap(),
-    }
-}
-
 /// What each source is found by. The last two say what comes first where several are.
-fn sources(mock: &Mock, files: &Path) -> Vec<(&'static str, Environment)> {
-    let certificate = files.join("certificate.pem");
-    std::fs::write(&certificate, MockConfig::CLIENT_CERTIFICATE_PEM).unwrap();
-    let federated = files.join("federated-token");
+fn sources(mock: &Mock, files: &Files) -> Vec<(&'static str, Environment)> {
+    let certificate = files.write("certificate.pem", MockConfig::CLIENT_CERTIFICATE_PEM).unwrap();
     let token = mock.federated_token(mock.cluster_credential().unwrap(), Duration::from_secs(3600)).unwrap();
-    std::fs::write(&federated, token).unwrap();
+    let federated = files.write("federated-token", &token).unwrap();
 
     let user_assigned = |environment: Environment| {
         [environment, vec![("AZURE_CLIENT_ID", identity(mock, "orders").client_id.clone())]].concat()
@@ -89,16 +79,6 @@ fn sources(mock: &Mock, files: &Path) -> Vec<(&'static str, Environment)> {
     sources
 }
 
-/// Whom to believe, and an address where no IMDS is
-fn common(mock: &Mock, files: &Path) -> Environment {
-    let authority = files.join("ca.pem");
-    std::fs::write(&authority, mock.ca_pem().unwrap()).unwrap();
-    vec![
-        ("SSL_CERT_FILE", authority.display().to_string()),
-        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned()),
-    ]
-}
-
 fn selected(selector: &str) -> Environment {
     if selector.is_empty() { vec![] } else { vec![("AZURE_TOKEN_CREDENTIALS", selector.to_owned())] }
 }
@@ -116,12 +96,12 @@ struct Row {
 
 async fn compare(
     mock: &Mock,
-    files: &Path,
+    cache: &Path,
     source: &'static str,
     selector: &'static str,
     environment: Environment,
 ) -> Row {
-    let ours = token_broker(mock, environment.clone(), files);
+    let ours = token_broker(mock, environment.clone(), cache);
     let (ours, python) = tokio::join!(ours, azure_identity(mock, environment));
     Row { source, selector, ours, python }
 }

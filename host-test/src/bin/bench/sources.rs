@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use host_test::mock::{ArcConfig, Environment, Mock, MockConfig, ServiceFabricConfig};
+use host_test::mock::{Environment, Mock, MockConfig};
 use host_test::sdk::{self, Files};
 use tokio::process::Command;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
         report.skip("all of it", "`cargo xtask setup` makes target/venv");
         return Ok(());
     }
-    let mock = platform().await?;
+    let mock = Mock::start_all().await?;
     let files = Files::new(&mock)?;
     report.columns(&["ours, ms", "theirs, ms", "ratio", "our requests", "their requests"]);
     let mut imports = Vec::new();
@@ -52,18 +52,6 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let import = milliseconds(median(imports));
     report.figure("of theirs, Python's start and its import of the SDK", import, "ms");
     Ok(())
-}
-
-/// A mock that plays every source, but Arc only where its agent's keys can be written.
-async fn platform() -> Result<Mock> {
-    let mut config =
-        MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
-    config.listen_tls = Some(config.listen);
-    let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
-    match Mock::start(with_arc).await {
-        Ok(mock) => Ok(mock),
-        Err(_) => Mock::start(config).await,
-    }
 }
 
 fn sources(mock: &Mock, files: &Files) -> Result<Vec<Source>> {
