@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     app::{App, FederatedCredential},
     claims::issuer,
+    identity::Identity,
     issuer::unix_now,
     platform::Platform,
 };
@@ -18,8 +19,14 @@ pub(super) fn cluster_credential<'a>(platform: &Platform, app: &'a App) -> Optio
     app.federated_credentials.iter().find(|credential| !is_own(platform, credential))
 }
 
-/// Whether it trusts a managed identity of this platform
-pub(super) fn is_own(platform: &Platform, credential: &FederatedCredential) -> bool {
+/// The first managed identity of this platform that `app` trusts
+pub(super) fn trusted_identity<'a>(platform: &'a Platform, app: &App) -> Option<&'a Identity> {
+    let own = app.federated_credentials.iter().filter(|credential| is_own(platform, credential));
+    let subjects: Vec<_> = own.map(|credential| credential.subject.as_str()).collect();
+    platform.config.identities.iter().find(|identity| subjects.contains(&identity.object_id.as_str()))
+}
+
+fn is_own(platform: &Platform, credential: &FederatedCredential) -> bool {
     credential.issuer == issuer(&platform.config.tenant_id, true)
 }
 

@@ -8,7 +8,7 @@ use crate::{
     assertion::ASSERTION_TYPE,
     client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text},
     entra::{GRANT, SCOPE, assert_refused},
-    secure::{mock, post, token_path},
+    secure::{config, mock, post, token_path},
 };
 
 const WORKER: &str = "55556666-ffff-7777-aaaa-8888bbbb9999";
@@ -88,6 +88,19 @@ async fn a_managed_identity_proves_an_app_of_another_tenant() {
     assert_refused(&present(&mock, &path, PARTNER, &ordinary).await, 401, "invalid_client", 700_211);
 }
 
+#[tokio::test]
+async fn the_environment_of_a_federated_app_names_the_identity_that_the_app_trusts_if_it_has_to() {
+    let mut config = config();
+    let partner = config.apps.iter_mut().find(|app| app.client_id == PARTNER).unwrap();
+    partner.federated_credentials[0].subject = config.identities[0].object_id.clone();
+    let system = Mock::start(config.clone()).await.unwrap();
+    let environment = system.federated_identity_env().unwrap();
+    assert!(environment.iter().all(|(name, _)| *name != "AZURE_CLIENT_ID"), "{environment:?}");
+    config.identities.remove(0);
+    let nobody = Mock::start(config).await.unwrap();
+    assert!(nobody.federated_identity_env().is_none());
+}
+
 async fn exchange_token(mock: &Mock, client_id: &str, audience: &str) -> String {
     let target = format!(
         "/metadata/identity/oauth2/token?api-version=2018-02-01&resource={audience}&client_id={client_id}"
@@ -106,6 +119,7 @@ async fn both_kinds_of_federation_are_found_by_their_environments() {
     assert_eq!(managed[1], ("AZURE_AUTHORITY_HOST", mock.tls_url().unwrap().to_owned()));
     assert_eq!(managed[2], ("TOKEN_BROKER_FEDERATED_CLIENT_ID", PARTNER.to_owned()));
     assert_eq!(managed[3], ("TOKEN_BROKER_FEDERATED_TENANT_ID", mock.config().other_tenant_ids[0].clone()));
+    assert_eq!(managed[4], ("AZURE_CLIENT_ID", mock.config().identities[1].client_id.clone()));
     let assertion = get(&mock, "/admin/federated-token/worker", &[]).await;
     assert_eq!(present_for_worker(&mock, assertion.text()).await.status, 200);
     assert_eq!(get(&mock, "/admin/federated-token/shop", &[]).await.status, 404);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Environment, app::App, federation, imds, platform::Platform};
+use super::super::{Environment, app::App, federation, identity::IdentityKind, imds, platform::Platform};
 
 /// For the first app with a secret
 pub(in super::super) fn of_secret(platform: &Platform) -> Option<Environment> {
@@ -24,17 +24,22 @@ pub(in super::super) fn of_federated_token(platform: &Platform, file: &Path) -> 
     of_app(platform, app, ("AZURE_FEDERATED_TOKEN_FILE", file.display().to_string()))
 }
 
-/// For the first app that trusts a managed identity, which IMDS has
+/// For the first app that trusts a managed identity of this platform, which IMDS has
 pub(in super::super) fn managed_identity(platform: &Platform) -> Option<Environment> {
-    let app = platform.config.apps.iter().find(|app| {
-        app.federated_credentials.iter().any(|credential| federation::is_own(platform, credential))
-    })?;
+    let (app, identity) = platform
+        .config
+        .apps
+        .iter()
+        .find_map(|app| Some((app, federation::trusted_identity(platform, app)?)))?;
     let mut environment = imds::environment(platform);
     environment.extend([
         ("AZURE_AUTHORITY_HOST", platform.addresses.tls.clone()?),
         ("TOKEN_BROKER_FEDERATED_CLIENT_ID", app.client_id.clone()),
         ("TOKEN_BROKER_FEDERATED_TENANT_ID", app.tenant_ids.first()?.clone()),
     ]);
+    if identity.kind == IdentityKind::UserAssigned {
+        environment.push(("AZURE_CLIENT_ID", identity.client_id.clone()));
+    }
     Some(environment)
 }
 
