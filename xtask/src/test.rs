@@ -1,12 +1,13 @@
 //! `cargo xtask test`: everything that a change must pass.
 
+use std::fs;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{artefact, build, cases, lint, process, say};
+use crate::{artefact, build, cases, lint, process, repo, say};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -37,26 +38,41 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(LIGHT));
     let mut with_wasmtime = process::cargo();
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME);
-    with_wasmtime.args(all_but_missing_sdks(tally));
+    with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
     tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
     Ok(())
 }
 
-/// What to test where not every SDK can be had; nothing is said where all are there
-fn all_but_missing_sdks(tally: &mut Tally) -> Vec<&'static str> {
-    let sdks = [("sdk_python", setup::python()), ("sdk_node", setup::node())];
-    if sdks.iter().all(|(_, there)| *there) {
-        return vec![];
+/// What to test where something cannot be had; nothing is said where all is there
+///
+/// Cargo can be told which tests to run, and not which to leave out.
+fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
+    let lacking: Vec<&str> = NEEDS.iter().filter(|(_, bring)| !bring()).map(|(test, _)| *test).collect();
+    lacking.iter().for_each(|_| tally.skip());
+    if lacking.is_empty() {
+        return Ok(vec![]);
     }
-    let mut arguments = WITHOUT_SDKS.to_vec();
-    for (test, there) in sdks {
-        match there {
-            true => arguments.extend(["--test", test]),
-            false => tally.skip(),
+    let others = integration_tests()?.into_iter().filter(|name| !lacking.contains(&name.as_str()));
+    let kinds = ["--lib", "--bins"].map(str::to_owned);
+    Ok(kinds.into_iter().chain(others.flat_map(|name| ["--test".to_owned(), name])).collect())
+}
+
+/// The names of the integration tests of the packages with wasmtime
+fn integration_tests() -> Result<Vec<String>> {
+    let mut tests = Vec::new();
+    for package in ["host", "host-test", "examples/wasmtime-app"] {
+        let folder = repo::path(package).join("tests");
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let path = entry?.path();
+            let is_test = path.extension().is_some_and(|it| it == "rs") || path.join("main.rs").exists();
+            tests.extend(
+                path.file_stem().and_then(|name| name.to_str()).filter(|_| is_test).map(str::to_owned),
+            );
         }
     }
-    arguments
+    tests.sort();
+    Ok(tests)
 }
 
 fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
@@ -67,19 +83,20 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 }
 
 const LIGHT: [&str; 6] = ["-p", "token-broker", "-p", "token-broker-client", "-p", "xtask"];
-/// Everything but the tests that need one of Azure's SDKs.
-const WITHOUT_SDKS: [&str; 12] = [
-    "--lib",
-    "--bins",
-    "--test",
-    "cli",
-    "--test",
-    "mock",
-    "--test",
-    "conformance",
-    "--test",
-    "host",
-    "--test",
-    "key_vault",
-];
+/// The tests that need more than cargo brings, and what brings it
+const NEEDS: [(&str, fn() -> bool); 2] = [("sdk_python", setup::python), ("sdk_node", setup::node)];
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_that_needs_something_is_one_and_the_folders_of_tests_are_none() {
+        let tests = integration_tests().unwrap();
+        let there = |name: &str| tests.iter().any(|test| test == name);
+        assert!(["cli", "conformance", "mock", "serves"].into_iter().all(there), "{tests:?}");
+        assert!(NEEDS.iter().all(|(name, _)| there(name)), "{tests:?}");
+        assert!(!there("stage") && !there("https") && !there("sdk"), "{tests:?}");
+    }
+}
