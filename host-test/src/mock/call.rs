@@ -8,7 +8,10 @@ use http::{
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, body::Incoming};
 
-use super::{door::Door, endpoint::Endpoint};
+use super::{
+    door::Door,
+    endpoint::{self, Endpoint},
+};
 
 pub(super) struct Call {
     pub(super) endpoint: Endpoint,
@@ -64,9 +67,8 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The path's segments, without the empty ones that slashes at the ends make
     pub(super) fn segments(&self) -> Vec<&str> {
-        self.path.split('/').filter(|segment| !segment.is_empty()).collect()
+        endpoint::segments(&self.path)
     }
 }
 

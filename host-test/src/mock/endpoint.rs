@@ -50,8 +50,7 @@ impl Endpoint {
     ];
 
     pub(super) fn of(path: &str, door: Door) -> Self {
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        match (door, segments.as_slice()) {
+        match (door, segments(path).as_slice()) {
             (Door::Pinned, ["metadata", "identity", "oauth2", "token"]) => Self::ServiceFabric,
             // Service Fabric's listener has nothing else.
             (Door::Pinned, _) => Self::Unknown,
@@ -77,6 +76,13 @@ impl Endpoint {
     }
 }
 
+/// The segments of a path, without a slash at its end; an empty one between two slashes is a segment, as for Azure
+pub(super) fn segments(path: &str) -> Vec<&str> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() { Vec::new() } else { path.split('/').collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +106,20 @@ mod tests {
             assert_eq!(Endpoint::of(path, Door::Tls), endpoint, "{path}");
             assert_eq!(Endpoint::of(path.trim_end_matches('/'), Door::Tls), endpoint, "{path}");
         }
+    }
+
+    #[test]
+    fn a_slash_too_many_is_another_path() {
+        for path in [
+            "//metadata/identity/oauth2/token",
+            "/metadata//identity/oauth2/token",
+            "/msi/token//",
+            "//t/oauth2/v2.0/token",
+            "//",
+        ] {
+            assert_eq!(Endpoint::of(path, Door::Tls), Endpoint::Unknown, "{path}");
+        }
+        assert!(segments("/").is_empty() && segments("").is_empty());
     }
 
     #[test]
