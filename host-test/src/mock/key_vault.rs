@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     call::Call,
+    claims::issuer,
     issuer::{Refused, unix_now},
     platform::Platform,
     reply::Reply,
@@ -41,8 +42,10 @@ fn check_bearer(platform: &Platform, call: &Call) -> Result<(), Reply> {
     let Some(token) = token else {
         return Err(challenge(platform, "AKV10000: Request is missing a Bearer or PoP token."));
     };
+    let expected = issuer(&platform.config.tenant_id, false);
     let message = match platform.issuer.verify(token, audience) {
-        Ok(_) => return Ok(()),
+        Ok(claims) if claims.iss == expected => return Ok(()),
+        Ok(claims) => format!("AKV10032: Invalid issuer. Expected one of {expected}, found {}.", claims.iss),
         Err(Refused::Audience { found }) => {
             format!("AKV10022: Invalid audience. Expected {audience}, found: {found}.")
         }

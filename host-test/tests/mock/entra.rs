@@ -10,8 +10,8 @@ use crate::{
 
 pub(crate) const SCOPE: (&str, &str) = ("scope", "https://vault.azure.net/.default");
 pub(crate) const GRANT: (&str, &str) = ("grant_type", "client_credentials");
-const SHOP: (&str, &str) = ("client_id", "33334444-dddd-5555-eeee-6666ffff7777");
-const SECRET: (&str, &str) = ("client_secret", "the-secret-of-the-shop");
+pub(crate) const SHOP: (&str, &str) = ("client_id", "33334444-dddd-5555-eeee-6666ffff7777");
+pub(crate) const SECRET: (&str, &str) = ("client_secret", "the-secret-of-the-shop");
 
 /// That this is a refusal as Entra ID words it, with this number
 pub(crate) fn assert_refused(answer: &Received, status: u16, error: &str, code: u32) {

@@ -6,7 +6,10 @@ use host_test::mock::{Mock, MockConfig};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::client::{SECRET, VAULT, get, mock, send, text, token};
+use crate::{
+    client::{SECRET, VAULT, get, mock, send, text, token},
+    entra, secure,
+};
 
 #[tokio::test]
 async fn the_vault_challenges_and_takes_only_a_good_token_of_its_own_audience() {
@@ -37,6 +40,24 @@ async fn the_vault_challenges_and_takes_only_a_good_token_of_its_own_audience() 
     let body = get(&mock, SECRET, &[("Authorization", &format!("Bearer {good}"))]).await.json();
     assert_eq!(body["value"], "the secret of the mock vault");
     assert!(text(&body, "id").starts_with(&format!("{}/secrets/MySecret/", mock.url())));
+}
+
+#[tokio::test]
+async fn the_vault_takes_no_token_of_another_tenant() {
+    let mock = secure::mock().await;
+    let bearer_at = async |path: &str| {
+        let body =
+            secure::post(&mock, path, &[entra::GRANT, entra::SHOP, entra::SECRET, entra::SCOPE]).await.json();
+        format!("Bearer {}", text(&body, "access_token"))
+    };
+    let own = bearer_at(&secure::token_path(&mock)).await;
+    assert_eq!(get(&mock, SECRET, &[("Authorization", &own)]).await.status, 200);
+    let foreign = bearer_at("/adfs/oauth2/token").await;
+    let answer = get(&mock, SECRET, &[("Authorization", &foreign)]).await;
+    assert_eq!(answer.status, 401);
+    let words = "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/aaaabbbb-0000-cccc-1111-dddd2222eeee/, \
+                 found http://adfs.mock.example/adfs/services/trust.";
+    assert!(answer.text().contains(words), "{}", answer.text());
 }
 
 #[tokio::test]
