@@ -241,7 +241,7 @@ async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certifica
     let roots = tempfile::NamedTempFile::new().unwrap();
     let file = roots.path().to_str().unwrap();
     let (code, line) = adfs().await.with("SSL_CERT_FILE", file).refusal().await;
-    assert!(code == 3 && line.contains(file), "{code} {line}");
+    assert!(code == 3 && line.contains("SSL_CERT_FILE") && line.contains(file), "{code} {line}");
     std::fs::write(file, &server.pem).unwrap();
     let output = adfs().await.with("SSL_CERT_FILE", file).get(&["--raw"]).await;
     assert_eq!(text(&output.stdout), "t", "{}", text(&output.stderr));

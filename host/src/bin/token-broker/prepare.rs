@@ -23,7 +23,15 @@ pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     if let Some(cache) = Cache::of_user() {
         builder = builder.cache(cache);
     }
-    Ok(ManuallyDrop::new(builder.instantiate().await?))
+    Ok(ManuallyDrop::new(builder.instantiate().await.map_err(named)?))
+}
+
+/// Of the environment, the builder itself uses nothing but the roots.
+fn named(error: wasmtime::Error) -> Failed {
+    match error.downcast_ref() {
+        Some(Error::Misconfigured(why)) => Error::Misconfigured(format!("{ROOTS}: {why}")).into(),
+        _ => error.into(),
+    }
 }
 
 fn built_in(builder: Builder) -> Result<Builder, Failed> {
