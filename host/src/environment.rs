@@ -22,7 +22,7 @@ impl Environment {
         VARIABLES
             .iter()
             .filter_map(|variable| Some((variable.name, std::env::var_os(variable.name)?)))
-            // What is not UTF-8 must not count as unset: no variable's form admits the character that takes its place.
+            // What is not UTF-8 must not count as unset: with the character that takes its place it is refused, here or by Entra.
             .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
             .collect()
     }
@@ -138,6 +138,14 @@ mod tests {
     fn variables_that_the_broker_does_not_document_are_left_out() {
         let environment = Environment::from_iter([("AZURE_CLIENT_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]);
         assert_eq!(format!("{environment:?}"), r#"{"AZURE_CLIENT_ID"}"#);
+    }
+
+    #[test]
+    fn every_variable_is_in_the_documentation() {
+        let documentation = include_str!("../../docs/configuration.md");
+        for variable in VARIABLES {
+            assert!(documentation.contains(&format!("`{}`", variable.name)), "{}", variable.name);
+        }
     }
 
     #[test]
