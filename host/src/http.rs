@@ -40,7 +40,8 @@ pub enum Decision {
     Send,
     /// Refuse it; the reason is logged, the broker learns that its host denies the request.
     Refuse(String),
-    /// Answer it here, without the network.
+    /// Answer it here, without the network. What is answered in the place of Service Fabric's endpoint is taken for the
+    /// word of the server with the pinned certificate.
     Answer(Answer),
 }
 
