@@ -5,8 +5,8 @@ use std::{fmt::Write, path::Path};
 use http::StatusCode;
 
 use super::{
-    Environment, app_service, arc, cloud_shell, entra, imds, msi_2017, platform::Platform, reply::Reply,
-    service_fabric,
+    Environment, app_service, arc, cloud_shell, entra, federation, imds, msi_2017, platform::Platform,
+    reply::Reply, service_fabric,
 };
 
 pub(super) fn answer(platform: &Platform) -> Reply {
@@ -46,7 +46,7 @@ Entra ID, an app with a secret (trust the authority of the TLS listener, see --t
 Entra ID, an app with a certificate (curl {url}/admin/client-certificate > client.pem):
 
 {certificate}
-Entra ID, an app that trusts a Kubernetes cluster (curl {url}/admin/federated-token/worker > token):
+Entra ID, an app that trusts a Kubernetes cluster (curl {url}/admin/federated-token/{cluster_app} > token):
 
 {federated}
 Entra ID, an app that trusts a managed identity, for token-broker:
@@ -76,6 +76,7 @@ Make it fail:      curl -d '{{\"endpoint\":\"imds\",\"answer\":{{\"status\":{{\"
         certificate = if_any(entra::of_certificate(platform, Path::new("client.pem")), ENTRA),
         federated = if_any(entra::of_federated_token(platform, Path::new("token")), ENTRA),
         managed_identity = if_any(entra::managed_identity(platform), ENTRA),
+        cluster_app = cluster_app(platform),
         identities = identities(platform),
     )
 }
@@ -89,6 +90,12 @@ fn exports(environment: &[(&str, String)]) -> String {
 
 fn if_any(environment: Option<Environment>, needed: &str) -> String {
     environment.map_or_else(|| format!("    (needs {needed})\n"), |environment| exports(&environment))
+}
+
+/// The app that the environment is for
+fn cluster_app(platform: &Platform) -> &str {
+    let mut apps = platform.config.apps.iter();
+    apps.find(|app| federation::cluster_credential(platform, app).is_some()).map_or("APP", |app| &app.name)
 }
 
 fn identities(platform: &Platform) -> String {

@@ -60,12 +60,13 @@ async fn the_log_tells_what_was_asked_and_keeps_no_secret() {
 #[tokio::test]
 async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
     let keys = tempfile::tempdir().unwrap();
-    let mock = Mock::start(MockConfig {
+    let mut config = MockConfig {
         arc: Some(ArcConfig::with_keys_in(keys.path())),
         service_fabric: Some(ServiceFabricConfig::default()),
         ..secure::config()
-    });
-    let mock = mock.await.unwrap();
+    };
+    config.apps[2].name = "printer".to_owned();
+    let mock = Mock::start(config).await.unwrap();
     let page = get(&mock, "/", &[]).await;
     let always = [
         mock.imds_env(),
@@ -86,6 +87,8 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
         assert!(page.text().contains(&format!("export {name}={value}\n")), "{name}: {}", page.text());
     }
     assert!(!page.text().contains("(needs"), "{}", page.text());
+    assert_eq!(get(&mock, "/admin/federated-token/printer", &[]).await.status, 200);
+    assert!(page.text().contains("/admin/federated-token/printer > token"), "{}", page.text());
     let bare = get(&client::mock().await, "/", &[]).await;
     assert_eq!(bare.text().matches("(needs").count(), 6, "{}", bare.text());
 }
