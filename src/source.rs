@@ -172,7 +172,7 @@ impl Source {
             SendErrorKind::NotConnected => again("got no connection"),
             SendErrorKind::TimedOut => again("got no answer in time"),
             SendErrorKind::Broken => again("lost the connection"),
-            SendErrorKind::Untrusted => untrusted(&asked, &detail),
+            SendErrorKind::Untrusted => untrusted(&asked, &detail, self.trusted_by()),
             SendErrorKind::Truncated => {
                 asked.protocol(None, &format!("got an answer without its end: {detail}"))
             }
@@ -191,6 +191,19 @@ impl Source {
         }
     }
 
+    /// What to do about a certificate that is not trusted.
+    fn trusted_by(&self) -> &'static str {
+        match self {
+            Self::ServiceFabric(_) => {
+                "restart the application: IDENTITY_SERVER_THUMBPRINT is renewed with the cluster's certificate"
+            }
+            _ => {
+                "see which certificate is there, `openssl s_client -connect <host>:443`; one of a private authority is \
+                 trusted if the host is given that authority, the command by SSL_CERT_FILE"
+            }
+        }
+    }
+
     /// How long a connection may take to be made, within `total`.
     pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
         if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
@@ -198,10 +211,8 @@ impl Source {
 }
 
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
-fn untrusted(asked: &Asked<'_>, detail: &str) -> Answer {
+fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> Answer {
     let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
-    let remedy = "see which certificate is there, `openssl s_client -connect <host>:443`; one of a private authority is \
-                  trusted if the host is given that authority, the command by SSL_CERT_FILE";
     Answer::Final(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
