@@ -84,7 +84,8 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 
 const LIGHT: [&str; 6] = ["-p", "token-broker", "-p", "token-broker-client", "-p", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [(&str, fn() -> bool); 2] = [("sdk_python", setup::python), ("sdk_node", setup::node)];
+const NEEDS: [Need; 2] = [("sdk_python", setup::python), ("sdk_node", setup::node)];
+type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
 
 #[cfg(test)]
