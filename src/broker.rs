@@ -16,6 +16,7 @@ use crate::host::{Host, Store};
 use crate::log::{Level, log};
 use crate::policy::{Demand, Key, Policy};
 use crate::request::{Identity, Scope, TokenRequest};
+use crate::shared::Sharing;
 use crate::stats::{Statistics, count};
 use crate::token::Token;
 
@@ -103,13 +104,13 @@ impl<H: Host, S: Store> Broker<H, S> {
             match self.flights.join(key)? {
                 Place::Leader(lead) => {
                     let outcome = self.fetch(config, lead, &demand, deadline).await;
-                    return self.grant(key, outcome);
+                    return self.grant(&demand, outcome);
                 }
                 Place::Waiter(wait) => {
                     self.count(|stats| &mut stats.waiters);
                     // The leader may have been dropped, or its token have ended before this waiter came to it.
                     if let Some(outcome) = wait.await.filter(|outcome| self.is_of_use(outcome)) {
-                        return self.grant(key, outcome);
+                        return self.grant(&demand, outcome);
                     }
                 }
             }
@@ -248,18 +249,31 @@ impl<H: Host, S: Store> Broker<H, S> {
         outcome.as_ref().map_or(true, |token| token.is_usable(self.host.now()))
     }
 
-    /// What a caller gets for an outcome: a fetch that failed does not take away a token that still works.
-    fn grant(&self, key: &Key, outcome: Outcome) -> Result<Grant, Error> {
-        let token = outcome.or_else(|error| match self.look(key) {
-            Look::Fresh(token) | Look::Stale(token) | Look::Resting(token) | Look::Expiring(token) => {
-                Ok(token)
+    /// What a caller gets for an outcome: a fetch that failed does not take away a token that still works, and what
+    /// another instance fetched may be due for a refresh.
+    fn grant(&self, demand: &Rc<Demand>, outcome: Outcome) -> Result<Grant, Error> {
+        let (outcome, refresh) = match (outcome, self.look(demand.key())) {
+            (Ok(token), Look::Stale(_)) => (Ok(token), self.duty(demand)),
+            (Err(_), Look::Fresh(held) | Look::Stale(held) | Look::Resting(held) | Look::Expiring(held)) => {
+                (Ok(held), None)
             }
-            Look::Failed(_) | Look::Nothing => Err(error),
-        })?;
-        Ok(Grant { token, refresh: None })
+            (outcome, _) => (outcome, None),
+        };
+        Ok(Grant { token: outcome?, refresh })
     }
 
+    /// Get a token for a key that memory has nothing good for, and give it to whoever waits.
     async fn fetch(&self, config: &Config, lead: Lead, demand: &Demand, deadline: Duration) -> Outcome {
+        let outcome = match &config.shared {
+            None => self.acquire(config, demand, deadline).await,
+            Some(shared) => Sharing { shared, broker: self, config, demand, deadline }.run().await,
+        };
+        lead.land(outcome.clone());
+        outcome
+    }
+
+    /// Ask the identity sources.
+    pub(crate) async fn acquire(&self, config: &Config, demand: &Demand, deadline: Duration) -> Outcome {
         let key = demand.key();
         if !matches!(self.look(key), Look::Failed(_) | Look::Nothing) {
             self.count(|stats| &mut stats.refreshes);
@@ -268,10 +282,31 @@ impl<H: Host, S: Store> Broker<H, S> {
         let outcome = self.chain.fetch(self, config, demand, deadline).await.map(Rc::new);
         match &outcome {
             Ok(token) => self.keep(config, key, token),
-            Err(error) => self.rest(config, key, error),
+            Err(error) => self.fail(config, key, error),
         }
-        lead.land(outcome.clone());
         outcome
+    }
+
+    /// Take what another instance fetched into memory.
+    pub(crate) fn adopt(&self, demand: &Demand, token: Token) -> Rc<Token> {
+        let token = Rc::new(token);
+        self.cache.borrow_mut().keep(demand.key(), Rc::clone(&token), self.host.random());
+        token
+    }
+
+    /// Take another instance's failure for an answer.
+    pub(crate) fn rest(&self, demand: &Demand, error: &Error) {
+        self.cache.borrow_mut().rest(demand.key(), error, self.host.now());
+    }
+
+    /// Leave the refresh of a token that is held to another instance, for a while.
+    pub(crate) fn pause_refresh(&self, demand: &Demand) {
+        self.cache.borrow_mut().pause_refresh(demand.key(), self.host.now());
+    }
+
+    /// The fingerprint of the token for a demand that a service refused last.
+    pub(crate) fn refused(&self, demand: &Demand) -> Option<String> {
+        self.cache.borrow().refused(demand.key())
     }
 
     fn keep(&self, config: &Config, key: &Key, token: &Rc<Token>) {
@@ -286,7 +321,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         log(&self.host, config, Level::Info, "fetched a token", &fields);
     }
 
-    fn rest(&self, config: &Config, key: &Key, error: &Error) {
+    fn fail(&self, config: &Config, key: &Key, error: &Error) {
         self.cache.borrow_mut().rest(key, error, self.host.now());
         self.stats.borrow_mut().count_failure(error.kind());
         let (identity, error) = (key.identity().to_string(), error.to_string());
@@ -294,7 +329,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         log(&self.host, config, Level::Warn, "could not fetch a token", &fields);
     }
 
-    fn count(&self, counter: impl FnOnce(&mut Statistics) -> &mut u64) {
+    pub(crate) fn count(&self, counter: impl FnOnce(&mut Statistics) -> &mut u64) {
         count(counter(&mut self.stats.borrow_mut()));
     }
 }

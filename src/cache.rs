@@ -21,6 +21,8 @@ pub(crate) struct Cache {
 struct Entry {
     held: Option<Held>,
     failure: Option<(Error, Rest)>,
+    /// The fingerprint of a token that a service refused.
+    refused: Option<String>,
     /// When it was last of use, in ticks of the cache.
     used: Cell<u64>,
 }
@@ -97,8 +99,20 @@ impl Cache {
     /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
     pub(crate) fn forget(&mut self, scope: &Scope) {
         for entry in self.entries.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
-            entry.held = None;
+            entry.refused = entry.held.take().map(|held| held.token.fingerprint()).or(entry.refused.take());
             entry.failure.take_if(|(error, _)| !matches!(error, Error::Throttled(_)));
+        }
+    }
+
+    /// The fingerprint of the token under a key that was forgotten last.
+    pub(crate) fn refused(&self, key: &Key) -> Option<String> {
+        self.entries.get(key).and_then(|entry| entry.refused.clone())
+    }
+
+    /// Do not refresh for a moment: another instance does.
+    pub(crate) fn pause_refresh(&mut self, key: &Key, now: Duration) {
+        if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
+            held.rest = Some(Rest { from: now, until: now.saturating_add(BETWEEN_REFRESHES) });
         }
     }
 
@@ -150,7 +164,7 @@ impl Rest {
 }
 
 /// How long a failure is the answer for whoever asks next, so that a herd behind a broken endpoint stays calm.
-fn rest_after(error: &Error) -> Option<Duration> {
+pub(crate) fn rest_after(error: &Error) -> Option<Duration> {
     let floor = match error {
         Error::Unavailable(_) | Error::Rejected(_) => Duration::from_secs(10),
         Error::Throttled(_) | Error::Transient(_) | Error::Protocol(_) => Duration::from_secs(1),

@@ -9,6 +9,7 @@ use crate::log::Level;
 use crate::policy::Policy;
 use crate::request::Identity;
 use crate::selection::Selection;
+use crate::shared::Shared;
 use crate::source::Credential;
 use crate::tenant::Tenants;
 use crate::token::Secret;
@@ -36,7 +37,11 @@ pub const VARIABLES: &[Variable] = &[
     plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
     plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
     plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
-    secret(STORE_KEY, "not accepted yet: this version does not share tokens between instances"),
+    secret(
+        STORE_KEY,
+        "32 random bytes in base64, the same for all instances of a deployment: they share tokens through the host's store; \
+         two with a comma between them while keys are changed, the new one first",
+    ),
     plain(
         FEDERATED_CLIENT_ID,
         "with the next: the client id of the app registration that trusts this machine's managed identity, and is then \
@@ -133,6 +138,19 @@ pub(crate) const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 pub(crate) const MSI_SECRET: &str = "MSI_SECRET";
 pub(crate) const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
+/// What names the identities of a deployment, besides the request: the same token is never shared where they differ.
+/// Endpoints are not among them, since App Service gives each instance its own.
+pub(crate) const REALM: [&str; 8] = [
+    FEDERATED_CLIENT_ID,
+    FEDERATED_TENANT_ID,
+    TOKEN_CREDENTIALS,
+    CLIENT_ID,
+    TENANT_ID,
+    AUTHORITY_HOST,
+    DEFAULT_IDENTITY_CLIENT_ID,
+    IDENTITY_SERVER_THUMBPRINT,
+];
+
 const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
@@ -223,13 +241,14 @@ pub(crate) struct Config {
     pub(crate) log: Level,
     pub(crate) tenants: Tenants,
     pub(crate) selection: Selection,
+    /// None: nothing is shared.
+    pub(crate) shared: Option<Shared>,
 }
 
 impl Config {
     /// # Errors
     /// [`Error::Misconfigured`] for the first variable whose value cannot be used.
     pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
-        refuse_sharing(settings)?;
         Ok(Self {
             policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
             default_identity: settings.default_identity()?,
@@ -238,6 +257,7 @@ impl Config {
             log: level(settings)?,
             tenants: Tenants::detect(settings)?,
             selection: Selection::parse(settings)?,
+            shared: Shared::detect(settings)?,
         })
     }
 
@@ -245,16 +265,6 @@ impl Config {
     pub(crate) fn is_patient(&self) -> bool {
         self.selection == Selection::Only(Credential::ManagedIdentity)
     }
-}
-
-/// A key that is set and ignored would let its owner believe in a shared cache.
-fn refuse_sharing(settings: &Settings) -> Result<(), Error> {
-    if settings.is_set(STORE_KEY) {
-        return Err(Error::Misconfigured(format!(
-            "{STORE_KEY} is set, but this version does not share tokens between instances; unset it"
-        )));
-    }
-    Ok(())
 }
 
 fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Duration, Error> {

@@ -1,5 +1,6 @@
 //! The two traits through which the core touches the world, and what an implementer owes them.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -140,11 +141,11 @@ pub trait Store {
     fn add(&self, key: &str, value: Vec<u8>, ttl: Duration)
     -> impl Future<Output = Result<bool, StoreError>>;
 
-    /// Remove what is under a key.
+    /// Remove what is under a key, if it is this value: nobody ends another's lease.
     ///
     /// # Errors
     /// A [`StoreError`]; the broker then serves itself.
-    fn delete(&self, key: &str) -> impl Future<Output = Result<(), StoreError>>;
+    fn delete(&self, key: &str, value: &[u8]) -> impl Future<Output = Result<(), StoreError>>;
 }
 
 /// Why the store did not do it.
@@ -156,4 +157,14 @@ pub enum StoreError {
     AccessDenied(String),
     /// Anything else.
     Other(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(words) => write!(f, "it cannot be reached: {words}"),
+            Self::AccessDenied(words) => write!(f, "it may not be used: {words}"),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
 }

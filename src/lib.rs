@@ -59,6 +59,7 @@ mod random;
 mod request;
 mod retry;
 mod selection;
+mod shared;
 mod source;
 mod stats;
 mod tenant;

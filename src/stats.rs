@@ -19,6 +19,20 @@ pub struct Statistics {
     pub waiters: u64,
     /// Failed fetches by [`kind`](crate::Error::kind) of error.
     pub failures: Vec<(&'static str, u64)>,
+    /// Tokens that another instance had put into the store.
+    pub store_hits: u64,
+    /// Times that the store had no token to offer.
+    pub store_misses: u64,
+    /// Operations of the store that failed or took too long.
+    pub store_errors: u64,
+    /// Entries of the store that do not open: changed, moved, or sealed with another key.
+    pub store_tampered: u64,
+    /// Calls that waited for another instance's fetch.
+    pub lease_waits: u64,
+    /// Times that this instance's turn came after another's had ended without a token.
+    pub lease_takeovers: u64,
+    /// Fetches that waited because this instance, without a store, had asked often enough.
+    pub budget_waits: u64,
 }
 
 impl Statistics {

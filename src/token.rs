@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+
 use crate::jitter::share;
 
 /// Text that must not be seen: no `Display`, an opaque `Debug`, wiped when dropped.
@@ -76,6 +79,21 @@ impl Token {
         now < self.expires_on && self.received_on <= now.saturating_add(CLOCK_TOLERANCE.as_secs())
     }
 
+    /// What a log may say of the secret: the beginning of its SHA-256, enough to tell one token from another.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.secret.expose_secret());
+        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(crate) fn is_expiring(&self, now: Duration) -> bool {
+        matches!(self.freshness(u64::MAX, now), Freshness::Expiring | Freshness::Gone)
+    }
+
+    /// How long it can still be used; nothing for one that has ended.
+    pub(crate) fn life_left(&self, now: Duration) -> Duration {
+        Duration::from_secs(self.expires_on).saturating_sub(now)
+    }
+
     /// How the token stands, when its refresh is due at `refresh_at` (Unix seconds, jitter included).
     pub(crate) fn freshness(&self, refresh_at: u64, now: Duration) -> Freshness {
         let seconds = now.as_secs();
@@ -122,7 +140,7 @@ pub const EXPIRING: Duration = Duration::from_secs(5 * 60);
 const LONG_LIVED: Duration = Duration::from_secs(7200);
 
 /// A token received this much later than now was received by a clock that has been set back since.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

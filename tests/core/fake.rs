@@ -62,6 +62,8 @@ impl std::fmt::Debug for World {
 struct State {
     now: Cell<Duration>,
     random: Cell<u64>,
+    /// Added to the random number whenever one was given.
+    varies_by: Cell<u64>,
     sleeping: RefCell<Vec<(Duration, Waker)>>,
     sent: RefCell<Vec<Sent>>,
     script: RefCell<VecDeque<Reply>>,
@@ -97,8 +99,17 @@ impl World {
     }
 
     pub(crate) fn broker(&self, environment: &[(&str, &str)]) -> Broker<Self, NoStore> {
+        self.sharing(&NoStore, environment)
+    }
+
+    /// An instance with the key of a store, if its environment has one.
+    pub(crate) fn sharing<S: Store + Clone>(
+        &self,
+        store: &S,
+        environment: &[(&str, &str)],
+    ) -> Broker<Self, S> {
         let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Broker::new(self.clone(), NoStore, &Settings::from_pairs(pairs))
+        Broker::new(self.clone(), store.clone(), &Settings::from_pairs(pairs))
     }
 
     /// Answer the requests that wait, then the ones to come, in order.
@@ -124,6 +135,20 @@ impl World {
 
     pub(crate) fn set_random(&self, random: u64) {
         self.0.random.set(random);
+    }
+
+    /// Give a different number each time.
+    pub(crate) fn vary_random(&self) {
+        self.0.varies_by.set(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// What has passed since the beginning.
+    pub(crate) fn milliseconds(&self) -> u128 {
+        (self.0.now.get() - Duration::from_secs(START)).as_millis()
+    }
+
+    pub(crate) fn seconds(&self) -> u128 {
+        self.milliseconds() / 1000
     }
 
     pub(crate) fn requests(&self) -> usize {
@@ -209,7 +234,7 @@ impl Host for World {
     }
 
     fn random(&self) -> u64 {
-        self.0.random.get()
+        self.0.random.replace(self.0.random.get().wrapping_add(self.0.varies_by.get()))
     }
 
     async fn read(&self, path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
@@ -224,7 +249,7 @@ impl Host for World {
 }
 
 /// A store that must not be asked: sharing is off.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NoStore;
 
 impl Store for NoStore {
@@ -240,7 +265,7 @@ impl Store for NoStore {
         panic!("the store was asked although no key for it is set")
     }
 
-    async fn delete(&self, _: &str) -> Result<(), StoreError> {
+    async fn delete(&self, _: &str, _: &[u8]) -> Result<(), StoreError> {
         panic!("the store was asked although no key for it is set")
     }
 }

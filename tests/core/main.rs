@@ -4,4 +4,6 @@
 
 mod broker;
 mod fake;
+mod shared;
 mod sources;
+mod store;

@@ -1,0 +1,409 @@
+//! Several instances, a store that they share, and one identity service: exact counts.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use token_broker::{Broker, Error, Grant, Identity, RawRequest, TokenRequest};
+
+use crate::fake::{Tasks, World, json, json_with, token};
+use crate::store::{Fault, SharedStore};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const STORAGE: &str = "https://storage.azure.com/.default";
+const DAY: u64 = 86_400;
+const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
+const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=");
+
+type Instance = Broker<World, SharedStore>;
+
+/// A fleet's world: its randomness is one, so that values differ.
+fn fleet() -> (World, SharedStore) {
+    let world = World::new();
+    world.vary_random();
+    let store = SharedStore::new(&world);
+    (world, store)
+}
+
+fn instance(world: &World, store: &SharedStore) -> Instance {
+    world.sharing(store, &[KEY])
+}
+
+async fn get(instance: &Instance, scope: &str) -> Result<Grant, Error> {
+    instance.token_for_scope(scope).await
+}
+
+fn name(grant: Result<Grant, Error>) -> String {
+    grant.unwrap().token.secret().expose_secret().to_owned()
+}
+
+#[test]
+fn an_instance_that_comes_later_takes_what_the_first_one_fetched() {
+    let (world, store) = fleet();
+    let first = instance(&world, &store);
+    world.script([token("T1", DAY)]);
+    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    let before = store.operations();
+    let later = instance(&world, &store);
+    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(store.operations() - before, 1, "a hit costs one look");
+    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(store.operations() - before, 1, "then memory has it");
+    assert_eq!(world.requests(), 1);
+    let (first, later) = (first.stats(), later.stats());
+    assert_eq!((first.store_hits, first.store_misses, first.fetches), (0, 1, 1));
+    assert_eq!((later.store_hits, later.store_misses, later.fetches), (1, 0, 0));
+}
+
+#[test]
+fn a_cold_start_of_the_whole_fleet_is_one_request() {
+    let (world, store) = fleet();
+    let instances: Vec<Instance> = (0..200).map(|_| instance(&world, &store)).collect();
+    let mut tasks = Tasks::new(&world);
+    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
+    tasks.poll();
+    assert_eq!(world.requests(), 1);
+    world.script([token("T1", DAY)]);
+    tasks.settle();
+    let grants = tasks.outputs();
+    assert_eq!(grants.len(), 200);
+    assert!(grants.into_iter().all(|grant| name(grant) == "T1"));
+    assert_eq!(world.requests(), 1);
+    assert_eq!(instances.iter().map(|instance| instance.stats().lease_waits).sum::<u64>(), 199);
+}
+
+#[test]
+fn what_the_store_is_given_says_nothing() {
+    let (world, store) = fleet();
+    let first = instance(&world, &store);
+    world.script([token("the-secret-token", DAY)]);
+    world.run(get(&first, VAULT)).unwrap();
+    let entries = store.entries();
+    assert_eq!(entries.len(), 1, "the turn has ended");
+    for (name, value) in entries {
+        assert_eq!(name.len(), "token-broker-".len() + 64);
+        let text = String::from_utf8_lossy(&value);
+        assert!(["the-secret", "vault", "imds", "Bearer"].iter().all(|word| !text.contains(word)), "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_open_is_counted_and_logged_and_fetched_anew() {
+    let changes: [(&str, fn(&SharedStore)); 4] = [
+        ("one bit is changed", |store| store.tamper(|value| value[20] ^= 1)),
+        ("cut", |store| store.tamper(|value| value.truncate(9))),
+        ("empty", |store| store.tamper(Vec::clear)),
+        ("of another version", |store| store.tamper(|value| value[0] = 0)),
+    ];
+    for (what, change) in changes {
+        let (world, store) = fleet();
+        world.script([token("T1", DAY), token("T2", DAY)]);
+        world.run(get(&instance(&world, &store), VAULT)).unwrap();
+        change(&store);
+        let later = instance(&world, &store);
+        assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
+        // Once when it was looked for, once more before the fetch.
+        assert_eq!(later.stats().store_tampered, 2, "{what}");
+        assert!(world.log().contains("does not open"), "{what}");
+        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2", "{what}: mended");
+    }
+}
+
+#[test]
+fn an_entry_that_was_moved_to_another_audience_is_not_taken() {
+    let (world, store) = fleet();
+    world.script([token("V", DAY), token("S", DAY), token("V2", DAY)]);
+    let first = instance(&world, &store);
+    world.run(get(&first, VAULT)).unwrap();
+    world.run(get(&first, STORAGE)).unwrap();
+    store.rotate();
+    let later = instance(&world, &store);
+    assert_eq!(name(world.run(get(&later, VAULT))), "V2");
+    assert_eq!(later.stats().store_tampered, 2);
+}
+
+#[test]
+fn identities_users_tenants_and_deployments_never_share() {
+    let (world, store) = fleet();
+    let app: &[(&str, &str)] = &[
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_CLIENT_SECRET", "secret"),
+        ("AZURE_TENANT_ID", "contoso.com"),
+        KEY,
+    ];
+    let user = |assertion: &str| Some(assertion.to_owned().into());
+    let plain = || RawRequest { scopes: vec![VAULT.to_owned()], ..RawRequest::default() };
+    let requests: Vec<(&[(&str, &str)], RawRequest)> = vec![
+        (&[KEY], plain()),
+        (&[KEY], RawRequest { identity: Identity::SystemAssigned, ..plain() }),
+        (&[KEY], RawRequest { identity: Identity::client_id("one").unwrap(), ..plain() }),
+        (&[KEY], RawRequest { identity: Identity::object_id("one").unwrap(), ..plain() }),
+        (&[KEY, ("AZURE_CLIENT_ID", "two")], plain()),
+        (app, plain()),
+        (app, RawRequest { enable_cae: true, ..plain() }),
+        (app, RawRequest { user_assertion: user("alice"), ..plain() }),
+        (app, RawRequest { user_assertion: user("bob"), ..plain() }),
+    ];
+    let answer = |n: usize| {
+        json(200, &format!(r#"{{"access_token":"T{n}","token_type":"Bearer","expires_in":"{DAY}"}}"#))
+    };
+    world.script((0..requests.len()).map(answer));
+    for round in 0..2 {
+        for (n, (environment, raw)) in requests.iter().enumerate() {
+            let instance = world.sharing(&store, environment);
+            let request = TokenRequest::parse(raw.clone()).unwrap();
+            assert_eq!(name(world.run(instance.token(&request))), format!("T{n}"), "round {round}");
+        }
+    }
+    assert_eq!(world.requests(), requests.len());
+}
+
+#[test]
+fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&first, VAULT));
+    tasks.poll();
+    let waiter = tasks.start(get(&second, VAULT));
+    tasks.poll();
+    assert_eq!(world.requests(), 1);
+    tasks.drop_task(leader);
+    world.script([token("T", DAY), token("T2", DAY)]);
+    tasks.settle();
+    assert_eq!(name(tasks.output(waiter).unwrap()), "T");
+    assert!(world.seconds() <= 6, "{} s", world.seconds());
+    let stats = second.stats();
+    assert_eq!((stats.lease_waits, stats.lease_takeovers, world.requests()), (1, 1, 2));
+}
+
+#[test]
+fn a_fetch_that_takes_long_keeps_its_turn() {
+    let (world, store) = fleet();
+    let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
+    let mut tasks = Tasks::new(&world);
+    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
+    for _ in 0..300 {
+        tasks.poll();
+        world.advance(Duration::from_millis(100));
+    }
+    assert_eq!(world.requests(), 1, "half a minute later it is still the first one's turn");
+    world.script([token("T", DAY)]);
+    tasks.settle();
+    assert!(tasks.outputs().into_iter().all(|grant| name(grant) == "T"));
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn whoever_waits_in_vain_says_so_when_the_call_has_no_time_left() {
+    let (world, store) = fleet();
+    let (first, second) =
+        (instance(&world, &store), world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "2000")]));
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&first, VAULT));
+    tasks.poll();
+    let waiter = tasks.start(get(&second, VAULT));
+    for _ in 0..30 {
+        tasks.poll();
+        world.advance(Duration::from_millis(100));
+    }
+    let error = tasks.output(waiter).unwrap().unwrap_err();
+    assert_eq!(error.kind(), "transient");
+    assert!(error.to_string().contains("another instance"), "{error}");
+}
+
+#[test]
+fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
+    let (world, store) = fleet();
+    let busy = || json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
+    world.script([busy(), token("T", DAY)]);
+    let mut requests = Vec::new();
+    for _ in 0..20 {
+        let error = world.run(get(&instance(&world, &store), VAULT)).unwrap_err();
+        assert_eq!(error.kind(), "throttled");
+        assert!(error.retry_after().unwrap() <= Duration::from_secs(600));
+        requests.push(world.requests());
+        world.advance_secs(29);
+    }
+    assert!(requests.iter().all(|requests| *requests == 1), "{requests:?}");
+    world.advance_secs(30);
+    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_refresh_is_done_by_one_and_the_others_take_it() {
+    let (world, store) = fleet();
+    let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
+    world.script([token("T1", DAY), token("T2", DAY + DAY / 2)]);
+    for instance in &instances {
+        world.run(get(instance, VAULT)).unwrap();
+    }
+    world.advance_secs(DAY / 2);
+    for instance in &instances {
+        let grant = world.run(get(instance, VAULT)).unwrap();
+        assert_eq!(grant.token.secret().expose_secret(), "T1", "served while it is refreshed");
+        world.run(instance.refresh(grant.refresh.expect("the duty to refresh")));
+    }
+    assert_eq!(world.requests(), 2);
+    assert!(instances.iter().all(|instance| name(world.run(get(instance, VAULT))) == "T2"));
+    assert_eq!(instances.iter().map(|instance| instance.stats().fetches).sum::<u64>(), 2);
+}
+
+#[test]
+fn whoever_comes_while_another_refreshes_is_served_at_once() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    world.script([token("T1", DAY)]);
+    world.run(get(&first, VAULT)).unwrap();
+    world.run(get(&second, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = |instance| world.run(get(instance, VAULT)).unwrap().refresh.expect("the duty to refresh");
+    let mut tasks = Tasks::new(&world);
+    tasks.start(first.refresh(duty(&first)));
+    tasks.poll();
+    let other = tasks.start(second.refresh(duty(&second)));
+    tasks.poll();
+    assert!(tasks.output(other).is_some(), "it does not wait");
+    assert_eq!(world.requests(), 2);
+    assert!(world.run(get(&second, VAULT)).unwrap().refresh.is_none(), "and does not try again at once");
+}
+
+#[test]
+fn a_short_lived_instance_refreshes_what_it_took_when_that_is_due() {
+    let (world, store) = fleet();
+    world.script([token("T1", DAY), token("T2", 2 * DAY)]);
+    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    world.advance_secs(DAY / 2 + 1);
+    let later = instance(&world, &store);
+    let grant = world.run(get(&later, VAULT)).unwrap();
+    assert_eq!(grant.token.secret().expose_secret(), "T1");
+    world.run(later.refresh(grant.refresh.expect("the duty to refresh")));
+    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2");
+}
+
+#[test]
+fn a_token_in_its_last_minutes_is_fetched_anew_and_does_if_that_fails() {
+    let (world, store) = fleet();
+    world.script([token("T1", DAY)]);
+    let first = instance(&world, &store);
+    world.run(get(&first, VAULT)).unwrap();
+    world.advance_secs(DAY - 200);
+    world.script([json(400, r#"{"error":"invalid_request"}"#)]);
+    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_token_that_a_service_refused_is_not_taken_from_the_store_again() {
+    let (world, store) = fleet();
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    for instance in [&first, &second] {
+        assert_eq!(name(world.run(get(instance, VAULT))), "T1");
+        instance.forget(VAULT);
+    }
+    assert_eq!(name(world.run(get(&first, VAULT))), "T2");
+    assert_eq!(name(world.run(get(&second, VAULT))), "T2", "one fetch for all who forgot");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_token_with_claims_is_fetched_at_once_and_shared_without_them() {
+    let (world, store) = fleet();
+    let app: &[(&str, &str)] = &[
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_CLIENT_SECRET", "secret"),
+        ("AZURE_TENANT_ID", "contoso.com"),
+        KEY,
+    ];
+    let answer = |n: u32| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"{DAY}"}}"#));
+    world.script([answer(1), answer(2)]);
+    let (first, second) = (world.sharing(&store, app), world.sharing(&store, app));
+    let request = |claims: Option<&str>| {
+        let scopes = vec![VAULT.to_owned()];
+        let claims = claims.map(str::to_owned);
+        TokenRequest::parse(RawRequest { scopes, claims, enable_cae: true, ..RawRequest::default() }).unwrap()
+    };
+    let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
+    assert_eq!(name(world.run(first.token(&request(None)))), "T1");
+    assert_eq!(name(world.run(first.token(&request(Some(claims))))), "T2");
+    assert_eq!(name(world.run(second.token(&request(None)))), "T2");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn while_keys_are_changed_both_are_read_and_the_new_one_is_written() {
+    let (world, store) = fleet();
+    let both = format!("{},{}", KEY.1, OLD_KEY.1);
+    let both: &[(&str, &str)] = &[(KEY.0, &both)];
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    assert_eq!(name(world.run(get(&world.sharing(&store, &[OLD_KEY]), VAULT))), "T1");
+    let changing = world.sharing(&store, both);
+    assert_eq!(name(world.run(get(&changing, VAULT))), "T1", "sealed with the old key");
+    changing.forget(VAULT);
+    assert_eq!(name(world.run(get(&changing, VAULT))), "T2");
+    assert_eq!(name(world.run(get(&world.sharing(&store, &[KEY]), VAULT))), "T2", "sealed with the new key");
+    assert_eq!(world.requests(), 2);
+    assert_eq!(changing.stats().store_tampered, 0);
+}
+
+#[test]
+fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
+    for (fault, longest) in [(Fault::Down, 1500), (Fault::Silent, 2000)] {
+        let (world, store) = fleet();
+        store.ails(fault);
+        world.script([token("V", DAY), token("S", DAY)]);
+        let first = instance(&world, &store);
+        assert_eq!(name(world.run(get(&first, VAULT))), "V");
+        assert!(world.milliseconds() <= longest, "{fault:?}: {} ms", world.milliseconds());
+        let (before, operations) = (world.milliseconds(), store.operations());
+        assert_eq!(name(world.run(get(&first, STORAGE))), "S");
+        assert_eq!((world.milliseconds(), store.operations()), (before, operations), "{fault:?}: left alone");
+        assert!(first.stats().store_errors >= 2, "{fault:?}");
+        assert!(world.log().contains("the store does not do its work"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_store_that_comes_back_within_a_second_is_waited_for() {
+    let (world, store) = fleet();
+    world.script([token("T1", DAY)]);
+    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    store.ails(Fault::Down);
+    let later = instance(&world, &store);
+    let mut tasks = Tasks::new(&world);
+    let task = tasks.start(get(&later, VAULT));
+    for _ in 0..8 {
+        tasks.poll();
+        world.advance(Duration::from_millis(100));
+    }
+    store.ails(Fault::None);
+    tasks.settle();
+    assert_eq!(name(tasks.output(task).unwrap()), "T1");
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn without_the_store_an_instance_asks_ten_times_and_then_once_a_second() {
+    let (world, store) = fleet();
+    store.ails(Fault::Down);
+    let alone = instance(&world, &store);
+    world.script((0..14).map(|n| token(&format!("T{n}"), DAY)));
+    for n in 0..14 {
+        world.run(get(&alone, &format!("https://a{n}.example/.default"))).unwrap();
+    }
+    let moments = world.moments();
+    assert_eq!(moments.iter().filter(|moment| **moment < 1000).count(), 10, "{moments:?}");
+    assert!(moments[13] >= 3000, "{moments:?}");
+    assert!(alone.stats().budget_waits >= 3);
+}
+
+#[test]
+fn a_store_that_loses_everything_changes_nothing_but_the_number_of_fetches() {
+    let (world, store) = fleet();
+    store.ails(Fault::Forgetful);
+    world.script((0..5).map(|n| token(&format!("T{n}"), DAY)));
+    for n in 0..5 {
+        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), format!("T{n}"));
+    }
+}

@@ -1,0 +1,121 @@
+//! A store in memory, by the same virtual clock as everything else, with the faults of real ones.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use token_broker::{Host as _, Store, StoreError};
+
+use crate::fake::World;
+
+/// What instances share; all clones are the same store.
+#[derive(Clone)]
+pub(crate) struct SharedStore(Rc<State>);
+
+struct State {
+    world: World,
+    entries: RefCell<BTreeMap<String, (Vec<u8>, Duration)>>,
+    fault: Cell<Fault>,
+    operations: Cell<usize>,
+}
+
+/// What ails the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Every operation fails at once.
+    Down,
+    /// No operation ends.
+    Silent,
+    /// What is written is lost, and so nobody is refused a turn.
+    Forgetful,
+}
+
+impl std::fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedStore")
+    }
+}
+
+impl SharedStore {
+    pub(crate) fn new(world: &World) -> Self {
+        Self(Rc::new(State {
+            world: world.clone(),
+            entries: RefCell::default(),
+            fault: Cell::new(Fault::None),
+            operations: Cell::default(),
+        }))
+    }
+
+    pub(crate) fn ails(&self, fault: Fault) {
+        self.0.fault.set(fault);
+    }
+
+    pub(crate) fn operations(&self) -> usize {
+        self.0.operations.get()
+    }
+
+    /// What is there now, by name.
+    pub(crate) fn entries(&self) -> BTreeMap<String, Vec<u8>> {
+        let (entries, now) = (self.0.entries.borrow(), self.0.world.now());
+        let living = entries.iter().filter(|(_, (_, until))| *until > now);
+        living.map(|(name, (value, _))| (name.clone(), value.clone())).collect()
+    }
+
+    /// Put something else in the place of everything.
+    pub(crate) fn tamper(&self, change: impl Fn(&mut Vec<u8>)) {
+        self.0.entries.borrow_mut().values_mut().for_each(|(value, _)| change(value));
+    }
+
+    /// Exchange the contents of all entries of one size.
+    pub(crate) fn rotate(&self) {
+        let mut entries = self.0.entries.borrow_mut();
+        let mut values: Vec<_> = entries.values().cloned().collect();
+        values.rotate_left(1);
+        entries.values_mut().zip(values).for_each(|(entry, value)| *entry = value);
+    }
+
+    async fn operate(&self) -> Result<(), StoreError> {
+        self.0.operations.set(self.0.operations.get() + 1);
+        match self.0.fault.get() {
+            Fault::None | Fault::Forgetful => Ok(()),
+            Fault::Down => Err(StoreError::Unavailable("as scripted".to_owned())),
+            Fault::Silent => std::future::pending().await,
+        }
+    }
+
+    fn put(&self, key: &str, value: Vec<u8>, ttl: Duration) {
+        if self.0.fault.get() != Fault::Forgetful {
+            self.0.entries.borrow_mut().insert(key.to_owned(), (value, self.0.world.now() + ttl));
+        }
+    }
+}
+
+impl Store for SharedStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.operate().await?;
+        Ok(self.entries().remove(key))
+    }
+
+    async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
+        self.operate().await?;
+        self.put(key, value, ttl);
+        Ok(())
+    }
+
+    async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
+        self.operate().await?;
+        let free = !self.entries().contains_key(key);
+        if free {
+            self.put(key, value, ttl);
+        }
+        Ok(free)
+    }
+
+    async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.operate().await?;
+        self.0.entries.borrow_mut().retain(|name, (held, _)| name != key || held != value);
+        Ok(())
+    }
+}
