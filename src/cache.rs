@@ -99,7 +99,9 @@ impl Cache {
     /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
     pub(crate) fn forget(&mut self, scope: &Scope) {
         for entry in self.entries.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
-            entry.refused = entry.held.take().map(|held| held.token.fingerprint()).or(entry.refused.take());
+            if let Some(held) = entry.held.take() {
+                entry.refused = Some(held.token.fingerprint());
+            }
             entry.failure.take_if(|(error, _)| !matches!(error, Error::Throttled(_)));
         }
     }

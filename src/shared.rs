@@ -148,7 +148,7 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
                 Ok(None) => bears_until = None,
                 Err(error) => {
                     self.broker.count(|stats| &mut stats.store_errors);
-                    if self.now() >= *bears_until.get_or_insert(self.now().saturating_add(PATIENCE)) {
+                    if self.now() >= *bears_until.get_or_insert_with(|| self.now().saturating_add(PATIENCE)) {
                         self.leave_alone(&error);
                         return None;
                     }
@@ -229,7 +229,7 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         let place = self.place(TURN);
         let keep_up = async {
             loop {
-                self.broker.host().sleep(LEASE / 5).await;
+                self.broker.host().sleep(KEPT_UP).await;
                 // If the store fails, the lease ends and another instance takes over: nothing else depends on it.
                 let _ = self.within(self.broker.store().set(&place.name, lease.0.clone(), LEASE)).await;
             }
@@ -412,6 +412,8 @@ const TURN: &str = "turn ";
 
 /// How long an instance that died keeps the others waiting.
 const LEASE: Duration = Duration::from_secs(5);
+/// How often a lease is put anew: it lasts although four of these fail, or come late.
+const KEPT_UP: Duration = Duration::from_secs(1);
 /// One operation of the store.
 const OPERATION: Duration = Duration::from_millis(500);
 /// In which a store that fails may come back, before we go on without it.

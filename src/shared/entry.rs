@@ -69,7 +69,7 @@ pub(super) fn turn(bytes: &[u8], now: Duration) -> Option<Turn> {
 
 fn error(kind: &str, mut failures: Vec<Failure>) -> Option<Error> {
     match kind {
-        "unavailable" => return Some(Error::Unavailable(failures)),
+        "unavailable" => Some(Error::Unavailable(failures)),
         "rejected" => failures.pop().map(Error::Rejected),
         "throttled" => failures.pop().map(Error::Throttled),
         "transient" => failures.pop().map(Error::Transient),
