@@ -14,6 +14,7 @@ const DAY: u64 = 86_400;
 const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
 const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=");
 
+type Change = fn(&mut Vec<u8>);
 type Instance = Broker<World, SharedStore>;
 
 /// A fleet's world: its randomness is one, so that values differ.
@@ -88,17 +89,17 @@ fn what_the_store_is_given_says_nothing() {
 
 #[test]
 fn what_does_not_open_is_counted_and_logged_and_fetched_anew() {
-    let changes: [(&str, fn(&SharedStore)); 4] = [
-        ("one bit is changed", |store| store.tamper(|value| value[20] ^= 1)),
-        ("cut", |store| store.tamper(|value| value.truncate(9))),
-        ("empty", |store| store.tamper(Vec::clear)),
-        ("of another version", |store| store.tamper(|value| value[0] = 0)),
+    let changes: [(&str, Change); 4] = [
+        ("one bit is changed", |value| value[20] ^= 1),
+        ("cut", |value| value.truncate(9)),
+        ("empty", Vec::clear),
+        ("of another version", |value| value[0] = 0),
     ];
     for (what, change) in changes {
         let (world, store) = fleet();
         world.script([token("T1", DAY), token("T2", DAY)]);
         world.run(get(&instance(&world, &store), VAULT)).unwrap();
-        change(&store);
+        store.tamper(change);
         let later = instance(&world, &store);
         assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
         // Once when it was looked for, once more before the fetch.
