@@ -54,9 +54,9 @@ fn add_store(linker: &mut Linker<State>) -> Result<()> {
             Ok((store.add(&key, value, Duration::from_millis(ttl)).await.map_err(WireStoreError::from),))
         })
     })?;
-    store.func_wrap_concurrent("delete", |accessor, (key,): (String,)| {
+    store.func_wrap_concurrent("delete", |accessor, (key, value): (String, Vec<u8>)| {
         let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
-        Box::pin(async move { Ok((store.delete(&key).await.map_err(WireStoreError::from),)) })
+        Box::pin(async move { Ok((store.delete(&key, &value).await.map_err(WireStoreError::from),)) })
     })
 }
 

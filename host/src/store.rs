@@ -36,8 +36,8 @@ pub trait Store: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Remove what is under a key. Removing nothing is no error.
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Remove what is under a key if it is this value, so that nobody ends another's lease. Removing nothing is no error.
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// A [`Store`] in the memory of this process, for brokers that share nothing but the process.
@@ -84,8 +84,11 @@ impl MemoryStore {
         Ok(true)
     }
 
-    fn remove(&self, key: &str) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    fn remove(&self, key: &str, value: &[u8]) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(key).is_some_and(|entry| entry.value == value) {
+            entries.remove(key);
+        }
     }
 }
 
@@ -112,9 +115,9 @@ impl Store for MemoryStore {
         Box::pin(async move { self.write(key, value, ttl, true) })
     }
 
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            self.remove(key);
+            self.remove(key, value);
             Ok(())
         })
     }
@@ -136,7 +139,7 @@ impl Store for NoStore {
         Box::pin(async { Err(no_store()) })
     }
 
-    fn delete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn delete<'a>(&'a self, _: &'a str, _: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async { Err(no_store()) })
     }
 }
@@ -188,14 +191,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn add_is_won_once_until_the_entry_ends_or_is_deleted() {
+    async fn add_is_won_once_until_the_entry_ends_or_its_owner_deletes_it() {
         let store = MemoryStore::default();
         assert_eq!(store.add("k", vec![1], MINUTE).await, Ok(true));
         assert_eq!(store.add("k", vec![2], MINUTE).await, Ok(false));
         assert_eq!(store.get("k").await, Ok(Some(vec![1])));
         tokio::time::advance(MINUTE).await;
         assert_eq!(store.add("k", vec![3], MINUTE).await, Ok(true));
-        store.delete("k").await.unwrap();
+        store.delete("k", &[1]).await.unwrap();
+        assert_eq!(store.get("k").await, Ok(Some(vec![3])), "not the owner's value");
+        store.delete("k", &[3]).await.unwrap();
         assert_eq!(store.add("k", vec![4], MINUTE).await, Ok(true));
     }
 

@@ -27,7 +27,7 @@ impl store::Guest for NoHost {
         Err(no_store())
     }
 
-    fn delete(_key: String) -> Result<(), store::StoreError> {
+    fn delete(_key: String, _value: Vec<u8>) -> Result<(), store::StoreError> {
         Err(no_store())
     }
 }

@@ -21,8 +21,8 @@ impl Store for Shared {
         store::add(key.to_owned(), value, milliseconds(ttl)).await.map_err(error)
     }
 
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        store::delete(key.to_owned()).await.map_err(error)
+    async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        store::delete(key.to_owned(), value.to_vec()).await.map_err(error)
     }
 }
 
