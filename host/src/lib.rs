@@ -48,6 +48,8 @@ mod instance;
 mod limits;
 mod linker;
 mod log;
+#[cfg(feature = "redis")]
+mod redis_store;
 mod report;
 mod store;
 mod tls;
@@ -66,6 +68,8 @@ pub use environment::Environment;
 pub use http::{Answer, Decision, HttpError, HttpPolicy, LocalOrHttps, WasiBody};
 pub use imports::Settings;
 pub use instance::Instance;
+#[cfg(feature = "redis")]
+pub use redis_store::RedisStore;
 pub use report::{SourceReport, Statistics, Verdict};
 pub use store::{BoxFuture, MemoryStore, Store};
 pub use token::AccessToken;
