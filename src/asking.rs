@@ -58,8 +58,9 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             match retries.next(class, failure, self.host().now(), self.host().random()) {
                 Next::Stop(error) => return Err(Stop::Failed(error)),
                 Next::Wait(wait) => {
-                    let wait_ms = milliseconds(wait).to_string();
-                    self.log(Level::Info, "trying again", &[("message", &message), ("wait_ms", &wait_ms)]);
+                    let (wait_ms, tries) = (milliseconds(wait).to_string(), retries.tries().to_string());
+                    let fields = [("message", &*message), ("attempt", &tries), ("wait_ms", &wait_ms)];
+                    self.log(Level::Info, "trying again", &fields);
                     self.host().sleep(wait).await;
                 }
             }

@@ -12,7 +12,7 @@ use crate::chain::Chain;
 use crate::config::{Config, Settings};
 use crate::error::Error;
 use crate::flight::{Flights, Lead, Outcome, Place};
-use crate::host::{Host, Store};
+use crate::host::{Host, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::policy::{Demand, Key, Policy};
 use crate::request::{Identity, Scope, TokenRequest};
@@ -275,16 +275,51 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// Ask the identity sources.
     pub(crate) async fn acquire(&self, config: &Config, demand: &Demand, deadline: Duration) -> Outcome {
         let key = demand.key();
-        if !matches!(self.look(key), Look::Failed(_) | Look::Nothing) {
+        let refreshes = !matches!(self.look(key), Look::Failed(_) | Look::Nothing);
+        if refreshes {
             self.count(|stats| &mut stats.refreshes);
         }
         self.count(|stats| &mut stats.fetches);
+        let began = self.host.now();
         let outcome = self.chain.fetch(self, config, demand, deadline).await.map(Rc::new);
         match &outcome {
-            Ok(token) => self.keep(config, key, token),
-            Err(error) => self.fail(config, key, error),
+            Ok(token) => self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random()),
+            Err(error) => {
+                self.cache.borrow_mut().rest(key, error, self.host.now());
+                self.stats.borrow_mut().count_failure(error.kind());
+            }
         }
+        self.log_fetch(config, key, refreshes, self.host.now().saturating_sub(began), &outcome);
         outcome
+    }
+
+    /// One line for each fetch, with what the operator of a fleet sums up and searches for.
+    fn log_fetch(&self, config: &Config, key: &Key, refreshes: bool, took: Duration, outcome: &Outcome) {
+        let event = match (outcome, refreshes) {
+            (Ok(_), false) => "fetched a token",
+            (Ok(_), true) => "refreshed a token",
+            (Err(_), false) => "could not fetch a token",
+            (Err(_), true) => "could not refresh a token",
+        };
+        let (identity, duration_ms) = (key.identity().to_string(), milliseconds(took).to_string());
+        let of_all = [("audience", key.audience()), ("identity", &*identity), ("duration_ms", &*duration_ms)];
+        match outcome {
+            Ok(token) => {
+                let (token_hash, expires_on) = (token.fingerprint(), token.expires_on().to_string());
+                let own =
+                    [("source", token.source()), ("token_sha256", &token_hash), ("expires_on", &expires_on)];
+                log(&self.host, config, Level::Info, event, &[of_all, own].concat());
+            }
+            Err(error) => {
+                let last = error.failures().last();
+                let source = last.map_or("", |failure| &failure.source);
+                let correlation_id = last.and_then(|failure| failure.correlation_id.as_deref()).unwrap_or("");
+                let text = error.to_string();
+                let own = [("kind", error.kind()), ("source", source), ("correlation_id", correlation_id)];
+                let fields = [&of_all[..], &own, &[("error", &text)]].concat();
+                log(&self.host, config, Level::Warn, event, &fields);
+            }
+        }
     }
 
     /// Take what another instance fetched into memory.
@@ -307,26 +342,6 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// The fingerprint of the token for a demand that a service refused last.
     pub(crate) fn refused(&self, demand: &Demand) -> Option<String> {
         self.cache.borrow().refused(demand.key())
-    }
-
-    fn keep(&self, config: &Config, key: &Key, token: &Rc<Token>) {
-        self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random());
-        let (identity, expires_on) = (key.identity().to_string(), token.expires_on().to_string());
-        let fields = [
-            ("audience", key.audience()),
-            ("identity", &identity),
-            ("source", token.source()),
-            ("expires_on", &expires_on),
-        ];
-        log(&self.host, config, Level::Info, "fetched a token", &fields);
-    }
-
-    fn fail(&self, config: &Config, key: &Key, error: &Error) {
-        self.cache.borrow_mut().rest(key, error, self.host.now());
-        self.stats.borrow_mut().count_failure(error.kind());
-        let (identity, error) = (key.identity().to_string(), error.to_string());
-        let fields = [("audience", key.audience()), ("identity", &identity), ("error", &error)];
-        log(&self.host, config, Level::Warn, "could not fetch a token", &fields);
     }
 
     pub(crate) fn count(&self, counter: impl FnOnce(&mut Statistics) -> &mut u64) {

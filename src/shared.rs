@@ -164,7 +164,6 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
     /// Look once. Nothing if somebody else fetches what we need: look again.
     async fn look(&self, polls: &mut Polls) -> Result<Option<Found>, StoreError> {
         if let Some(token) = self.token().await? {
-            self.broker.count(|stats| &mut stats.store_hits);
             return Ok(Some(Found::Token(token)));
         }
         if polls.is_first() {
@@ -176,7 +175,6 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         }
         // Somebody's turn may have ended between our look and now.
         if let Some(token) = self.token().await? {
-            self.broker.count(|stats| &mut stats.store_hits);
             self.end_turn(&lease).await;
             return Ok(Some(Found::Token(token)));
         }
@@ -186,7 +184,13 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
     /// A token in the store that is better than what memory has, which it goes into.
     async fn token(&self) -> Result<Option<Rc<Token>>, StoreError> {
         let found = self.open(TOKEN, |bytes, _| entry::token(bytes)).await?;
-        Ok(found.filter(|token| self.is_better(token)).map(|token| self.broker.adopt(self.demand, token)))
+        let Some(token) = found.filter(|token| self.is_better(token)) else { return Ok(None) };
+        self.broker.count(|stats| &mut stats.store_hits);
+        let (key, token_hash) = (self.demand.key(), token.fingerprint());
+        let fields =
+            [("audience", key.audience()), ("source", token.source()), ("token_sha256", &token_hash)];
+        self.log(Level::Debug, "took a token from the store", &fields);
+        Ok(Some(self.broker.adopt(self.demand, token)))
     }
 
     fn is_better(&self, token: &Token) -> bool {
@@ -364,6 +368,10 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
                 Err(StoreError::Unavailable(format!("no answer within {} ms", OPERATION.as_millis())))
             }
         }
+    }
+
+    fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
+        log(self.broker.host(), self.config, level, event, fields);
     }
 
     fn now(&self) -> Duration {

@@ -28,7 +28,9 @@ impl RedisStore {
     /// The URL is none of these. It is not repeated, since it may hold a password.
     pub fn new(url: &str) -> Result<Self> {
         let client = Client::open(url).map_err(|_| {
-            format_err!("this is no URL of a Redis; it looks like rediss://user:password@redis.example:6380/0")
+            format_err!(
+                "this is no URL of a Redis; it looks like rediss://user:password@redis.example:6380/0"
+            )
         })?;
         // A retry of ours would only add to those of the broker, which gives up on a store after a second.
         let config = ConnectionManagerConfig::new()
