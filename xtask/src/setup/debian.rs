@@ -39,8 +39,8 @@ pub(super) fn install() -> Result<Toolchain> {
     })
 }
 
-/// Packages that must be there; only root can put them there.
-fn require(packages: &[&str]) -> Result<()> {
+/// Packages that must be there; only root can put them there. The services among them are not started.
+pub(super) fn require(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -53,7 +53,7 @@ fn require(packages: &[&str]) -> Result<()> {
         Command::new("apt-get")
             .args(["install", "-qy", "--no-install-recommends"])
             .args(&missing)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
+            .envs([("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")]),
     )
 }
 

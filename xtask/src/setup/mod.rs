@@ -5,6 +5,7 @@ mod debian;
 mod deny;
 mod node;
 mod python;
+mod redis;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -36,9 +37,9 @@ struct Missing {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step("setup: the wasm target, the SDKs for Python and Node, cargo-deny");
+    say::step("setup: the wasm target, the SDKs for Python and Node, a Redis server, cargo-deny");
     toolchain::choose(options.debian_toolchain)?;
-    let complete = [components(), python(), node(), deny()].into_iter().all(|there| there);
+    let complete = [components(), python(), node(), redis(), deny()].into_iter().all(|there| there);
     say::done("setup", began);
     Ok(match options.strict && !complete {
         true => ExitCode::FAILURE,
@@ -67,6 +68,11 @@ pub(crate) fn python() -> bool {
 /// Azure's JavaScript SDK, for the tests that use it; false if it cannot be brought here
 pub(crate) fn node() -> bool {
     report(node::install())
+}
+
+/// A Redis server, for the tests of stores; false if it cannot be brought here
+pub(crate) fn redis() -> bool {
+    report(redis::install())
 }
 
 /// cargo-deny, for the check of licences and sources; false if it cannot be brought here
