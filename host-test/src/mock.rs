@@ -48,6 +48,7 @@ mod sections;
 mod server;
 mod service_fabric;
 mod start_page;
+mod throttle;
 mod tls;
 
 use std::{path::Path, sync::Arc, time::Duration};

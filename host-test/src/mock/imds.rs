@@ -37,6 +37,9 @@ pub(super) fn failure(status: StatusCode) -> Reply {
 fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
     check_guards(call)?;
     check_version(call)?;
+    if !platform.imds_throttle.admits(platform.config.imds.requests_per_second) {
+        return Err(failure(StatusCode::TOO_MANY_REQUESTS));
+    }
     let resource = call
         .parameter("resource")
         .filter(|resource| !resource.is_empty())

@@ -29,6 +29,7 @@ use super::{
     reply::Reply,
     server::Addresses,
     service_fabric, start_page,
+    throttle::Throttle,
 };
 
 pub(super) struct Platform {
@@ -39,6 +40,7 @@ pub(super) struct Platform {
     /// The keys of the Arc agent, if there is one
     pub(super) arc_keys: Option<ArcKeys>,
     pub(super) fabric_tokens: service_fabric::Held,
+    pub(super) imds_throttle: Throttle,
     faults: Mutex<FaultScript>,
 }
 
@@ -54,6 +56,7 @@ impl Platform {
             faults: Mutex::new(FaultScript::new(&config.faults)),
             log: RequestLog::default(),
             fabric_tokens: service_fabric::Held::default(),
+            imds_throttle: Throttle::default(),
             addresses,
             config,
         })

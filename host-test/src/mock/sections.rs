@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    num::NonZeroU64,
+    num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,8 @@ use serde::Deserialize;
 pub struct ImdsConfig {
     /// How long its tokens are good
     pub token_lifetime_seconds: NonZeroU64,
+    /// How many requests it answers in a second before it says 429; all if left out, and five on a real machine
+    pub requests_per_second: Option<NonZeroU32>,
 }
 
 /// The identity endpoint of App Service, Functions and Container Apps
