@@ -135,7 +135,7 @@ pub(crate) const ARTEFACTS: [Artefact; 5] = [
         name: "token-broker",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
         is_broker: true,
-        limit: Some(600_000),
+        limit: Some(720_000),
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
