@@ -82,9 +82,11 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     }
 }
 
-const LIGHT: [&str; 6] = ["-p", "token-broker", "-p", "token-broker-client", "-p", "xtask"];
+/// What needs no wasmtime, and of the components what needs no host.
+const LIGHT: [&str; 8] =
+    ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 2] = [("sdk_python", setup::python), ("sdk_node", setup::node)];
+const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
 type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
 

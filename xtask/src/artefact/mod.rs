@@ -126,16 +126,22 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 4] = ["adapter-none", "broker", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 5] = [
+pub(crate) const ARTEFACTS: [Artefact; 6] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
         is_broker: true,
         limit: Some(720_000),
+    },
+    Artefact {
+        name: "token-broker-spin",
+        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
+        is_broker: true,
+        limit: Some(800_000),
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
