@@ -1,0 +1,177 @@
+//! What Spin is to a component: key-value stores by label, in which nothing ends, and variables.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType};
+
+/// The memory of one Spin application; its instances have clones.
+#[derive(Clone, Default)]
+pub(crate) struct Spin(Arc<Mutex<Memory>>);
+
+#[derive(Default)]
+struct Memory {
+    /// The stores that the manifest gives to the component.
+    stores: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    variables: BTreeMap<String, String>,
+    /// The name of the variable whose provider is down.
+    broken: Option<String>,
+    asked_for: Vec<String>,
+    /// What another writes over the next value that is put.
+    other: Option<Vec<u8>>,
+}
+
+impl Spin {
+    pub(crate) fn with_store(self, label: &str) -> Self {
+        self.memory().stores.entry(label.to_owned()).or_default();
+        self
+    }
+
+    pub(crate) fn with_variable(self, name: &str, value: &str) -> Self {
+        self.memory().variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn with_broken_variable(self, name: &str) -> Self {
+        self.memory().broken = Some(name.to_owned());
+        self
+    }
+
+    /// The variables that were asked for.
+    pub(crate) fn asked_for(&self) -> Vec<String> {
+        self.memory().asked_for.clone()
+    }
+
+    pub(crate) fn entries(&self, label: &str) -> BTreeMap<String, Vec<u8>> {
+        self.memory().stores[label].clone()
+    }
+
+    /// Another writes this over everything that a store has.
+    pub(crate) fn write_over(&self, label: &str, value: &[u8]) {
+        self.memory().stores.get_mut(label).unwrap().values_mut().for_each(|there| *there = value.to_vec());
+    }
+
+    /// Another writes this over the next value that is put.
+    pub(crate) fn write_over_next(&self, value: &[u8]) {
+        self.memory().other = Some(value.to_vec());
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Memory {
+    fn variable(&mut self, name: String) -> Result<String, VariableError> {
+        self.asked_for.push(name.clone());
+        if self.broken.as_ref() == Some(&name) {
+            return Err(VariableError::Provider("vault is sealed".to_owned()));
+        }
+        self.variables.get(&name).cloned().ok_or(VariableError::Undefined(name))
+    }
+
+    fn put(&mut self, label: &str, key: String, value: Vec<u8>) {
+        let value = self.other.take().unwrap_or(value);
+        self.stores.get_mut(label).unwrap().insert(key, value);
+    }
+}
+
+/// Give a linker Spin's interfaces, as far as the adapter uses them. `spin` finds the application.
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    spin: impl Fn(&mut T) -> (Spin, &mut wasmtime::component::ResourceTable) + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut variables = linker.instance("spin:variables/variables@3.0.0")?;
+    variables.func_wrap_concurrent("get", move |accessor, (name,): (String,)| {
+        let found = accessor.with(|mut access| spin(access.data_mut()).0).memory().variable(name);
+        Box::pin(later(async move { Ok((found,)) }))
+    })?;
+
+    let mut key_value = linker.instance("spin:key-value/key-value@3.0.0")?;
+    key_value.resource("store", ResourceType::host::<Label>(), move |mut access, rep| {
+        spin(access.data_mut()).1.delete(Resource::<Label>::new_own(rep))?;
+        Ok(())
+    })?;
+    key_value.func_wrap_concurrent("[static]store.open", move |accessor, (label,): (String,)| {
+        let opened = accessor.with(|mut access| {
+            let (spin, table) = spin(access.data_mut());
+            let is_allowed = spin.memory().stores.contains_key(&label);
+            Ok(if is_allowed { Ok(table.push(Label(label))?) } else { Err(Error::AccessDenied) })
+        });
+        Box::pin(later(async move { opened.map(|opened: Result<Resource<Label>, Error>| (opened,)) }))
+    })?;
+    let find = move |data: &mut T, store: &Resource<Label>| {
+        let (spin, table) = spin(data);
+        wasmtime::Result::Ok((spin, table.get(store)?.0.clone()))
+    };
+    key_value.func_wrap_concurrent(
+        "[method]store.get",
+        move |accessor, (store, key): (Resource<Label>, String)| {
+            let found = accessor.with(|mut access| find(access.data_mut(), &store));
+            Box::pin(later(async move {
+                let (spin, label) = found?;
+                Ok((Ok::<_, Error>(spin.memory().stores[&label].get(&key).cloned()),))
+            }))
+        },
+    )?;
+    key_value.func_wrap_concurrent(
+        "[method]store.set",
+        move |accessor, (store, key, value): (Resource<Label>, String, Vec<u8>)| {
+            let found = accessor.with(|mut access| find(access.data_mut(), &store));
+            Box::pin(later(async move {
+                let (spin, label) = found?;
+                spin.memory().put(&label, key, value);
+                Ok((Ok::<_, Error>(()),))
+            }))
+        },
+    )?;
+    key_value.func_wrap_concurrent(
+        "[method]store.delete",
+        move |accessor, (store, key): (Resource<Label>, String)| {
+            let found = accessor.with(|mut access| find(access.data_mut(), &store));
+            Box::pin(later(async move {
+                let (spin, label) = found?;
+                spin.memory().stores.get_mut(&label).unwrap().remove(&key);
+                Ok((Ok::<_, Error>(()),))
+            }))
+        },
+    )
+}
+
+/// Not at once, so that what instances do can come in between each other.
+async fn later<T>(operation: impl Future<Output = T>) -> T {
+    tokio::task::yield_now().await;
+    operation.await
+}
+
+/// An open store.
+struct Label(String);
+
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+#[allow(dead_code, reason = "the cases of the interface")]
+enum Error {
+    #[component(name = "store-table-full")]
+    StoreTableFull,
+    #[component(name = "no-such-store")]
+    NoSuchStore,
+    #[component(name = "access-denied")]
+    AccessDenied,
+    #[component(name = "other")]
+    Other(String),
+}
+
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+#[allow(dead_code, reason = "the cases of the interface")]
+enum VariableError {
+    #[component(name = "invalid-name")]
+    InvalidName(String),
+    #[component(name = "undefined")]
+    Undefined(String),
+    #[component(name = "provider")]
+    Provider(String),
+    #[component(name = "other")]
+    Other(String),
+}

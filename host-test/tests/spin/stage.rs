@@ -1,0 +1,219 @@
+//! Instances of `token-broker-spin.wasm` on one machine: an IMDS that counts, and a clock that only waiting moves.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use token_broker_host::engine_config;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::key_value::{self, Spin};
+use contract::exports::token_broker::identity::diagnostics::Statistics;
+
+/// A machine with one Spin application.
+pub(crate) struct Stage {
+    pub(crate) spin: Spin,
+    pub(crate) imds: Imds,
+    clock: Clock,
+    log: MemoryOutputPipe,
+}
+
+impl Stage {
+    pub(crate) fn new(spin: Spin) -> Self {
+        let clock = Clock(Instant::now());
+        Self { spin, imds: Imds::default(), clock, log: MemoryOutputPipe::new(1 << 20) }
+    }
+
+    pub(crate) async fn instance(&self) -> Guest {
+        let wasi = WasiCtx::builder()
+            .stderr(self.log.clone())
+            .wall_clock(self.clock)
+            .monotonic_clock(self.clock)
+            .build();
+        let state = State {
+            wasi,
+            http: WasiHttpCtx::new(),
+            hooks: self.imds.clone(),
+            table: ResourceTable::new(),
+            spin: self.spin.clone(),
+        };
+        let (component, linker) = &*SPIN;
+        let mut store = Store::new(component.engine(), state);
+        let broker = contract::Broker::instantiate_async(&mut store, component, linker).await.unwrap();
+        Guest { store, broker }
+    }
+
+    /// The time since the Unix epoch, in milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(HostWallClock::now(&self.clock).as_millis()).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8(self.log.contents().to_vec()).unwrap()
+    }
+}
+
+/// One instance, as Spin makes them for a request.
+pub(crate) struct Guest {
+    store: Store<State>,
+    broker: contract::Broker,
+}
+
+impl Guest {
+    /// The token for [`SCOPE`], or the error as it is printed for debugging.
+    pub(crate) async fn token(&mut self) -> Result<String, String> {
+        let credentials = self.broker.token_broker_identity_credentials();
+        let answer = self
+            .store
+            .run_concurrent(async |store| credentials.call_get_token(store, SCOPE.to_owned()).await)
+            .await;
+        answer.unwrap().unwrap().map(|token| token.token).map_err(|error| format!("{error:?}"))
+    }
+
+    pub(crate) async fn stats(&mut self) -> Statistics {
+        let diagnostics = self.broker.token_broker_identity_diagnostics();
+        diagnostics.call_stats(&mut self.store).await.unwrap()
+    }
+}
+
+/// IMDS: each answer is another token, good for an hour.
+#[derive(Clone)]
+pub(crate) struct Imds(Arc<Counted>);
+
+struct Counted {
+    requests: AtomicU64,
+    /// Of which there is one for each request that may be answered.
+    answers: Semaphore,
+    asked: Semaphore,
+}
+
+impl Default for Imds {
+    fn default() -> Self {
+        let answers = Semaphore::new(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Counted { requests: AtomicU64::default(), answers, asked: Semaphore::new(0) }))
+    }
+}
+
+impl Imds {
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::SeqCst)
+    }
+
+    /// Answer nothing until [`Imds::answer`].
+    pub(crate) fn hold(&self) {
+        self.0.answers.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn answer(&self) {
+        self.0.answers.add_permits(1000);
+    }
+
+    /// Wait for a request.
+    pub(crate) async fn asked(&self) {
+        self.0.asked.acquire().await.unwrap().forget();
+    }
+}
+
+type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+impl WasiHttpHooks for Imds {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        assert_eq!(request.uri().host(), Some("169.254.169.254"));
+        let count = self.0.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.asked.add_permits(1);
+        let this = Arc::clone(&self.0);
+        Box::new(async move {
+            this.answers.acquire().await.unwrap().forget();
+            let body =
+                format!(r#"{{"access_token":"sentinel-{count}","expires_in":"3600","token_type":"Bearer"}}"#);
+            let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
+            let answer =
+                http::Response::builder().header("content-type", "application/json").body(body).unwrap();
+            Ok((answer, Box::new(async { Ok(()) }) as Box<_>))
+        })
+    }
+}
+
+/// The time of tokio, which is paused, since a fixed moment.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_760_000_000) + self.0.elapsed()
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap()
+    }
+}
+
+struct State {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Imds,
+    table: ResourceTable,
+    spin: Spin,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
+    }
+}
+
+static SPIN: LazyLock<(Component, Linker<State>)> = LazyLock::new(|| {
+    let engine = Engine::new(&engine_config()).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-spin.wasm");
+    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
+    (Component::from_file(&engine, file).unwrap(), linker(&engine).unwrap())
+});
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    key_value::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))?;
+    Ok(linker)
+}
+
+const SCOPE: &str = "https://vault.azure.net/.default";
+
+mod contract {
+    #![allow(unused_qualifications, clippy::use_self, reason = "generated")]
+
+    wasmtime::component::bindgen!({ path: "../wit", world: "broker", exports: { default: async } });
+}
