@@ -1,10 +1,9 @@
 //! What Spin is to a component: key-value stores by label, in which nothing ends, and variables.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType};
+use wasmtime::component::{Accessor, ComponentType, Linker, Lower, Resource, ResourceTable, ResourceType};
 
 /// The memory of one Spin application; its instances have clones.
 #[derive(Clone, Default)]
@@ -77,76 +76,83 @@ impl Memory {
     }
 }
 
-/// Give a linker Spin's interfaces, as far as the adapter uses them. `spin` finds the application.
-pub(crate) fn add_to_linker<T: Send + 'static>(
-    linker: &mut Linker<T>,
-    spin: impl Fn(&mut T) -> (Spin, &mut wasmtime::component::ResourceTable) + Copy + Send + Sync + 'static,
-) -> wasmtime::Result<()> {
+/// What a linker's data has of Spin.
+type View<T> = fn(&mut T) -> (Spin, &mut ResourceTable);
+
+/// Give a linker Spin's interfaces, as far as the adapter uses them.
+pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: View<T>) -> Result<()> {
     let mut variables = linker.instance("spin:variables/variables@3.0.0")?;
     variables.func_wrap_concurrent("get", move |accessor, (name,): (String,)| {
-        let found = accessor.with(|mut access| spin(access.data_mut()).0).memory().variable(name);
-        Box::pin(later(async move { Ok((found,)) }))
+        let found = accessor.with(|mut access| view(access.data_mut()).0.memory().variable(name));
+        Box::pin(later(move || Ok((found,))))
     })?;
 
     let mut key_value = linker.instance("spin:key-value/key-value@3.0.0")?;
     key_value.resource("store", ResourceType::host::<Label>(), move |mut access, rep| {
-        spin(access.data_mut()).1.delete(Resource::<Label>::new_own(rep))?;
+        view(access.data_mut()).1.delete(Resource::<Label>::new_own(rep))?;
         Ok(())
     })?;
     key_value.func_wrap_concurrent("[static]store.open", move |accessor, (label,): (String,)| {
-        let opened = accessor.with(|mut access| {
-            let (spin, table) = spin(access.data_mut());
-            let is_allowed = spin.memory().stores.contains_key(&label);
-            Ok(if is_allowed { Ok(table.push(Label(label))?) } else { Err(Error::AccessDenied) })
-        });
-        Box::pin(later(async move { opened.map(|opened: Result<Resource<Label>, Error>| (opened,)) }))
+        let opened = accessor.with(|mut access| open(view(access.data_mut()), label));
+        Box::pin(later(move || Ok((opened?,))))
     })?;
-    let find = move |data: &mut T, store: &Resource<Label>| {
-        let (spin, table) = spin(data);
-        wasmtime::Result::Ok((spin, table.get(store)?.0.clone()))
-    };
     key_value.func_wrap_concurrent(
         "[method]store.get",
-        move |accessor, (store, key): (Resource<Label>, String)| {
-            let found = accessor.with(|mut access| find(access.data_mut(), &store));
-            Box::pin(later(async move {
+        move |accessor, (store, key): (Opened, String)| {
+            let found = find(accessor, view, &store);
+            Box::pin(later(move || {
                 let (spin, label) = found?;
-                Ok((Ok::<_, Error>(spin.memory().stores[&label].get(&key).cloned()),))
+                let value = spin.memory().stores[&label].get(&key).cloned();
+                Ok((Ok::<_, Error>(value),))
             }))
         },
     )?;
     key_value.func_wrap_concurrent(
         "[method]store.set",
-        move |accessor, (store, key, value): (Resource<Label>, String, Vec<u8>)| {
-            let found = accessor.with(|mut access| find(access.data_mut(), &store));
-            Box::pin(later(async move {
+        move |accessor, (store, key, value): (Opened, String, Vec<u8>)| {
+            let found = find(accessor, view, &store);
+            Box::pin(later(move || {
                 let (spin, label) = found?;
                 spin.memory().put(&label, key, value);
                 Ok((Ok::<_, Error>(()),))
             }))
         },
     )?;
-    key_value.func_wrap_concurrent(
-        "[method]store.delete",
-        move |accessor, (store, key): (Resource<Label>, String)| {
-            let found = accessor.with(|mut access| find(access.data_mut(), &store));
-            Box::pin(later(async move {
-                let (spin, label) = found?;
-                spin.memory().stores.get_mut(&label).unwrap().remove(&key);
-                Ok((Ok::<_, Error>(()),))
-            }))
-        },
-    )
+    key_value.func_wrap_concurrent("[method]store.delete", move |accessor, (store, key): (Opened, String)| {
+        let found = find(accessor, view, &store);
+        Box::pin(later(move || {
+            let (spin, label) = found?;
+            spin.memory().stores.get_mut(&label).unwrap().remove(&key);
+            Ok((Ok::<_, Error>(()),))
+        }))
+    })
+}
+
+fn open((spin, table): (Spin, &mut ResourceTable), label: String) -> Result<Result<Opened, Error>> {
+    if !spin.memory().stores.contains_key(&label) {
+        return Ok(Err(Error::AccessDenied));
+    }
+    Ok(Ok(table.push(Label(label))?))
+}
+
+fn find<T>(accessor: &Accessor<T>, view: View<T>, store: &Opened) -> Result<(Spin, String)> {
+    accessor.with(|mut access| {
+        let (spin, table) = view(access.data_mut());
+        Ok((spin, table.get(store)?.0.clone()))
+    })
 }
 
 /// Not at once, so that what instances do can come in between each other.
-async fn later<T>(operation: impl Future<Output = T>) -> T {
+async fn later<T>(operation: impl FnOnce() -> T) -> T {
     tokio::task::yield_now().await;
-    operation.await
+    operation()
 }
 
 /// An open store.
 struct Label(String);
+
+type Opened = Resource<Label>;
+type Result<T, E = wasmtime::Error> = std::result::Result<T, E>;
 
 #[derive(ComponentType, Lower)]
 #[component(variant)]
