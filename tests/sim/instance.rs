@@ -1,0 +1,104 @@
+//! The traffic: each seat is taken by one instance after the other, and each of them is asked for tokens.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use token_broker::{Broker, Grant, Identity, RawRequest, Settings, TokenRequest};
+
+use crate::fault::{Call, Ill, Plan};
+use crate::invariant::{Invariants, STORE_KEY};
+use crate::machine::Seat;
+use crate::platform::{client_id, scope};
+use crate::store::{Entries, SharedStore};
+use crate::world::World;
+
+/// Everything that instances share.
+#[derive(Clone)]
+pub(crate) struct Fleet {
+    pub(crate) world: World,
+    pub(crate) plan: Rc<Plan>,
+    invariants: Invariants,
+    entries: Rc<RefCell<Entries>>,
+}
+
+struct Instance {
+    seat: Seat,
+    broker: Broker<Seat, SharedStore>,
+}
+
+impl Fleet {
+    pub(crate) fn new(world: World, plan: Rc<Plan>) -> Self {
+        let invariants = Invariants::new(&world, &plan);
+        Self { world, plan, invariants, entries: Rc::default() }
+    }
+
+    /// Start what happens by itself.
+    pub(crate) fn start(&self) {
+        for (seat, calls) in self.plan.seats.iter().enumerate() {
+            let machine = seat % self.plan.skews.len();
+            self.world.spawn(None, self.clone().use_seat(machine, calls.clone()));
+        }
+        for fault in self.plan.faults.iter().filter(|fault| fault.ill == Ill::StoreRestarts) {
+            let (fleet, from) = (self.clone(), *fault.times.start());
+            self.world.spawn(None, async move {
+                fleet.world.sleep_until(from).await;
+                fleet.entries.borrow_mut().clear();
+            });
+        }
+    }
+
+    async fn use_seat(self, machine: usize, calls: Vec<Call>) {
+        let mut instance: Option<Rc<Instance>> = None;
+        for call in calls {
+            self.world.sleep_until(call.at).await;
+            // Where nobody dies, an instance ends when it has nothing to do.
+            let ends = |instance: &Rc<Instance>| call.anew && !self.world.is_busy(instance.seat.instance);
+            let gone = |instance: &Rc<Instance>| self.world.is_dead(instance.seat.instance);
+            let stays = instance.take().filter(|instance| !ends(instance) && !gone(instance));
+            let used = stays.unwrap_or_else(|| Rc::new(self.instance(machine)));
+            for key in call.key.map_or(0..self.plan.keys, |key| key..key + 1) {
+                let serve = Rc::clone(&used).serve(key, call.refused);
+                self.world.spawn(Some(used.seat.instance), serve);
+            }
+            instance = Some(used);
+        }
+    }
+
+    fn instance(&self, machine: usize) -> Instance {
+        let Self { world, plan, invariants, entries } = self.clone();
+        let instance = world.serial();
+        let store = SharedStore { world, plan, entries, invariants, machine };
+        let (world, plan, invariants) = (self.world.clone(), Rc::clone(&self.plan), self.invariants.clone());
+        let seat = Seat { world, plan, invariants, machine, instance };
+        let settings = [("TOKEN_BROKER_STORE_KEY", STORE_KEY), ("TOKEN_BROKER_LOG", "debug")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Instance { broker: Broker::new(seat.clone(), store, &Settings::from_pairs(settings)), seat }
+    }
+}
+
+impl Instance {
+    /// One call, and what its caller does after it.
+    async fn serve(self: Rc<Self>, key: usize, refused: bool) {
+        let (seat, began) = (&self.seat, self.seat.world.now());
+        if let Some(token) = client_id(key).map_or_else(|| self.broker.peek(&scope(key)), |_| None) {
+            seat.invariants.given(seat, key, &token, began);
+        }
+        let outcome = self.broker.token(&request(key)).await;
+        seat.invariants.ended(seat, key, began, outcome.as_ref().err());
+        let Ok(Grant { token, refresh }) = outcome else { return };
+        seat.invariants.given(seat, key, &token, began);
+        if refused {
+            self.broker.forget(&scope(key));
+            seat.invariants.forgotten(seat, key, &token);
+        }
+        // Where the host has no tasks, the duty is dropped.
+        if let Some(duty) = refresh.filter(|_| !seat.world.one_in(4)) {
+            self.broker.refresh(duty).await;
+        }
+    }
+}
+
+fn request(key: usize) -> TokenRequest {
+    let identity = client_id(key).map_or(Identity::Default, |id| Identity::client_id(id).unwrap());
+    TokenRequest::parse(RawRequest { scopes: vec![scope(key)], identity, ..RawRequest::default() }).unwrap()
+}

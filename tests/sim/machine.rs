@@ -1,0 +1,90 @@
+//! Machines, whose clocks are off, and a seat on one of them: the host of one instance.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use token_broker::{Body, Host, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind};
+
+use crate::fault::Plan;
+use crate::invariant::Invariants;
+use crate::platform;
+use crate::world::{Group, World};
+
+/// Where one instance lives.
+#[derive(Clone)]
+pub(crate) struct Seat {
+    pub(crate) world: World,
+    pub(crate) plan: Rc<Plan>,
+    pub(crate) invariants: Invariants,
+    pub(crate) machine: usize,
+    pub(crate) instance: Group,
+}
+
+impl Seat {
+    /// The time since the Unix epoch by the machine's clock.
+    pub(crate) fn clock(&self) -> Duration {
+        let offset = self.ahead();
+        let moment = START + self.world.now();
+        if offset < 0 {
+            moment - Duration::from_secs(offset.unsigned_abs())
+        } else {
+            moment + Duration::from_secs(offset.unsigned_abs())
+        }
+    }
+
+    /// How far the clock is ahead of true time, in seconds.
+    pub(crate) fn ahead(&self) -> i64 {
+        self.plan.offset(self.machine, self.world.now())
+    }
+}
+
+impl Host for Seat {
+    fn now(&self) -> Duration {
+        self.clock()
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<Body>,
+        limits: Limits,
+    ) -> Result<http::Response<Body>, SendError> {
+        let key = platform::key(request.uri());
+        self.invariants.asked(self, key);
+        self.world.note(|| format!("instance {} asks for token {key}", self.instance));
+        let (answer, limit) = (platform::answer(self, key), self.world.sleep(limits.total));
+        let (reply, rest) = match select(pin!(answer), limit).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                let kind = SendErrorKind::TimedOut;
+                (Err(SendError { kind, detail: "as planned".to_owned() }), Duration::ZERO)
+            }
+        };
+        let status = reply.as_ref().ok().map(|response| response.status().as_u16());
+        self.world.note(|| format!("instance {} gets {status:?} for token {key}", self.instance));
+        self.invariants.answered(self, key, status, rest);
+        reply
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.world.sleep(duration).await;
+    }
+
+    fn random(&self) -> u64 {
+        self.world.random(|rng| rng.u64(..))
+    }
+
+    async fn read(&self, _: &str, _: usize, _: Links) -> Result<Secret, ReadError> {
+        Err(ReadError::NotFound)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = record.to_json(self.clock());
+        self.invariants.shown("a log", &line);
+        self.world.note(|| format!("instance {} on machine {} logs {line}", self.instance, self.machine));
+    }
+}
+
+/// When a run begins, since the Unix epoch.
+pub(crate) const START: Duration = Duration::from_secs(1_760_000_000);

@@ -1,0 +1,149 @@
+//! The store that the fleet shares, with the faults of real ones.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use token_broker::{Store, StoreError};
+
+use crate::fault::{Ill, Plan};
+use crate::invariant::Invariants;
+use crate::world::World;
+
+/// The store as one machine reaches it.
+#[derive(Clone)]
+pub(crate) struct SharedStore {
+    pub(crate) world: World,
+    pub(crate) plan: Rc<Plan>,
+    pub(crate) entries: Rc<RefCell<Entries>>,
+    pub(crate) invariants: Invariants,
+    pub(crate) machine: usize,
+}
+
+/// What is there, and until when; and what was there before it.
+#[derive(Default)]
+pub(crate) struct Entries {
+    living: BTreeMap<String, (Vec<u8>, Duration)>,
+    before: BTreeMap<String, Vec<u8>>,
+}
+
+impl Entries {
+    pub(crate) fn clear(&mut self) {
+        self.living.clear();
+    }
+
+    fn get(&mut self, key: &str, now: Duration) -> Option<Vec<u8>> {
+        self.living.get(key).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
+    }
+
+    fn set(&mut self, key: &str, value: Vec<u8>, until: Duration) {
+        self.remove(key);
+        self.living.insert(key.to_owned(), (value, until));
+    }
+
+    fn remove(&mut self, key: &str) {
+        self.before.extend(self.living.remove(key).map(|(value, _)| (key.to_owned(), value)));
+    }
+}
+
+impl SharedStore {
+    /// An operation goes on at the store when whoever asked for it has given up.
+    async fn operate<T: 'static>(
+        &self,
+        operation: impl FnOnce(&Self, &mut Entries, Option<Ill>) -> T + 'static,
+    ) -> Result<T, StoreError> {
+        let ill = self.plan.store(self.machine, self.world.now());
+        let longest = if ill == Some(Ill::StoreSlow) { 750_000 } else { 5000 };
+        let (there, back) = (self.world.between(100, longest), self.world.between(100, longest));
+        match ill {
+            Some(Ill::StoreDown) => {
+                self.world.sleep(there).await;
+                return Err(StoreError::Unavailable("as planned".to_owned()));
+            }
+            Some(Ill::StoreSilent) => return std::future::pending().await,
+            _ => {}
+        }
+        let (tell, told) = oneshot::channel();
+        let store = self.clone();
+        self.world.spawn(None, async move {
+            store.world.sleep(there).await;
+            let result = operation(&store, &mut store.entries.borrow_mut(), ill);
+            store.world.sleep(back).await;
+            let _ = tell.send(result);
+        });
+        told.await.map_err(|_| StoreError::Other("the run is over".to_owned()))
+    }
+
+    fn read(&self, entries: &mut Entries, key: &str, ill: Option<Ill>) -> Option<Vec<u8>> {
+        let value = entries.get(key, self.world.now());
+        if self.world.one_in(2) {
+            return value;
+        }
+        match ill {
+            Some(Ill::StoreStale) => entries.before.get(key).cloned().or(value),
+            Some(Ill::StoreCorrupts) => value.map(|value| self.corrupted(value)),
+            Some(Ill::StoreSwaps) => {
+                let nth = self.world.random(|rng| rng.usize(..entries.living.len().max(1)));
+                entries.living.values().nth(nth).map(|(value, _)| value.clone())
+            }
+            _ => value,
+        }
+    }
+
+    fn corrupted(&self, mut value: Vec<u8>) -> Vec<u8> {
+        let place = self.world.random(|rng| rng.usize(..value.len().max(1)));
+        match self.world.random(|rng| rng.u32(..3)) {
+            0 => value.truncate(place),
+            1 => value.push(0),
+            _ => value.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1),
+        }
+        value
+    }
+
+    fn loses(&self, ill: Option<Ill>) -> bool {
+        ill == Some(Ill::StoreLoses) && self.world.one_in(2)
+    }
+}
+
+impl Store for SharedStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_owned();
+        self.operate(move |store, entries, ill| store.read(entries, &key, ill)).await
+    }
+
+    async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
+        self.invariants.stored(key, &value);
+        let key = key.to_owned();
+        let put = move |store: &Self, entries: &mut Entries, ill| {
+            if !store.loses(ill) {
+                entries.set(&key, value, store.world.now() + ttl);
+            }
+        };
+        self.operate(put).await
+    }
+
+    async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
+        self.invariants.stored(key, &value);
+        let key = key.to_owned();
+        let put = move |store: &Self, entries: &mut Entries, ill| {
+            let free = entries.get(&key, store.world.now()).is_none();
+            if free && !store.loses(ill) {
+                entries.set(&key, value, store.world.now() + ttl);
+            }
+            free
+        };
+        self.operate(put).await
+    }
+
+    async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        let remove = move |store: &Self, entries: &mut Entries, ill| {
+            if entries.get(&key, store.world.now()) == Some(value) && !store.loses(ill) {
+                entries.remove(&key);
+            }
+        };
+        self.operate(remove).await
+    }
+}
