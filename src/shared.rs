@@ -181,30 +181,34 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         Ok(Some(Found::Ours(lease)))
     }
 
-    /// A token in the store that is better than what memory has, which it goes into.
+    /// A token in the store that is better than what memory has, which it goes into. One in its last minutes is none to
+    /// come back with, but does if the fetch fails.
     async fn token(&self) -> Result<Option<Rc<Token>>, StoreError> {
         let found = self.open(TOKEN, |bytes, _| entry::token(bytes)).await?;
         let Some(token) = found.filter(|token| self.is_better(token)) else { return Ok(None) };
-        self.broker.count(|stats| &mut stats.store_hits);
         let (key, token_hash) = (self.demand.key(), token.fingerprint());
         let fields =
             [("audience", key.audience()), ("source", token.source()), ("token_sha256", &token_hash)];
         self.log(Level::Debug, "took a token from the store", &fields);
-        Ok(Some(self.broker.adopt(self.demand, token)))
+        let token = self.broker.adopt(self.demand, token);
+        if token.is_expiring(self.now()) {
+            return Ok(None);
+        }
+        self.broker.count(|stats| &mut stats.store_hits);
+        Ok(Some(token))
     }
 
     fn is_better(&self, token: &Token) -> bool {
-        let freshness = token.freshness(token.refresh_on().unwrap_or(token.received_on), self.now());
         if self.broker.refused(self.demand).is_some_and(|refused| refused == token.fingerprint()) {
             return false;
         }
-        match self.broker.held(self.demand) {
-            Some(held) => {
-                freshness == Freshness::Fresh
-                    && held.secret().expose_secret() != token.secret().expose_secret()
-            }
-            None => matches!(freshness, Freshness::Fresh | Freshness::Stale),
-        }
+        let better: &[Freshness] = match self.broker.held(self.demand) {
+            None => &[Freshness::Fresh, Freshness::Stale, Freshness::Expiring],
+            Some(held) if held.secret().expose_secret() == token.secret().expose_secret() => &[],
+            Some(held) if held.is_expiring(self.now()) => &[Freshness::Fresh, Freshness::Stale],
+            Some(_) => &[Freshness::Fresh],
+        };
+        better.contains(&token.freshness(token.refresh_on().unwrap_or(token.received_on), self.now()))
     }
 
     async fn take_turn(&self) -> Result<Option<Lease>, StoreError> {

@@ -295,6 +295,19 @@ fn a_token_in_its_last_minutes_is_fetched_anew_and_does_if_that_fails() {
 }
 
 #[test]
+fn a_shared_token_in_its_last_minutes_does_for_whoever_comes_then_if_the_fetch_fails() {
+    let (world, store) = fleet();
+    world.script([token("T1", DAY)]);
+    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    world.advance_secs(DAY - 200);
+    world.script([json(400, r#"{"error":"invalid_request"}"#)]);
+    for _ in 0..2 {
+        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T1");
+        assert_eq!(world.requests(), 2, "the failure is shared too");
+    }
+}
+
+#[test]
 fn a_token_that_a_service_refused_is_not_taken_from_the_store_again() {
     let (world, store) = fleet();
     world.script([token("T1", DAY), token("T2", DAY)]);
