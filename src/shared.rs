@@ -234,17 +234,19 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
 
     /// Fetch, and keep our turn up meanwhile.
     async fn keeping<T>(&self, lease: &Lease, fetch: impl Future<Output = T>) -> T {
-        let place = self.place(TURN);
-        let keep_up = async {
-            loop {
-                self.broker.host().sleep(KEPT_UP).await;
-                // If the store fails, the lease ends and another instance takes over: nothing else depends on it.
-                let _ = self.within(self.broker.store().set(&place.name, lease.0.clone(), LEASE)).await;
+        let (place, mut fetch) = (self.place(TURN), pin!(fetch));
+        loop {
+            let pause = self.broker.host().sleep(KEPT_UP);
+            if let Either::Left((output, _)) = select(fetch.as_mut(), pin!(pause)).await {
+                return output;
             }
-        };
-        match select(pin!(fetch), pin!(keep_up)).await {
-            Either::Left((output, _)) => output,
-            Either::Right((never, _)) => never,
+            // If the store fails, the lease ends and another instance takes over: nothing else depends on it.
+            let put = self.within(self.broker.store().set(&place.name, lease.0.clone(), LEASE));
+            if let Either::Left((output, put)) = select(fetch.as_mut(), pin!(put)).await {
+                // Not dropped: arriving late, it would take the place of the failure that is told next.
+                let _ = put.await;
+                return output;
+            }
         }
     }
 

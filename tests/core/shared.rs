@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 use token_broker::{Broker, Error, Grant, Identity, RawRequest, TokenRequest};
 
 use crate::fake::{Tasks, World, json, json_with, token};
-use crate::store::{Fault, SharedStore};
+use crate::store::{Fault, LAG, SharedStore};
 
 const VAULT: &str = "https://vault.azure.net/.default";
 const STORAGE: &str = "https://storage.azure.com/.default";
@@ -229,6 +229,27 @@ fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
     world.advance_secs(30);
     assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T");
     assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
+    let (world, store) = fleet();
+    let first = instance(&world, &store);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&first, VAULT));
+    tasks.poll();
+    store.ails(Fault::Lagging);
+    world.advance(Duration::from_secs(1));
+    tasks.poll();
+    store.ails(Fault::None);
+    world.advance(LAG / 2);
+    let busy = json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
+    world.script([busy, token("T", DAY)]);
+    tasks.settle();
+    assert_eq!(tasks.output(leader).unwrap().unwrap_err().kind(), "throttled");
+    world.advance_secs(60);
+    assert_eq!(world.run(get(&instance(&world, &store), VAULT)).unwrap_err().kind(), "throttled");
+    assert_eq!(world.requests(), 1);
 }
 
 #[test]

@@ -18,6 +18,8 @@ struct State {
     entries: RefCell<BTreeMap<String, (Vec<u8>, Duration)>>,
     fault: Cell<Fault>,
     operations: Cell<usize>,
+    /// What is on its way to a store that lags.
+    under_way: RefCell<Vec<(Duration, String, Vec<u8>, Duration)>>,
 }
 
 /// What ails the store.
@@ -30,7 +32,11 @@ pub(crate) enum Fault {
     Silent,
     /// What is written is lost, and so nobody is refused a turn.
     Forgetful,
+    /// What is set arrives [`LAG`] later, also if whoever set it has gone on.
+    Lagging,
 }
+
+pub(crate) const LAG: Duration = Duration::from_millis(100);
 
 impl std::fmt::Debug for SharedStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,6 +51,7 @@ impl SharedStore {
             entries: RefCell::default(),
             fault: Cell::new(Fault::None),
             operations: Cell::default(),
+            under_way: RefCell::default(),
         }))
     }
 
@@ -58,6 +65,7 @@ impl SharedStore {
 
     /// What is there now, by name.
     pub(crate) fn entries(&self) -> BTreeMap<String, Vec<u8>> {
+        self.arrive();
         let (entries, now) = (self.0.entries.borrow(), self.0.world.now());
         let living = entries.iter().filter(|(_, (_, until))| *until > now);
         living.map(|(name, (value, _))| (name.clone(), value.clone())).collect()
@@ -79,13 +87,21 @@ impl SharedStore {
     async fn operate(&self) -> Result<(), StoreError> {
         self.0.operations.set(self.0.operations.get() + 1);
         match self.0.fault.get() {
-            Fault::None | Fault::Forgetful => Ok(()),
+            Fault::None | Fault::Forgetful | Fault::Lagging => Ok(()),
             Fault::Down => Err(StoreError::Unavailable("as scripted".to_owned())),
             Fault::Silent => std::future::pending().await,
         }
     }
 
+    fn arrive(&self) {
+        let arrived = |(at, ..): &mut (Duration, _, _, _)| *at <= self.0.world.now();
+        for (at, key, value, ttl) in self.0.under_way.borrow_mut().extract_if(.., arrived) {
+            self.0.entries.borrow_mut().insert(key, (value, at + ttl));
+        }
+    }
+
     fn put(&self, key: &str, value: Vec<u8>, ttl: Duration) {
+        self.arrive();
         if self.0.fault.get() != Fault::Forgetful {
             self.0.entries.borrow_mut().insert(key.to_owned(), (value, self.0.world.now() + ttl));
         }
@@ -100,7 +116,13 @@ impl Store for SharedStore {
 
     async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
         self.operate().await?;
-        self.put(key, value, ttl);
+        if self.0.fault.get() == Fault::Lagging {
+            let arrives = self.0.world.now() + LAG;
+            self.0.under_way.borrow_mut().push((arrives, key.to_owned(), value, ttl));
+            self.0.world.sleep(LAG).await;
+        } else {
+            self.put(key, value, ttl);
+        }
         Ok(())
     }
 
