@@ -22,6 +22,8 @@ struct State {
     /// The last request for each token by anybody, and by each instance.
     fleets: RefCell<BTreeMap<usize, Last>>,
     own: RefCell<BTreeMap<(Group, usize), Last>>,
+    /// The last request for each token that came to one.
+    held: RefCell<BTreeMap<usize, Last>>,
     /// The token that a service refused last, and when.
     refused: RefCell<BTreeMap<(Group, usize), (String, Duration)>>,
     /// When the budget of each instance is whole again.
@@ -67,6 +69,7 @@ impl Invariants {
             minted: RefCell::default(),
             fleets: RefCell::default(),
             own: RefCell::default(),
+            held: RefCell::default(),
             refused: RefCell::default(),
             budgets: RefCell::default(),
         }))
@@ -169,6 +172,9 @@ impl Invariants {
         };
         came_of(self.0.own.borrow_mut().get_mut(&(seat.instance, key)));
         came_of(self.0.fleets.borrow_mut().get_mut(&key));
+        if status == Some(200) {
+            self.0.held.borrow_mut().insert(key, Last { at: now, task, came, excused: false });
+        }
     }
 
     /// A clock that jumped while the answer came may have made the token seem to live longer.
@@ -212,6 +218,7 @@ impl Invariants {
             let excuse = |last: &mut Last| last.excused = true;
             self.0.own.borrow_mut().get_mut(&(seat.instance, key)).map(excuse);
             self.0.fleets.borrow_mut().get_mut(&key).map(excuse);
+            self.0.held.borrow_mut().get_mut(&key).map(excuse);
         }
     }
 
@@ -237,7 +244,7 @@ impl Invariants {
         let Some(error) = error else { return };
         self.shown("an error", &format!("{error} {error:?}"));
         self.insist(!well, || format!("everybody is served when all is well, and this call got: {error}"));
-        let holds = self.0.fleets.borrow().get(&key).is_some_and(|last| self.holds(last));
+        let holds = self.0.held.borrow().get(&key).is_some_and(|last| self.holds(last));
         self.insist(!holds, || {
             format!("nobody goes without while the fleet holds a good token, and this call got: {error}")
         });

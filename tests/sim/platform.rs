@@ -40,7 +40,7 @@ pub(crate) async fn answer(seat: &Seat, key: usize) -> (Reply, Duration) {
     let secret = format!("{SENTINEL}-{key}-{}", world.serial());
     let answer = match ill {
         Some(Ill::Throttled(told)) => throttled(told),
-        Some(Ill::Upgrading) => (refusal(410, None), Duration::from_secs(5)),
+        Some(Ill::Upgrading) => (refusal(410, None), Duration::ZERO),
         Some(Ill::Broken) => (refusal(if world.one_in(2) { 500 } else { 503 }, None), Duration::ZERO),
         Some(Ill::Slow) if world.one_in(4) => (broken(), Duration::ZERO),
         _ => (token(seat, key, &secret, ahead), Duration::ZERO),
