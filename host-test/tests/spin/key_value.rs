@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use wasmtime::component::{Accessor, ComponentType, Linker, Lower, Resource, ResourceTable, ResourceType};
 
@@ -17,7 +18,7 @@ struct Memory {
     /// The name of the variable whose provider is down.
     broken: Option<String>,
     asked_for: Vec<String>,
-    /// What another writes over the next value that is put.
+    /// What another, who saw nothing there either, writes over the next value that is put.
     other: Option<Vec<u8>>,
 }
 
@@ -51,9 +52,21 @@ impl Spin {
         self.memory().stores.get_mut(label).unwrap().values_mut().for_each(|there| *there = value.to_vec());
     }
 
-    /// Another writes this over the next value that is put.
+    /// Another, who saw nothing there either, writes this over the next value that is put.
     pub(crate) fn write_over_next(&self, value: &[u8]) {
         self.memory().other = Some(value.to_vec());
+    }
+
+    fn put(&self, label: String, key: String, value: Vec<u8>) {
+        let mut memory = self.memory();
+        memory.stores.get_mut(&label).unwrap().insert(key.clone(), value);
+        if let Some(other) = memory.other.take() {
+            let this = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(OTHER_IS_LATER).await;
+                this.put(label, key, other);
+            });
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -68,11 +81,6 @@ impl Memory {
             return Err(VariableError::Provider("vault is sealed".to_owned()));
         }
         self.variables.get(&name).cloned().ok_or(VariableError::Undefined(name))
-    }
-
-    fn put(&mut self, label: &str, key: String, value: Vec<u8>) {
-        let value = self.other.take().unwrap_or(value);
-        self.stores.get_mut(label).unwrap().insert(key, value);
     }
 }
 
@@ -113,7 +121,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
             let found = find(accessor, view, &store);
             Box::pin(later(move || {
                 let (spin, label) = found?;
-                spin.memory().put(&label, key, value);
+                spin.put(label, key, value);
                 Ok((Ok::<_, Error>(()),))
             }))
         },
@@ -181,3 +189,5 @@ enum VariableError {
     #[component(name = "other")]
     Other(String),
 }
+
+const OTHER_IS_LATER: Duration = Duration::from_millis(5);
