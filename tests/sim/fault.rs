@@ -43,7 +43,7 @@ pub(crate) enum Ill {
     StoreSilent,
     /// Half of what is written is lost.
     StoreLoses,
-    /// All entries are lost, at the beginning of the fault.
+    /// All entries are lost, in a moment.
     StoreRestarts,
     /// Half of the reads get the value before the last.
     StoreStale,
@@ -78,6 +78,10 @@ pub(crate) struct Call {
 }
 
 impl Ill {
+    fn is_without_store(self) -> bool {
+        matches!(self, Self::StoreDown | Self::StoreSilent)
+    }
+
     fn is_of_store(self) -> bool {
         use Ill::*;
         matches!(
@@ -142,7 +146,7 @@ impl Plan {
         };
         let moments = [0, self.window() * 9 / 10, self.window(), self.life - 300, self.life - 20];
         let from = pick(rng, &moments) + rng.u64(..10);
-        let lasts = 10f64.powf(rng.f64() * 3.0);
+        let lasts = if ill == StoreRestarts { 0.0 } else { 10f64.powf(rng.f64() * 3.0) };
         let times = seconds(from as f64)..=seconds(from as f64 + lasts);
         let everywhere = matches!(ill, Throttled(_) | Upgrading | Broken | Slow | Deaths | StoreRestarts)
             || ill.is_of_store() && rng.bool();
@@ -190,8 +194,10 @@ impl Plan {
         self.faults.iter().filter(here).find_map(|fault| of_kind(fault.ill))
     }
 
+    /// What ails the store as a machine reaches it: the worst first.
     pub(crate) fn store(&self, machine: usize, now: Duration) -> Option<Ill> {
-        self.ails(machine, now, |ill| ill.is_of_store().then_some(ill))
+        let gone = self.ails(machine, now, |ill| ill.is_without_store().then_some(ill));
+        gone.or_else(|| self.ails(machine, now, |ill| ill.is_of_store().then_some(ill)))
     }
 
     /// How far a machine's clock is from true time, in seconds.
@@ -203,11 +209,6 @@ impl Plan {
     pub(crate) fn deadly(&self) -> Vec<RangeInclusive<Duration>> {
         let deaths = self.faults.iter().filter(|fault| fault.ill == Ill::Deaths);
         deaths.map(|fault| fault.times.clone()).collect()
-    }
-
-    /// Whether nothing goes wrong.
-    pub(crate) fn is_calm(&self) -> bool {
-        self.faults.is_empty()
     }
 
     /// From when on everybody is served again: see the documentation of this program.
@@ -240,7 +241,7 @@ impl Plan {
     /// Since when a machine gets no answer of its store.
     pub(crate) fn without_store_since(&self, machine: usize, now: Duration) -> Option<Duration> {
         let gone = |fault: &&Fault| {
-            matches!(fault.ill, Ill::StoreDown | Ill::StoreSilent)
+            fault.ill.is_without_store()
                 && fault.machine.is_none_or(|place| place == machine)
                 && fault.times.contains(&now)
         };
