@@ -272,6 +272,33 @@ fn a_refresh_is_done_by_one_and_the_others_take_it() {
 }
 
 #[test]
+fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
+    let (world, store) = fleet();
+    let audiences: Vec<String> = (0..10).map(|n| format!("https://a{n}.example/.default")).collect();
+    let mut instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
+    world.script((0..400).map(|n| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"3600"}}"#))));
+    for minute in 0..24 * 60 {
+        // Every quarter of an hour an instance is thrown away for a new one.
+        if minute % 15 == 0 {
+            instances[(minute / 15) % 20] = instance(&world, &store);
+        }
+        for instance in &instances {
+            for audience in &audiences {
+                let grant = world.run(get(instance, audience)).unwrap();
+                if let Some(duty) = grant.refresh {
+                    world.run(instance.refresh(duty));
+                }
+            }
+        }
+        world.advance_secs(60);
+    }
+    // An hour's token is refreshed five minutes before its end, and up to a tenth of these 55 minutes earlier.
+    let (most, fewest) = (10 * (DAY / 2970 + 1), 10 * (DAY / 3300));
+    let requests = world.requests() as u64;
+    assert!((fewest..=most).contains(&requests), "{requests} requests, {fewest} to {most} are needed");
+}
+
+#[test]
 fn whoever_comes_while_another_refreshes_is_served_at_once() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
