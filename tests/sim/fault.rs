@@ -158,7 +158,7 @@ impl Plan {
     /// be well again.
     fn draw_traffic(&self, rng: &mut Rng, seats: usize) -> Vec<Vec<Call>> {
         let edges = self.faults.iter().flat_map(|fault| [*fault.times.start(), *fault.times.end()]);
-        let ends = [0, self.window(), self.life - 300, self.life, self.life + self.window()];
+        let ends = [0, self.window(), self.life - 300, self.life - 80, self.life, self.life + self.window()];
         let mut moments: Vec<Duration> = ends.map(Duration::from_secs).into_iter().chain(edges).collect();
         moments.push(self.well_again());
         let spreads: Vec<f64> = moments.iter().map(|_| pick(rng, &[0.0, 0.1, 5.0, 60.0])).collect();

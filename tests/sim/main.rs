@@ -1,4 +1,44 @@
-//! A deterministic simulation.
+//! A fleet of up to 200 instances, simulated: on one to eight machines with clocks of their own they share a store and
+//! an identity platform, and things go wrong. Everything follows from a seed, so a run that fails is run again exactly.
+//!
+//! - `cargo xtask test` runs the first few thousand seeds, `cargo xtask sim --seeds N` more, `--seed S` one again.
+//! - `cargo xtask sim --mutants` breaks the core in the ways of `mutants.toml` and sees that each is noticed.
+//!
+//! # What a run is
+//!
+//! Time is virtual, and tasks are polled only when they were woken, in an order drawn from the seed (`world.rs`). A seed
+//! draws a plan (`fault.rs`): the fleet, its calls around the moments at which something changes, and up to three
+//! faults of up to a quarter of an hour. In one run of five nothing goes wrong.
+//!
+//! - The store (`store.rs`) is slow, down, silent or restarted, loses what is written, or reads a value that is old,
+//!   corrupt or another name's; everywhere or for one machine. An operation goes on when its asker has given up.
+//! - The platform (`platform.rs`) throttles with `Retry-After` or without, is upgraded (410), broken, slow or cut off.
+//! - A clock (`machine.rs`) is off by [`fault::SKEW`] at most, and by up to 4000 s during a jump.
+//! - Calls are dropped and instances killed wherever they wait. Callers that have no tasks drop the duty to refresh.
+//!
+//! # What must hold (`invariant.rs`)
+//!
+//! The platform's tokens are known by their text, so these are exact:
+//!
+//! 1. **No token is expired** when a caller gets it: not by true time if another instance fetched it, nor by the clock
+//!    of whoever returns it. What an instance fetched itself may be late by as much as its own clock, and a token that
+//!    was judged by a clock that jumped by as much as that one.
+//! 2. **A token is for the key that was asked for**: scope and identity.
+//! 3. **One fetch for each key and refresh window**: after a fetch that gave a token nobody asks before it is due (with
+//!    the longest jitter and skew), unless a service refused it. Nobody asks while another does, its retries included;
+//!    nor after a failure before `Retry-After` is over, or a second. The death of whoever asked ends its claim. This is
+//!    so for the fleet while store and clocks are well and have been for a call's time, whatever the platform does; and
+//!    for each instance by itself at all times.
+//! 4. **The budget without a store**: an instance that gets no answer from it asks for ten tokens at once and then for
+//!    one a second.
+//! 5. **Everybody is served again** [`fault::Plan::well_again`] after the last fault, 40 s and twice the longest
+//!    `Retry-After` (a clock that is behind makes a failure last that much longer): each call gets a token, within two
+//!    seconds. Where nothing goes wrong that is so from the beginning.
+//! 6. **Nobody goes without while the fleet holds a good token**: with two minutes left or more, and seen by all.
+//! 7. **Every call ends** within its budget of 90 s, and five for the store.
+//! 8. **A token that a service refused is not given again** by the instance that was told.
+//! 9. **Nothing secret** is in a log line at the level `debug`, in an error, or in a name or value of the store.
+//! 10. **Nothing panics, and a run ends.**
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this reads which seeds to run")]
 
 mod fault;
@@ -78,7 +118,8 @@ fn report(seed: u64) -> String {
     let mut plan = Plan::draw(&mut Rng::with_seed(seed));
     let seats = std::mem::take(&mut plan.seats).len();
     format!(
-        "seed {seed} breaks at {:.3} s, after {} steps: {}\n{seats} seats, {plan:?}\nthe last events:\n{}\nagain: cargo xtask sim --seed {seed}\n",
+        "an invariant does not hold\nseed {seed} breaks at {:.3} s, after {} steps: {}\n{seats} seats, {plan:?}\n\
+         the last events:\n{}\nagain: cargo xtask sim --seed {seed}\n",
         ending.now.as_secs_f64(),
         ending.steps,
         ending.violation.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask setup | build | demo | test | bench | lint`.
+//! The commands of this repository: `cargo xtask setup | build | demo | test | sim | bench | lint`.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
 mod artefact;
@@ -11,6 +11,7 @@ mod process;
 mod repo;
 mod say;
 mod setup;
+mod sim;
 mod tally;
 mod test;
 
@@ -30,6 +31,8 @@ enum Command {
     Demo(demo::Options),
     /// Everything that a change must pass
     Test(test::Options),
+    /// Simulate a fleet and everything that goes wrong with it
+    Sim(sim::Options),
     /// Measure
     Bench(bench::Options),
     /// Format, clippy, documentation and licences
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Sim(options) => sim::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Lint(options) => lint::run(&options),
     };

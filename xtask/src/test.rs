@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{artefact, build, cases, lint, process, repo, say};
+use crate::{artefact, build, cases, lint, process, repo, say, sim};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -36,6 +36,7 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     lint::checks(tally, toolchain)?;
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(LIGHT));
+    tally.tests(&mut sim::command(SIMULATED));
     let mut with_wasmtime = process::cargo();
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME);
     with_wasmtime.args(all_that_can_run(tally)?);
@@ -82,6 +83,8 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     }
 }
 
+/// Seeds of the simulator: half a minute on two cores.
+const SIMULATED: u64 = 3000;
 /// What needs no wasmtime, and of the components what needs no host.
 const LIGHT: [&str; 8] =
     ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];

@@ -1,0 +1,93 @@
+//! The core broken on purpose: a simulator that notices nothing proves nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::{repo, say};
+
+#[derive(Deserialize)]
+struct Mutants {
+    mutant: Vec<Mutant>,
+}
+
+/// One change of the core, and which invariant it breaks
+#[derive(Deserialize)]
+struct Mutant {
+    what: String,
+    file: String,
+    is: String,
+    becomes: String,
+    noticed: String,
+}
+
+/// Run the simulator on each mutant, up to its first failing seed
+pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
+    let text = fs::read_to_string(repo::path(MUTANTS)).context(MUTANTS)?;
+    let mutants: Mutants = toml::from_str(&text).context(MUTANTS)?;
+    let mut missed = 0;
+    for mutant in &mutants.mutant {
+        say::step(&mutant.what);
+        let report = mutant.report(seeds)?;
+        let noticed = report.as_ref().is_some_and(|line| line.contains(&mutant.noticed));
+        missed += u32::from(!noticed);
+        let verdict = if noticed { "noticed" } else { "NOT NOTICED" };
+        say::detail(&format!("{verdict}: {}", report.as_deref().unwrap_or("every seed passes")));
+    }
+    println!("{} noticed, {missed} not", mutants.mutant.len() - missed as usize);
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Mutant {
+    /// What the simulator says of it, if it says anything
+    fn report(&self, seeds: u64) -> Result<Option<String>> {
+        let copy = repo::target("mutants");
+        copy_of_the_core(&copy)?;
+        let file = copy.join(&self.file);
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.matches(&self.is).count() == 1, "{} has not once: {}", self.file, self.is);
+        fs::write(&file, text.replace(&self.is, &self.becomes))?;
+        let mut command = super::command(seeds);
+        command.current_dir(&copy).arg("--target-dir").arg(copy.join("target"));
+        let output = command.arg("every_invariant").stderr(Stdio::piped()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let compiled = said.contains("running 1 test");
+        ensure!(compiled, "it does not compile:\n{}", String::from_utf8_lossy(&output.stderr));
+        Ok(said.lines().find(|line| line.starts_with("seed ")).map(str::to_owned))
+    }
+}
+
+/// The core and its simulator as a workspace of their own
+fn copy_of_the_core(to: &Path) -> Result<()> {
+    let mut manifest: toml::Table = fs::read_to_string(repo::path("Cargo.toml"))?.parse()?;
+    let workspace = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut);
+    let workspace = workspace.context("Cargo.toml has no workspace")?;
+    workspace.remove("members");
+    workspace.remove("default-members");
+    fs::create_dir_all(to)?;
+    fs::write(to.join("Cargo.toml"), manifest.to_string())?;
+    fs::copy(repo::path("Cargo.lock"), to.join("Cargo.lock"))?;
+    for folder in ["src", "tests/sim"] {
+        copy_folder(&repo::path(folder), &to.join(folder))?;
+    }
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(from, to)?;
+        }
+    }
+    Ok(())
+}
+
+const MUTANTS: &str = "tests/sim/mutants.toml";
