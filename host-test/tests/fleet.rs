@@ -5,6 +5,8 @@
 mod process;
 #[path = "fleet/redis.rs"]
 mod redis_server;
+#[path = "fleet/store.rs"]
+mod store;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -59,7 +61,7 @@ async fn when_the_process_that_fetches_is_killed_another_one_takes_over() {
     mock.fault(slow);
     let mut first = fleet.remove(0);
     first.ask(VAULT).await;
-    until(|| mock.counters().of(Endpoint::Imds).requests == 1).await;
+    until(async || mock.counters().of(Endpoint::Imds).requests == 1).await;
     let (got, ()) = tokio::join!(ask(&mut fleet), first.kill());
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 2);
@@ -106,9 +108,9 @@ fn assert_all_served(mock: &Mock, got: &[Got]) {
     }
 }
 
-async fn until(condition: impl Fn() -> bool) {
+async fn until(condition: impl AsyncFn() -> bool) {
     for _ in 0..1000 {
-        if condition() {
+        if condition().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

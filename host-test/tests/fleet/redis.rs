@@ -25,7 +25,11 @@ impl Redis {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://:{PASSWORD}@127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn url_with_password(&self, password: &str) -> String {
+        self.url().replace(PASSWORD, password)
     }
 
     pub(crate) async fn kill(&mut self) {
@@ -61,6 +65,7 @@ impl Redis {
 fn serve(folder: &Path, port: u16) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--requirepass", PASSWORD])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -68,6 +73,8 @@ fn serve(folder: &Path, port: u16) -> Child {
         .spawn()
         .expect("redis-server is there: `cargo xtask setup` brings it")
 }
+
+const PASSWORD: &str = "of-the-fleet";
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
