@@ -6,5 +6,6 @@
 )]
 
 pub mod conformance;
+pub mod fleet;
 pub mod mock;
 pub mod sdk;

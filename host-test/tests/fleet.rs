@@ -1,10 +1,6 @@
 //! A fleet for real: processes full of broker instances, one Redis, and a platform that answers five requests a second.
 #![allow(clippy::disallowed_methods, reason = "tests of programs start them")]
 
-#[path = "fleet/process.rs"]
-mod process;
-#[path = "fleet/redis.rs"]
-mod redis_server;
 #[path = "fleet/store.rs"]
 mod store;
 
@@ -12,9 +8,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use host_test::fleet::{Got, Process, Redis};
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
-use process::{Got, Process};
-use redis_server::Redis;
 
 const VAULT: &str = "https://vault.azure.net";
 const PROCESSES: usize = 8;
@@ -22,31 +17,33 @@ const INSTANCES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_start_of_four_hundred_instances_is_one_request_and_takes_a_second() {
-    let (mock, redis) = (platform().await, Redis::start().await);
+    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
     let mut fleet = fleet(&mock, &redis).await;
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
     let slowest = got.iter().map(|got| got.ms).fold(0.0, f64::max);
     assert!(slowest < 1000.0, "the last one was served after {slowest} ms");
-    assert!(redis.names().await.iter().all(|name| name.starts_with("token-broker-")));
+    assert!(redis.names().await.unwrap().iter().all(|name| name.starts_with("token-broker-")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_killed_and_started_again_costs_requests_but_no_token() {
-    let (mock, mut redis) = (platform().await, Redis::start().await);
+    let (mock, mut redis) = (platform().await, Redis::start().await.unwrap());
     let mut fleet = fleet(&mock, &redis).await;
-    redis.kill().await;
-    let (got, ()) = tokio::join!(ask(&mut fleet), redis.restart());
+    redis.kill().await.unwrap();
+    let (got, restarted) = tokio::join!(ask(&mut fleet), redis.restart());
+    restarted.unwrap();
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).tokens, 1, "it came back in time for all of them");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_gone_each_instance_serves_itself() {
-    let (mock, mut redis) = (Mock::start(MockConfig::default()).await.unwrap(), Redis::start().await);
+    let (mock, mut redis) =
+        (Mock::start(MockConfig::default()).await.unwrap(), Redis::start().await.unwrap());
     let mut fleet = fleet(&mock, &redis).await;
-    redis.kill().await;
+    redis.kill().await.unwrap();
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).tokens, (PROCESSES * INSTANCES) as u64);
@@ -54,15 +51,16 @@ async fn while_redis_is_gone_each_instance_serves_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_process_that_fetches_is_killed_another_one_takes_over() {
-    let (mock, redis) = (platform().await, Redis::start().await);
+    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
     let mut fleet = fleet(&mock, &redis).await;
     // The first request is not answered before its sender is dead.
     let slow = Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(30));
     mock.fault(slow);
     let mut first = fleet.remove(0);
-    first.ask(VAULT).await;
+    first.ask(VAULT).await.unwrap();
     until(async || mock.counters().of(Endpoint::Imds).requests == 1).await;
-    let (got, ()) = tokio::join!(ask(&mut fleet), first.kill());
+    let (got, killed) = tokio::join!(ask(&mut fleet), first.kill());
+    killed.unwrap();
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 2);
     assert_eq!(got.iter().map(|got| got.lease_takeovers).sum::<u64>(), 1);
@@ -70,7 +68,7 @@ async fn when_the_process_that_fetches_is_killed_another_one_takes_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_that_throttles_is_asked_by_one_for_all() {
-    let (mock, redis) = (platform().await, Redis::start().await);
+    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
     let mut fleet = fleet(&mock, &redis).await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::retry_after(429, "2")));
     let got = ask(&mut fleet).await;
@@ -85,15 +83,16 @@ async fn platform() -> Mock {
 }
 
 async fn fleet(mock: &Mock, redis: &Redis) -> Vec<Process> {
-    let processes = (0..PROCESSES).map(|_| Process::start(mock, &redis.url(), INSTANCES));
-    join_all(processes).await
+    let (environment, url) = (mock.imds_env(), redis.url());
+    let processes = (0..PROCESSES).map(|_| Process::start(environment.clone(), Some(&url), INSTANCES));
+    join_all(processes).await.into_iter().map(Result::unwrap).collect()
 }
 
 /// What every instance of every process gets when all are asked at once.
 async fn ask(fleet: &mut [Process]) -> Vec<Got> {
     join_all(fleet.iter_mut().map(async |process| {
-        process.ask(VAULT).await;
-        process.answers().await
+        process.ask(VAULT).await.unwrap();
+        process.answers().await.unwrap()
     }))
     .await
     .concat()

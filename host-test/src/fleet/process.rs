@@ -1,0 +1,111 @@
+//! A process of the fleet: the program `fleet` with its instances.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+use crate::mock::Environment;
+
+/// A running process
+pub struct Process {
+    process: Child,
+    scopes: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    instances: usize,
+}
+
+/// What an instance got
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Got {
+    /// How long it took, in milliseconds
+    pub ms: f64,
+    /// The token, if there is one
+    pub token: Option<String>,
+    /// Why there is none
+    pub error: Option<String>,
+    /// How often the instance took the turn of another over
+    pub lease_takeovers: u64,
+}
+
+impl Process {
+    /// Start one with so many instances, and with nothing of this environment in its own; without the URL of a Redis its
+    /// instances share nothing
+    ///
+    /// # Errors
+    /// When `cargo build --release -p host-test` and `cargo xtask build` have not been run.
+    pub async fn start(environment: Environment, redis: Option<&str>, instances: usize) -> Result<Self> {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let mut command = Command::new(program()?);
+        command
+            .arg("--component")
+            .arg(target.join("components/token-broker-core.wasm"))
+            .arg("--cache")
+            .arg(target.join("tmp/cache"))
+            .args(["--instances", &instances.to_string()])
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
+        if let Some(url) = redis {
+            command.args(["--redis", url]).env("TOKEN_BROKER_STORE_KEY", KEY);
+        }
+        let mut process = command.spawn()?;
+        let scopes = process.stdin.take().context("a child without its pipe")?;
+        let stdout = process.stdout.take().context("a child without its pipe")?;
+        let mut process = Self { process, scopes, lines: BufReader::new(stdout).lines(), instances };
+        let line = process.line().await?;
+        ensure!(line == "ready", "the program fleet said {line}");
+        Ok(process)
+    }
+
+    /// Have all instances ask for a token at once
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub async fn ask(&mut self, scope: &str) -> Result<()> {
+        Ok(self.scopes.write_all(format!("{scope}\n").as_bytes()).await?)
+    }
+
+    /// What each of them got
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub async fn answers(&mut self) -> Result<Vec<Got>> {
+        let mut answers = Vec::new();
+        for _ in 0..self.instances {
+            answers.push(serde_json::from_str(&self.line().await?)?);
+        }
+        Ok(answers)
+    }
+
+    /// End it at once, by SIGKILL
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.process.kill().await?)
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        self.lines.next_line().await?.context("the process has ended")
+    }
+}
+
+/// Beside this program, or beside the directory of this test
+fn program() -> Result<PathBuf> {
+    let current = std::env::current_exe()?;
+    let found = current.ancestors().skip(1).take(2).map(|folder| folder.join("fleet"));
+    found.into_iter().find(|program| program.is_file()).context("the program fleet is not built")
+}
+
+const KEY: &str = "dGhlIGtleSBvZiBhIGZsZWV0IGluIGl0cyB0ZXN0cyE=";

@@ -1,0 +1,97 @@
+//! A real Redis, which can be killed and started again.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use redis::{Client, aio::MultiplexedConnection};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// A server on a port of its own, without persistence: what it held is gone with it
+pub struct Redis {
+    folder: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Redis {
+    /// Start one and wait until it answers
+    ///
+    /// # Errors
+    /// When there is no `redis-server`, or it does not answer within five seconds.
+    pub async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let process = serve(folder.path(), port)?;
+        let redis = Self { folder, port, process };
+        redis.until_it_answers().await?;
+        Ok(redis)
+    }
+
+    /// Where it is, with its password
+    pub fn url(&self) -> String {
+        self.url_with_password(PASSWORD)
+    }
+
+    /// Where it is, with another password
+    pub fn url_with_password(&self, password: &str) -> String {
+        format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// End it at once
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub async fn kill(&mut self) -> Result<()> {
+        Ok(self.process.kill().await?)
+    }
+
+    /// Start it again at the same place, with nothing of what it held
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process = serve(self.folder.path(), self.port)?;
+        self.until_it_answers().await
+    }
+
+    /// The names of all that it holds
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        Ok(redis::cmd("KEYS").arg("*").query_async(&mut self.connect().await?).await?)
+    }
+
+    async fn until_it_answers(&self) -> Result<()> {
+        let began = Instant::now();
+        while self.connect().await.is_err() {
+            ensure!(began.elapsed() < Duration::from_secs(5), "redis-server does not answer");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection> {
+        Ok(Client::open(self.url())?.get_multiplexed_async_connection().await?)
+    }
+}
+
+fn serve(folder: &Path, port: u16) -> Result<Child> {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--requirepass", PASSWORD])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .context("there is no redis-server; `cargo xtask setup` brings it")
+}
+
+const PASSWORD: &str = "of-the-fleet";
