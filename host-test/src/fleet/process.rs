@@ -31,8 +31,10 @@ pub struct Got {
     /// The token, if there is one
     pub token: Option<String>,
     /// Why there is none
+    #[serde(default)]
     pub error: Option<String>,
     /// How often the instance took the turn of another over
+    #[serde(default)]
     pub lease_takeovers: u64,
 }
 
@@ -52,19 +54,25 @@ impl Process {
             .arg(target.join("tmp/cache"))
             .args(["--instances", &instances.to_string()])
             .env_clear()
-            .envs(environment)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
+            .envs(environment);
         if let Some(url) = redis {
             command.args(["--redis", url]).env("TOKEN_BROKER_STORE_KEY", KEY);
         }
+        Self::of(command, instances).await
+    }
+
+    /// Start a program that speaks as `fleet` does
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn of(mut command: Command, instances: usize) -> Result<Self> {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn()?;
         let scopes = process.stdin.take().context("a child without its pipe")?;
         let stdout = process.stdout.take().context("a child without its pipe")?;
         let mut process = Self { process, scopes, lines: BufReader::new(stdout).lines(), instances };
         let line = process.line().await?;
-        ensure!(line == "ready", "the program fleet said {line}");
+        ensure!(line == "ready", "the process said {line}");
         Ok(process)
     }
 

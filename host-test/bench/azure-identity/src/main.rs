@@ -1,4 +1,7 @@
 //! What azure_identity costs: `cached`, `first` or `herd`, with the mock's App Service in the environment.
+//!
+//! As `member` it is a process of a fleet, and does as the program `fleet`: it says `ready`, reads scopes, and prints what
+//! came of each.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -20,7 +23,8 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Some("herd") => herd(credential).await,
-        _ => Err("cached, first or herd?".into()),
+        Some("member") => member(&credential).await,
+        _ => Err("cached, first, herd or member?".into()),
     }
 }
 
@@ -51,6 +55,19 @@ async fn herd(credential: Arc<ManagedIdentityCredential>) -> Result<()> {
     });
     for answer in join_all(callers).await {
         answer??;
+    }
+    Ok(())
+}
+
+async fn member(credential: &Arc<ManagedIdentityCredential>) -> Result<()> {
+    println!("ready");
+    for scope in std::io::stdin().lines() {
+        let start = Instant::now();
+        let answer = credential.get_token(&[scope?.trim()], None).await;
+        let ms = start.elapsed().as_secs_f64() * 1e3;
+        // A token is base64 and dots, which JSON takes as it is; why there is none stays here.
+        let token = answer.map(|token| format!(r#""{}""#, token.token.secret()));
+        println!(r#"{{"ms":{ms},"token":{}}}"#, token.as_deref().unwrap_or("null"));
     }
     Ok(())
 }

@@ -10,11 +10,13 @@ mod calls;
 mod composed;
 mod herd;
 mod peers;
+mod plot;
 mod process;
 mod report;
 mod shared;
 mod signing;
 mod sources;
+mod stampede;
 mod timing;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ async fn main() -> Result<ExitCode> {
     process::run(&mock, &mut report).await?;
     signing::run(&mut report).await?;
     herd::run(&mut report).await?;
+    stampede::run(&mut report).await?;
     artefacts::run(&mut report)?;
     peers::run(&mock, &mut report).await?;
     sources::run(&mut report).await?;

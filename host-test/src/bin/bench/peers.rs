@@ -13,13 +13,13 @@ use crate::report::Report;
 use crate::timing::milliseconds;
 
 /// A program that measures one of Azure's SDKs: its argument says what.
-struct Peer {
-    title: &'static str,
+pub(crate) struct Peer {
+    pub(crate) title: &'static str,
     program: PathBuf,
     script: Option<PathBuf>,
     environment: Vec<(&'static str, String)>,
-    endpoint: Endpoint,
-    comes_by: &'static str,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) comes_by: &'static str,
 }
 
 /// What a peer prints of itself.
@@ -31,30 +31,46 @@ struct Figures {
 }
 
 pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
-    let python = Peer {
-        title: "azure-identity for Python",
-        program: sdk::python(),
-        script: Some(file("bench/azure_identity.py")),
-        environment: mock.imds_env(),
-        endpoint: Endpoint::Imds,
-        comes_by: "`cargo xtask setup` makes target/venv",
-    };
-    // It has no variable that moves IMDS, so it is measured at App Service.
-    let rust = Peer {
-        title: "azure_identity for Rust",
-        program: file("../target/peer/release/azure-identity-peer"),
-        script: None,
-        environment: mock.app_service_env(),
-        endpoint: Endpoint::AppService,
-        comes_by: "`cargo xtask bench` builds it in target/peer",
-    };
-    python.run(mock, report).await?;
-    rust.run(mock, report).await
+    for peer in Peer::all(mock) {
+        peer.run(mock, report).await?;
+    }
+    Ok(())
 }
 
 impl Peer {
+    pub(crate) fn all(mock: &Mock) -> [Self; 2] {
+        [Self::python(mock), Self::rust(mock)]
+    }
+
+    fn python(mock: &Mock) -> Self {
+        Self {
+            title: "azure-identity for Python",
+            program: sdk::python(),
+            script: Some(file("bench/azure_identity.py")),
+            environment: mock.imds_env(),
+            endpoint: Endpoint::Imds,
+            comes_by: "`cargo xtask setup` makes target/venv",
+        }
+    }
+
+    /// It has no variable that moves IMDS, so it is measured at App Service.
+    fn rust(mock: &Mock) -> Self {
+        Self {
+            title: "azure_identity for Rust",
+            program: file("../target/peer/release/azure-identity-peer"),
+            script: None,
+            environment: mock.app_service_env(),
+            endpoint: Endpoint::AppService,
+            comes_by: "`cargo xtask bench` builds it in target/peer",
+        }
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.program.exists()
+    }
+
     async fn run(&self, mock: &Mock, report: &mut Report) -> Result<()> {
-        if !self.program.exists() {
+        if !self.is_there() {
             report.section(self.title);
             report.skip("all of it", self.comes_by);
             return Ok(());
@@ -74,7 +90,7 @@ impl Peer {
         Ok(())
     }
 
-    fn command(&self, mode: &str) -> Command {
+    pub(crate) fn command(&self, mode: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.script).arg(mode).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
