@@ -19,8 +19,11 @@ struct State {
     fault: Cell<Fault>,
     operations: Cell<usize>,
     /// What is on its way to a store that lags.
-    under_way: RefCell<Vec<(Duration, String, Vec<u8>, Duration)>>,
+    under_way: RefCell<Vec<UnderWay>>,
 }
+
+/// When it arrives, and where what is put for how long.
+type UnderWay = (Duration, String, Vec<u8>, Duration);
 
 /// What ails the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
