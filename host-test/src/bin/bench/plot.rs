@@ -13,6 +13,9 @@ pub(crate) struct Curve {
     pub(crate) points: Vec<Stampede>,
 }
 
+/// What is drawn of a stampede.
+type Value = fn(&Stampede) -> f64;
+
 /// Two pictures in one, side by side, both axes logarithmic: requests, and the time until the last answer.
 pub(crate) fn plot(curves: &[Curve]) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/stampede.svg");
@@ -25,7 +28,7 @@ fn draw(file: &Path, curves: &[Curve]) -> Result<(), Box<dyn std::error::Error>>
     let area = SVGBackend::new(file, (900, 380)).into_drawing_area();
     area.fill(&WHITE)?;
     let halves = area.split_evenly((1, 2));
-    let what: [(&str, fn(&Stampede) -> f64); 2] =
+    let what: [(&str, Value); 2] =
         [("requests sent", |at| at.requests as f64), ("ms until the last is served", |at| at.ms)];
     for (half, (title, value)) in halves.iter().zip(what) {
         let most = curves.iter().flat_map(|curve| &curve.points).map(value).fold(10.0, f64::max);
