@@ -100,7 +100,7 @@ async fn ask(fleet: &mut [Process]) -> Vec<Got> {
 
 #[track_caller]
 fn assert_all_served(mock: &Mock, got: &[Got]) {
-    assert!(got.len() >= (PROCESSES - 1) * INSTANCES);
+    assert!(got.len() >= INSTANCES);
     for got in got {
         let token = got.token.as_deref().unwrap_or_else(|| panic!("{:?}", got.error));
         mock.verify(token, VAULT).unwrap();
