@@ -278,8 +278,12 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         let _ = self.within(self.broker.store().delete(&self.place(TURN).name, &lease.0)).await;
     }
 
-    /// Without the others, but not without restraint.
+    /// Without the others, who find themselves alone at the same moment, but not without restraint.
     async fn alone(&self) -> Outcome {
+        let spread = share(ALONE_WITHIN_US, self.broker.host().random());
+        if spread > 0 {
+            self.broker.host().sleep(Duration::from_micros(spread)).await;
+        }
         let left = self.deadline.saturating_sub(self.now());
         let wait = self.shared.budget.take(self.now(), left).map_err(over_budget)?;
         if !wait.is_zero() {
@@ -434,6 +438,9 @@ const OPERATION: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long we then leave it alone.
 const AWAY: Duration = Duration::from_secs(5);
+/// Over how long instances that find no store spread their requests, in microseconds: enough for the few hundred of a
+/// large machine to be connections that its endpoint takes.
+const ALONE_WITHIN_US: u64 = 1_000_000;
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 const UNANSWERED: Duration = Duration::from_secs(1);

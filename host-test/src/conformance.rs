@@ -15,6 +15,7 @@ mod reply;
 mod run;
 mod script;
 mod secrets;
+mod store;
 mod sum;
 mod world;
 

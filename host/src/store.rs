@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use token_broker::StoreError;
@@ -40,7 +40,37 @@ pub trait Store: Send + Sync + 'static {
     fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
-/// A [`Store`] in the memory of this process, for brokers that share nothing but the process.
+/// So that several brokers can be given one store.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.as_ref().get(key)
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.as_ref().set(key, value, ttl)
+    }
+
+    fn add<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.as_ref().add(key, value, ttl)
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.as_ref().delete(key, value)
+    }
+}
+
+/// A [`Store`] in the memory of this process, for brokers that share nothing but the process: give each
+/// a clone of one `Arc`.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     entries: Mutex<HashMap<String, Entry>>,

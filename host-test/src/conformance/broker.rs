@@ -13,40 +13,58 @@ pub(crate) use self::bindings::exports::token_broker::identity::types::{
     AccessToken, Error, Failure, SourceReport, Statistics, Verdict,
 };
 use super::case::{Ask, Identity};
+use super::store;
 use super::world::{State, World};
 
-/// A broker component, ready to be instantiated.
+/// A broker component, ready to be instantiated, and beside it the one for hosts that have a store.
 pub struct Component {
     engine: Engine,
     pre: bindings::BrokerPre<State>,
+    core: Option<bindings::BrokerPre<State>>,
 }
 
 impl Component {
-    /// Compile the component in a file.
+    /// Compile the component in a file, and `token-broker-core.wasm` beside it if it is there.
     ///
     /// # Errors
     /// If there is none, or if it is not a broker that runs on WASI alone.
     pub fn load(path: &Path) -> Result<Self> {
-        let (file, advice) = (path.display(), "`cargo xtask build` makes it");
         let engine = Engine::new(&Config::new())?;
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read the component {file}; {advice}"))?;
-        let component = wasmtime::component::Component::new(&engine, bytes)
-            .map_err(anyhow::Error::from)
-            .with_context(|| format!("{file} is not a component"))?;
-        let pre = linker(&engine)?
-            .instantiate_pre(&component)
-            .and_then(bindings::BrokerPre::new)
-            .map_err(anyhow::Error::from)
-            .with_context(|| format!("{file} is not a token broker for WASI 0.3; {advice}"))?;
-        Ok(Self { engine, pre })
+        let core = path.with_file_name(CORE);
+        let pre = compile(&engine, path, linker(&engine)?)?;
+        let core = core.exists().then(|| compile(&engine, &core, lending_linker(&engine)?)).transpose()?;
+        Ok(Self { engine, pre, core })
     }
 
     pub(crate) async fn instantiate(&self, world: &World) -> Result<Instance> {
+        let pre = match world.lends() {
+            true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
+            false => &self.pre,
+        };
         let mut store = Store::new(&self.engine, world.state()?);
-        let broker = self.pre.instantiate_async(&mut store).await?;
+        let broker = pre.instantiate_async(&mut store).await?;
         Ok(Instance { store, broker })
     }
+}
+
+fn compile(engine: &Engine, path: &Path, linker: Linker<State>) -> Result<bindings::BrokerPre<State>> {
+    let file = path.display();
+    let bytes =
+        std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
+    let component = wasmtime::component::Component::new(engine, bytes)
+        .map_err(anyhow::Error::from)
+        .with_context(|| format!("{file} is not a component"))?;
+    linker
+        .instantiate_pre(&component)
+        .and_then(bindings::BrokerPre::new)
+        .map_err(anyhow::Error::from)
+        .with_context(|| format!("{file} is not a token broker for WASI 0.3; {ADVICE}"))
+}
+
+fn lending_linker(engine: &Engine) -> Result<Linker<State>> {
+    let mut linker = linker(engine)?;
+    store::add_to_linker(&mut linker)?;
+    Ok(linker)
 }
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
@@ -163,10 +181,14 @@ impl Ask {
     }
 }
 
+/// What is played the cases that lend a store.
+const CORE: &str = "token-broker-core.wasm";
+const ADVICE: &str = "`cargo xtask build` makes it";
+
 /// Far beyond any budget of the component.
 const LONGEST_STEP: std::time::Duration = std::time::Duration::from_secs(3600);
 
-mod bindings {
+pub(crate) mod bindings {
     #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::use_self, reason = "generated")]
 
     wasmtime::component::bindgen!({ path: "../wit", world: "broker", exports: { default: async } });

@@ -24,6 +24,11 @@ pub struct Case {
     pub(crate) env: BTreeMap<String, Text>,
     #[serde(default)]
     pub(crate) files: BTreeMap<String, Content>,
+    /// Whether it is lent a store, which stays when it is started anew, and settings.
+    #[serde(default)]
+    pub(crate) store: bool,
+    #[serde(default)]
+    pub(crate) settings: BTreeMap<String, Text>,
     #[serde(default)]
     pub(crate) steps: Vec<Step>,
 }
@@ -34,6 +39,10 @@ pub struct Case {
 pub(crate) struct Step {
     pub(crate) set_env: Option<BTreeMap<String, Text>>,
     pub(crate) set_files: Option<BTreeMap<String, Content>>,
+    /// How the store is from now on.
+    pub(crate) store_stands: Option<Stands>,
+    /// What happens to all that it holds.
+    pub(crate) store_happens: Option<Happens>,
     #[serde(default)]
     pub(crate) restart: bool,
     pub(crate) advance_ms: Option<u64>,
@@ -48,6 +57,32 @@ pub(crate) struct Step {
     pub(crate) stats: Option<BTreeMap<Counter, Count>>,
     /// How sources stand in the report, by name.
     pub(crate) explain: Option<BTreeMap<String, Verdict>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Stands {
+    #[default]
+    Well,
+    /// Operations fail.
+    Gone,
+    /// The host does not let the component use it.
+    Forbidden,
+    /// Operations do not end.
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Happens {
+    /// Nothing is left.
+    Emptied,
+    /// Each value is written backwards.
+    Changed,
+    /// Half of each value is left.
+    Cut,
+    /// Each value is under the name of another.
+    Exchanged,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::Case;
+use super::case::Step;
 
 /// A file that holds one case.
 #[derive(Clone, Debug)]
@@ -69,6 +70,10 @@ impl Case {
 
     /// Fields that contradict one another would hide a check.
     fn check(&self) -> Result<()> {
+        let speaks_of_store = |step: &Step| step.store_stands.is_some() || step.store_happens.is_some();
+        if !self.store && (!self.settings.is_empty() || self.steps.iter().any(speaks_of_store)) {
+            bail!("settings, store-stands and store-happens need \"store\": true");
+        }
         for (step, nth) in self.steps.iter().zip(1..) {
             if step.ask.is_some() && step.peek.is_some() {
                 bail!("step {nth} has an ask and a peek, and one `then` for both; make it two steps");

@@ -18,7 +18,7 @@ pub fn run(component: &Component, case: &Case) -> Result<()> {
 }
 
 async fn play(component: &Component, case: &Case) -> Result<()> {
-    let world = World::new(case.now, case.env.clone(), &case.files)?;
+    let world = World::of(case)?;
     let instance = component.instantiate(&world).await?;
     let mut stage = Stage { component, instance, world, seen: String::new() };
     for (nth, step) in (1..).zip(&case.steps) {
@@ -29,9 +29,12 @@ async fn play(component: &Component, case: &Case) -> Result<()> {
     }
     stage.look_around().await?;
     stage.seen.push_str(&stage.world.log());
+    stage.seen.extend(stage.world.lent.iter().map(|lent| lent.shown()));
     match Secrets::of(case).found_in(&stage.seen) {
         Some(secret) => {
-            bail!("the secret {secret} is in an error, a log line, an explain report or the statistics")
+            bail!(
+                "the secret {secret} is in an error, a log line, an explain report, the statistics or the store"
+            )
         }
         None => Ok(()),
     }
@@ -71,6 +74,10 @@ impl Stage<'_> {
         }
         if let Some(files) = &step.set_files {
             self.world.files.set(files)?;
+        }
+        if let Some(lent) = &self.world.lent {
+            step.store_stands.into_iter().for_each(|stands| lent.stand(stands));
+            step.store_happens.into_iter().for_each(|happens| lent.happen(happens));
         }
         if step.restart {
             self.look_around().await?;

@@ -14,6 +14,7 @@ impl Secrets {
     pub(crate) fn of(case: &Case) -> Self {
         let mut secrets = Self(Vec::new());
         secrets.add_env(&case.env);
+        secrets.add_env(&case.settings);
         secrets.add_files(&case.files);
         for step in &case.steps {
             step.set_env.iter().for_each(|env| secrets.add_env(env));

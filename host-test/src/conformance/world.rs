@@ -15,9 +15,11 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::content::{Content, Text};
+use super::case::Case;
+use super::content::Text;
 use super::files::Files;
 use super::script::{Hooks, Script};
+use super::store::Lent;
 
 /// What stays the same when the component is started anew.
 pub(crate) struct World {
@@ -26,21 +28,24 @@ pub(crate) struct World {
     env: BTreeMap<String, Text>,
     log: MemoryOutputPipe,
     pub(crate) script: Arc<Script>,
+    /// The store and the settings, where a case lends them.
+    pub(crate) lent: Option<Arc<Lent>>,
 }
 
 impl World {
-    pub(crate) fn new(
-        now: u64,
-        env: BTreeMap<String, Text>,
-        files: &BTreeMap<String, Content>,
-    ) -> Result<Self> {
+    pub(crate) fn of(case: &Case) -> Result<Self> {
         Ok(Self {
-            clock: Clock { start: Instant::now(), now: Duration::from_secs(now) },
-            files: Arc::new(Files::new(files)?),
-            env,
+            clock: Clock { start: Instant::now(), now: Duration::from_secs(case.now) },
+            files: Arc::new(Files::new(&case.files)?),
+            env: case.env.clone(),
             log: MemoryOutputPipe::new(MAX_LOG),
             script: Arc::default(),
+            lent: case.store.then(|| Arc::new(Lent::with(&case.settings))),
         })
+    }
+
+    pub(crate) fn lends(&self) -> bool {
+        self.lent.is_some()
     }
 
     pub(crate) fn set_env(&mut self, env: BTreeMap<String, Text>) {
@@ -73,6 +78,7 @@ impl World {
             http: WasiHttpCtx::new(),
             hooks: Hooks { script: Arc::clone(&self.script), files: Arc::clone(&self.files) },
             table: ResourceTable::new(),
+            lent: self.lent.clone().unwrap_or_default(),
         })
     }
 }
@@ -83,6 +89,7 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     hooks: Hooks,
     table: ResourceTable,
+    pub(crate) lent: Arc<Lent>,
 }
 
 impl WasiView for State {

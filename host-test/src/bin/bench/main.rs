@@ -14,6 +14,7 @@ mod plot;
 mod process;
 mod report;
 mod shared;
+mod sharing;
 mod signing;
 mod sources;
 mod stampede;
@@ -36,6 +37,7 @@ async fn main() -> Result<ExitCode> {
     process::run(&mock, &mut report).await?;
     signing::run(&mut report).await?;
     herd::run(&mut report).await?;
+    sharing::run(&mut report).await?;
     stampede::run(&mut report).await?;
     artefacts::run(&mut report)?;
     peers::run(&mock, &mut report).await?;
