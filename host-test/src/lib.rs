@@ -7,5 +7,6 @@
 
 pub mod conformance;
 pub mod fleet;
+pub mod hosts;
 pub mod mock;
 pub mod sdk;

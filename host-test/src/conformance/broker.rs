@@ -49,8 +49,7 @@ impl Component {
 
 fn compile(engine: &Engine, path: &Path, linker: Linker<State>) -> Result<bindings::BrokerPre<State>> {
     let file = path.display();
-    let bytes =
-        std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
     let component = wasmtime::component::Component::new(engine, bytes)
         .map_err(anyhow::Error::from)
         .with_context(|| format!("{file} is not a component"))?;

@@ -40,7 +40,9 @@ impl Lent {
         self.entries(|entries| match happens {
             Happens::Emptied => entries.clear(),
             Happens::Changed => entries.values_mut().for_each(|entry| entry.value.reverse()),
-            Happens::Cut => entries.values_mut().for_each(|entry| entry.value.truncate(entry.value.len() / 2)),
+            Happens::Cut => {
+                entries.values_mut().for_each(|entry| entry.value.truncate(entry.value.len() / 2))
+            }
             Happens::Exchanged => {
                 let mut values: Vec<_> = entries.values().map(|entry| entry.value.clone()).collect();
                 values.rotate_right(1);
@@ -52,7 +54,8 @@ impl Lent {
     /// What operators of the store see.
     pub(crate) fn shown(&self) -> String {
         self.entries(|entries| {
-            let shown = entries.iter().map(|(name, entry)| format!("{name} {}\n", entry.value.escape_ascii()));
+            let shown =
+                entries.iter().map(|(name, entry)| format!("{name} {}\n", entry.value.escape_ascii()));
             shown.collect()
         })
     }

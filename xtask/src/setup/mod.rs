@@ -37,9 +37,9 @@ struct Missing {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step("setup: the wasm target, the SDKs for Python and Node, a Redis server, cargo-deny");
+    say::step("setup: the wasm target, the SDKs for Python and Node, the hosts, a Redis server, cargo-deny");
     toolchain::choose(options.debian_toolchain)?;
-    let complete = [components(), python(), node(), redis(), deny()].into_iter().all(|there| there);
+    let complete = [components(), python(), node(), hosts(), redis(), deny()].into_iter().all(|there| there);
     say::done("setup", began);
     Ok(match options.strict && !complete {
         true => ExitCode::FAILURE,
@@ -62,7 +62,12 @@ pub(crate) fn components() -> bool {
 
 /// Azure's Python SDK, for the tests that use it; false if it cannot be brought here
 pub(crate) fn python() -> bool {
-    report(python::install())
+    report(python::SDK.install())
+}
+
+/// The hosts that people have, wasmtime's command line for one; false if they cannot be brought here
+pub(crate) fn hosts() -> bool {
+    report(python::HOSTS.install())
 }
 
 /// Azure's JavaScript SDK, for the tests that use it; false if it cannot be brought here

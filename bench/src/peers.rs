@@ -46,7 +46,7 @@ impl Peer {
         Self {
             title: "azure-identity for Python",
             program: sdk::python(),
-            script: Some(file("bench/azure_identity.py")),
+            script: Some(file("peers/azure_identity.py")),
             environment: mock.imds_env(),
             endpoint: Endpoint::Imds,
             comes_by: "`cargo xtask setup` makes target/venv",

@@ -58,4 +58,4 @@ async fn fetch(proof: (&str, &str)) -> Result<f64> {
 
 const FETCHES: usize = 101;
 /// Not a secret: no app trusts it.
-const PEM: &str = include_str!("../../../../tests/core/keys/app.pem");
+const PEM: &str = include_str!("../../tests/core/keys/app.pem");

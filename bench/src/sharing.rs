@@ -97,7 +97,8 @@ fn builder(key: &str) -> Result<Builder> {
         ("TOKEN_BROKER_STORE_KEY", key),
     ]);
     let token = "t".repeat(1500);
-    let body = Bytes::from(format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"{token}"}}"#));
+    let body =
+        Bytes::from(format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"{token}"}}"#));
     let answer = move |_: &http::request::Parts| Decision::answer(http::Response::new(body.clone()));
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp/cache");
     let builder = Broker::builder().component_file(component("token-broker-core.wasm")?);
