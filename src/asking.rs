@@ -9,11 +9,10 @@ use secrecy::ExposeSecret as _;
 use crate::answer::{Answer, Exchange};
 use crate::broker::Broker;
 use crate::certificate::{Certificate, MAX_PEM};
-use crate::config::Config;
 use crate::error::{Error, Failure};
+use crate::fetch::Fetch;
 use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
 use crate::log::{Level, log};
-use crate::policy::Demand;
 use crate::random::uuid;
 use crate::retry::{Class, Next, Retries};
 use crate::source::entra::{Entra, MAX_TOKEN_FILE};
@@ -26,10 +25,7 @@ use crate::words::shown;
 pub(crate) struct Asking<'a, H, S> {
     pub(crate) source: &'a Source,
     pub(crate) broker: &'a Broker<H, S>,
-    pub(crate) config: &'a Config,
-    pub(crate) demand: &'a Demand,
-    /// Nothing begins after it (time since the Unix epoch).
-    pub(crate) deadline: Duration,
+    pub(crate) fetch: &'a Fetch<'a>,
     /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
     pub(crate) has_answered: &'a Cell<bool>,
 }
@@ -37,10 +33,10 @@ pub(crate) struct Asking<'a, H, S> {
 impl<H: Host, S: Store> Asking<'_, H, S> {
     /// Ask until there is a token, a no, or no time left.
     pub(crate) async fn run(&self) -> Result<Token, Stop> {
-        let refused = self.demand.claims().and_then(|_| self.broker.held(self.demand));
-        let ask = Ask { demand: self.demand, proof: None, refused: refused.as_deref() };
+        let refused = self.fetch.demand.claims().and_then(|_| self.broker.held(self.fetch.demand));
+        let ask = Ask { demand: self.fetch.demand, proof: None, refused: refused.as_deref() };
         self.source.takes(&ask)?;
-        let mut retries = Retries::until(self.deadline);
+        let mut retries = Retries::until(self.fetch.deadline);
         loop {
             let proof = self.proof(&ask).await?;
             let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
@@ -58,13 +54,26 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             match retries.next(class, failure, self.host().now(), self.host().random()) {
                 Next::Stop(error) => return Err(Stop::Failed(error)),
                 Next::Wait(wait) => {
-                    let (wait_ms, tries) = (milliseconds(wait).to_string(), retries.tries().to_string());
-                    let fields = [("message", &*message), ("attempt", &tries), ("wait_ms", &wait_ms)];
-                    self.log(Level::Info, "trying again", &fields);
+                    self.tell_of_retry(&message, wait);
                     self.host().sleep(wait).await;
                 }
             }
         }
+    }
+
+    fn tell_of_retry(&self, message: &str, wait: Duration) {
+        let key = self.fetch.demand.key();
+        let (identity, wait_ms) = (key.identity().to_string(), milliseconds(wait).to_string());
+        let (attempt, correlation_id) = (self.fetch.requests().to_string(), self.fetch.correlation_id());
+        let fields = [
+            ("audience", key.audience()),
+            ("identity", &*identity),
+            ("attempt", &*attempt),
+            ("correlation_id", &*correlation_id),
+            ("wait_ms", &*wait_ms),
+            ("message", message),
+        ];
+        self.log(Level::Info, "trying again", &fields);
     }
 
     /// What this try proves itself with.
@@ -76,7 +85,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
             Need::ManagedIdentity(demand) => {
                 let demand = Rc::clone(demand);
-                let token = self.broker.assertion(demand, self.deadline).await.map_err(Stop::Failed)?;
+                let token = self.broker.assertion(demand, self.fetch.deadline).await.map_err(Stop::Failed)?;
                 Ok(Some(token.secret().clone()))
             }
         }
@@ -115,7 +124,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, Stop> {
-        let (claimed, now) = (entra.claimed(self.demand.key()), self.host().now());
+        let (claimed, now) = (entra.claimed(self.fetch.demand.key()), self.host().now());
         if let Some(held) = certificate.held(&claimed, now) {
             return Ok(held);
         }
@@ -160,13 +169,16 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     async fn exchange(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
         let request_id = uuid(|| self.host().random()).to_string();
         let call = self.source.call(ask);
-        if self.config.log >= Level::Debug {
+        if self.fetch.config.log >= Level::Debug {
             let request = call.shown();
             self.log(Level::Debug, "asking", &[("request", &request), ("request_id", &request_id)]);
         }
+        let request = call.into_request(&request_id)?;
+        self.hold_back(request.uri()).await?;
         let asked_at = self.host().now();
         let limits = self.limits(asked_at);
-        let mut answer = match self.host().send(call.into_request(&request_id)?, limits).await {
+        self.fetch.sends(&request_id);
+        let mut answer = match self.host().send(request, limits).await {
             Ok(response) => {
                 let exchange = Exchange { asked_at, received_at: self.host().now() };
                 let answer = self.source.parse(ask, &response, exchange);
@@ -174,7 +186,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
                 answer
             }
             Err(error) => {
-                let patient = self.config.is_patient() || self.has_answered.get();
+                let patient = self.fetch.config.is_patient() || self.has_answered.get();
                 self.source.unanswered(ask, &error, patient)
             }
         };
@@ -188,9 +200,20 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         Ok(answer)
     }
 
+    /// Without the store that tells what other instances do, ask no more often than all of them together may.
+    async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
+        let Some(shared) = &self.fetch.config.shared else { return Ok(()) };
+        let (now, endpoint) = (self.host().now(), endpoint.host().unwrap_or_default());
+        let wait = shared.hold_back(endpoint, now, self.fetch.left(now))?;
+        if !wait.is_zero() {
+            self.broker.count(|stats| &mut stats.budget_waits);
+            self.host().sleep(wait).await;
+        }
+        Ok(())
+    }
+
     fn limits(&self, now: Duration) -> Limits {
-        let left = self.deadline.saturating_sub(now);
-        let total = self.config.timeout.min(left).max(Duration::from_millis(1));
+        let total = self.fetch.config.timeout.min(self.fetch.left(now)).max(Duration::from_millis(1));
         Limits { connect: self.source.connect_limit(total), total, body: MAX_BODY }
     }
 
@@ -200,11 +223,11 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             let remedy = Some(remedy.to_owned());
             Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
         };
-        match verify(&token, self.demand.key()) {
+        match verify(&token, self.fetch.demand.key()) {
             Verdict::Fits => Ok(token),
             Verdict::OtherAudience(aud) => {
                 let aud = shown(&aud, &asked.secrets);
-                let fields = [("asked", self.demand.key().audience()), ("aud", &aud)];
+                let fields = [("asked", self.fetch.demand.key().audience()), ("aud", &aud)];
                 self.log(Level::Info, "unexpected audience", &fields);
                 Ok(token)
             }
@@ -224,6 +247,6 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
-        log(self.host(), self.config, level, event, fields);
+        log(self.host(), self.fetch.config, level, event, fields);
     }
 }

@@ -11,6 +11,7 @@ use crate::candidate::{SourceReport, Verdict};
 use crate::chain::Chain;
 use crate::config::{Config, Settings};
 use crate::error::Error;
+use crate::fetch::Fetch;
 use crate::flight::{Flights, Lead, Outcome, Place};
 use crate::host::{Host, Store, milliseconds};
 use crate::log::{Level, log};
@@ -103,7 +104,7 @@ impl<H: Host, S: Store> Broker<H, S> {
             let deadline = *deadline.get_or_insert_with(|| self.host.now().saturating_add(config.budget));
             match self.flights.join(key)? {
                 Place::Leader(lead) => {
-                    let outcome = self.fetch(config, lead, &demand, deadline).await;
+                    let outcome = self.fetch(lead, &Fetch::new(config, &demand, deadline)).await;
                     return self.grant(&demand, outcome);
                 }
                 Place::Waiter(wait) => {
@@ -159,7 +160,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         if let Ok(config) = &self.config {
             let deadline = self.host.now().saturating_add(config.budget);
             // A failure is logged and remembered; nobody waits for it.
-            let _ = self.fetch(config, duty.lead, &duty.demand, deadline).await;
+            let _ = self.fetch(duty.lead, &Fetch::new(config, &duty.demand, deadline)).await;
         }
     }
 
@@ -178,10 +179,23 @@ impl<H: Host, S: Store> Broker<H, S> {
     }
 
     /// Drop every held token for a scope, because a service refused it. A scope that is none holds nothing.
+    ///
+    /// A copy in the store stays there until the next call replaces it, or [`Broker::forget_shared`] removes it.
     pub fn forget(&self, scope: &str) {
         if let Ok(scope) = Scope::parse(scope) {
             self.cache.borrow_mut().forget(&scope);
             self.chain.forget();
+        }
+    }
+
+    /// Remove from the store what was forgotten here, so that no other instance takes it: in a task of its own, after
+    /// [`Broker::forget`], where the host has tasks. A store that does not answer keeps it.
+    pub async fn forget_shared(&self, scope: &str) {
+        let Ok(config) = &self.config else { return };
+        let (Some(shared), Ok(scope)) = (&config.shared, Scope::parse(scope)) else { return };
+        let refused = self.cache.borrow().refused_for(&scope);
+        for (key, token_hash) in refused {
+            shared.remove_token(self, config, &key, &token_hash).await;
         }
     }
 
@@ -263,25 +277,25 @@ impl<H: Host, S: Store> Broker<H, S> {
     }
 
     /// Get a token for a key that memory has nothing good for, and give it to whoever waits.
-    async fn fetch(&self, config: &Config, lead: Lead, demand: &Demand, deadline: Duration) -> Outcome {
-        let outcome = match &config.shared {
-            None => self.acquire(config, demand, deadline).await,
-            Some(shared) => Sharing { shared, broker: self, config, demand, deadline }.run().await,
+    async fn fetch(&self, lead: Lead, fetch: &Fetch<'_>) -> Outcome {
+        let outcome = match &fetch.config.shared {
+            None => self.acquire(fetch).await,
+            Some(shared) => Sharing::new(shared, self, fetch).run().await,
         };
         lead.land(outcome.clone());
         outcome
     }
 
     /// Ask the identity sources.
-    pub(crate) async fn acquire(&self, config: &Config, demand: &Demand, deadline: Duration) -> Outcome {
-        let key = demand.key();
+    pub(crate) async fn acquire(&self, fetch: &Fetch<'_>) -> Outcome {
+        let key = fetch.demand.key();
         let refreshes = !matches!(self.look(key), Look::Failed(_) | Look::Nothing);
         if refreshes {
             self.count(|stats| &mut stats.refreshes);
         }
         self.count(|stats| &mut stats.fetches);
         let began = self.host.now();
-        let outcome = self.chain.fetch(self, config, demand, deadline).await.map(Rc::new);
+        let outcome = self.chain.fetch(self, fetch).await.map(Rc::new);
         match &outcome {
             Ok(token) => self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random()),
             Err(error) => {
@@ -289,35 +303,50 @@ impl<H: Host, S: Store> Broker<H, S> {
                 self.stats.borrow_mut().count_failure(error.kind());
             }
         }
-        self.log_fetch(config, key, refreshes, self.host.now().saturating_sub(began), &outcome);
+        self.log_fetch(fetch, refreshes, self.host.now().saturating_sub(began), &outcome);
         outcome
     }
 
     /// One line for each fetch, with what the operator of a fleet sums up and searches for.
-    fn log_fetch(&self, config: &Config, key: &Key, refreshes: bool, took: Duration, outcome: &Outcome) {
+    fn log_fetch(&self, fetch: &Fetch<'_>, refreshes: bool, took: Duration, outcome: &Outcome) {
         let event = match (outcome, refreshes) {
             (Ok(_), false) => "fetched a token",
             (Ok(_), true) => "refreshed a token",
             (Err(_), false) => "could not fetch a token",
             (Err(_), true) => "could not refresh a token",
         };
+        let key = fetch.demand.key();
         let (identity, duration_ms) = (key.identity().to_string(), milliseconds(took).to_string());
-        let of_all = [("audience", key.audience()), ("identity", &*identity), ("duration_ms", &*duration_ms)];
+        let (attempts, sent_as) = (fetch.requests().to_string(), fetch.correlation_id());
+        let of_all = [
+            ("audience", key.audience()),
+            ("identity", &*identity),
+            ("duration_ms", &*duration_ms),
+            ("attempts", &*attempts),
+        ];
         match outcome {
             Ok(token) => {
                 let (token_hash, expires_on) = (token.fingerprint(), token.expires_on().to_string());
-                let own =
-                    [("source", token.source()), ("token_sha256", &token_hash), ("expires_on", &expires_on)];
-                log(&self.host, config, Level::Info, event, &[of_all, own].concat());
+                let own = [
+                    ("source", token.source()),
+                    ("correlation_id", &*sent_as),
+                    ("token_sha256", &token_hash),
+                    ("expires_on", &expires_on),
+                ];
+                log(&self.host, fetch.config, Level::Info, event, &[of_all, own].concat());
             }
             Err(error) => {
                 let last = error.failures().last();
                 let source = last.map_or("", |failure| &failure.source);
-                let correlation_id = last.and_then(|failure| failure.correlation_id.as_deref()).unwrap_or("");
+                let told = last.and_then(|failure| failure.correlation_id.as_deref());
                 let text = error.to_string();
-                let own = [("kind", error.kind()), ("source", source), ("correlation_id", correlation_id)];
-                let fields = [&of_all[..], &own, &[("error", &text)]].concat();
-                log(&self.host, config, Level::Warn, event, &fields);
+                let own = [
+                    ("kind", error.kind()),
+                    ("source", source),
+                    ("correlation_id", told.unwrap_or(&sent_as)),
+                    ("error", &*text),
+                ];
+                log(&self.host, fetch.config, Level::Warn, event, &[of_all, own].concat());
             }
         }
     }
@@ -329,9 +358,9 @@ impl<H: Host, S: Store> Broker<H, S> {
         token
     }
 
-    /// Take another instance's failure for an answer.
-    pub(crate) fn rest(&self, demand: &Demand, error: &Error) {
-        self.cache.borrow_mut().rest(demand.key(), error, self.host.now());
+    /// Take another instance's failure for an answer, for as long as it has left.
+    pub(crate) fn rest_for(&self, demand: &Demand, error: &Error, left: Duration) {
+        self.cache.borrow_mut().rest_for(demand.key(), error, self.host.now(), left);
     }
 
     /// Leave the refresh of a token that is held to another instance, for a while.

@@ -86,12 +86,16 @@ impl Cache {
 
     /// Remember that fetching failed, for as long as the failure deserves.
     pub(crate) fn rest(&mut self, key: &Key, error: &Error, now: Duration) {
-        let deserved = rest_after(error);
+        self.rest_for(key, error, now, rest_after(error).unwrap_or_default());
+    }
+
+    /// Remember that fetching failed, for so long.
+    pub(crate) fn rest_for(&mut self, key: &Key, error: &Error, now: Duration, rest: Duration) {
         let until = |rest| Rest { from: now, until: now.saturating_add(rest) };
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
-            held.rest = Some(until(deserved.unwrap_or_default().max(BETWEEN_REFRESHES)));
+            held.rest = Some(until(rest.max(BETWEEN_REFRESHES)));
         }
-        if let Some(rest) = deserved {
+        if !rest.is_zero() {
             self.entry(key.clone()).failure = Some((error.clone(), until(rest)));
         }
     }
@@ -99,9 +103,7 @@ impl Cache {
     /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
     pub(crate) fn forget(&mut self, scope: &Scope) {
         for entry in self.entries.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
-            if let Some(held) = entry.held.take() {
-                entry.refused = Some(held.token.fingerprint());
-            }
+            entry.refuse();
             entry.failure.take_if(|(error, _)| !matches!(error, Error::Throttled(_)));
         }
     }
@@ -109,6 +111,12 @@ impl Cache {
     /// The fingerprint of the token under a key that was forgotten last.
     pub(crate) fn refused(&self, key: &Key) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
+    }
+
+    /// The keys for a scope of which a token was refused, each with its fingerprint.
+    pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(Key, String)> {
+        let refused = self.entries.iter().filter(|(key, _)| key.scope() == scope);
+        refused.filter_map(|(key, entry)| Some((key.clone(), entry.refused.clone()?))).collect()
     }
 
     /// Do not refresh for a moment: another instance does.
@@ -121,7 +129,7 @@ impl Cache {
     /// Drop the token under a key, because it did not do what it was for.
     pub(crate) fn drop_held(&mut self, key: &Key) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.held = None;
+            entry.refuse();
         }
     }
 
@@ -152,6 +160,12 @@ impl Cache {
 }
 
 impl Entry {
+    fn refuse(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.refused = Some(held.token.fingerprint());
+        }
+    }
+
     fn failed(&self, now: Duration) -> Option<Error> {
         let (error, rest) = self.failure.as_ref()?;
         Some(error.clone().with_wait_left(rest.left(now)?))

@@ -4,13 +4,12 @@
 //! Which sources are configured is known from the variables, before anything is sent. Of the two that show only when
 //! they are looked for, Arc costs the look at a file, and the absence of IMDS is remembered for a while.
 
-use std::time::Duration;
-
 use crate::asking::Asking;
 use crate::broker::Broker;
 use crate::candidate::{Candidate, SourceReport, State};
-use crate::config::{Config, Settings};
+use crate::config::Settings;
 use crate::error::Error;
+use crate::fetch::Fetch;
 use crate::host::{Host, Store};
 use crate::policy::Demand;
 use crate::request::Identity;
@@ -75,7 +74,7 @@ impl Chain {
         })
     }
 
-    /// Ask the sources in order, until `deadline` (time since the Unix epoch).
+    /// Ask the sources in order.
     ///
     /// # Errors
     /// That of the first source that fails; [`Error::Unavailable`] with every attempt if all decline, or if one cannot
@@ -83,12 +82,10 @@ impl Chain {
     pub(crate) async fn fetch<H: Host, S: Store>(
         &self,
         broker: &Broker<H, S>,
-        config: &Config,
-        demand: &Demand,
-        deadline: Duration,
+        fetch: &Fetch<'_>,
     ) -> Result<Token, Error> {
         let mut attempts = Vec::new();
-        for candidate in self.0.iter().filter(|candidate| candidate.is_for(demand)) {
+        for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.demand)) {
             let source = match (&candidate.state, candidate.absence(broker.host().now())) {
                 (State::Broken(error), _) => return Err(error.clone()),
                 (State::Absent | State::LeftOut, _) => {
@@ -101,8 +98,7 @@ impl Chain {
                 }
                 (State::Ready(source), None) => source,
             };
-            let has_answered = &candidate.has_answered;
-            let asking = Asking { source, broker, config, demand, deadline, has_answered };
+            let asking = Asking { source, broker, fetch, has_answered: &candidate.has_answered };
             let outcome = asking.run().await;
             candidate.remember(&outcome, broker.host().now());
             match outcome {

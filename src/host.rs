@@ -36,7 +36,8 @@ pub trait Host {
     /// Wait.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    /// Random bits, good enough for a UUID. All zeros means: no jitter.
+    /// Random bits of a cryptographic source, never the same twice: what is sealed for a store depends on it. All zeros,
+    /// in a test, means: no jitter.
     fn random(&self) -> u64;
 
     /// The text of a file of at most `max_bytes`.

@@ -49,6 +49,7 @@ mod config;
 mod endpoint;
 mod error;
 mod expiry;
+mod fetch;
 mod flight;
 mod host;
 mod jitter;

@@ -56,11 +56,6 @@ impl Retries {
         if wait > left { Next::Stop(exhausted(class, failure)) } else { Next::Wait(wait) }
     }
 
-    /// How many tries there have been, when the last one has been decided on.
-    pub(crate) fn tries(&self) -> usize {
-        self.busy.saturating_add(self.upgrading).saturating_add(self.stale)
-    }
-
     fn delay(&mut self, class: Class) -> Option<Duration> {
         let (delays, used) = match class {
             Class::Busy => (BUSY_DELAYS, &mut self.busy),

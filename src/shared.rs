@@ -1,8 +1,7 @@
 //! One fetch for the fleet: what instances tell each other through a store.
 //!
-//! For each key of the cache the store has a token, and while one is being fetched the *turn* of whoever fetches it.
-//! A turn is a lease: it is taken by `add`, kept up while the fetch goes on, and ends by itself if its holder dies.
-//! A fetch that failed leaves its failure in the place of the turn, for as long as it is the answer.
+//! For each key of the cache the store has a token, and while one is being fetched the *lease* of whoever fetches it
+//! (`shared/lease.rs`). A fetch that failed leaves its failure in the place of the lease, for as long as it is the answer.
 //!
 //! Whoever has the key is trusted: one key is for one deployment, whose instances have the same identities. A store
 //! that is down, slow, full of garbage or in the hands of somebody else costs a bounded delay and some more fetches,
@@ -10,15 +9,14 @@
 
 mod budget;
 mod entry;
+mod lease;
 mod seal;
+mod shelf;
 
-use std::cell::Cell;
-use std::future::Future;
-use std::pin::pin;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
@@ -26,16 +24,20 @@ use crate::broker::Broker;
 use crate::cache::rest_after;
 use crate::config::{Config, REALM, STORE_KEY, Settings};
 use crate::error::{Error, Failure};
+use crate::fetch::Fetch;
 use crate::flight::Outcome;
 use crate::host::{Host, Store, StoreError};
 use crate::jitter::share;
 use crate::log::{Level, log};
-use crate::policy::Demand;
+use crate::policy::Key;
+use crate::source::is_of_the_machine;
 use crate::token::{Freshness, Token};
+use crate::words::shown;
 
 use budget::Budget;
-use entry::Turn;
-use seal::{Place, Seal};
+use lease::{Lease, Stands};
+use seal::Seal;
+use shelf::Shelf;
 
 /// What an instance knows of the store that it shares.
 #[derive(Debug)]
@@ -43,8 +45,12 @@ pub(crate) struct Shared {
     seal: Seal,
     /// What tells this deployment's identities from another's.
     realm: [u8; 32],
+    /// What this instance is called in leases and in logs.
+    name: OnceCell<String>,
     /// The store is left alone until then (time since the Unix epoch).
     away: Cell<Duration>,
+    /// Whether it was left alone, and has not answered since.
+    is_lost: Cell<bool>,
     budget: Budget,
 }
 
@@ -63,384 +69,357 @@ impl Shared {
         Ok(Some(Self {
             seal: Seal::parse(text)?,
             realm: realm.finalize().into(),
+            name: OnceCell::new(),
             away: Cell::default(),
+            is_lost: Cell::default(),
             budget: Budget::default(),
         }))
+    }
+
+    /// How long to wait before a request to an endpoint: no time at all while a store tells what other instances do.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if that is longer than `longest`.
+    pub(crate) fn hold_back(
+        &self,
+        endpoint: &str,
+        now: Duration,
+        longest: Duration,
+    ) -> Result<Duration, Error> {
+        if !self.is_lost.get() {
+            return Ok(Duration::ZERO);
+        }
+        self.budget.take(endpoint, now, longest).map_err(|wait| over_budget(endpoint, wait))
+    }
+
+    /// Remove the token under a key from the store, if it is the one with this fingerprint.
+    pub(crate) async fn remove_token<H: Host, S: Store>(
+        &self,
+        broker: &Broker<H, S>,
+        config: &Config,
+        key: &Key,
+        token_hash: &str,
+    ) {
+        if !self.is_away(broker.host().now()) {
+            // If this fails, another instance takes the token, is refused by the service, and forgets it in turn.
+            let _ = Shelf::new(self, broker, config, key).remove_token(token_hash).await;
+        }
     }
 
     fn is_away(&self, now: Duration) -> bool {
         // A clock that was set back must not make it last.
         now < self.away.get() && self.away.get() <= now.saturating_add(AWAY)
     }
+
+    fn answers(&self) {
+        self.is_lost.set(false);
+    }
+
+    fn name<H: Host>(&self, host: &H) -> &str {
+        self.name.get_or_init(|| format!("{:012x}", host.random() >> 16))
+    }
 }
 
-/// One demand for which memory has nothing good, and the store that may.
+/// One fetch, for which memory has nothing good, and the store that may.
 pub(crate) struct Sharing<'a, H, S> {
-    pub(crate) shared: &'a Shared,
-    pub(crate) broker: &'a Broker<H, S>,
-    pub(crate) config: &'a Config,
-    pub(crate) demand: &'a Demand,
-    /// Nothing begins after it (time since the Unix epoch).
-    pub(crate) deadline: Duration,
+    shared: &'a Shared,
+    broker: &'a Broker<H, S>,
+    fetch: &'a Fetch<'a>,
+    shelf: Shelf<'a, H, S>,
 }
 
-/// What the store makes of a demand.
+/// What the store makes of it.
 enum Found {
     /// Somebody's token, which is in memory now.
     Token(Rc<Token>),
-    /// Somebody's failure, which is still the answer.
-    Failure(Error),
+    /// Somebody's failure, which is the answer for so long.
+    Failure(Error, Duration),
     /// Somebody is fetching, and the token in memory does until then.
     Underway(Rc<Token>),
-    /// Our turn to fetch.
+    /// It is ours to fetch for all.
     Ours(Lease),
+    /// The store does not answer. `together`: others find that out now, too.
+    Nothing { together: bool },
 }
 
-/// Our turn: the value by which we know it again.
-struct Lease(Vec<u8>);
+/// What one call has seen of the store so far.
+#[derive(Default)]
+struct Watch {
+    pauses: u32,
+    /// The store fails, and may until then (time since the Unix epoch).
+    bears_until: Option<Duration>,
+    has_missed: bool,
+    /// The fingerprint of the token that was there when this call began to wait.
+    token: Option<String>,
+    lease: lease::Seen,
+}
 
-impl<H: Host, S: Store> Sharing<'_, H, S> {
+impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
+    pub(crate) fn new(shared: &'a Shared, broker: &'a Broker<H, S>, fetch: &'a Fetch<'a>) -> Self {
+        let shelf = Shelf::new(shared, broker, fetch.config, fetch.demand.key());
+        Self { shared, broker, fetch, shelf }
+    }
+
     /// Take what others have, or fetch for all.
     pub(crate) async fn run(&self) -> Outcome {
-        if self.demand.claims().is_some() {
-            return self.fetch().await;
+        if self.fetch.demand.claims().is_some() {
+            // No other token can do, because the request says something besides.
+            return self.alone().await;
         }
         match self.find().await {
-            Some(Found::Token(token)) => Ok(token),
-            Some(Found::Underway(token)) => {
-                self.broker.pause_refresh(self.demand);
+            Found::Token(token) => Ok(token),
+            Found::Underway(token) => {
+                self.broker.pause_refresh(self.fetch.demand);
                 Ok(token)
             }
-            Some(Found::Failure(error)) => {
-                self.broker.rest(self.demand, &error);
+            Found::Failure(error, left) => {
+                self.broker.rest_for(self.fetch.demand, &error, left);
                 Err(error)
             }
-            Some(Found::Ours(lease)) => {
-                let outcome = self.keeping(&lease, self.acquire()).await;
-                self.tell(Some(lease), &outcome).await;
-                outcome
+            Found::Ours(lease) => self.lead(lease).await,
+            Found::Nothing { together } => {
+                if together {
+                    self.spread().await;
+                }
+                self.alone().await
             }
-            None => self.alone().await,
         }
     }
 
-    /// Fetch a token that no other could do for, because the request says something besides, and give it to the others.
-    async fn fetch(&self) -> Outcome {
-        let outcome = self.acquire().await;
-        self.tell(None, &outcome).await;
+    /// Fetch for all, and tell them.
+    async fn lead(&self, mut lease: Lease) -> Outcome {
+        let has_time = self.fetch.left(self.now()) >= self.fetch.config.timeout;
+        let outcome = self.keeping(&mut lease, self.broker.acquire(self.fetch)).await;
+        match &outcome {
+            Ok(token) => {
+                self.publish(token).await;
+                self.end(&lease).await;
+            }
+            Err(error) => match shared_rest(error, has_time) {
+                Some(rest) => self.fail(error, rest).await,
+                None => self.end(&lease).await,
+            },
+        }
         outcome
     }
 
-    async fn acquire(&self) -> Outcome {
-        self.broker.acquire(self.config, self.demand, self.deadline).await
+    /// Fetch without the others; what comes of it may be of use to them.
+    async fn alone(&self) -> Outcome {
+        let outcome = self.broker.acquire(self.fetch).await;
+        if let Ok(token) = &outcome
+            && !self.shared.is_away(self.now())
+        {
+            self.publish(token).await;
+        }
+        outcome
     }
 
-    /// Nothing if the store does not answer: an error is borne for [`PATIENCE`], in which a store restarts.
-    async fn find(&self) -> Option<Found> {
-        let mut polls = Polls::default();
-        let mut bears_until = None;
+    async fn publish(&self, token: &Token) {
+        if let Err(error) = self.shelf.put_token(token).await {
+            self.leave_alone(&error);
+        }
+    }
+
+    /// Whoever finds no store does so when all others do; an endpoint would have all of them at once.
+    async fn spread(&self) {
+        let spread = Duration::from_micros(share(ALONE_WITHIN_US, self.host().random()));
+        if !spread.is_zero() {
+            self.host().sleep(spread.min(self.fetch.left(self.now()))).await;
+        }
+    }
+
+    /// An error of the store is borne for [`PATIENCE`], in which one restarts.
+    async fn find(&self) -> Found {
+        let mut watch = Watch::default();
         loop {
             if self.shared.is_away(self.now()) {
-                return None;
+                return Found::Nothing { together: watch.pauses > 0 };
             }
-            match self.look(&mut polls).await {
-                Ok(Some(found)) => return Some(found),
-                Ok(None) => bears_until = None,
+            match self.look(&mut watch).await {
+                Ok(Some(found)) => return found,
+                Ok(None) => watch.bears_until = None,
                 Err(error) => {
-                    self.broker.count(|stats| &mut stats.store_errors);
-                    if self.now() >= *bears_until.get_or_insert_with(|| self.now().saturating_add(PATIENCE)) {
+                    let now = self.now();
+                    if now >= *watch.bears_until.get_or_insert_with(|| now.saturating_add(patience(&error))) {
                         self.leave_alone(&error);
-                        return None;
+                        return Found::Nothing { together: watch.pauses > 0 };
                     }
                 }
             }
-            if self.now() >= self.deadline {
-                return Some(Found::Failure(self.waited_in_vain()));
+            if self.now() >= self.fetch.deadline {
+                return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
             }
-            self.broker.host().sleep(polls.next(self.broker.host().random())).await;
+            self.host().sleep(watch.pause(self.host().random())).await;
         }
     }
 
     /// Look once. Nothing if somebody else fetches what we need: look again.
-    async fn look(&self, polls: &mut Polls) -> Result<Option<Found>, StoreError> {
-        if let Some(token) = self.token().await? {
+    async fn look(&self, watch: &mut Watch) -> Result<Option<Found>, StoreError> {
+        if let Some(token) = self.token(watch).await? {
             return Ok(Some(Found::Token(token)));
         }
-        if polls.is_first() {
+        if !std::mem::replace(&mut watch.has_missed, true) {
             self.broker.count(|stats| &mut stats.store_misses);
         }
-        let Some(lease) = self.take_turn().await? else { return self.turn(polls).await };
-        if !polls.is_first() {
-            self.broker.count(|stats| &mut stats.lease_takeovers);
-        }
-        // Somebody's turn may have ended between our look and now.
-        if let Some(token) = self.token().await? {
-            self.end_turn(&lease).await;
+        let lease = match self.lease_stands(&mut watch.lease).await? {
+            Stands::Ours(lease) => lease,
+            Stands::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
+            Stands::Held => return Ok(self.good_until_then().map(Found::Underway)),
+            Stands::Free => match self.take().await? {
+                Some(lease) => lease,
+                None => return Ok(None),
+            },
+        };
+        // Somebody's lease may have ended between our look and now.
+        if let Some(token) = self.token(watch).await? {
+            self.end(&lease).await;
             return Ok(Some(Found::Token(token)));
+        }
+        if watch.lease.is_seen() {
+            self.broker.count(|stats| &mut stats.lease_takeovers);
         }
         Ok(Some(Found::Ours(lease)))
     }
 
     /// A token in the store that is better than what memory has, which it goes into. One in its last minutes is none to
-    /// come back with, but does if the fetch fails.
-    async fn token(&self) -> Result<Option<Rc<Token>>, StoreError> {
-        let found = self.open(TOKEN, |bytes, _| entry::token(bytes)).await?;
-        let Some(token) = found.filter(|token| self.is_better(token)) else { return Ok(None) };
-        let (key, token_hash) = (self.demand.key(), token.fingerprint());
-        let fields =
-            [("audience", key.audience()), ("source", token.source()), ("token_sha256", &token_hash)];
+    /// come back with, unless it is what this call has waited for; but it does if the fetch fails.
+    async fn token(&self, watch: &mut Watch) -> Result<Option<Rc<Token>>, StoreError> {
+        let Some(token) = self.shelf.token(&mut watch.lease).await? else { return Ok(None) };
+        let token_hash = token.fingerprint();
+        let is_awaited = watch.has_missed && watch.token.as_ref() != Some(&token_hash);
+        if !self.is_better(&token, &token_hash) {
+            watch.token = Some(token_hash);
+            return Ok(None);
+        }
+        let fields = [
+            ("audience", self.fetch.demand.key().audience()),
+            ("source", token.source()),
+            ("token_sha256", &token_hash),
+        ];
         self.log(Level::Debug, "took a token from the store", &fields);
-        let token = self.broker.adopt(self.demand, token);
-        if token.is_expiring(self.now()) {
+        let token = self.broker.adopt(self.fetch.demand, token);
+        watch.token = Some(token_hash);
+        if token.is_expiring(self.now()) && !is_awaited {
             return Ok(None);
         }
         self.broker.count(|stats| &mut stats.store_hits);
         Ok(Some(token))
     }
 
-    fn is_better(&self, token: &Token) -> bool {
-        if self.broker.refused(self.demand).is_some_and(|refused| refused == token.fingerprint()) {
+    fn is_better(&self, token: &Token, token_hash: &str) -> bool {
+        if self.broker.refused(self.fetch.demand).is_some_and(|refused| refused == token_hash) {
             return false;
         }
-        let better: &[Freshness] = match self.broker.held(self.demand) {
-            None => &[Freshness::Fresh, Freshness::Stale, Freshness::Expiring],
-            Some(held) if held.secret().expose_secret() == token.secret().expose_secret() => &[],
-            Some(held) if held.is_expiring(self.now()) => &[Freshness::Fresh, Freshness::Stale],
-            Some(_) => &[Freshness::Fresh],
-        };
-        better.contains(&token.freshness(token.refresh_on().unwrap_or(token.received_on), self.now()))
-    }
-
-    async fn take_turn(&self) -> Result<Option<Lease>, StoreError> {
-        let place = self.place(TURN);
-        let value = self.seal(&place, &entry::taken());
-        let taken = self.within(self.broker.store().add(&place.name, value.clone(), LEASE)).await?;
-        Ok(taken.then_some(Lease(value)))
-    }
-
-    /// What somebody else's turn means for us.
-    async fn turn(&self, polls: &Polls) -> Result<Option<Found>, StoreError> {
-        if let Some(Turn::Failed(error)) = self.open(TURN, entry::turn).await? {
-            return Ok(Some(Found::Failure(error)));
-        }
-        if let Some(held) = self.broker.held(self.demand).filter(|held| !held.is_expiring(self.now())) {
-            return Ok(Some(Found::Underway(held)));
-        }
-        if polls.is_first() {
-            self.broker.count(|stats| &mut stats.lease_waits);
-        }
-        Ok(None)
-    }
-
-    /// Fetch, and keep our turn up meanwhile.
-    async fn keeping<T>(&self, lease: &Lease, fetch: impl Future<Output = T>) -> T {
-        let (place, mut fetch) = (self.place(TURN), pin!(fetch));
-        loop {
-            let pause = self.broker.host().sleep(KEPT_UP);
-            if let Either::Left((output, _)) = select(fetch.as_mut(), pin!(pause)).await {
-                return output;
+        let now = self.now();
+        let freshness = token.freshness(token.refresh_on().unwrap_or(token.received_on), now);
+        match self.broker.held(self.fetch.demand) {
+            None => freshness != Freshness::Gone,
+            Some(held) if held.secret().expose_secret() == token.secret().expose_secret() => false,
+            Some(held) if held.is_expiring(now) => {
+                freshness != Freshness::Gone && token.expires_on() > held.expires_on()
             }
-            // If the store fails, the lease ends and another instance takes over: nothing else depends on it.
-            let put = self.within(self.broker.store().set(&place.name, lease.0.clone(), LEASE));
-            if let Either::Left((output, put)) = select(fetch.as_mut(), pin!(put)).await {
-                // Not dropped: arriving late, it would take the place of the failure that is told next.
-                let _ = put.await;
-                return output;
-            }
+            Some(_) => freshness == Freshness::Fresh,
         }
     }
 
-    /// Tell the others what came of our turn, or of a fetch without one.
-    async fn tell(&self, lease: Option<Lease>, outcome: &Outcome) {
-        if self.shared.is_away(self.now()) {
-            return;
-        }
-        let told = match outcome {
-            Ok(token) => self.put(TOKEN, &entry::of_token(token), token.life_left(self.now())).await,
-            Err(_) => Ok(()),
-        };
-        if let Err(error) = told {
-            self.broker.count(|stats| &mut stats.store_errors);
-            self.leave_alone(&error);
-        }
-        let Some(lease) = lease else { return };
-        match outcome.as_ref().err().and_then(|error| Some((error, shared_rest(error)?))) {
-            // In the place of our turn: whoever waits for it, or comes to it, has an answer.
-            Some((error, rest)) => {
-                let _ = self.put(TURN, &entry::failed(error, self.now(), rest), rest).await;
-            }
-            None => self.end_turn(&lease).await,
-        }
-    }
-
-    /// If this fails, the lease ends by itself.
-    async fn end_turn(&self, lease: &Lease) {
-        let _ = self.within(self.broker.store().delete(&self.place(TURN).name, &lease.0)).await;
-    }
-
-    /// Without the others, who find themselves alone at the same moment, but not without restraint.
-    async fn alone(&self) -> Outcome {
-        let spread = share(ALONE_WITHIN_US, self.broker.host().random());
-        if spread > 0 {
-            self.broker.host().sleep(Duration::from_micros(spread)).await;
-        }
-        let left = self.deadline.saturating_sub(self.now());
-        let wait = self.shared.budget.take(self.now(), left).map_err(over_budget)?;
-        if !wait.is_zero() {
-            self.broker.count(|stats| &mut stats.budget_waits);
-            self.broker.host().sleep(wait).await;
-        }
-        self.fetch().await
+    /// The token that memory has, if it can be used while somebody else fetches the next one.
+    fn good_until_then(&self) -> Option<Rc<Token>> {
+        self.broker.held(self.fetch.demand).filter(|held| !held.is_expiring(self.now()))
     }
 
     fn leave_alone(&self, error: &StoreError) {
         self.shared.away.set(self.now().saturating_add(AWAY));
-        let fields = [("error", &*error.to_string())];
-        log(
-            self.broker.host(),
-            self.config,
-            Level::Warn,
-            "the store does not do its work: going on without it",
-            &fields,
-        );
+        self.shared.is_lost.set(true);
+        let words = shown(&error.to_string(), &[]);
+        let fields = [("error", &*words), ("instance", self.shared.name(self.host()))];
+        self.log(Level::Warn, "the store does not do its work: going on without it", &fields);
     }
 
-    fn waited_in_vain(&self) -> Error {
+    fn waited_in_vain(&self, holder: &str) -> Error {
         Error::Transient(Failure {
             source: "token-broker".into(),
             message: format!(
-                "another instance has been fetching the token for {} for as long as this call may take",
-                self.demand.key().audience()
+                "the instance {holder} has been fetching the token for {} for as long as this call may take",
+                self.fetch.demand.key().audience()
             ),
-            remedy: Some(
-                "see the log of that instance; TOKEN_BROKER_BUDGET_MS is how long a call may take".to_owned(),
-            ),
+            remedy: Some(format!(
+                "see why in the log of the instance {holder}; TOKEN_BROKER_BUDGET_MS is how long a call may take"
+            )),
             ..Failure::default()
         })
     }
 
-    async fn put(&self, what: &str, text: &[u8], ttl: Duration) -> Result<(), StoreError> {
-        let place = self.place(what);
-        let value = self.seal(&place, text);
-        self.within(self.broker.store().set(&place.name, value, ttl)).await
-    }
-
-    /// What the store has, by the key that seals or the one before it. What does not open is not there.
-    async fn open<T>(
-        &self,
-        what: &str,
-        read: impl Fn(&[u8], Duration) -> Option<T>,
-    ) -> Result<Option<T>, StoreError> {
-        for place in self.places(what) {
-            let Some(value) = self.within(self.broker.store().get(&place.name)).await? else { continue };
-            let opened = place.open(&value).and_then(|text| read(&text, self.now()));
-            if opened.is_some() {
-                return Ok(opened);
-            }
-            self.broker.count(|stats| &mut stats.store_tampered);
-            let fields = [("audience", self.demand.key().audience()), ("entry", what)];
-            log(
-                self.broker.host(),
-                self.config,
-                Level::Warn,
-                "what the store has does not open: ignored",
-                &fields,
-            );
-        }
-        Ok(None)
-    }
-
-    fn place(&self, what: &str) -> Place<'_> {
-        self.shared.seal.place(&self.named(what))
-    }
-
-    fn places(&self, what: &str) -> Vec<Place<'_>> {
-        self.shared.seal.places(&self.named(what))
-    }
-
-    /// What something is, and whose: equal bytes for what is the same, and for nothing else.
-    fn named(&self, what: &str) -> Vec<u8> {
-        let key = self.demand.key().without_claims();
-        [what.as_bytes(), &self.shared.realm, &key.to_bytes()].concat()
-    }
-
-    fn seal(&self, place: &Place<'_>, text: &[u8]) -> Vec<u8> {
-        place.seal(text, || self.broker.host().random())
-    }
-
-    async fn within<T>(
-        &self,
-        operation: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        match select(pin!(operation), pin!(self.broker.host().sleep(OPERATION))).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => {
-                Err(StoreError::Unavailable(format!("no answer within {} ms", OPERATION.as_millis())))
-            }
-        }
+    fn host(&self) -> &H {
+        self.broker.host()
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
-        log(self.broker.host(), self.config, level, event, fields);
+        log(self.host(), self.fetch.config, level, event, fields);
     }
 
     fn now(&self) -> Duration {
-        self.broker.host().now()
+        self.host().now()
     }
 }
 
-/// The pauses between looks: short at first, since a fetch takes milliseconds as a rule.
-#[derive(Default)]
-struct Polls(u32);
-
-impl Polls {
-    fn is_first(&self) -> bool {
-        self.0 == 0
-    }
-
-    fn next(&mut self, random: u64) -> Duration {
-        let pause = FIRST_POLL.saturating_mul(1 << self.0.min(6)).min(LONGEST_POLL);
-        self.0 = self.0.saturating_add(1);
+impl Watch {
+    /// Until the next look: short at first, since a fetch takes milliseconds as a rule.
+    fn pause(&mut self, random: u64) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(6)).min(LONGEST_PAUSE);
+        self.pauses = self.pauses.saturating_add(1);
         let half = u64::try_from(pause.as_micros() / 2).unwrap_or_default();
         Duration::from_micros(half.saturating_add(share(half, random)))
     }
 }
 
-/// How long a failure is everybody's. One that no service spoke may be this machine's alone.
-fn shared_rest(error: &Error) -> Option<Duration> {
-    let rest = rest_after(error)?;
-    let answered = error.failures().iter().any(|failure| failure.status.is_some());
-    Some(if answered { rest } else { rest.min(UNANSWERED) })
+/// What is forbidden does not come back within a second.
+fn patience(error: &StoreError) -> Duration {
+    match error {
+        StoreError::AccessDenied(_) => Duration::ZERO,
+        StoreError::Unavailable(_) | StoreError::Other(_) => PATIENCE,
+    }
 }
 
-fn over_budget(wait: Duration) -> Error {
+/// How long a failure is everybody's. `had_time`: the call that failed had time for a whole try.
+///
+/// What the fleet's identity service says is so for all. A machine's own endpoint speaks for that machine, which may be
+/// the one without the identity; only that it wants to be left alone is respected by all.
+fn shared_rest(error: &Error, had_time: bool) -> Option<Duration> {
+    let rest = rest_after(error)?;
+    let answered = error.failures().iter().any(|failure| failure.status.is_some());
+    let of_the_machine = error.failures().iter().any(|failure| is_of_the_machine(&failure.source));
+    match error {
+        Error::Throttled(_) => Some(rest),
+        _ if answered && !of_the_machine => Some(rest),
+        _ if answered || had_time => Some(rest.min(OF_ONE_MACHINE)),
+        _ => None,
+    }
+}
+
+fn over_budget(endpoint: &str, wait: Duration) -> Error {
     Error::Throttled(Failure {
         source: "token-broker".into(),
-        message: "the store that instances share does not answer, and this instance has asked the identity service as \
-                  often as it may without it"
-            .to_owned(),
-        remedy: Some("look after the store; until then ask for fewer different tokens".to_owned()),
+        message: format!(
+            "the store that instances share does not answer, and this instance has asked {endpoint} as often as it may \
+             without it"
+        ),
+        remedy: Some(
+            "mend the store: the log says what it answers; until then ask for fewer different tokens"
+                .to_owned(),
+        ),
         retry_after: Some(wait),
         ..Failure::default()
     })
 }
 
-const TOKEN: &str = "token";
-const TURN: &str = "turn ";
-
-/// How long an instance that died keeps the others waiting.
-const LEASE: Duration = Duration::from_secs(5);
-/// How often a lease is put anew: it lasts although four of these fail, or come late.
-const KEPT_UP: Duration = Duration::from_secs(1);
-/// One operation of the store.
-const OPERATION: Duration = Duration::from_millis(500);
 /// In which a store that fails may come back, before we go on without it.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long we then leave it alone.
 const AWAY: Duration = Duration::from_secs(5);
-/// Over how long instances that find no store spread their requests, in microseconds: enough for the few hundred of a
-/// large machine to be connections that its endpoint takes.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A failure that may be one machine's alone.
+const OF_ONE_MACHINE: Duration = Duration::from_secs(1);
+/// Over how long instances that find no store spread their requests, in microseconds: so that the few hundred of a large
+/// machine are connections that its endpoint takes.
 const ALONE_WITHIN_US: u64 = 1_000_000;
-const FIRST_POLL: Duration = Duration::from_millis(10);
-const LONGEST_POLL: Duration = Duration::from_millis(500);
-const UNANSWERED: Duration = Duration::from_secs(1);

@@ -114,6 +114,19 @@ pub(crate) enum Stop {
     Failed(Error),
 }
 
+/// Whether a source, by its name, is an endpoint that speaks for one machine.
+pub(crate) fn is_of_the_machine(name: &str) -> bool {
+    let managed = [
+        &service_fabric::SOURCE,
+        &app_service::SOURCE,
+        &machine_learning::SOURCE,
+        &cloud_shell::SOURCE,
+        &arc::SOURCE,
+        &imds::SOURCE,
+    ];
+    managed.iter().any(|about| about.name == name)
+}
+
 impl Source {
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
         each!(self, source => source.asked(ask))

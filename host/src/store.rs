@@ -175,7 +175,10 @@ impl Store for NoStore {
 }
 
 fn no_store() -> StoreError {
-    StoreError::Unavailable("this host was given no store; Builder::store sets one".to_owned())
+    StoreError::AccessDenied(
+        "this host was given no store: Builder::store sets one, and without TOKEN_BROKER_STORE_KEY none is asked"
+            .to_owned(),
+    )
 }
 
 fn check_size(key: &str, value: &[u8]) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! What is kept in a store: for each key of the cache a token, and whose turn it is to fetch the next one.
+//! What is kept in a store: for each key of the cache a token, and who fetches the next one.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,17 +7,20 @@ use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
+use super::lease::LASTS;
 use crate::error::{Error, Failure};
 use crate::host::milliseconds;
 use crate::token::{CLOCK_TOLERANCE, Secret, Token};
 
-/// Whose turn it is.
+/// What is in the place of a lease. A holder is an instance, by its name.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum Holding {
     /// Somebody fetches.
-    Taken,
-    /// Nobody's: fetching failed, and this is the answer for a while.
-    Failed(Error),
+    Taken { holder: String },
+    /// Nobody does: fetching failed. That is the answer for as long as it is there, by our clock for so long.
+    Failed { error: Error, left: Duration, holder: String },
+    /// It is of another time than ours.
+    Over,
 }
 
 pub(super) fn of_token(token: &Token) -> Zeroizing<Vec<u8>> {
@@ -44,27 +47,38 @@ pub(super) fn token(bytes: &[u8]) -> Option<Token> {
     })
 }
 
-pub(super) fn taken() -> Zeroizing<Vec<u8>> {
-    bytes(&TurnText::Taken)
+/// Times are those since the Unix epoch.
+pub(super) fn taken(holder: &str, now: Duration) -> Zeroizing<Vec<u8>> {
+    bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: None })
 }
 
-/// `rest`: for how long the failure is the answer, from `now` on (time since the Unix epoch).
-pub(super) fn failed(error: &Error, now: Duration, rest: Duration) -> Zeroizing<Vec<u8>> {
+/// `rest`: for how long the failure is the answer, from `now` on.
+pub(super) fn failed(error: &Error, holder: &str, now: Duration, rest: Duration) -> Zeroizing<Vec<u8>> {
     let failures = error.failures().iter().map(FailureText::of).collect();
-    let (at_ms, rest_ms) = (milliseconds(now), milliseconds(rest));
-    bytes(&TurnText::Failed { kind: error.kind().into(), failures, at_ms, rest_ms })
+    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(rest) };
+    bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: Some(failed) })
 }
 
-pub(super) fn turn(bytes: &[u8], now: Duration) -> Option<Turn> {
-    match serde_json::from_slice(bytes).ok()? {
-        TurnText::Taken => Some(Turn::Taken),
-        TurnText::Failed { kind, failures, at_ms, rest_ms } => {
-            let passed = milliseconds(now).saturating_sub(at_ms);
-            let left = Duration::from_millis(rest_ms.saturating_sub(passed));
-            let failures = failures.into_iter().map(FailureText::into_failure).collect();
-            Some(Turn::Failed(error(&kind, failures)?.with_wait_left(left)))
+/// It is the store that ends what is over, since the clocks of two machines may be apart by more than it lasts; only what
+/// is [`APART`] or more over was put back by somebody.
+pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<Holding> {
+    let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
+    let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());
+    let passed = now.saturating_sub(at);
+    Some(match failed {
+        _ if at > now.saturating_add(APART) => Holding::Over,
+        None if passed > LASTS.saturating_add(APART) => Holding::Over,
+        None => Holding::Taken { holder },
+        Some(failed) => {
+            let rest = Duration::from_millis(failed.rest_ms);
+            if passed > rest.saturating_add(APART) {
+                return Some(Holding::Over);
+            }
+            let left = rest.saturating_sub(passed);
+            let failures = failed.failures.into_iter().map(|text| text.into_failure(passed)).collect();
+            Holding::Failed { error: error(&failed.kind, failures)?.with_wait_left(left), left, holder }
         }
-    }
+    })
 }
 
 fn error(kind: &str, mut failures: Vec<Failure>) -> Option<Error> {
@@ -83,6 +97,9 @@ fn bytes(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
 }
 
+/// A clock that was set to the wrong hour is not further off.
+const APART: Duration = Duration::from_secs(2 * 3600);
+
 #[derive(Serialize, Deserialize)]
 struct TokenText<'a> {
     secret: Cow<'a, str>,
@@ -95,10 +112,17 @@ struct TokenText<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TurnText<'a> {
-    Taken,
-    Failed { kind: Cow<'a, str>, failures: Vec<FailureText<'a>>, at_ms: u64, rest_ms: u64 },
+struct LeaseText<'a> {
+    holder: Cow<'a, str>,
+    at_ms: u64,
+    failed: Option<FailedText<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailedText<'a> {
+    kind: Cow<'a, str>,
+    failures: Vec<FailureText<'a>>,
+    rest_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +133,7 @@ struct FailureText<'a> {
     message: Cow<'a, str>,
     correlation_id: Option<Cow<'a, str>>,
     remedy: Option<Cow<'a, str>>,
+    retry_after_ms: Option<u64>,
 }
 
 impl<'a> FailureText<'a> {
@@ -120,10 +145,12 @@ impl<'a> FailureText<'a> {
             message: Cow::Borrowed(&failure.message),
             correlation_id: failure.correlation_id.as_deref().map(Cow::Borrowed),
             remedy: failure.remedy.as_deref().map(Cow::Borrowed),
+            retry_after_ms: failure.retry_after.map(milliseconds),
         }
     }
 
-    fn into_failure(self) -> Failure {
+    fn into_failure(self, passed: Duration) -> Failure {
+        let left = |told| Duration::from_millis(told).saturating_sub(passed);
         Failure {
             source: Cow::Owned(self.source.into_owned()),
             status: self.status,
@@ -131,7 +158,7 @@ impl<'a> FailureText<'a> {
             message: self.message.into_owned(),
             correlation_id: self.correlation_id.map(Cow::into_owned),
             remedy: self.remedy.map(Cow::into_owned),
-            retry_after: None,
+            retry_after: self.retry_after_ms.map(left),
         }
     }
 }
@@ -140,7 +167,7 @@ impl<'a> FailureText<'a> {
 mod tests {
     use super::*;
 
-    const NOW: Duration = Duration::from_secs(1000);
+    const NOW: Duration = Duration::from_secs(1_000_000);
 
     #[test]
     fn a_token_comes_back_as_it_was_but_ends_a_minute_earlier() {
@@ -163,41 +190,68 @@ mod tests {
             retry_after: Some(Duration::from_secs(40)),
         };
         let error = Error::Throttled(failure.clone());
-        let text = failed(&error, NOW, Duration::from_secs(40));
-        let back = |now| match turn(&text, now) {
-            Some(Turn::Failed(error)) => error,
+        let text = failed(&error, "one", NOW, Duration::from_secs(40));
+        let back = |now| match holding(&text, now) {
+            Some(Holding::Failed { error, left, holder }) if holder == "one" => (error, left),
             other => panic!("{other:?}"),
         };
-        assert_eq!(back(NOW), error);
-        assert_eq!(back(NOW + Duration::from_secs(30)).retry_after(), Some(Duration::from_secs(10)));
-        assert_eq!(back(NOW - Duration::from_secs(30)).retry_after(), Some(Duration::from_secs(40)));
+        assert_eq!(back(NOW), (error, Duration::from_secs(40)));
+        let (later, left) = back(NOW + Duration::from_secs(30));
+        assert_eq!((later.retry_after(), left), (Some(Duration::from_secs(10)), Duration::from_secs(10)));
+        let by_a_clock_behind = back(NOW - Duration::from_secs(30));
+        assert_eq!(by_a_clock_behind.1, Duration::from_secs(40));
+        assert_eq!(back(NOW + Duration::from_secs(41)).1, Duration::ZERO, "by a clock ahead");
+        assert!(
+            matches!(holding(&text, NOW + APART + Duration::from_secs(41)), Some(Holding::Over)),
+            "put back"
+        );
     }
 
     #[test]
     fn every_kind_of_failure_that_is_shared_comes_back_as_itself() {
-        let failure = || Failure { message: "m".to_owned(), ..Failure::default() };
+        let failure = |wait: Option<u64>| Failure {
+            message: "m".to_owned(),
+            retry_after: wait.map(Duration::from_secs),
+            ..Failure::default()
+        };
         for error in [
-            Error::Unavailable(vec![failure(), failure()]),
-            Error::Rejected(failure()),
-            Error::Transient(failure()),
-            Error::Protocol(failure()),
+            Error::Unavailable(vec![failure(None), failure(Some(9))]),
+            Error::Rejected(failure(None)),
+            Error::Transient(failure(Some(20))),
+            Error::Protocol(failure(None)),
         ] {
-            let Some(Turn::Failed(back)) = turn(&failed(&error, NOW, NOW), NOW) else { panic!("{error}") };
+            let text = failed(&error, "one", NOW, NOW);
+            let Some(Holding::Failed { error: back, .. }) = holding(&text, NOW) else { panic!("{error}") };
             assert_eq!(back, error);
         }
     }
 
     #[test]
+    fn a_lease_of_another_time_is_nobodys() {
+        let text = taken("one", NOW);
+        let stands = |now| match holding(&text, now) {
+            Some(Holding::Taken { holder }) => holder == "one",
+            Some(Holding::Over) => false,
+            other => panic!("{other:?}"),
+        };
+        assert!(stands(NOW) && stands(NOW + LASTS + APART) && stands(NOW - APART));
+        assert!(!stands(NOW + LASTS + APART + Duration::from_secs(1)), "it was put back");
+        assert!(!stands(NOW - APART - Duration::from_secs(1)), "no clock is ahead as far");
+        let text = failed(&Error::Rejected(Failure::default()), "one", NOW, NOW);
+        assert!(matches!(holding(&text, NOW - APART * 2), Some(Holding::Over)));
+    }
+
+    #[test]
     fn a_text_of_another_form_is_none() {
-        assert!(matches!(turn(&taken(), NOW), Some(Turn::Taken)));
         for text in [
             "",
             "{}",
             "null",
             "\"other\"",
-            r#"{"failed":{"kind":"other","failures":[],"at_ms":0,"rest_ms":0}}"#,
+            r#"{"holder":"h","at_ms":0,"failed":{"kind":"other","failures":[],"rest_ms":0}}"#,
+            r#"{"holder":"h","at_ms":0,"failed":{"kind":"rejected","failures":[],"rest_ms":0}}"#,
         ] {
-            assert!(turn(text.as_bytes(), NOW).is_none(), "{text}");
+            assert!(holding(text.as_bytes(), Duration::ZERO).is_none(), "{text}");
             assert!(token(text.as_bytes()).is_none(), "{text}");
         }
     }

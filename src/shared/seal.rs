@@ -1,9 +1,10 @@
 //! What a store is given: values that only holders of the key can read or make, under names that say nothing.
 //!
-//! AES-256-GCM, with keys that HKDF-SHA256 (RFC 5869) derives from `TOKEN_BROKER_STORE_KEY`. A value is a version byte,
-//! a nonce and the sealed text; what it is for, and under which key of the cache, is authenticated with it, so that a
-//! value that was moved or copied to another name does not open. A nonce is 96 random bits: a key may seal four billion
-//! values (NIST SP 800-38D, 8.3), and a fleet seals a few for each token that it fetches.
+//! AES-256-GCM, with a key for each name that HKDF-SHA256 (RFC 5869) derives from `TOKEN_BROKER_STORE_KEY`. A value is a
+//! version byte, a nonce and the sealed text; what it is for, and under which key of the cache, is authenticated with it,
+//! so that a value that was moved or copied to another name does not open. A nonce is 96 random bits: a key may seal four
+//! billion values (NIST SP 800-38D, 8.3), and under one name there are a token for each refresh, and a lease for each
+//! second and each instance that wants to fetch it.
 
 use std::fmt;
 
@@ -27,13 +28,12 @@ pub(super) struct Seal {
 
 struct Key {
     names: Hkdf<Sha256>,
-    cipher: Aes256Gcm,
+    ciphers: Hkdf<Sha256>,
 }
 
-/// Where something is kept: a name of fixed length, and what is authenticated with the value.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    key: &'a Key,
+/// Where something is kept: a name of fixed length, the key for what is there, and what is authenticated with it.
+pub(super) struct Place {
+    cipher: Aes256Gcm,
     context: Vec<u8>,
     pub(super) name: String,
 }
@@ -51,13 +51,13 @@ impl Seal {
 
     /// The places where something may be, that of [`Seal::place`] first. `what` says which kind it is and under which key
     /// of the cache: equal bytes are the same thing.
-    pub(super) fn places(&self, what: &[u8]) -> Vec<Place<'_>> {
+    pub(super) fn places(&self, what: &[u8]) -> Vec<Place> {
         let older = self.older.iter().map(|key| key.place(what));
         std::iter::once(self.place(what)).chain(older).collect()
     }
 
     /// Where something is put.
-    pub(super) fn place(&self, what: &[u8]) -> Place<'_> {
+    pub(super) fn place(&self, what: &[u8]) -> Place {
         self.key.place(what)
     }
 }
@@ -76,25 +76,25 @@ impl Key {
         let bytes = Zeroizing::new(BASE64_STANDARD.decode(text).ok()?);
         let bytes: &[u8; 32] = bytes.as_slice().try_into().ok()?;
         let derived = Hkdf::<Sha256>::new(None, bytes);
-        let (mut names, mut sealing) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
-        derived.expand(b"token-broker 1 names", names.as_mut()).ok()?;
-        derived.expand(b"token-broker 1 seal", sealing.as_mut()).ok()?;
-        Some(Self {
-            names: Hkdf::from_prk(names.as_ref()).ok()?,
-            cipher: Aes256Gcm::new_from_slice(sealing.as_ref()).ok()?,
-        })
+        let of = |purpose: &[u8]| Hkdf::from_prk(expanded(&derived, purpose).as_ref()).ok();
+        Some(Self { names: of(b"token-broker 1 names")?, ciphers: of(b"token-broker 1 seals")? })
     }
 
-    fn place(&self, what: &[u8]) -> Place<'_> {
-        let mut digest = [0; 32];
-        // HKDF gives up to 8160 bytes.
-        let _ = self.names.expand(what, &mut digest);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Place { key: self, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
+    fn place(&self, what: &[u8]) -> Place {
+        let hex: String = expanded(&self.names, what).iter().map(|byte| format!("{byte:02x}")).collect();
+        let cipher = Aes256Gcm::new(&(*expanded(&self.ciphers, what)).into());
+        Place { cipher, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
     }
 }
 
-impl Place<'_> {
+/// 32 bytes of the 8160 that HKDF can give.
+fn expanded(from: &Hkdf<Sha256>, what: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let _ = from.expand(what, bytes.as_mut());
+    bytes
+}
+
+impl Place {
     /// The value that holds `plain`. `random` is asked for the nonce, and must never give the same one twice.
     pub(super) fn seal(&self, plain: &[u8], mut random: impl FnMut() -> u64) -> Vec<u8> {
         let bits = (u128::from(random()) << 64) | u128::from(random());
@@ -102,7 +102,7 @@ impl Place<'_> {
         nonce.copy_from_slice(&bits.to_be_bytes()[..NONCE]);
         let payload = Payload { msg: plain, aad: &self.context };
         // The one failure is a text of 64 GiB; an empty value is one that nobody can open.
-        let sealed = self.key.cipher.encrypt(&nonce.into(), payload).unwrap_or_default();
+        let sealed = self.cipher.encrypt(&nonce.into(), payload).unwrap_or_default();
         [&[VERSION], &nonce[..], &sealed].concat()
     }
 
@@ -110,7 +110,7 @@ impl Place<'_> {
     pub(super) fn open(&self, value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = value.strip_prefix(&[VERSION])?.split_first_chunk::<NONCE>()?;
         let payload = Payload { msg: sealed, aad: &self.context };
-        self.key.cipher.decrypt(&(*nonce).into(), payload).ok().map(Zeroizing::new)
+        self.cipher.decrypt(&(*nonce).into(), payload).ok().map(Zeroizing::new)
     }
 }
 

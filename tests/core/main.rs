@@ -4,6 +4,7 @@
 
 mod broker;
 mod fake;
+mod lease;
 mod shared;
 mod sources;
 mod store;

@@ -209,7 +209,7 @@ fn whoever_waits_in_vain_says_so_when_the_call_has_no_time_left() {
     }
     let error = tasks.output(waiter).unwrap().unwrap_err();
     assert_eq!(error.kind(), "transient");
-    assert!(error.to_string().contains("another instance"), "{error}");
+    assert!(error.to_string().contains("the instance 000000000000 has been fetching"), "{error}");
 }
 
 #[test]
@@ -411,7 +411,8 @@ fn while_keys_are_changed_both_are_read_and_the_new_one_is_written() {
 
 #[test]
 fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
-    for (fault, longest) in [(Fault::Down, 1500), (Fault::Silent, 2000)] {
+    // Beyond the second, the instances spread their requests over another one.
+    for (fault, longest) in [(Fault::Down, 2500), (Fault::Silent, 3000), (Fault::Forbidden, 0)] {
         let (world, store) = fleet();
         store.ails(fault);
         world.script([token("V", DAY), token("S", DAY)]);
@@ -421,7 +422,7 @@ fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
         let (before, operations) = (world.milliseconds(), store.operations());
         assert_eq!(name(world.run(get(&first, STORAGE))), "S");
         assert_eq!((world.milliseconds(), store.operations()), (before, operations), "{fault:?}: left alone");
-        assert!(first.stats().store_errors >= 2, "{fault:?}");
+        assert!(first.stats().store_errors >= 1, "{fault:?}");
         assert!(world.log().contains("the store does not do its work"), "{fault:?}");
     }
 }

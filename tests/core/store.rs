@@ -37,6 +37,12 @@ pub(crate) enum Fault {
     Forgetful,
     /// What is set arrives [`LAG`] later, also if whoever set it has gone on.
     Lagging,
+    /// Nobody may use it.
+    Forbidden,
+    /// What is added is there, and whoever added it is not told.
+    Mute,
+    /// Nothing ends.
+    Endless,
 }
 
 pub(crate) const LAG: Duration = Duration::from_millis(100);
@@ -70,8 +76,15 @@ impl SharedStore {
     pub(crate) fn entries(&self) -> BTreeMap<String, Vec<u8>> {
         self.arrive();
         let (entries, now) = (self.0.entries.borrow(), self.0.world.now());
-        let living = entries.iter().filter(|(_, (_, until))| *until > now);
+        let endless = self.0.fault.get() == Fault::Endless;
+        let living = entries.iter().filter(|(_, (_, until))| endless || *until > now);
         living.map(|(name, (value, _))| (name.clone(), value.clone())).collect()
+    }
+
+    /// Put back what was there once, for good.
+    pub(crate) fn put_back(&self, entries: &BTreeMap<String, Vec<u8>>) {
+        let for_good = entries.iter().map(|(name, value)| (name.clone(), (value.clone(), Duration::MAX)));
+        self.0.entries.borrow_mut().extend(for_good);
     }
 
     /// Put something else in the place of everything.
@@ -90,7 +103,8 @@ impl SharedStore {
     async fn operate(&self) -> Result<(), StoreError> {
         self.0.operations.set(self.0.operations.get() + 1);
         match self.0.fault.get() {
-            Fault::None | Fault::Forgetful | Fault::Lagging => Ok(()),
+            Fault::None | Fault::Forgetful | Fault::Lagging | Fault::Mute | Fault::Endless => Ok(()),
+            Fault::Forbidden => Err(StoreError::AccessDenied("as scripted".to_owned())),
             Fault::Down => Err(StoreError::Unavailable("as scripted".to_owned())),
             Fault::Silent => std::future::pending().await,
         }
@@ -134,6 +148,9 @@ impl Store for SharedStore {
         let free = !self.entries().contains_key(key);
         if free {
             self.put(key, value, ttl);
+        }
+        if self.0.fault.get() == Fault::Mute {
+            std::future::pending::<()>().await;
         }
         Ok(free)
     }

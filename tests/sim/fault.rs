@@ -45,6 +45,10 @@ pub(crate) enum Ill {
     StoreLoses,
     /// All entries are lost, in a moment.
     StoreRestarts,
+    /// All entries become garbage that never ends, in a moment.
+    StoreSpoils,
+    /// Half of the operations are done, and whoever asked is not told.
+    StoreMute,
     /// Half of the reads get the value before the last.
     StoreStale,
     /// Half of the reads get a value that was changed, cut or lengthened.
@@ -82,6 +86,10 @@ impl Ill {
         matches!(self, Self::StoreDown | Self::StoreSilent)
     }
 
+    pub(crate) fn is_of_a_moment(self) -> bool {
+        matches!(self, Self::StoreRestarts | Self::StoreSpoils)
+    }
+
     fn is_of_store(self) -> bool {
         use Ill::*;
         matches!(
@@ -91,6 +99,8 @@ impl Ill {
                 | StoreSilent
                 | StoreLoses
                 | StoreRestarts
+                | StoreSpoils
+                | StoreMute
                 | StoreStale
                 | StoreCorrupts
                 | StoreSwaps
@@ -128,7 +138,7 @@ impl Plan {
 
     fn draw_fault(&self, rng: &mut Rng) -> Fault {
         use Ill::*;
-        let ill = match rng.u32(..16) {
+        let ill = match rng.u32(..18) {
             0 => StoreSlow,
             1 => StoreDown,
             2 => StoreSilent,
@@ -142,13 +152,16 @@ impl Plan {
             11 | 12 => Broken,
             13 => Slow,
             14 => Jump(pick(rng, &[-4000, -100, 100, 4000])),
+            15 => StoreSpoils,
+            16 => StoreMute,
             _ => Deaths,
         };
         let moments = [0, self.window() * 9 / 10, self.window(), self.life - 300, self.life - 20];
         let from = pick(rng, &moments) + rng.u64(..10);
-        let lasts = if ill == StoreRestarts { 0.0 } else { 10f64.powf(rng.f64() * 3.0) };
+        let lasts = if ill.is_of_a_moment() { 0.0 } else { 10f64.powf(rng.f64() * 3.0) };
         let times = seconds(from as f64)..=seconds(from as f64 + lasts);
-        let everywhere = matches!(ill, Throttled(_) | Upgrading | Broken | Slow | Deaths | StoreRestarts)
+        let everywhere = matches!(ill, Throttled(_) | Upgrading | Broken | Slow | Deaths)
+            || ill.is_of_a_moment()
             || ill.is_of_store() && rng.bool();
         let machine = (!everywhere).then(|| rng.usize(..self.skews.len()));
         Fault { ill, times, machine }

@@ -38,11 +38,14 @@ impl Fleet {
             let machine = seat % self.plan.skews.len();
             self.world.spawn(None, self.clone().use_seat(machine, calls.clone()));
         }
-        for fault in self.plan.faults.iter().filter(|fault| fault.ill == Ill::StoreRestarts) {
-            let (fleet, from) = (self.clone(), *fault.times.start());
+        for fault in self.plan.faults.iter().filter(|fault| fault.ill.is_of_a_moment()) {
+            let (fleet, from, ill) = (self.clone(), *fault.times.start(), fault.ill);
             self.world.spawn(None, async move {
                 fleet.world.sleep_until(from).await;
-                fleet.entries.borrow_mut().clear();
+                match ill {
+                    Ill::StoreSpoils => fleet.entries.borrow_mut().spoil(),
+                    _ => fleet.entries.borrow_mut().clear(),
+                }
             });
         }
     }

@@ -42,6 +42,8 @@ struct Minted {
 #[derive(Clone, Copy)]
 struct Last {
     at: Duration,
+    /// When its task made its first request.
+    begun: Duration,
     task: TaskId,
     came: Came,
     /// A service refused what came of it.
@@ -99,10 +101,9 @@ impl Invariants {
                 "the fleet",
             );
         }
-        if own.is_none_or(|own| own.task != task) {
-            self.within_budget(seat);
-        }
-        let last = Last { at: now, task, came: Came::Nothing, excused: false };
+        let begun = own.filter(|own| own.task == task).map_or(now, |own| own.begun);
+        self.within_budget(seat, begun);
+        let last = Last { at: now, begun, task, came: Came::Nothing, excused: false };
         self.0.own.borrow_mut().insert((seat.instance, key), last);
         self.0.fleets.borrow_mut().insert(key, last);
     }
@@ -131,17 +132,18 @@ impl Invariants {
         }
     }
 
-    fn within_budget(&self, seat: &Seat) {
+    /// A fetch that was begun with the store is made an end of.
+    fn within_budget(&self, seat: &Seat, begun: Duration) {
         let (plan, now) = (&self.0.plan, self.now());
         let Some(since) = plan.without_store_since(seat.machine, now) else { return };
-        if now < since + NOTICED || !plan.is_steady(seat.machine, &(since..=now)) {
+        if begun < since + NOTICED || !plan.is_steady(seat.machine, &(since..=now)) {
             return;
         }
         let mut budgets = self.0.budgets.borrow_mut();
         let whole_at = budgets.entry(seat.instance).or_default();
         *whole_at = (*whole_at).max(now) + EVERY;
         self.insist(*whole_at <= now + EVERY * BURST, || {
-            format!("without the store an instance asks for {BURST} tokens at once and then for one a second")
+            format!("without the store an instance sends {BURST} requests at once and then one a second")
         });
     }
 
@@ -173,7 +175,7 @@ impl Invariants {
         came_of(self.0.own.borrow_mut().get_mut(&(seat.instance, key)));
         came_of(self.0.fleets.borrow_mut().get_mut(&key));
         if status == Some(200) {
-            self.0.held.borrow_mut().insert(key, Last { at: now, task, came, excused: false });
+            self.0.held.borrow_mut().insert(key, Last { at: now, begun: now, task, came, excused: false });
         }
     }
 

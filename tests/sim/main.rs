@@ -10,8 +10,8 @@
 //! draws a plan (`fault.rs`): the fleet, its calls around the moments at which something changes, and up to three
 //! faults of up to a quarter of an hour. In one run of five nothing goes wrong.
 //!
-//! - The store (`store.rs`) is slow, down, silent or restarted, loses what is written, or reads a value that is old,
-//!   corrupt or another name's; everywhere or for one machine. An operation goes on when its asker has given up.
+//! - The store (`store.rs`) is slow, down, silent, mute, spoilt or restarted, loses what is written, or reads a value that
+//!   is old, corrupt or another name's; everywhere or for one machine. An operation goes on when its asker has given up.
 //! - The platform (`platform.rs`) throttles with `Retry-After` or without, is upgraded (410), broken, slow or cut off.
 //! - A clock (`machine.rs`) is off by [`fault::SKEW`] at most, and by up to 4000 s during a jump.
 //! - Calls are dropped and instances killed wherever they wait. Callers that have no tasks drop the duty to refresh.
@@ -29,8 +29,8 @@
 //!    nor after a failure before `Retry-After` is over, or a second. The death of whoever asked ends its claim. This is
 //!    so for the fleet while store and clocks are well and have been for a call's time, whatever the platform does; and
 //!    for each instance by itself at all times.
-//! 4. **The budget without a store**: an instance that gets no answer from it asks for ten tokens at once and then for
-//!    one a second.
+//! 4. **The budget without a store**: an instance that gets no answer from it sends ten requests at once and then one a
+//!    second, retries included, but for those of a fetch that was begun with the store.
 //! 5. **Everybody is served again** [`fault::Plan::well_again`] after the last fault, 40 s and twice the longest
 //!    `Retry-After` (a clock that is behind makes a failure last that much longer): each call gets a token, within two
 //!    seconds. Where nothing goes wrong that is so from the beginning.

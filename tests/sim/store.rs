@@ -34,6 +34,13 @@ impl Entries {
         self.living.clear();
     }
 
+    pub(crate) fn spoil(&mut self) {
+        for (value, until) in self.living.values_mut() {
+            value.reverse();
+            *until = Duration::MAX;
+        }
+    }
+
     fn get(&mut self, key: &str, now: Duration) -> Option<Vec<u8>> {
         self.living.get(key).filter(|(_, until)| *until > now).map(|(value, _)| value.clone())
     }
@@ -73,6 +80,9 @@ impl SharedStore {
             store.world.sleep(back).await;
             let _ = tell.send(result);
         });
+        if ill == Some(Ill::StoreMute) && self.world.one_in(2) {
+            return std::future::pending().await;
+        }
         told.await.map_err(|_| StoreError::Other("the run is over".to_owned()))
     }
 

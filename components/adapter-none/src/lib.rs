@@ -39,7 +39,7 @@ impl settings::Guest for NoHost {
 }
 
 fn no_store() -> store::StoreError {
-    store::StoreError::Unavailable(NO_STORE.into())
+    store::StoreError::AccessDenied(NO_STORE.into())
 }
 
 #[cfg(target_family = "wasm")]
@@ -52,7 +52,7 @@ fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-const NO_STORE: &str = "this host has no store";
+const NO_STORE: &str = "this component was composed without a store; unset TOKEN_BROKER_STORE_KEY";
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]

@@ -1,0 +1,191 @@
+//! The lease on a key: whoever holds it fetches, and the others wait for what comes of it.
+//!
+//! It is put where none is, with a time to live, and put anew each second while the fetch goes on, so that it ends by
+//! itself if its holder dies. A waiter believes it for as long as it changes: what does not open, is old, or stays as it
+//! is for a lease's time is nobody's, whatever the store says. Nobody replaces another's lease: its holder looks before
+//! it puts it anew or puts a failure in its place, and removes it by its value.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::Sharing;
+use super::entry::{self, Holding};
+use crate::error::Error;
+use crate::host::{Host, Store, StoreError, milliseconds};
+use crate::log::Level;
+
+/// Our lease, by the value that was put last.
+pub(super) struct Lease(Vec<u8>);
+
+/// How the lease on a key stands.
+pub(super) enum Stands {
+    /// Nobody holds it.
+    Free,
+    /// We do, although putting it seemed to fail.
+    Ours(Lease),
+    /// Another instance does.
+    Held,
+    /// Nobody holds it, because fetching failed; that is the answer for so long.
+    Failed(Error, Duration),
+}
+
+/// What one call has seen of others' leases, and of garbage.
+#[derive(Default)]
+pub(super) struct Seen {
+    holder: String,
+    /// The last lease that was seen, and since when (time since the Unix epoch).
+    value: Vec<u8>,
+    since: Duration,
+    /// Whether garbage was told of: once is enough for a call.
+    pub(super) has_told: bool,
+}
+
+impl Seen {
+    pub(super) fn is_seen(&self) -> bool {
+        !self.holder.is_empty()
+    }
+
+    pub(super) fn holder(&self) -> &str {
+        if self.holder.is_empty() { "that was there" } else { &self.holder }
+    }
+
+    /// Whether a lease has stayed as it is for as long as one lasts. A clock that was set back begins anew.
+    fn is_unchanged(&mut self, value: &[u8], now: Duration) -> bool {
+        if self.value != value || now < self.since {
+            value.clone_into(&mut self.value);
+            self.since = now;
+        }
+        now.saturating_sub(self.since) >= LASTS
+    }
+}
+
+impl<H: Host, S: Store> Sharing<'_, H, S> {
+    /// Look at the lease, and remove what is in its place and is none.
+    pub(super) async fn lease_stands(&self, seen: &mut Seen) -> Result<Stands, StoreError> {
+        let place = self.shelf.lease();
+        let Some(value) = self.shelf.get(place).await? else { return Ok(Stands::Free) };
+        let now = self.now();
+        match place.open(&value).and_then(|text| entry::holding(&text, now)) {
+            Some(Holding::Taken { holder }) if holder == self.shared.name(self.host()) => {
+                return Ok(Stands::Ours(Lease(value)));
+            }
+            Some(Holding::Taken { holder }) if !seen.is_unchanged(&value, now) => {
+                self.tell_of_holder(&holder, seen);
+                return Ok(Stands::Held);
+            }
+            Some(Holding::Failed { error, left, holder }) => {
+                self.tell_of_failure(&error, left, &holder);
+                return Ok(Stands::Failed(error, left));
+            }
+            Some(Holding::Taken { .. } | Holding::Over) => {}
+            None => self.shelf.tell_of_garbage(place, seen),
+        }
+        self.shelf.remove(place, &value).await?;
+        Ok(Stands::Free)
+    }
+
+    /// None if somebody else was faster.
+    pub(super) async fn take(&self) -> Result<Option<Lease>, StoreError> {
+        let value = self.sealed();
+        let taken = self.shelf.add(self.shelf.lease(), value.clone(), LASTS).await?;
+        Ok(taken.then_some(Lease(value)))
+    }
+
+    /// Do something, and keep the lease up meanwhile.
+    pub(super) async fn keeping<T>(&self, lease: &mut Lease, fetch: impl Future<Output = T>) -> T {
+        let mut fetch = pin!(fetch);
+        loop {
+            let pause = pin!(self.host().sleep(KEPT_UP));
+            if let Either::Left((output, _)) = select(fetch.as_mut(), pause).await {
+                return output;
+            }
+            match select(fetch.as_mut(), pin!(self.keep_up(lease))).await {
+                Either::Left((output, keeping_up)) => {
+                    // Not dropped: arriving late, it would take the place of the failure that is told next.
+                    let _ = keeping_up.await;
+                    return output;
+                }
+                Either::Right((true, _)) => {}
+                // What is fetched is still of use to us.
+                Either::Right((false, _)) => return fetch.await,
+            }
+        }
+    }
+
+    /// False if it has become another's. If the store fails, it ends, and another instance takes over: nothing else
+    /// depends on it.
+    async fn keep_up(&self, lease: &mut Lease) -> bool {
+        let (place, value) = (self.shelf.lease(), self.sealed());
+        let kept = match self.shelf.get(place).await {
+            Ok(Some(there)) if !self.is_ours(&there) => return false,
+            Ok(Some(_)) => self.shelf.set(place, value.clone(), LASTS).await.map(|()| true),
+            // It ended while the store or we stood still, or the store has forgotten it.
+            Ok(None) => self.shelf.add(place, value.clone(), LASTS).await,
+            Err(_) => return true,
+        };
+        match kept {
+            Ok(true) => *lease = Lease(value),
+            Ok(false) => return false,
+            Err(_) => {}
+        }
+        true
+    }
+
+    /// If this fails, the lease ends by itself.
+    pub(super) async fn end(&self, lease: &Lease) {
+        let _ = self.shelf.remove(self.shelf.lease(), &lease.0).await;
+    }
+
+    /// Put a failure in the place of our lease: whoever waits for it, or comes to it, has an answer.
+    pub(super) async fn fail(&self, error: &Error, rest: Duration) {
+        let place = self.shelf.lease();
+        let text = entry::failed(error, self.shared.name(self.host()), self.now(), rest);
+        let value = self.shelf.seal(place, &text);
+        // If the store fails, others find out for themselves.
+        let _ = match self.shelf.get(place).await {
+            Ok(Some(there)) if self.is_ours(&there) => self.shelf.set(place, value, rest).await,
+            Ok(None) => self.shelf.add(place, value, rest).await.map(drop),
+            Ok(Some(_)) | Err(_) => Ok(()),
+        };
+    }
+
+    fn sealed(&self) -> Vec<u8> {
+        let text = entry::taken(self.shared.name(self.host()), self.now());
+        self.shelf.seal(self.shelf.lease(), &text)
+    }
+
+    fn is_ours(&self, value: &[u8]) -> bool {
+        let holding = self.shelf.lease().open(value).and_then(|text| entry::holding(&text, self.now()));
+        matches!(holding, Some(Holding::Taken { holder }) if holder == self.shared.name(self.host()))
+    }
+
+    fn tell_of_holder(&self, holder: &str, seen: &mut Seen) {
+        if !seen.is_seen() {
+            self.broker.count(|stats| &mut stats.lease_waits);
+        }
+        if seen.holder != holder {
+            let fields = [("audience", self.fetch.demand.key().audience()), ("instance", holder)];
+            self.log(Level::Debug, "another instance fetches", &fields);
+            holder.clone_into(&mut seen.holder);
+        }
+    }
+
+    fn tell_of_failure(&self, error: &Error, left: Duration, holder: &str) {
+        let left_ms = milliseconds(left).to_string();
+        let fields = [
+            ("audience", self.fetch.demand.key().audience()),
+            ("kind", error.kind()),
+            ("instance", holder),
+            ("left_ms", &left_ms),
+        ];
+        self.log(Level::Info, "another instance could not fetch", &fields);
+    }
+}
+
+/// How long an instance that died keeps the others waiting.
+pub(super) const LASTS: Duration = Duration::from_secs(5);
+/// How often a lease is put anew: it lasts although four of these fail, or come late.
+const KEPT_UP: Duration = Duration::from_secs(1);

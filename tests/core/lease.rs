@@ -1,0 +1,297 @@
+//! Leases when something is wrong with the store, with the instance that holds one, or with what it asked.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use token_broker::{Broker, Error, Grant, SendErrorKind};
+
+use crate::fake::{Reply, Tasks, World, fault, json, json_with, token};
+use crate::store::{Fault, SharedStore};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const DAY: u64 = 86_400;
+const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
+
+type Instance = Broker<World, SharedStore>;
+
+fn fleet() -> (World, SharedStore) {
+    let world = World::new();
+    world.vary_random();
+    // Its first random number names no instance.
+    let _ = token_broker::Host::random(&world);
+    let store = SharedStore::new(&world);
+    (world, store)
+}
+
+fn instance(world: &World, store: &SharedStore) -> Instance {
+    world.sharing(store, &[KEY])
+}
+
+async fn get(instance: &Instance) -> Result<Grant, Error> {
+    instance.token_for_scope(VAULT).await
+}
+
+fn name(grant: Result<Grant, Error>) -> String {
+    grant.unwrap().token.secret().expose_secret().to_owned()
+}
+
+fn throttled(seconds: &str) -> Reply {
+    json_with(429, ("retry-after", seconds), r#"{"error":"too_many_requests"}"#)
+}
+
+#[test]
+fn garbage_in_the_place_of_a_lease_keeps_nobody_waiting() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&first));
+    tasks.poll();
+    store.tamper(|value| value.reverse());
+    let task = tasks.start(get(&second));
+    tasks.poll();
+    assert_eq!((world.requests(), world.milliseconds()), (2, 0), "it asks at once");
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    tasks.settle();
+    assert_eq!(name(tasks.output(task).unwrap()), "T2");
+    assert_eq!((second.stats().store_tampered, second.stats().lease_waits), (1, 0));
+    assert!(world.log().contains(r#""entry":"token-broker-"#), "{}", world.log());
+}
+
+#[test]
+fn garbage_that_always_comes_back_costs_a_bounded_delay() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&first));
+    tasks.poll();
+    let garbage = store.entries().into_keys().map(|name| (name, vec![1; 99])).collect();
+    let task = tasks.start(get(&second));
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    for _ in 0..40 {
+        store.put_back(&garbage);
+        tasks.poll();
+        world.advance(Duration::from_millis(100));
+    }
+    assert!(tasks.output(task).is_some(), "{} ms", world.milliseconds());
+}
+
+#[test]
+fn a_lease_that_does_not_change_for_a_leases_time_is_nobodys_whatever_the_store_says() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    store.ails(Fault::Endless);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&first));
+    tasks.poll();
+    tasks.drop_task(leader);
+    let waiter = tasks.start(get(&second));
+    world.script([token("T", DAY), token("T2", DAY)]);
+    tasks.settle();
+    assert_eq!(name(tasks.output(waiter).unwrap()), "T");
+    assert!((5..=6).contains(&world.seconds()), "{} s", world.seconds());
+    assert_eq!((world.requests(), second.stats().lease_takeovers), (2, 1));
+}
+
+#[test]
+fn an_old_lease_or_failure_that_was_put_back_is_not_believed() {
+    for (reply, kind) in [(None, "a lease"), (Some(throttled("100")), "a failure")] {
+        let (world, store) = fleet();
+        let first = instance(&world, &store);
+        let mut tasks = Tasks::new(&world);
+        let leader = tasks.start(get(&first));
+        tasks.poll();
+        world.script(reply);
+        tasks.poll();
+        let old = store.entries();
+        tasks.drop_task(leader);
+        world.advance_secs(3 * 3600);
+        store.put_back(&old);
+        let began = world.seconds();
+        world.script([token("T", DAY)]);
+        assert_eq!(name(world.run(get(&instance(&world, &store)))), "T", "{kind}");
+        assert_eq!(world.seconds(), began, "{kind}: at once");
+    }
+}
+
+#[test]
+fn whoever_is_not_told_that_it_has_the_lease_finds_out_and_fetches() {
+    let (world, store) = fleet();
+    store.ails(Fault::Mute);
+    let first = instance(&world, &store);
+    world.script([token("T", DAY)]);
+    assert_eq!(name(world.run(get(&first))), "T");
+    assert!(world.milliseconds() <= 1600, "{} ms", world.milliseconds());
+    let stats = first.stats();
+    assert_eq!((world.requests(), stats.lease_waits, stats.lease_takeovers), (1, 0, 0));
+}
+
+/// Two instances, of which the first stood still for so long that the second has the lease.
+fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Grant, Error>> {
+    let mut tasks = Tasks::new(world);
+    tasks.start(get(&both[0]));
+    tasks.poll();
+    let second = tasks.start(get(&both[1]));
+    for _ in 0..60 {
+        tasks.poll_only(second);
+        world.advance(Duration::from_millis(100));
+    }
+    assert_eq!(world.requests(), 2, "the second has taken over");
+    tasks
+}
+
+#[test]
+fn an_instance_that_stood_still_does_not_put_its_lease_over_anothers_failure() {
+    let (world, store) = fleet();
+    let both = [instance(&world, &store), instance(&world, &store)];
+    let mut tasks = overtaken(&world, &both);
+    world.script([throttled("600")]);
+    tasks.poll_only(1);
+    assert_eq!(tasks.output(1).unwrap().unwrap_err().kind(), "throttled");
+    // The first goes on, with an answer that keeps coming.
+    for _ in 0..30 {
+        tasks.poll_only(0);
+        world.advance(Duration::from_millis(100));
+    }
+    let later = world.run(get(&instance(&world, &store)));
+    assert_eq!((later.unwrap_err().kind(), world.requests()), ("throttled", 2));
+}
+
+#[test]
+fn an_instance_that_stood_still_does_not_put_its_failure_over_anothers_lease() {
+    let (world, store) = fleet();
+    let both = [instance(&world, &store), instance(&world, &store)];
+    let third = instance(&world, &store);
+    let mut tasks = overtaken(&world, &both);
+    world.script([throttled("600")]);
+    tasks.poll_only(0);
+    assert_eq!(tasks.output(0).unwrap().unwrap_err().kind(), "throttled");
+    let waiter = tasks.start(get(&third));
+    tasks.poll_only(waiter);
+    world.script([token("T", DAY)]);
+    tasks.settle();
+    assert_eq!(name(tasks.output(waiter).unwrap()), "T", "the second's");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_store_that_forgot_the_lease_is_given_it_again() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&first));
+    tasks.poll();
+    store.ails(Fault::Forgetful);
+    store.tamper(Vec::clear);
+    store.ails(Fault::None);
+    world.advance_secs(6);
+    tasks.poll();
+    let waiter = tasks.start(get(&second));
+    tasks.poll();
+    assert_eq!((world.requests(), second.stats().lease_waits), (1, 1));
+    world.script([token("T", DAY)]);
+    tasks.settle();
+    assert_eq!(name(tasks.output(waiter).unwrap()), "T");
+}
+
+#[test]
+fn a_waiter_takes_a_token_that_lives_briefly_if_it_is_what_it_waited_for() {
+    let (world, store) = fleet();
+    let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
+    let mut tasks = Tasks::new(&world);
+    instances.iter().for_each(|instance| _ = tasks.start(get(instance)));
+    tasks.poll();
+    world.script([token("brief", 240)]);
+    tasks.settle();
+    let grants = tasks.outputs();
+    assert_eq!((grants.len(), world.requests()), (20, 1));
+    assert!(grants.into_iter().all(|grant| name(grant) == "brief"));
+}
+
+#[test]
+fn a_failure_made_by_ones_own_haste_is_not_the_fleets() {
+    let (world, store) = fleet();
+    let hasty = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
+    world.script([fault(SendErrorKind::TimedOut)]);
+    assert_eq!(world.run(get(&hasty)).unwrap_err().kind(), "transient");
+    world.script([token("T", DAY)]);
+    assert_eq!(name(world.run(get(&instance(&world, &store)))), "T");
+}
+
+#[test]
+fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as_it_is_remembered() {
+    let app: &[(&str, &str)] =
+        &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t"), KEY];
+    for (environment, seconds) in [(&[KEY][..], 1), (app, 10)] {
+        let (world, store) = fleet();
+        let ask = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
+        world.script([json(400, r#"{"error":"invalid_request","error_description":"no"}"#)]);
+        assert_eq!(ask().unwrap_err().kind(), "rejected");
+        world.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
+        assert_eq!((ask().unwrap_err().kind(), world.requests()), ("rejected", 1));
+        world.advance(Duration::from_millis(1));
+        world.script([json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#)]);
+        assert_eq!(name(ask()), "T");
+    }
+}
+
+#[test]
+fn anothers_failure_rests_for_what_it_has_left_and_no_longer() {
+    let (world, store) = fleet();
+    world.script([throttled("100")]);
+    world.run(get(&instance(&world, &store))).unwrap_err();
+    world.advance_secs(90);
+    let later = instance(&world, &store);
+    assert_eq!(world.run(get(&later)).unwrap_err().retry_after(), Some(Duration::from_secs(10)));
+    world.advance_secs(10);
+    world.script([token("T", DAY)]);
+    assert_eq!(name(world.run(get(&later))), "T");
+}
+
+#[test]
+fn what_a_service_refused_goes_from_the_store_too() {
+    let (world, store) = fleet();
+    let (first, later) = (instance(&world, &store), instance(&world, &store));
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    world.run(get(&first)).unwrap();
+    first.forget(VAULT);
+    world.run(first.forget_shared(VAULT));
+    assert_eq!(store.entries().len(), 0);
+    assert_eq!(name(world.run(get(&later))), "T2", "although the first never asked again");
+    world.run(first.forget_shared(VAULT));
+    assert_eq!(store.entries().len(), 1, "it is not the one that was refused");
+}
+
+#[test]
+fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
+    let federated: &[(&str, &str)] =
+        &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant"), KEY];
+    let (world, store) = fleet();
+    let expired =
+        r#"{"error":"invalid_client","error_description":"AADSTS700024: expired","error_codes":[700024]}"#;
+    let entra = json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#);
+    world.script([token("A1", DAY), json(401, expired), token("A2", DAY), entra]);
+    let instance = world.sharing(&store, federated);
+    assert_eq!(name(world.run(instance.token_for_scope(VAULT))), "T");
+    assert_eq!(world.requests(), 4);
+    assert_eq!(world.sent(3).field("client_assertion"), Some("A2"));
+}
+
+#[test]
+fn the_log_says_which_instance_fetches_and_which_one_failed() {
+    let (world, store) = fleet();
+    let debug = ("TOKEN_BROKER_LOG", "debug");
+    let (first, second) = (instance(&world, &store), world.sharing(&store, &[KEY, debug]));
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&first));
+    tasks.poll();
+    tasks.start(get(&second));
+    tasks.poll();
+    world.script([throttled("600")]);
+    tasks.settle();
+    let log = world.log();
+    let holder = |event: &str| {
+        let line = log.lines().find(|line| line.contains(event)).unwrap_or_else(|| panic!("{log}"));
+        line.split_once(r#""instance":""#).unwrap().1[..12].to_owned()
+    };
+    assert_eq!(holder("another instance fetches"), holder("another instance could not fetch"));
+}
