@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     realm: [u8; 32],
     /// What this instance is called in leases and in logs.
     name: OnceCell<String>,
+    has_told_deployment: Cell<bool>,
     /// The store is left alone until then (time since the Unix epoch).
     away: Cell<Duration>,
     /// Whether it was left alone, and has not answered since.
@@ -70,6 +71,7 @@ impl Shared {
             seal: Seal::parse(text)?,
             realm: realm.finalize().into(),
             name: OnceCell::new(),
+            has_told_deployment: Cell::default(),
             away: Cell::default(),
             is_lost: Cell::default(),
             budget: Budget::default(),
@@ -162,6 +164,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
 
     /// Take what others have, or fetch for all.
     pub(crate) async fn run(&self) -> Outcome {
+        self.tell_of_deployment();
         if self.fetch.demand.claims().is_some() {
             // No other token can do, because the request says something besides.
             return self.alone().await;
@@ -325,6 +328,16 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
     /// The token that memory has, if it can be used while somebody else fetches the next one.
     fn good_until_then(&self) -> Option<Rc<Token>> {
         self.broker.held(self.fetch.demand).filter(|held| !held.is_expiring(self.now()))
+    }
+
+    /// For whoever wonders why two instances do not share: the same key and identities are the same deployment.
+    fn tell_of_deployment(&self) {
+        if !self.shared.has_told_deployment.replace(true) {
+            let deployment = self.shared.seal.place(&[b"realm", &self.shared.realm[..]].concat()).name;
+            let deployment: String = deployment.chars().rev().take(12).collect();
+            let fields = [("instance", self.shared.name(self.host())), ("deployment", &*deployment)];
+            self.log(Level::Info, "shares tokens with the instances of its deployment", &fields);
+        }
     }
 
     fn leave_alone(&self, error: &StoreError) {

@@ -25,13 +25,13 @@ pub struct Statistics {
     pub store_misses: u64,
     /// Operations of the store that failed or took too long.
     pub store_errors: u64,
-    /// Entries of the store that do not open: changed, moved, or sealed with another key.
+    /// Entries of the store that do not open: changed, moved, or put there by somebody else.
     pub store_tampered: u64,
-    /// Calls that waited for another instance's fetch.
+    /// Calls that found another instance fetching.
     pub lease_waits: u64,
-    /// Times that this instance's turn came after another's had ended without a token.
+    /// Times that another instance's lease ended without a token, and this one took it.
     pub lease_takeovers: u64,
-    /// Fetches that waited because this instance, without a store, had asked often enough.
+    /// Requests that waited because this instance, without a store, had asked often enough.
     pub budget_waits: u64,
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Result;
+use token_broker::StoreError;
 use wasmtime::component::Linker;
 
 use crate::guest::State;
-use crate::store::BoxFuture;
+use crate::store::{BoxFuture, MAX_VALUE};
 use crate::tls;
 use crate::wire::WireStoreError;
 
@@ -31,16 +31,16 @@ where
     }
 }
 
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     add_store(linker)?;
     add_settings(linker)
 }
 
-fn add_store(linker: &mut Linker<State>) -> Result<()> {
+fn add_store(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut store = linker.instance("token-broker:identity/store@0.1.0")?;
     store.func_wrap_concurrent("get", |accessor, (key,): (String,)| {
         let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
-        Box::pin(async move { Ok((store.get(&key).await.map_err(WireStoreError::from),)) })
+        Box::pin(async move { Ok((bounded(store.get(&key).await).map_err(WireStoreError::from),)) })
     })?;
     store.func_wrap_concurrent("set", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
         let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
@@ -60,7 +60,17 @@ fn add_store(linker: &mut Linker<State>) -> Result<()> {
     })
 }
 
-fn add_settings(linker: &mut Linker<State>) -> Result<()> {
+/// What is longer was not put there by a broker, and must not fill the memory of one.
+fn bounded(value: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Vec<u8>>, StoreError> {
+    match value {
+        Ok(Some(value)) if value.len() > MAX_VALUE => {
+            Err(StoreError::Other(format!("a value of {} bytes; {MAX_VALUE} are allowed", value.len())))
+        }
+        value => value,
+    }
+}
+
+fn add_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.instance("token-broker:identity/settings@0.1.0")?.func_wrap_concurrent(
         "get",
         |accessor, (name,): (String,)| {
@@ -74,4 +84,16 @@ fn add_settings(linker: &mut Linker<State>) -> Result<()> {
             })
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_no_broker_put_does_not_reach_one() {
+        let of = |length| Ok(Some(vec![0; length]));
+        assert_eq!(bounded(of(MAX_VALUE)), of(MAX_VALUE));
+        assert!(matches!(bounded(of(MAX_VALUE + 1)), Err(StoreError::Other(why)) if why.contains("65537")));
+    }
 }

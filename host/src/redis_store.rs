@@ -1,55 +1,123 @@
 //! A store that a fleet shares: Redis, or whatever speaks its protocol.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
+use redis::{
+    Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind, TlsCertificates,
+};
 use token_broker::StoreError;
+use tokio::time::error::Elapsed;
 use wasmtime::Result;
 use wasmtime::error::format_err;
 
-use crate::store::{BoxFuture, Store};
+use crate::store::{BoxFuture, MAX_VALUE, Store};
 
 /// A [`Store`] in a Redis that brokers of many processes and machines share.
 ///
 /// An entry is a string with a time to live: `SET` with `PX`, for the lease with `NX`. A lease is removed by a script that
-/// compares it first. The names of all entries begin with `token-broker-`, which is what an access list has to allow.
+/// compares it first. The names of all entries begin with `token-broker-`, which is what an access list has to allow,
+/// with the commands `GETRANGE`, `SET`, `EVALSHA`, `EVAL`, `GET` and `DEL`. One server or a proxy in front of several: a client of a
+/// cluster it is not. Clones are the same store.
 #[derive(Clone)]
 pub struct RedisStore {
-    connection: ConnectionManager,
+    client: Client,
+    connection: Arc<Mutex<Option<Link>>>,
     delete: Script,
+}
+
+/// A connection, or the making of one, that all operations share.
+#[derive(Clone)]
+struct Link {
+    manager: ConnectionManager,
+    made: Instant,
 }
 
 impl RedisStore {
     /// A store by its URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS with the public
-    /// authorities. Connects at the first use and again whenever the connection is lost, on the current tokio runtime.
+    /// authorities. Connects at the first use, and again when the connection is lost or does not answer.
+    ///
+    /// With `rediss://`, a process that has chosen no provider of cryptography for rustls gets ring.
     ///
     /// # Errors
     /// The URL is none of these. It is not repeated, since it may hold a password.
     pub fn new(url: &str) -> Result<Self> {
-        let client = Client::open(url).map_err(|_| {
-            format_err!(
-                "this is no URL of a Redis; it looks like rediss://user:password@redis.example:6380/0"
-            )
-        })?;
-        // A retry of ours would only add to those of the broker, which gives up on a store after a second.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(RESPONSE));
-        let connection = ConnectionManager::new_lazy_with_config(client, config)
-            .map_err(|error| format_err!("the connection to Redis cannot be set up: {}", error.category()))?;
-        Ok(Self { connection, delete: Script::new(DELETE_IF_EQUAL) })
+        provide_cryptography(url);
+        Ok(Self::over(Client::open(url).map_err(|_| no_url())?))
+    }
+
+    /// As [`RedisStore::new`], for a server with a certificate of these authorities, as PEM, and no other.
+    ///
+    /// # Errors
+    /// As [`RedisStore::new`], and if the URL is not `rediss://` or there is no certificate in the PEM.
+    pub fn trusting(url: &str, roots: impl Into<Vec<u8>>) -> Result<Self> {
+        provide_cryptography(url);
+        let certificates = TlsCertificates { client_tls: None, root_cert: Some(roots.into()) };
+        let client = Client::build_with_tls(url, certificates);
+        Ok(Self::over(client.map_err(|error| match error.kind() {
+            ErrorKind::InvalidClientConfig if url.starts_with("rediss://") => {
+                format_err!("the authorities that Redis is to be trusted by are no PEM of certificates")
+            }
+            _ => no_url(),
+        })?))
+    }
+
+    fn over(client: Client) -> Self {
+        Self { client, connection: Arc::default(), delete: Script::new(DELETE_IF_EQUAL) }
     }
 
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> std::result::Result<T, StoreError> {
-        command.query_async(&mut self.connection.clone()).await.map_err(store_error)
+        let mut link = self.link()?;
+        let answer = tokio::time::timeout(RESPONSE, command.query_async(&mut link.manager)).await;
+        self.told(&link, answer)
+    }
+
+    /// The connection that is there, or a new one: it is made by a task of its own, however soon an operation gives up.
+    fn link(&self) -> std::result::Result<Link, StoreError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(link) = connection.as_ref() {
+            return Ok(link.clone());
+        }
+        // What is not answered is the broker's to try again.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(None);
+        let manager = ConnectionManager::new_lazy_with_config(self.client.clone(), config);
+        let link = Link { manager: manager.map_err(store_error)?, made: Instant::now() };
+        Ok(connection.insert(link).clone())
+    }
+
+    /// A connection that is half open answers nothing, and one whose making failed says so for good: either is given up
+    /// for a new one.
+    fn told<T>(
+        &self,
+        link: &Link,
+        answer: std::result::Result<RedisResult<T>, Elapsed>,
+    ) -> std::result::Result<T, StoreError> {
+        let (gone, outcome) = match answer {
+            Ok(Ok(value)) => (false, Ok(value)),
+            Ok(Err(error)) => (!is_an_answer(&error), Err(store_error(error))),
+            Err(_) => {
+                let words = format!("Redis did not answer within {} ms", RESPONSE.as_millis());
+                (link.made.elapsed() > CONNECT, Err(StoreError::Unavailable(words)))
+            }
+        };
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.take_if(|there| gone && there.made == link.made);
+        outcome
     }
 }
 
 impl Store for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, std::result::Result<Option<Vec<u8>>, StoreError>> {
-        Box::pin(async move { self.run(&Cmd::get(key)).await })
+        Box::pin(async move {
+            // Somebody may have put there what would fill the memory. What is not there is empty, and nothing else is.
+            let most = isize::try_from(MAX_VALUE).unwrap_or(isize::MAX);
+            let value: Vec<u8> = self.run(&Cmd::getrange(key, 0, most)).await?;
+            Ok(Some(value).filter(|value| !value.is_empty()))
+        })
     }
 
     fn set<'a>(
@@ -76,8 +144,11 @@ impl Store for RedisStore {
         value: &'a [u8],
     ) -> BoxFuture<'a, std::result::Result<(), StoreError>> {
         Box::pin(async move {
+            let mut link = self.link()?;
             let mut delete = self.delete.key(key);
-            delete.arg(value).invoke_async(&mut self.connection.clone()).await.map_err(store_error)
+            let deleted = delete.arg(value).invoke_async(&mut link.manager);
+            let answer = tokio::time::timeout(RESPONSE, deleted).await;
+            self.told(&link, answer)
         })
     }
 }
@@ -112,9 +183,27 @@ fn store_error(error: RedisError) -> StoreError {
     }
 }
 
-/// Both are longer than the broker waits for an operation, and shorter than it leaves a store alone for.
+/// Whether the server has spoken, rather than the way to it.
+fn is_an_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType | ErrorKind::Extension)
+}
+
+fn no_url() -> wasmtime::Error {
+    format_err!("this is no URL of a Redis; it looks like rediss://user:password@redis.example:6380/0")
+}
+
+/// Where two are compiled in and none was chosen, rustls would panic.
+fn provide_cryptography(url: &str) {
+    if url.starts_with("rediss://") {
+        // An error says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// How long a connection may be in the making; operations give up before, and the next ones find it made.
 const CONNECT: Duration = Duration::from_secs(2);
-const RESPONSE: Duration = Duration::from_secs(2);
+/// Shorter than the broker waits for an operation: when it has given up, nobody is there to tell a dead connection.
+const RESPONSE: Duration = Duration::from_millis(400);
 
 const DELETE_IF_EQUAL: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";

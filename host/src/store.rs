@@ -203,7 +203,8 @@ fn make_room(entries: &mut HashMap<String, Entry>, now: Instant) {
 
 const MAX_ENTRIES: usize = 4096;
 const MAX_KEY: usize = 512;
-const MAX_VALUE: usize = 64 * 1024;
+/// The longest value that a broker is given, in bytes: a token, sealed, is a tenth of it.
+pub(crate) const MAX_VALUE: usize = 64 * 1024;
 /// No token lives longer, and an `Instant` must not overflow.
 const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 

@@ -1,5 +1,7 @@
 //! The contract's `store`: one of Spin's key-value stores.
 
+use std::cell::OnceCell;
+
 use wasip3::clocks::{monotonic_clock, system_clock};
 
 use crate::Spin;
@@ -59,14 +61,27 @@ async fn live_value(store: &Store, key: &str) -> Result<Option<Vec<u8>>, StoreEr
 
 /// Opened for each operation, which Spin does from memory: what is kept open could outlive what it leads to.
 async fn open() -> Result<Store, StoreError> {
-    let label = variable(STORE).await.map_err(|why| {
-        StoreError::Other(format!("the variable that names the store cannot be looked up: {why}"))
-    })?;
-    let label = label.filter(|label| !label.is_empty()).unwrap_or_else(|| DEFAULT_STORE.to_owned());
+    let label = label().await?;
     Store::open(label.clone()).await.map_err(|error| match error {
         Error::AccessDenied | Error::NoSuchStore => StoreError::AccessDenied(not_allowed(&label)),
         error => failed(error),
     })
+}
+
+/// The name of the store, looked up once: it may come from a provider that is far away.
+async fn label() -> Result<String, StoreError> {
+    if let Some(label) = LABEL.with(|cell| cell.get().cloned()) {
+        return Ok(label);
+    }
+    let label = variable(STORE).await.map_err(|why| {
+        StoreError::Other(format!("the variable that names the store cannot be looked up: {why}"))
+    })?;
+    let label = label.filter(|label| !label.is_empty()).unwrap_or_else(|| DEFAULT_STORE.to_owned());
+    Ok(LABEL.with(|cell| cell.get_or_init(|| label).clone()))
+}
+
+thread_local! {
+    static LABEL: OnceCell<String> = const { OnceCell::new() };
 }
 
 fn not_allowed(label: &str) -> String {

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use redis::{Client, aio::MultiplexedConnection};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -16,6 +17,7 @@ use tokio::process::{Child, Command};
 pub struct Redis {
     folder: TempDir,
     port: u16,
+    tls_port: u16,
     process: Child,
 }
 
@@ -26,9 +28,10 @@ impl Redis {
     /// When there is no `redis-server`, or it does not answer within five seconds.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let process = serve(folder.path(), port)?;
-        let redis = Self { folder, port, process };
+        certify(folder.path())?;
+        let (port, tls_port) = (free_port()?, free_port()?);
+        let process = serve(folder.path(), port, tls_port)?;
+        let redis = Self { folder, port, tls_port, process };
         redis.until_it_answers().await?;
         Ok(redis)
     }
@@ -41,6 +44,38 @@ impl Redis {
     /// Where it is, with another password
     pub fn url_with_password(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// Where it is with TLS, with its password
+    pub fn tls_url(&self) -> String {
+        format!("rediss://:{PASSWORD}@localhost:{}", self.tls_port)
+    }
+
+    /// The authority of its certificate, as PEM
+    ///
+    /// # Errors
+    /// When the file is gone.
+    pub fn authority(&self) -> Result<Vec<u8>> {
+        Ok(std::fs::read(self.folder.path().join(CERTIFICATE))?)
+    }
+
+    /// Have it ask for another password from now on
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn set_password(&self, password: &str) -> Result<()> {
+        let mut set = redis::cmd("CONFIG");
+        Ok(set.arg("SET").arg("requirepass").arg(password).query_async(&mut self.connect().await?).await?)
+    }
+
+    /// Have it stand still, or go on: its connections stay, and nothing is answered
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn stand_still(&self, stands_still: bool) -> Result<()> {
+        let signal = if stands_still { Signal::STOP } else { Signal::CONT };
+        let id = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(id.context("the server has ended")?, signal)?)
     }
 
     /// End it at once
@@ -56,7 +91,7 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = serve(self.folder.path(), self.port)?;
+        self.process = serve(self.folder.path(), self.port, self.tls_port)?;
         self.until_it_answers().await
     }
 
@@ -82,9 +117,31 @@ impl Redis {
     }
 }
 
-fn serve(folder: &Path, port: u16) -> Result<Child> {
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A certificate that is its own authority
+fn certify(folder: &Path) -> Result<()> {
+    let key = rcgen::KeyPair::generate()?;
+    let mut names = rcgen::CertificateParams::new(["localhost".to_owned()])?;
+    names.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    std::fs::write(folder.join(CERTIFICATE), names.self_signed(&key)?.pem())?;
+    Ok(std::fs::write(folder.join(PRIVATE_KEY), key.serialize_pem())?)
+}
+
+fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"])
+        .args([
+            "--tls-cert-file",
+            CERTIFICATE,
+            "--tls-key-file",
+            PRIVATE_KEY,
+            "--tls-ca-cert-file",
+            CERTIFICATE,
+        ])
         .args(["--requirepass", PASSWORD])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -95,3 +152,5 @@ fn serve(folder: &Path, port: u16) -> Result<Child> {
 }
 
 const PASSWORD: &str = "of-the-fleet";
+const CERTIFICATE: &str = "certificate.pem";
+const PRIVATE_KEY: &str = "key.pem";
