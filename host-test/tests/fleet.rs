@@ -26,7 +26,8 @@ async fn a_cold_start_of_four_hundred_instances_is_one_request() {
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
-    assert!(redis.names().await.unwrap().iter().all(|name| name.starts_with("token-broker-")));
+    let names = redis.names().await.unwrap();
+    assert!(names.len() == 1 && names[0].starts_with("token-broker-"), "{names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,6 +100,39 @@ async fn a_platform_that_throttles_is_asked_by_one_for_all() {
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_throttles_for_longer_than_a_call_may_take_is_asked_by_one_for_all() {
+    let _alone = MACHINE.lock().await;
+    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
+    let mut fleet = fleet(&mock, &redis).await;
+    mock.fault(Fault::new(Endpoint::Imds, Answer::retry_after(429, "300")));
+    let got = ask(&mut fleet).await;
+    assert_eq!(got.len(), PROCESSES * INSTANCES);
+    assert!(
+        got.iter().all(|got| got.error.as_ref().is_some_and(|error| error.starts_with("throttled: imds")))
+    );
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_redis_a_machine_is_served_as_far_as_its_endpoint_allows_and_the_rest_is_told_when_to_come()
+{
+    let _alone = MACHINE.lock().await;
+    let (mock, mut redis) = (platform().await, Redis::start().await.unwrap());
+    let mut machine = fleet(&mock, &redis).await;
+    machine.truncate(1);
+    redis.kill().await.unwrap();
+    let got = ask(&mut machine).await;
+    let told: Vec<&str> = got.iter().filter_map(|got| got.error.as_deref()).collect();
+    assert!(
+        told.iter().all(|told| told.starts_with("throttled: imds") && told.contains("try again in")),
+        "{told:?}"
+    );
+    let served = mock.counters().of(Endpoint::Imds).tokens as usize;
+    assert_eq!(served + told.len(), INSTANCES);
+    assert!(served >= 5, "{served}");
 }
 
 async fn platform() -> Mock {

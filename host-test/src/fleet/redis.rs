@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use redis::{Client, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -56,7 +57,7 @@ impl Redis {
     /// # Errors
     /// When the file is gone.
     pub fn authority(&self) -> Result<Vec<u8>> {
-        Ok(std::fs::read(self.folder.path().join(CERTIFICATE))?)
+        Ok(std::fs::read(self.folder.path().join(AUTHORITY))?)
     }
 
     /// Have it ask for another password from now on
@@ -121,12 +122,16 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A certificate that is its own authority
+/// An authority of its own, and a certificate for it
 fn certify(folder: &Path) -> Result<()> {
-    let key = rcgen::KeyPair::generate()?;
-    let mut names = rcgen::CertificateParams::new(["localhost".to_owned()])?;
-    names.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    std::fs::write(folder.join(CERTIFICATE), names.self_signed(&key)?.pem())?;
+    let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&ca_key)?;
+    let issuer = Issuer::new(authority, ca_key);
+    let certificate = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &issuer)?;
+    std::fs::write(folder.join(AUTHORITY), ca.pem())?;
+    std::fs::write(folder.join(CERTIFICATE), certificate.pem())?;
     Ok(std::fs::write(folder.join(PRIVATE_KEY), key.serialize_pem())?)
 }
 
@@ -134,14 +139,8 @@ fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"])
-        .args([
-            "--tls-cert-file",
-            CERTIFICATE,
-            "--tls-key-file",
-            PRIVATE_KEY,
-            "--tls-ca-cert-file",
-            CERTIFICATE,
-        ])
+        .args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", PRIVATE_KEY])
+        .args(["--tls-ca-cert-file", AUTHORITY])
         .args(["--requirepass", PASSWORD])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -152,5 +151,6 @@ fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
 }
 
 const PASSWORD: &str = "of-the-fleet";
+const AUTHORITY: &str = "authority.pem";
 const CERTIFICATE: &str = "certificate.pem";
 const PRIVATE_KEY: &str = "key.pem";
