@@ -268,7 +268,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
             Stands::Ours(lease) => lease,
             Stands::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
             Stands::Held => return Ok(self.good_until_then().map(Found::Underway)),
-            Stands::Free => match self.take().await? {
+            Stands::Free => match self.take(&mut watch.lease).await? {
                 Some(lease) => lease,
                 None => return Ok(None),
             },
@@ -278,7 +278,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
             self.end(&lease).await;
             return Ok(Some(Found::Token(token)));
         }
-        if watch.lease.is_seen() {
+        if watch.lease.has_waited() {
             self.broker.count(|stats| &mut stats.lease_takeovers);
         }
         Ok(Some(Found::Ours(lease)))

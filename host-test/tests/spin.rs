@@ -77,7 +77,7 @@ async fn the_lease_of_an_instance_that_died_ends_although_the_store_ends_nothing
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_another_wrote_over_is_not_ours() {
     let stage = Stage::new(sharing());
-    stage.spin.write_over_next(&entry(stage.now_ms(), 5000, b"another"));
+    stage.spin.write_over_next(&anothers_lease().await);
     let (began, mut instance) = (Instant::now(), stage.instance().await);
     assert_eq!(instance.token().await, Ok("sentinel-1".to_owned()));
     assert!(began.elapsed() >= Duration::from_secs(5), "it waited for the other: {:?}", began.elapsed());
@@ -133,6 +133,18 @@ async fn without_a_store_an_instance_serves_itself_and_says_what_the_manifest_la
     let log = stage.log();
     assert!(log.contains(r#"key_value_stores = [\"default\"]"#), "{log}");
     assert!(!log.contains("sentinel") && !log.contains(KEY), "{log}");
+}
+
+/// As an instance of another machine of this deployment puts it at the beginning
+async fn anothers_lease() -> Vec<u8> {
+    let elsewhere = Stage::new(sharing());
+    elsewhere.imds.hold();
+    let mut another = elsewhere.instance().await;
+    tokio::select! {
+        answer = another.token() => panic!("it was answered: {answer:?}"),
+        () = elsewhere.imds.asked() => {}
+    }
+    elsewhere.spin.entries("default").into_values().next().unwrap()
 }
 
 fn sharing() -> Spin {

@@ -39,13 +39,15 @@ pub(super) struct Seen {
     /// The last lease that was seen, and since when (time since the Unix epoch).
     value: Vec<u8>,
     since: Duration,
+    has_waited: bool,
     /// Whether garbage was told of: once is enough for a call.
     pub(super) has_told: bool,
 }
 
 impl Seen {
-    pub(super) fn is_seen(&self) -> bool {
-        !self.holder.is_empty()
+    /// Whether another instance was found fetching.
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     pub(super) fn holder(&self) -> &str {
@@ -88,10 +90,13 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
     }
 
     /// None if somebody else was faster.
-    pub(super) async fn take(&self) -> Result<Option<Lease>, StoreError> {
+    pub(super) async fn take(&self, seen: &mut Seen) -> Result<Option<Lease>, StoreError> {
         let value = self.sealed();
-        let taken = self.shelf.add(self.shelf.lease(), value.clone(), LASTS).await?;
-        Ok(taken.then_some(Lease(value)))
+        if self.shelf.add(self.shelf.lease(), value.clone(), LASTS).await? {
+            return Ok(Some(Lease(value)));
+        }
+        self.count_wait(seen);
+        Ok(None)
     }
 
     /// Do something, and keep the lease up meanwhile.
@@ -163,13 +168,17 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
     }
 
     fn tell_of_holder(&self, holder: &str, seen: &mut Seen) {
-        if !seen.is_seen() {
-            self.broker.count(|stats| &mut stats.lease_waits);
-        }
+        self.count_wait(seen);
         if seen.holder != holder {
             let fields = [("audience", self.fetch.demand.key().audience()), ("instance", holder)];
             self.log(Level::Debug, "another instance fetches", &fields);
             holder.clone_into(&mut seen.holder);
+        }
+    }
+
+    fn count_wait(&self, seen: &mut Seen) {
+        if !std::mem::replace(&mut seen.has_waited, true) {
+            self.broker.count(|stats| &mut stats.lease_waits);
         }
     }
 
