@@ -23,25 +23,57 @@ mod timing;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Parser;
 use host_test::mock::{Mock, MockConfig};
 
 use report::Report;
 
+/// Measure, all of it or some
+#[derive(Parser)]
+struct Args {
+    /// Only these sections, by the names of their files
+    sections: Vec<String>,
+}
+
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
+    let Args { sections } = Args::parse();
+    let wanted = |name: &str| sections.is_empty() || sections.iter().any(|section| section == name);
     let mock = Mock::start(MockConfig::default()).await?;
     let mut report = Report::new();
-    calls::run(&mock, &mut report).await?;
-    shared::run(&mock, &mut report).await?;
-    composed::run(&mock, &mut report).await?;
-    process::run(&mock, &mut report).await?;
-    signing::run(&mut report).await?;
-    herd::run(&mut report).await?;
-    sharing::run(&mut report).await?;
-    stampede::run(&mut report).await?;
-    artefacts::run(&mut report)?;
-    peers::run(&mock, &mut report).await?;
-    sources::run(&mut report).await?;
+    if wanted("calls") {
+        calls::run(&mock, &mut report).await?;
+    }
+    if wanted("shared") {
+        shared::run(&mock, &mut report).await?;
+    }
+    if wanted("composed") {
+        composed::run(&mock, &mut report).await?;
+    }
+    if wanted("process") {
+        process::run(&mock, &mut report).await?;
+    }
+    if wanted("signing") {
+        signing::run(&mut report).await?;
+    }
+    if wanted("herd") {
+        herd::run(&mut report).await?;
+    }
+    if wanted("sharing") {
+        sharing::run(&mut report).await?;
+    }
+    if wanted("stampede") {
+        stampede::run(&mut report).await?;
+    }
+    if wanted("artefacts") {
+        artefacts::run(&mut report)?;
+    }
+    if wanted("peers") {
+        peers::run(&mock, &mut report).await?;
+    }
+    if wanted("sources") {
+        sources::run(&mut report).await?;
+    }
     Ok(report.exit_code())
 }
 

@@ -26,8 +26,6 @@ pub struct Process {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Got {
-    /// How long it took, in milliseconds
-    pub ms: f64,
     /// The token, if there is one
     pub token: Option<String>,
     /// Why there is none

@@ -62,12 +62,10 @@ async fn herd(credential: Arc<ManagedIdentityCredential>) -> Result<()> {
 async fn member(credential: &Arc<ManagedIdentityCredential>) -> Result<()> {
     println!("ready");
     for scope in std::io::stdin().lines() {
-        let start = Instant::now();
         let answer = credential.get_token(&[scope?.trim()], None).await;
-        let ms = start.elapsed().as_secs_f64() * 1e3;
         // A token is base64 and dots, which JSON takes as it is; why there is none stays here.
         let token = answer.map(|token| format!(r#""{}""#, token.token.secret()));
-        println!(r#"{{"ms":{ms},"token":{}}}"#, token.as_deref().unwrap_or("null"));
+        println!(r#"{{"token":{}}}"#, token.as_deref().unwrap_or("null"));
     }
     Ok(())
 }
