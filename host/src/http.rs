@@ -115,28 +115,38 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                ErrorCode::DestinationUnavailable
-            }
-            io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
-            // A look-up that failed has no kind of its own, and no error of the operating system's either.
-            _ if error.raw_os_error().is_none() => {
-                ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
-            }
-            _ => ErrorCode::InternalError(Some(format!("no connection: {error}"))),
-        }
+        connect_error(error)
     }
 
     fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
-        if error.is_parse_too_large() {
-            ErrorCode::HttpResponseHeaderSectionSize(None)
-        } else if error.is_parse() {
-            ErrorCode::HttpProtocolError
-        } else {
-            ErrorCode::ConnectionTerminated
+        hyper_error(error)
+    }
+}
+
+/// Why there is no connection, in WASI's cases.
+pub(crate) fn connect_error(error: &io::Error) -> ErrorCode {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            ErrorCode::DestinationUnavailable
         }
+        io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
+        // A look-up that failed has no kind of its own, and no error of the operating system's either.
+        _ if error.raw_os_error().is_none() => {
+            ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
+        }
+        _ => ErrorCode::InternalError(Some(format!("no connection: {error}"))),
+    }
+}
+
+/// What went wrong on a connection, in WASI's cases.
+pub(crate) fn hyper_error(error: &hyper::Error) -> ErrorCode {
+    if error.is_parse_too_large() {
+        ErrorCode::HttpResponseHeaderSectionSize(None)
+    } else if error.is_parse() {
+        ErrorCode::HttpProtocolError
+    } else {
+        ErrorCode::ConnectionTerminated
     }
 }
 

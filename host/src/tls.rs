@@ -123,7 +123,7 @@ impl Pin {
     fn find(environment: &Environment) -> Result<Option<Self>> {
         let needed = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", THUMBPRINT].map(|name| environment.get(name));
         let [Some(endpoint), Some(_), Some(thumbprint)] = needed else { return Ok(None) };
-        let origin = endpoint.parse().ok().and_then(|uri| Origin::of(&uri));
+        let origin = endpoint.parse().ok().and_then(|uri| Origin::of(&uri)).filter(|origin| origin.is_secure);
         origin.zip(normal(thumbprint)).map(|(origin, thumbprint)| Self::new(origin, thumbprint)).transpose()
     }
 
@@ -137,14 +137,23 @@ impl Pin {
     }
 }
 
-/// Where an https URL leads, whatever its path.
+/// Where a URL leads, whatever its path.
 #[derive(PartialEq, Eq)]
-struct Origin(String, u16);
+pub(crate) struct Origin {
+    is_secure: bool,
+    host: String,
+    port: u16,
+}
 
 impl Origin {
-    fn of(uri: &Uri) -> Option<Self> {
-        let host = uri.host().filter(|_| uri.scheme() == Some(&Scheme::HTTPS))?;
-        Some(Self(host.to_ascii_lowercase(), port(uri)))
+    /// None for what is neither https nor http.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let is_secure = match uri.scheme()? {
+            scheme if *scheme == Scheme::HTTPS => true,
+            scheme if *scheme == Scheme::HTTP => false,
+            _ => return None,
+        };
+        Some(Self { is_secure, host: uri.host()?.to_ascii_lowercase(), port: port(uri) })
     }
 }
 

@@ -1,9 +1,8 @@
 //! Reads a Key Vault secret with a token that the broker provides. There is no secret in its configuration.
 //!
-//! `KEY_VAULT_URL` is the vault, `https://my.vault.azure.net`; `SECRET_NAME` the secret, `MySecret` if unset. Prints the
-//! secret's length; its value only with `--show`.
+//! `KEY_VAULT_URL` is the vault, `https://my.vault.azure.net`; `SECRET_NAME` the secret, `MySecret` if unset;
+//! `SECRET_VERSION` its version, the latest if unset. Prints the secret's length; its value only with `--show`.
 
-mod http_get;
 mod settings;
 mod vault;
 
@@ -29,7 +28,8 @@ impl bindings::Guest for KeyVault {
 
 async fn read() -> Result<String, Failed> {
     let settings = Settings::from_environment()?;
-    let Secret { value } = vault::secret(&settings.vault, &settings.name).await?;
+    let Secret { value } =
+        vault::secret(&settings.vault, &settings.name, settings.version.as_deref()).await?;
     Ok(match settings.show {
         true => format!("{}: {value}", settings.name),
         false => format!("{}: {} characters (--show prints them)", settings.name, value.chars().count()),

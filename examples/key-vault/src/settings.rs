@@ -7,6 +7,8 @@ use http::uri::{Authority, Scheme};
 pub(crate) struct Settings {
     pub(crate) vault: Vault,
     pub(crate) name: String,
+    /// The latest, if there is none
+    pub(crate) version: Option<String>,
     pub(crate) show: bool,
 }
 
@@ -25,9 +27,11 @@ impl Settings {
     pub(crate) fn from_environment() -> Result<Self, String> {
         let url = std::env::var("KEY_VAULT_URL").unwrap_or_default();
         let name = std::env::var("SECRET_NAME").unwrap_or_else(|_| DEFAULT_NAME.into());
+        let version = std::env::var("SECRET_VERSION").ok().filter(|version| !version.is_empty());
         Ok(Self {
             vault: Vault::parse(&url)?,
             name: secret_name(name)?,
+            version: version.map(secret_version).transpose()?,
             show: std::env::args().any(|argument| argument == "--show"),
         })
     }
@@ -64,6 +68,13 @@ fn secret_name(name: String) -> Result<String, String> {
     match fits {
         true => Ok(name),
         false => Err(format!("SECRET_NAME is {name:?}; it must be 1 to 127 letters, digits and dashes")),
+    }
+}
+
+fn secret_version(version: String) -> Result<String, String> {
+    match version.len() <= 64 && version.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(version),
+        false => Err(format!("SECRET_VERSION is {version:?}; it must be 32 hexadecimal digits")),
     }
 }
 

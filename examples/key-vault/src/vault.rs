@@ -1,12 +1,14 @@
 //! Key Vault's one operation that is needed here, and how to get the token that a vault wants.
 
-use http::uri::Authority;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
+use http::uri::{Authority, Uri};
+use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use token_broker::Challenge;
 use token_broker_client::TokenRequest;
 
 use crate::Failed;
-use crate::http_get::{self, Answer};
 use crate::settings::Vault;
 
 /// A secret as the vault keeps it
@@ -15,17 +17,20 @@ pub(crate) struct Secret {
     pub(crate) value: String,
 }
 
-/// The newest version of a secret
-pub(crate) async fn secret(vault: &Vault, name: &str) -> Result<Secret, Failed> {
-    let path = format!("/secrets/{name}?api-version=7.4");
+/// A version of a secret, the latest if none is named
+pub(crate) async fn secret(vault: &Vault, name: &str, version: Option<&str>) -> Result<Secret, Failed> {
+    let path = match version {
+        Some(version) => format!("/secrets/{name}/{version}?api-version={API}"),
+        None => format!("/secrets/{name}?api-version={API}"),
+    };
     // The vault says which token it takes before it is shown one: the audience differs from cloud to cloud.
-    let mut answer = http_get::get(vault, &path, None).await?;
-    if answer.status == 401 {
+    let mut answer = get(vault, &path, None).await?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
         let challenge = wanted(vault, &answer)?;
         let scope = scope(vault, &challenge)?;
         let request = token_request(&scope, challenge.tenant()?);
         answer = ask(vault, &path, request.clone()).await?;
-        if answer.status == 401 {
+        if answer.status() == StatusCode::UNAUTHORIZED {
             answer = ask(vault, &path, renewed(request, &scope, &wanted(vault, &answer)?)?).await?;
         }
     }
@@ -33,9 +38,9 @@ pub(crate) async fn secret(vault: &Vault, name: &str) -> Result<Secret, Failed> 
 }
 
 /// What the vault says that it wants instead
-fn wanted(vault: &Vault, refusal: &Answer) -> Result<Challenge, Failed> {
-    Challenge::bearer(&refusal.challenges)
-        .map_err(|why| format!("{}: 401{}: {why}", vault.authority, words(&refusal.body)).into())
+fn wanted(vault: &Vault, refusal: &Response<Bytes>) -> Result<Challenge, Failed> {
+    Challenge::bearer(refusal.headers().get_all(WWW_AUTHENTICATE))
+        .map_err(|why| format!("{}: 401{}: {why}", vault.authority, words(refusal.body())).into())
 }
 
 /// What the vault wants a token for, if that is its own domain: a token for another service is not for its eyes.
@@ -66,17 +71,30 @@ fn renewed(request: TokenRequest, scope: &str, challenge: &Challenge) -> Result<
     })
 }
 
-async fn ask(vault: &Vault, path: &str, request: TokenRequest) -> Result<Answer, Failed> {
+async fn ask(vault: &Vault, path: &str, request: TokenRequest) -> Result<Response<Bytes>, Failed> {
     let token = token_broker_client::request(request).await?;
-    Ok(http_get::get(vault, path, Some(&token.authorization())).await?)
+    get(vault, path, Some(&token.authorization())).await
 }
 
-fn read(vault: &Vault, path: &str, answer: &Answer) -> Result<Secret, Failed> {
+async fn get(vault: &Vault, path: &str, authorization: Option<&str>) -> Result<Response<Bytes>, Failed> {
+    let uri = Uri::builder().scheme(vault.scheme.clone()).authority(vault.authority.clone());
+    let mut request = Request::get(uri.path_and_query(path).build()?).header(ACCEPT, "application/json");
+    if let Some(authorization) = authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    let answer = guest_http::send(request.body(Bytes::new())?).await;
+    Ok(answer.map_err(|why| format!("{why}; to mend it: check KEY_VAULT_URL"))?)
+}
+
+fn read(vault: &Vault, path: &str, answer: &Response<Bytes>) -> Result<Secret, Failed> {
     let asked = format!("GET {}://{}{path}", vault.scheme, vault.authority);
-    match answer.status {
-        200 => serde_json::from_slice(&answer.body)
+    match answer.status() {
+        StatusCode::OK => serde_json::from_slice(answer.body())
             .map_err(|_| format!("{asked}: 200 without a secret in it").into()),
-        status => Err(format!("{asked}: {status}{}{}", words(&answer.body), remedy(status)).into()),
+        status => {
+            let said = words(answer.body());
+            Err(format!("{asked}: {}{said}{}", status.as_u16(), remedy(status.as_u16())).into())
+        }
     }
 }
 
@@ -92,7 +110,8 @@ fn remedy(status: u16) -> &'static str {
     match status {
         401 => "; to mend it: use the vault's tenant, which is not this token's",
         403 => {
-            "; to mend it: give the identity the role \"Key Vault Secrets User\" on the vault: az role assignment create"
+            "; to mend it: az role assignment create --role \"Key Vault Secrets User\" --assignee OBJECT_ID \
+             --scope $(az keyvault show --name VAULT --query id --output tsv)"
         }
         404 => "; to mend it: az keyvault secret list shows the names",
         429 | 500.. => "; try again later",
@@ -110,3 +129,5 @@ struct Words {
     code: String,
     message: String,
 }
+
+const API: &str = "7.4";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Uri;
+use token_broker_host::Egress;
 use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Result, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -10,20 +10,21 @@ use wasmtime_wasi::p3::bindings::CommandPre;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::egress::OnlyVault;
-
 /// The component, ready to be instantiated.
 pub(crate) struct App {
     command: CommandPre<State>,
-    egress: OnlyVault,
+    vault: String,
+    egress: Egress,
 }
 
 /// What an instance printed: on stdout when it did its work, else on stderr.
 pub(crate) type Printed = Result<String, String>;
 
 impl App {
-    pub(crate) fn new(component: InstancePre<State>, vault: Uri) -> Result<Self> {
-        Ok(Self { command: CommandPre::new(component)?, egress: OnlyVault(vault) })
+    /// `vault`: what instances read, and all that they reach.
+    pub(crate) fn new(component: InstancePre<State>, vault: String) -> Result<Self> {
+        let egress = Egress::to([&vault])?;
+        Ok(Self { command: CommandPre::new(component)?, vault, egress })
     }
 
     /// Run an instance to its end and drop it. The token that it used stays with the broker.
@@ -41,9 +42,8 @@ impl App {
     }
 
     fn state(&self, stdout: MemoryOutputPipe, stderr: MemoryOutputPipe) -> State {
-        let vault = self.egress.0.to_string();
         State {
-            wasi: WasiCtx::builder().env("KEY_VAULT_URL", vault).stdout(stdout).stderr(stderr).build(),
+            wasi: WasiCtx::builder().env("KEY_VAULT_URL", &self.vault).stdout(stdout).stderr(stderr).build(),
             http: WasiHttpCtx::new(),
             egress: self.egress.clone(),
             table: ResourceTable::new(),
@@ -56,7 +56,7 @@ impl App {
 pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    egress: OnlyVault,
+    egress: Egress,
     table: ResourceTable,
     limits: StoreLimits,
 }

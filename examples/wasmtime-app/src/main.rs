@@ -11,13 +11,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a server lives off its environment")]
 
-mod egress;
 mod instance;
 mod server;
 
 use std::sync::Arc;
 
-use http::Uri;
 use token_broker_host::{Broker, Environment, Policy, engine_config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,9 +45,8 @@ async fn main() -> Result<()> {
     let file = variable("KEY_VAULT_COMPONENT", "target/components/key-vault.wasm");
     let component = Component::from_file(&engine, &file)
         .with_context(|| format!("cannot load {file}; `cargo xtask build` makes it"))?;
-    let vault = variable("KEY_VAULT_URL", "");
-    let vault = vault.parse::<Uri>().context("KEY_VAULT_URL must be the vault's address")?;
-    let app = App::new(linker.instantiate_pre(&component)?, vault)?;
+    let app = App::new(linker.instantiate_pre(&component)?, variable("KEY_VAULT_URL", ""))
+        .context("KEY_VAULT_URL must be the vault's address")?;
 
     let listener = TcpListener::bind(variable("LISTEN", "127.0.0.1:8080")).await?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -126,10 +126,11 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 7] =
+    ["adapter-none", "adapter-spin", "broker", "consumer", "guest-http", "key-vault", "storage"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 6] = [
+pub(crate) const ARTEFACTS: [Artefact; 7] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -144,6 +145,7 @@ pub(crate) const ARTEFACTS: [Artefact; 6] = [
         limit: Some(800_000),
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
+    Artefact { name: "storage", origin: Origin::Guest("storage"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
     Artefact {
         name: "consumer-composed",

@@ -1,0 +1,138 @@
+//! Where an embedder's components may send requests: to the origins that are listed, and nowhere else.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::Authority;
+use wasmtime::Result;
+use wasmtime::error::Context as _;
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
+
+use crate::environment::Environment;
+use crate::exchange;
+use crate::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
+use crate::log::Log;
+use crate::tls::{Origin, Roots, Tls};
+
+/// The way to the network of a component that is given credentials.
+///
+/// A policy binds a component only as far as the component cannot ask the identity endpoint itself. So this lets it reach
+/// the origins that are named and no others, whatever it asks for; redirects are answers like any other. It is the
+/// [`WasiHttpHooks`] of the component's store. Clones are the same.
+#[derive(Clone)]
+pub struct Egress {
+    origins: Arc<[Origin]>,
+    tls: Arc<Tls>,
+    log: Log,
+}
+
+impl Egress {
+    /// To these origins, each `https://host` or `https://host:port`. Plain http goes where an origin says `http://`.
+    ///
+    /// # Errors
+    /// One of them is no origin: it has a path, a user, or no scheme.
+    pub fn to<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self> {
+        Self::with(origins, &[])
+    }
+
+    /// As [`Egress::to`], where servers are also believed whose authorities are in this PEM file.
+    ///
+    /// # Errors
+    /// As [`Egress::to`], and if there are no certificates in the file.
+    pub fn to_and_trusting<O: AsRef<str>>(
+        origins: impl IntoIterator<Item = O>,
+        roots: impl Into<PathBuf>,
+    ) -> Result<Self> {
+        Self::with(origins, &[Roots::File(roots.into())])
+    }
+
+    fn with<O: AsRef<str>>(origins: impl IntoIterator<Item = O>, roots: &[Roots]) -> Result<Self> {
+        let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
+        Ok(Self {
+            origins: origins?.into(),
+            tls: Arc::new(Tls::new(&Environment::default(), roots)?),
+            log: Log::stderr(),
+        })
+    }
+
+    fn leads_to(&self, uri: &Uri) -> bool {
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        !has_user && Origin::of(uri).is_some_and(|origin| self.origins.contains(&origin))
+    }
+}
+
+fn parse(text: &str) -> Result<Origin> {
+    let is_bare = |at: &Authority| text.ends_with(at.as_str()) && !at.as_str().contains('@');
+    let uri = text.parse::<Uri>().ok().filter(|uri| uri.authority().is_some_and(is_bare));
+    let origin = uri.and_then(|uri| Origin::of(&uri));
+    origin.with_context(|| format!("{text} is no origin; one looks like https://my.vault.azure.net"))
+}
+
+impl WasiHttpHooks for Egress {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _answered: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        if !self.leads_to(request.uri()) {
+            return Box::new(async { Err(HttpError::HttpRequestDenied) });
+        }
+        Box::new(exchange::send(request, options.into(), Arc::clone(&self.tls), self.log.clone()))
+    }
+
+    fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
+        connect_error(error)
+    }
+
+    fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        hyper_error(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_origins_that_are_named_are_reached() {
+        let egress = Egress::to(["https://my.vault.azure.net", "http://127.0.0.1:8080"]).unwrap();
+        let leads_to = |url: &'static str| egress.leads_to(&Uri::from_static(url));
+        assert!(leads_to("https://my.vault.azure.net/secrets/a?api-version=7.4"));
+        assert!(leads_to("https://MY.vault.azure.net:443/") && leads_to("http://127.0.0.1:8080/a"));
+        for other in [
+            "http://my.vault.azure.net/",
+            "https://my.vault.azure.net:8443/",
+            "https://my.vault.azure.net.evil.example/",
+            "https://user@my.vault.azure.net/",
+            "https://127.0.0.1:8080/",
+            "http://127.0.0.1/",
+            "http://127.0.0.2:8080/",
+            "http://169.254.169.254/metadata/identity/oauth2/token",
+            "/relative",
+        ] {
+            assert!(!leads_to(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_perhaps_a_port() {
+        for text in [
+            "my.vault.azure.net",
+            "https://my.vault.azure.net/",
+            "https://my.vault.azure.net/secrets",
+            "https://my.vault.azure.net?a",
+            "https://user@my.vault.azure.net",
+            "ftp://my.vault.azure.net",
+            "*",
+            "",
+        ] {
+            let error = Egress::to([text]).err().unwrap_or_else(|| panic!("{text}")).to_string();
+            assert!(error.contains("is no origin"), "{error}");
+        }
+    }
+}
