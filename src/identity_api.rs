@@ -3,6 +3,7 @@
 //! Two are spoken, each at the path where SDKs look for it: IMDS's, and that of App Service of 2019-08-01. A request is
 //! read into a [`Question`], which knows how its protocol spells the answer. Nothing here waits or sends.
 
+mod audit;
 mod query;
 mod reply;
 
@@ -81,6 +82,11 @@ impl IdentityApi {
             return Err(Protocol::Imds.refused(&NOT_HERE));
         };
         self.question(protocol, request).map_err(|refusal| protocol.refused(&refusal))
+    }
+
+    /// The answer to every request where the configuration cannot be used.
+    pub fn refused(request: &Parts, error: &Error) -> Reply {
+        Protocol::at(request.uri.path()).unwrap_or(Protocol::Imds).refused(&Refusal::of(error))
     }
 
     fn question(&self, protocol: Protocol, request: &Parts) -> Result<Question, Refusal> {

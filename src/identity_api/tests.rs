@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::VARIABLES;
 use crate::error::Failure;
+use crate::token::fingerprint;
 
 const SECRET: &str = "s3ntinel-of-the-endpoint";
 const VAULT: &str = "https://vault.azure.net";
@@ -331,6 +332,33 @@ fn throttling_says_when_to_come_back_and_nothing_else_does() {
     assert_eq!(retry_after(Error::Throttled, 1500).as_deref(), Some("2"));
     assert_eq!(retry_after(Error::Throttled, 0).as_deref(), Some("1"));
     assert_eq!(retry_after(Error::Rejected, 1500), None);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_configured_says_so_in_both_forms() {
+    let error = Error::Misconfigured("the variable".to_owned());
+    for (request, text) in [(imds(""), "error_description"), (app_service(""), "message")] {
+        let (status, body) = seen(&IdentityApi::refused(&request, &error));
+        assert_eq!((status, &body[text]), (403, &"misconfigured: the variable".into()));
+    }
+}
+
+#[test]
+fn an_audit_line_says_who_got_what_and_not_the_token() {
+    let question = read(&imds("&client_id=aaa")).unwrap();
+    let granted = Granted { token: "eyJ-sentinel", token_type: "Bearer", expires_on: 1_760_003_600 };
+    let line: Value = serde_json::from_str(&question.grant_line(granted, "uid 1000", NOW)).unwrap();
+    let who = "the identity with client id aaa";
+    assert_eq!(
+        line,
+        json!({ "time": 1_760_000_000_000_u64, "level": "info", "event": "gave out a token", "client": "uid 1000",
+            "protocol": "imds", "audience": VAULT, "identity": who, "token_sha256": fingerprint("eyJ-sentinel"),
+            "expires_on": "1760003600" })
+    );
+    let line = question.refusal_line(&Error::Denied("not for you".to_owned()), "uid 1000", NOW);
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["kind"], &line["error"]), (&"denied".into(), &"denied: not for you".into()));
+    assert_eq!((&line["event"], &line["identity"]), (&"gave out no token".into(), &who.into()));
 }
 
 #[test]

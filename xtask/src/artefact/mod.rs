@@ -126,10 +126,11 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 6] =
+    ["adapter-none", "adapter-spin", "broker", "consumer", "endpoint", "key-vault"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 6] = [
+pub(crate) const ARTEFACTS: [Artefact; 9] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -142,6 +143,19 @@ pub(crate) const ARTEFACTS: [Artefact; 6] = [
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
         is_broker: true,
         limit: Some(800_000),
+    },
+    Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), is_broker: false, limit: None },
+    Artefact {
+        name: "token-endpoint",
+        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker") },
+        is_broker: false,
+        limit: None,
+    },
+    Artefact {
+        name: "token-endpoint-core",
+        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker-core") },
+        is_broker: false,
+        limit: None,
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
