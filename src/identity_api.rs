@@ -84,6 +84,14 @@ impl IdentityApi {
         self.question(protocol, request).map_err(|refusal| protocol.refused(&refusal))
     }
 
+    /// Whether a request comes from a client that speaks to this endpoint by itself, for what is asked besides tokens.
+    ///
+    /// # Errors
+    /// The refusal: it came through a proxy, or may be that of a web page.
+    pub fn check_origin(&self, request: &Parts) -> Result<(), Reply> {
+        self.origin(request).map_err(|refusal| Protocol::Imds.refused(&refusal))
+    }
+
     /// The answer to every request where the configuration cannot be used.
     pub fn refused(request: &Parts, error: &Error) -> Reply {
         Protocol::at(request.uri.path()).unwrap_or(Protocol::Imds).refused(&Refusal::of(error))
@@ -93,12 +101,7 @@ impl IdentityApi {
         if request.method != Method::GET {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here"));
         }
-        self.check_address(request)?;
-        if request.headers.contains_key("x-forwarded-for") {
-            return Err(Refusal::bad(
-                "requests with an X-Forwarded-For header are not answered: a proxy sent them",
-            ));
-        }
+        self.origin(request)?;
         match protocol {
             Protocol::Imds => check_metadata(&request.headers)?,
             Protocol::AppService => self.check_secret(&request.headers)?,
@@ -114,7 +117,12 @@ impl IdentityApi {
 
     /// A page in a browser on this machine may be able to send any header to whatever its own name is resolved to. It
     /// needs a name that somebody can own.
-    fn check_address(&self, request: &Parts) -> Result<(), Refusal> {
+    fn origin(&self, request: &Parts) -> Result<(), Refusal> {
+        if request.headers.contains_key("x-forwarded-for") {
+            return Err(Refusal::bad(
+                "requests with an X-Forwarded-For header are not answered: a proxy sent them",
+            ));
+        }
         let Some(authority) = authority(request)? else { return Ok(()) };
         if can_be_owned(authority.host()) {
             let text = "an endpoint is addressed by its IP address, as localhost, or by a name without a dot";

@@ -256,6 +256,8 @@ fn a_name_that_somebody_can_own_is_refused_since_a_web_page_may_be_behind_it() {
     twice.headers.append(HOST, "localhost".parse().unwrap());
     twice.headers.append(HOST, "127.0.0.1".parse().unwrap());
     assert_eq!(read(&twice).unwrap_err().0, 400);
+    assert_eq!(open_api().check_origin(&twice).unwrap_err().status(), 400);
+    assert!(open_api().check_origin(&imds("")).is_ok());
     let absolute = get("http://rebound.example/msi/token", &[("x-identity-header", SECRET)]);
     assert_eq!(read(&absolute).unwrap_err().0, 403);
 }
