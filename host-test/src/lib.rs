@@ -1,5 +1,5 @@
-//! What the tests of the built components need: a [`mock`] Azure identity platform, [`conformance`] cases, and Azure's
-//! own [`sdk`].
+//! What the tests of the built components need: a [`mock`] Azure identity platform, [`conformance`] cases, a host that
+//! [`serve`]s, and Azure's own [`sdk`].
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; a server has a clock, files and sockets"
@@ -10,3 +10,4 @@ pub mod fleet;
 pub mod hosts;
 pub mod mock;
 pub mod sdk;
+pub mod serve;
