@@ -8,6 +8,7 @@
 mod artefacts;
 mod calls;
 mod composed;
+mod endpoint;
 mod herd;
 mod peers;
 mod plot;
@@ -39,6 +40,7 @@ async fn main() -> Result<ExitCode> {
     herd::run(&mut report).await?;
     sharing::run(&mut report).await?;
     stampede::run(&mut report).await?;
+    endpoint::run(&mut report).await?;
     artefacts::run(&mut report)?;
     peers::run(&mock, &mut report).await?;
     sources::run(&mut report).await?;

@@ -4,13 +4,15 @@
 
 #[path = "endpoint/clients.rs"]
 mod clients;
-#[path = "endpoint/hosts.rs"]
-mod hosts;
+#[path = "endpoint/store.rs"]
+mod store;
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use host_test::{
+    endpoint::{self, Program},
+    fleet::Got,
     mock::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig},
     serve::Reuse,
 };
@@ -18,9 +20,10 @@ use token_broker_host::MemoryStore;
 use tokio::sync::Mutex;
 
 use clients::{SDKS, get_token, herd};
-use hosts::{Command, SECRET, shared};
+use store::shared;
 
 const ARM: &str = "https://management.azure.com/.default";
+const SECRET: &str = "s3ntinel-of-the-endpoint";
 const NOBODY: &str = "99999999-9999-4999-8999-999999999999";
 
 /// Crowds of processes one at a time: each needs the machine for itself.
@@ -29,15 +32,15 @@ static MACHINE: Mutex<()> = Mutex::const_new(());
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sdks_get_every_identitys_token_by_both_protocols_from_the_command() {
     let mock = mock().await;
-    let command = Command::serve(&platform(&mock)).await;
-    every_identity(&mock, &command.imds_env(), &command.app_service_env()).await;
+    let command = serve(&platform(&mock)).await;
+    every_identity(&mock, &command.imds_env(), &command.app_service_env(SECRET)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sdks_get_every_identitys_token_by_both_protocols_from_wasmtime() {
     let mock = mock().await;
-    let command = Command::wasmtime(&platform(&mock)).await;
-    every_identity(&mock, &command.imds_env(), &command.app_service_env()).await;
+    let command = wasmtime(&platform(&mock)).await;
+    every_identity(&mock, &command.imds_env(), &command.app_service_env(SECRET)).await;
 }
 
 async fn every_identity(mock: &Mock, imds: &Environment, app_service: &Environment) {
@@ -70,22 +73,25 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     let mock = mock().await;
     let mut policy = platform(&mock);
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
-    let (open, closed) = (Command::serve(&platform(&mock)).await, Command::serve(&policy).await);
-    let nowhere =
-        Command::serve(&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())]).await;
-    let unset = Command::serve(&mock.imds_env()).await;
-    let mut wrong_secret = open.app_service_env();
+    let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
+    let nowhere = serve(&vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())]).await;
+    let unset = serve(&mock.imds_env()).await;
+    let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
     let nobody = ["managed-identity", ARM, "client_id", NOBODY];
     for (environment, arguments, words) in [
         (open.imds_env(), &nobody[..], "az vm identity assign"),
-        (open.app_service_env(), &nobody[..], "az vm identity assign"),
+        (open.app_service_env(SECRET), &nobody[..], "az vm identity assign"),
         (open.imds_env(), &["managed-identity", "https://nowhere.example/.default"][..], "AADSTS500011"),
         (closed.imds_env(), &["managed-identity", ARM][..], "denied: "),
-        (closed.app_service_env(), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
+        (closed.app_service_env(SECRET), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
         (nowhere.imds_env(), &["managed-identity", ARM][..], "run this on an Azure VM"),
         (wrong_secret, &["managed-identity", ARM][..], "X-IDENTITY-HEADER is missing or wrong"),
-        (unset.app_service_env(), &["managed-identity", ARM][..], "TOKEN_BROKER_ENDPOINT_SECRET is not set"),
+        (
+            unset.app_service_env(SECRET),
+            &["managed-identity", ARM][..],
+            "TOKEN_BROKER_ENDPOINT_SECRET is not set",
+        ),
     ] {
         for seen in join_all(SDKS.iter().map(|sdk| get_token(sdk, &mock, &environment, arguments))).await {
             assert!(seen["error"].is_string(), "{seen}");
@@ -99,7 +105,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
         (&nowhere, serde_json::json!({ "400": 2 })),
         (&unset, serde_json::json!({ "403": 2 })),
     ] {
-        assert_eq!(command.answers().await, answers);
+        assert_eq!(command.answers().await.unwrap(), answers);
     }
 }
 
@@ -111,11 +117,11 @@ async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
             let mut environment = platform(&mock);
             // No time for a retry of the broker's own.
             environment.push(("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()));
-            let command = Command::serve(&environment).await;
+            let command = serve(&environment).await;
             mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
             let seen = get_token(sdk, &mock, &command.imds_env(), &["managed-identity", ARM]).await;
             assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
-            let answers = command.answers().await;
+            let answers = command.answers().await.unwrap();
             assert!(answers[status].as_u64() >= Some(1) && answers["200"] == 1, "{answers}");
             assert_eq!(mock.counters().of(Endpoint::Imds).requests, 2);
         }
@@ -125,7 +131,7 @@ async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn default_azure_credential_of_both_sdks_finds_the_endpoint() {
     let mock = mock().await;
-    let command = Command::serve(&platform(&mock)).await;
+    let command = serve(&platform(&mock)).await;
     let environment = command.imds_env();
     for seen in join_all(SDKS.iter().map(|sdk| get_token(sdk, &mock, &environment, &["default", ARM]))).await
     {
@@ -137,10 +143,10 @@ async fn default_azure_credential_of_both_sdks_finds_the_endpoint() {
 async fn sixty_four_processes_at_once_cost_the_command_one_request() {
     let _alone = MACHINE.lock().await;
     let mock = mock().await;
-    let command = Command::serve(&platform(&mock)).await;
+    let command = serve(&platform(&mock)).await;
     served(&mock, &herd(&command.imds_env()).await);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
-    assert_eq!(command.answers().await, serde_json::json!({ "200": 64 }));
+    assert_eq!(command.answers().await.unwrap(), serde_json::json!({ "200": 64 }));
 }
 
 /// With the options of the README, which keep an instance for long: what begins beside it does so because it was busy.
@@ -148,10 +154,12 @@ async fn sixty_four_processes_at_once_cost_the_command_one_request() {
 async fn sixty_four_processes_at_once_cost_wasmtime_one_request_for_each_instance_at_most() {
     let _alone = MACHINE.lock().await;
     let mock = mock().await;
-    let command = Command::wasmtime(&platform(&mock)).await;
+    let command = wasmtime(&platform(&mock)).await;
     served(&mock, &herd(&command.imds_env()).await);
     let requests = mock.counters().of(Endpoint::Imds).requests;
-    let instances = command.end().await.matches("an instance began").count() as u64;
+    let log = command.end().await.unwrap();
+    assert!(!log.contains("eyJ") && !log.contains("s3ntinel"), "a secret is in the log");
+    let instances = log.matches("an instance began").count() as u64;
     println!("{requests} requests of {instances} instances");
     assert!((1..=instances).contains(&requests) && instances <= 64, "{requests} requests of {instances}");
 }
@@ -182,9 +190,19 @@ async fn without_a_key_the_store_is_not_used_and_each_instance_asks() {
 
 #[test]
 fn the_command_that_is_tested_is_that_of_the_readme() {
-    let arguments = hosts::of_readme();
+    let arguments = endpoint::wasmtime_serve().unwrap();
     assert_eq!(arguments.first().map(String::as_str), Some("serve"), "{arguments:?}");
     assert!(arguments.iter().any(|argument| argument == "--max-instance-reuse-count"), "{arguments:?}");
+}
+
+async fn serve(environment: &Environment) -> Program {
+    Program::token_broker(environment, None).await.unwrap()
+}
+
+async fn wasmtime(environment: &Environment) -> Program {
+    // Its instances are counted by what they log.
+    let environment = [&environment[..], &[("TOKEN_BROKER_LOG", "debug".to_owned())]].concat();
+    Program::wasmtime(&environment, None).await.unwrap()
 }
 
 async fn mock() -> Mock {
@@ -201,7 +219,7 @@ fn identity<'a>(mock: &'a Mock, name: &str) -> &'a Identity {
 }
 
 #[track_caller]
-fn served(mock: &Mock, got: &[host_test::fleet::Got]) {
+fn served(mock: &Mock, got: &[Got]) {
     assert_eq!(got.len(), 64);
     for got in got {
         let token = got.token.as_deref().unwrap_or_else(|| panic!("{:?}", got.error));

@@ -76,6 +76,10 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests)
 }
 
+fn clients_and_hosts() -> bool {
+    [setup::python(), setup::node(), setup::hosts()].into_iter().all(|there| there)
+}
+
 fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     say::step("the components: imports, contract, size");
     for check in artefact::checks(toolchain) {
@@ -89,7 +93,12 @@ const SIMULATED: u64 = 3000;
 const LIGHT: [&str; 8] =
     ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
+const NEEDS: [Need; 4] = [
+    ("sdk_python", setup::python),
+    ("sdk_node", setup::node),
+    ("fleet", setup::redis),
+    ("endpoint", clients_and_hosts),
+];
 type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
 

@@ -149,7 +149,7 @@ pub(crate) const ARTEFACTS: [Artefact; 9] = [
         name: "token-endpoint",
         origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker") },
         is_broker: false,
-        limit: None,
+        limit: Some(960_000),
     },
     Artefact {
         name: "token-endpoint-core",
