@@ -22,7 +22,7 @@ use crate::token::Secret;
 use query::Parameters;
 use reply::Refusal;
 
-pub use reply::{Granted, Reply};
+pub use reply::{Granted, Outcome, Reply};
 
 /// The server's side of both protocols, as a deployment has configured it.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ pub use crate::error::{Error, Failure};
 pub use crate::host::{
     Body, Host, Limits, Links, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
 };
-pub use crate::identity_api::{Granted, IdentityApi, Protocol, Question, Reply};
+pub use crate::identity_api::{Granted, IdentityApi, Outcome, Protocol, Question, Reply};
 pub use crate::log::{Level, Record};
 pub use crate::policy::Policy;
 pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};

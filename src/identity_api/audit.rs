@@ -2,31 +2,38 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::identity_api::{Granted, Question};
+use crate::identity_api::{Granted, Outcome, Question};
 use crate::log::{Level, Record};
 use crate::token::fingerprint;
 
 impl Question {
-    /// The level of the lines below.
+    /// The level of a line of the audit.
     pub const AUDIT: Level = Level::Info;
 
-    /// The line for a token that is given out. `client` is what is known of who asks, `now` the time since the Unix epoch.
-    pub fn grant_line(&self, granted: Granted<'_>, client: &str, now: Duration) -> String {
-        let (token, expires_on) = (fingerprint(granted.token), granted.expires_on.to_string());
-        self.line("gave out a token", &[("token_sha256", &token), ("expires_on", &expires_on)], client, now)
-    }
-
-    /// The line for a question that is answered without a token.
-    pub fn refusal_line(&self, error: &Error, client: &str, now: Duration) -> String {
-        let text = error.to_string();
-        self.line("gave out no token", &[("kind", error.kind()), ("error", &text)], client, now)
+    /// The line that says what came of the question. `client` is what is known of who asks, `now` the time since the Unix
+    /// epoch.
+    pub fn audit_line(&self, outcome: Outcome<'_>, client: &str, now: Duration) -> String {
+        match outcome {
+            Ok(Granted { token, expires_on, .. }) => {
+                let (token, expires_on) = (fingerprint(token), expires_on.to_string());
+                self.line(
+                    "gave out a token",
+                    &[("token_sha256", &token), ("expires_on", &expires_on)],
+                    client,
+                    now,
+                )
+            }
+            Err(error) => {
+                let text = error.to_string();
+                self.line("gave out no token", &[("kind", error.kind()), ("error", &text)], client, now)
+            }
+        }
     }
 
     fn line(
         &self,
         event: &'static str,
-        outcome: &[(&'static str, &str)],
+        came_of_it: &[(&'static str, &str)],
         client: &str,
         now: Duration,
     ) -> String {
@@ -37,6 +44,6 @@ impl Question {
             ("audience", self.audience()),
             ("identity", &*identity),
         ];
-        Record { level: Self::AUDIT, event, fields: &[&asked, outcome].concat() }.to_json(now)
+        Record { level: Self::AUDIT, event, fields: &[&asked, came_of_it].concat() }.to_json(now)
     }
 }

@@ -35,9 +35,19 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// What came of a question.
+pub type Outcome<'a> = Result<Granted<'a>, &'a Error>;
+
 impl Question {
-    /// The token. `now` is the time since the Unix epoch.
-    pub fn granted(&self, granted: Granted<'_>, now: Duration) -> Reply {
+    /// The token, or why there is none in words that SDKs show to their user. `now` is the time since the Unix epoch.
+    pub fn answer(&self, outcome: Outcome<'_>, now: Duration) -> Reply {
+        match outcome {
+            Ok(granted) => self.granted(granted, now),
+            Err(error) => self.protocol().refused(&Refusal::of(error)),
+        }
+    }
+
+    fn granted(&self, granted: Granted<'_>, now: Duration) -> Reply {
         let Granted { token, token_type, expires_on } = granted;
         let expires_in = expires_on.saturating_sub(now.as_secs()).to_string();
         let is_imds = self.protocol() == Protocol::Imds;
@@ -51,11 +61,6 @@ impl Question {
             refresh_token: is_imds.then_some(""),
         };
         reply(StatusCode::OK, &body, token.len())
-    }
-
-    /// Why there is none, in words that SDKs show to their user.
-    pub fn refused(&self, error: &Error) -> Reply {
-        self.protocol().refused(&Refusal::of(error))
     }
 }
 

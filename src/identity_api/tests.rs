@@ -285,7 +285,7 @@ fn a_broker_that_would_ask_itself_is_noticed_by_where_it_asks() {
 #[test]
 fn a_token_is_spelled_as_the_protocol_spells_it() {
     let granted = Granted { token: "eyJ-sentinel", token_type: "Bearer", expires_on: 1_760_003_600 };
-    let reply = read(&imds("")).unwrap().granted(granted, NOW);
+    let reply = read(&imds("")).unwrap().answer(Ok(granted), NOW);
     assert_eq!(reply.headers()["content-type"], "application/json; charset=utf-8");
     assert_eq!(reply.headers()["cache-control"], "no-store");
     let of_imds = json!({ "access_token": "eyJ-sentinel", "expires_on": "1760003600", "expires_in": "3600",
@@ -293,9 +293,9 @@ fn a_token_is_spelled_as_the_protocol_spells_it() {
     assert_eq!(seen(&reply), (200, of_imds));
     let of_app_service = json!({ "access_token": "eyJ-sentinel", "expires_on": "1760003600", "resource": VAULT,
         "token_type": "Bearer" });
-    assert_eq!(seen(&read(&app_service("")).unwrap().granted(granted, NOW)), (200, of_app_service));
+    assert_eq!(seen(&read(&app_service("")).unwrap().answer(Ok(granted), NOW)), (200, of_app_service));
     assert!(!format!("{reply:?}").contains("sentinel"));
-    let late = seen(&read(&imds("")).unwrap().granted(granted, Duration::MAX));
+    let late = seen(&read(&imds("")).unwrap().answer(Ok(granted), Duration::MAX));
     assert_eq!(late.1["expires_in"], "0");
 }
 
@@ -315,8 +315,8 @@ fn each_error_has_the_status_that_makes_clients_do_what_is_right() {
     ] {
         let (imds, app_service) = (read(&imds("")).unwrap(), read(&app_service("")).unwrap());
         let body = json!({ "error": code, "error_description": error.to_string() });
-        assert_eq!(seen(&imds.refused(&error)), (status, body), "{error}");
-        let (seen_status, body) = seen(&app_service.refused(&error));
+        assert_eq!(seen(&imds.answer(Err(&error), NOW)), (status, body), "{error}");
+        let (seen_status, body) = seen(&app_service.answer(Err(&error), NOW));
         assert_eq!((seen_status, &body["statusCode"]), (status, &status.into()), "{error}");
         assert_eq!(body["message"], error.to_string());
         let correlation_id = if error.failures().is_empty() { Value::Null } else { "c-1".into() };
@@ -328,7 +328,7 @@ fn each_error_has_the_status_that_makes_clients_do_what_is_right() {
 fn throttling_says_when_to_come_back_and_nothing_else_does() {
     let retry_after = |error: fn(Failure) -> Error, ms| {
         let failure = Failure { retry_after: Some(Duration::from_millis(ms)), ..failure() };
-        let reply = read(&imds("")).unwrap().refused(&error(failure));
+        let reply = read(&imds("")).unwrap().answer(Err(&error(failure)), NOW);
         reply.headers().get("retry-after").map(|seconds| seconds.to_str().unwrap().to_owned())
     };
     assert_eq!(retry_after(Error::Throttled, 1500).as_deref(), Some("2"));
@@ -349,7 +349,7 @@ fn an_endpoint_that_cannot_be_configured_says_so_in_both_forms() {
 fn an_audit_line_says_who_got_what_and_not_the_token() {
     let question = read(&imds("&client_id=aaa")).unwrap();
     let granted = Granted { token: "eyJ-sentinel", token_type: "Bearer", expires_on: 1_760_003_600 };
-    let line: Value = serde_json::from_str(&question.grant_line(granted, "uid 1000", NOW)).unwrap();
+    let line: Value = serde_json::from_str(&question.audit_line(Ok(granted), "uid 1000", NOW)).unwrap();
     let who = "the identity with client id aaa";
     assert_eq!(
         line,
@@ -357,7 +357,7 @@ fn an_audit_line_says_who_got_what_and_not_the_token() {
             "protocol": "imds", "audience": VAULT, "identity": who, "token_sha256": fingerprint("eyJ-sentinel"),
             "expires_on": "1760003600" })
     );
-    let line = question.refusal_line(&Error::Denied("not for you".to_owned()), "uid 1000", NOW);
+    let line = question.audit_line(Err(&Error::Denied("not for you".to_owned())), "uid 1000", NOW);
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["kind"], &line["error"]), (&"denied".into(), &"denied: not for you".into()));
     assert_eq!((&line["event"], &line["identity"]), (&"gave out no token".into(), &who.into()));

@@ -30,36 +30,25 @@ impl bindings::Guest for Endpoint {
 }
 
 async fn answer(request: &Parts) -> Reply {
-    let api = match &*configuration() {
-        Ok((api, level)) => (api.read(request), *level),
+    let configuration = configuration();
+    let (api, level) = match &*configuration {
+        Ok(configured) => configured,
         Err(error) => return IdentityApi::refused(request, error),
     };
-    let (question, level) = match api {
-        (Ok(question), level) => (question, level),
-        (Err(refusal), _) => return refusal,
+    let question = match api.read(request) {
+        Ok(question) => question,
+        Err(refusal) => return refusal,
     };
     let token = ask(&question).await;
-    let now = log::now();
-    let audited = Question::AUDIT <= level;
-    match token {
-        Ok(token) => {
-            let granted = Granted {
-                token: token.secret(),
-                token_type: token.token_type(),
-                expires_on: token.expires_on(),
-            };
-            if audited {
-                log::write(&question.grant_line(granted, CLIENT, now));
-            }
-            question.granted(granted, now)
-        }
-        Err(error) => {
-            if audited {
-                log::write(&question.refusal_line(&error, CLIENT, now));
-            }
-            question.refused(&error)
-        }
+    let (outcome, now) = (token.as_ref().map(granted), log::now());
+    if Question::AUDIT <= *level {
+        log::write(&question.audit_line(outcome, CLIENT, now));
     }
+    question.answer(outcome, now)
+}
+
+fn granted(token: &AccessToken) -> Granted<'_> {
+    Granted { token: token.secret(), token_type: token.token_type(), expires_on: token.expires_on() }
 }
 
 /// From memory if it is there: asking for the default identity's token peeks first.

@@ -53,23 +53,13 @@ impl Desk {
     }
 
     async fn token(&self, question: &Question, client: &Client) -> Reply {
-        let answer = timeout(LONGEST, self.ask(question)).await.unwrap_or_else(|_| Err(too_long()));
-        let now = now();
-        match &answer {
-            Ok(token) => {
-                let granted = Granted {
-                    token: token.token(),
-                    token_type: token.token_type(),
-                    expires_on: token.expires_on(),
-                };
-                self.audit(|| question.grant_line(granted, &client.to_string(), now));
-                question.granted(granted, now)
-            }
-            Err(error) => {
-                self.audit(|| question.refusal_line(error, &client.to_string(), now));
-                question.refused(error)
-            }
+        let token = timeout(LONGEST, self.ask(question)).await.unwrap_or_else(|_| Err(too_long()));
+        let (outcome, now) = (token.as_ref().map(granted), now());
+        if self.audits {
+            // A log that cannot be written must not keep a token from its client.
+            _ = writeln!(std::io::stderr(), "{}", question.audit_line(outcome, &client.to_string(), now));
         }
+        question.answer(outcome, now)
     }
 
     /// From a copy on this side of the broker if there is one.
@@ -77,13 +67,6 @@ impl Desk {
         match question.identity() {
             Identity::Default => self.broker.get_token(question.audience()).await,
             _ => self.broker.request_token(question.request()).await,
-        }
-    }
-
-    fn audit(&self, line: impl FnOnce() -> String) {
-        if self.audits {
-            // A log that cannot be written must not keep a token from its client.
-            _ = writeln!(std::io::stderr(), "{}", line());
         }
     }
 
@@ -106,6 +89,10 @@ impl Desk {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(reply(StatusCode::OK, &json!({ "answers": *answers, "broker": broker })))
     }
+}
+
+fn granted(token: &AccessToken) -> Granted<'_> {
+    Granted { token: token.token(), token_type: token.token_type(), expires_on: token.expires_on() }
 }
 
 fn refusal(error: &str, text: &str) -> Value {

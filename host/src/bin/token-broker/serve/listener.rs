@@ -54,7 +54,8 @@ impl Listener {
         }
         // Nobody can come in by the name that it has before it is closed to others, and nobody sees it missing.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let closed = tempfile::Builder::new().prefix(".").tempdir_in(parent.unwrap_or(Path::new(".")));
+        let closed =
+            tempfile::Builder::new().prefix(".").tempdir_in(parent.unwrap_or_else(|| Path::new(".")));
         let new = closed.as_ref().map_err(|error| failed(&error.to_string()))?.path().join("s");
         let listener = UnixListener::bind(&new).map_err(of_io)?;
         set_permissions(&new, Permissions::from_mode(0o600)).map_err(of_io)?;
