@@ -48,6 +48,11 @@ pub const VARIABLES: &[Variable] = &[
          the default identity",
     ),
     plain(FEDERATED_TENANT_ID, "the tenant of that app registration"),
+    secret(
+        ENDPOINT_SECRET,
+        "the secret that clients of an endpoint of ours show as `IDENTITY_HEADER`, 16 to 1024 characters; unset: it speaks \
+         IMDS's protocol only, which has none",
+    ),
     plain(
         PINNED_THUMBPRINT,
         "set by a host that compares the certificate of Service Fabric's endpoint: the thumbprint it insists on",
@@ -110,6 +115,7 @@ pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
 pub(crate) const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 pub(crate) const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
 pub(crate) const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
+pub(crate) const ENDPOINT_SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
 pub(crate) const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 pub(crate) const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -226,6 +232,18 @@ impl Settings {
             .map_err(|error| Error::Misconfigured(format!("{name} cannot be used: {error}")))
     }
 
+    /// How much is logged.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a level that is none.
+    pub fn log_level(&self) -> Result<Level, Error> {
+        let Some(text) = self.get(LOG) else { return Ok(Level::default()) };
+        [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(set, _)| *set == name).map(|(_, value)| value.expose_secret())
     }
@@ -254,7 +272,7 @@ impl Config {
             default_identity: settings.default_identity()?,
             timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
             budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
-            log: level(settings)?,
+            log: settings.log_level()?,
             tenants: Tenants::detect(settings)?,
             selection: Selection::parse(settings)?,
             shared: Shared::detect(settings)?,
@@ -275,14 +293,6 @@ fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Du
             "{name} must be a whole number of milliseconds from 1 to {MAX_MS}"
         ))),
     }
-}
-
-fn level(settings: &Settings) -> Result<Level, Error> {
-    let Some(text) = settings.get(LOG) else { return Ok(Level::default()) };
-    [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
-        .into_iter()
-        .find(|level| level.name() == text)
-        .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
 }
 
 const MAX_MS: u64 = 600_000;

@@ -52,6 +52,7 @@ mod expiry;
 mod fetch;
 mod flight;
 mod host;
+mod identity_api;
 mod jitter;
 mod lenient;
 mod log;
@@ -79,9 +80,10 @@ pub use crate::error::{Error, Failure};
 pub use crate::host::{
     Body, Host, Limits, Links, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
 };
+pub use crate::identity_api::{Granted, IdentityApi, Outcome, Protocol, Question, Reply};
 pub use crate::log::{Level, Record};
 pub use crate::policy::Policy;
 pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};
 pub use crate::stats::Statistics;
-pub use crate::token::{EXPIRING, Freshness, Secret, Token};
+pub use crate::token::{EXPIRING, Freshness, Secret, Token, fingerprint};
 pub use secrecy::ExposeSecret;

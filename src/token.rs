@@ -79,10 +79,9 @@ impl Token {
         now < self.expires_on && self.received_on <= now.saturating_add(CLOCK_TOLERANCE.as_secs())
     }
 
-    /// What a log may say of the secret: the beginning of its SHA-256, enough to tell one token from another.
+    /// What a log may say of the secret, as [`fingerprint`].
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(self.secret.expose_secret());
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(self.secret.expose_secret())
     }
 
     pub(crate) fn is_expiring(&self, now: Duration) -> bool {
@@ -115,6 +114,11 @@ impl Token {
         let tenth = refresh_on.saturating_sub(self.received_on) / 10;
         refresh_on.saturating_sub(share(tenth, random))
     }
+}
+
+/// What a log may say of a token: the beginning of its SHA-256, enough to tell one from another.
+pub fn fingerprint(token: &str) -> String {
+    Sha256::digest(token.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The server's `refresh_in` wins; a long-lived token is renewed at half its life; any other just before it is Expiring.
@@ -209,6 +213,11 @@ mod tests {
         assert_eq!(token.jittered_refresh(0), 11_000);
         assert_eq!(token.jittered_refresh(u64::MAX / 2), 11_000 - 499);
         assert_eq!(token.jittered_refresh(u64::MAX), 11_000 - 999);
+    }
+
+    #[test]
+    fn a_fingerprint_is_no_part_of_the_token() {
+        assert_eq!(fingerprint("abc"), "ba7816bf8f01");
     }
 
     #[test]

@@ -1,8 +1,4 @@
-"""What azure-identity costs: `cached`, `first` or `herd`, with the mock in the environment.
-
-As `member` it is a process of a fleet, and does as the program `fleet`: it says `ready`, reads scopes, and prints what
-came of each.
-"""
+"""What azure-identity costs: `cached`, `first` or `herd`, with the mock in the environment."""
 
 import json
 import resource
@@ -50,16 +46,4 @@ def herd():
         caller.join()
 
 
-def member():
-    credential = ManagedIdentityCredential()
-    print("ready", flush=True)
-    for scope in sys.stdin:
-        got = {"token": None, "error": None}
-        try:
-            got["token"] = credential.get_token(scope.strip()).token
-        except Exception as error:
-            got["error"] = str(error)
-        print(json.dumps(got), flush=True)
-
-
-{"cached": cached, "first": first, "herd": herd, "member": member}[sys.argv[1]]()
+{"cached": cached, "first": first, "herd": herd}[sys.argv[1]]()

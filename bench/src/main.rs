@@ -8,6 +8,7 @@
 mod artefacts;
 mod calls;
 mod composed;
+mod endpoint;
 mod herd;
 mod peers;
 mod plot;
@@ -64,6 +65,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("stampede") {
         stampede::run(&mut report).await?;
+    }
+    if wanted("endpoint") {
+        endpoint::run(&mut report).await?;
     }
     if wanted("artefacts") {
         artefacts::run(&mut report)?;

@@ -90,7 +90,17 @@ impl Peer {
         Ok(())
     }
 
-    pub(crate) fn command(&self, mode: &str) -> Command {
+    /// A process of a fleet, that speaks as the program `fleet` does.
+    pub(crate) fn member(&self) -> Command {
+        if self.script.is_none() {
+            return self.command("member");
+        }
+        let mut member = sdk::script("member.py");
+        member.envs(self.environment.iter().cloned());
+        member
+    }
+
+    fn command(&self, mode: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.script).arg(mode).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

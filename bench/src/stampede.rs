@@ -67,7 +67,7 @@ async fn of_ours(processes: usize, instances: usize) -> Result<Stampede> {
 /// One process for each instance: these libraries share nothing beyond a process.
 async fn of_peer(mock: &Mock, peer: &Peer, processes: usize) -> Result<Stampede> {
     mock.reset();
-    let start = (0..processes).map(|_| Process::of(peer.command("member"), 1));
+    let start = (0..processes).map(|_| Process::of(peer.member(), 1));
     stampede(mock, peer.endpoint, try_join_all(start).await?).await
 }
 

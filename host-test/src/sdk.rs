@@ -1,4 +1,4 @@
-//! Azure's SDK for Python as a client of the [`mock`](crate::mock), in processes of its own.
+//! Azure's SDKs for Python and for Node as clients of the [`mock`](crate::mock), in processes of their own.
 
 use std::{
     fs,
@@ -11,14 +11,19 @@ use tokio::process::Command;
 
 use crate::mock::{Environment, Mock};
 
-/// The interpreter that has the SDK, once `cargo xtask setup` was run
+/// The Python that has the SDK, once `cargo xtask setup` was run
 pub fn python() -> PathBuf {
     root().join("../target/venv/bin/python")
 }
 
+/// The Node that has the SDK, once `cargo xtask setup` was run
+pub fn node() -> PathBuf {
+    root().join("../target/node/bin/node")
+}
+
 /// A script of the directory `sdk`, run with nothing of this environment in its own
 pub fn script(name: &str) -> Command {
-    let mut command = Command::new(python());
+    let mut command = Command::new(if name.ends_with(".mjs") { node() } else { python() });
     command.arg(root().join("sdk").join(name)).env_clear();
     command
 }

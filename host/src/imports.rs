@@ -7,7 +7,7 @@ use token_broker::StoreError;
 use wasmtime::component::Linker;
 
 use crate::guest::State;
-use crate::store::{BoxFuture, MAX_VALUE};
+use crate::store::{BoxFuture, MAX_VALUE, Store};
 use crate::tls;
 use crate::wire::WireStoreError;
 
@@ -32,30 +32,41 @@ where
 }
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_store(linker)?;
-    add_settings(linker)
+    add_store_to_linker(linker, |state| Arc::clone(&state.store))?;
+    add_settings_to_linker(linker, |state| state.settings.clone())
 }
 
-fn add_store(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut store = linker.instance("token-broker:identity/store@0.1.0")?;
-    store.func_wrap_concurrent("get", |accessor, (key,): (String,)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+/// Give `token-broker:identity/store` to the components of a linker: for compositions with `token-broker-core.wasm`, which
+/// leave it to the host. `store` finds it in what the component's store holds.
+///
+/// # Errors
+/// The linker has one already.
+pub fn add_store_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    store: impl Fn(&mut T) -> Arc<dyn Store> + Clone + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut instance = linker.instance("token-broker:identity/store@0.1.0")?;
+    let of = store.clone();
+    instance.func_wrap_concurrent("get", move |accessor, (key,): (String,)| {
+        let store = accessor.with(|mut access| of(access.data_mut()));
         Box::pin(async move { Ok((bounded(store.get(&key).await).map_err(WireStoreError::from),)) })
     })?;
-    store.func_wrap_concurrent("set", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+    let of = store.clone();
+    instance.func_wrap_concurrent("set", move |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = accessor.with(|mut access| of(access.data_mut()));
         Box::pin(async move {
             Ok((store.set(&key, value, Duration::from_millis(ttl)).await.map_err(WireStoreError::from),))
         })
     })?;
-    store.func_wrap_concurrent("add", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+    let of = store.clone();
+    instance.func_wrap_concurrent("add", move |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = accessor.with(|mut access| of(access.data_mut()));
         Box::pin(async move {
             Ok((store.add(&key, value, Duration::from_millis(ttl)).await.map_err(WireStoreError::from),))
         })
     })?;
-    store.func_wrap_concurrent("delete", |accessor, (key, value): (String, Vec<u8>)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+    instance.func_wrap_concurrent("delete", move |accessor, (key, value): (String, Vec<u8>)| {
+        let store = accessor.with(|mut access| store(access.data_mut()));
         Box::pin(async move { Ok((store.delete(&key, &value).await.map_err(WireStoreError::from),)) })
     })
 }
@@ -70,20 +81,26 @@ fn bounded(value: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Vec<u8>>
     }
 }
 
-fn add_settings(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance("token-broker:identity/settings@0.1.0")?.func_wrap_concurrent(
-        "get",
-        |accessor, (name,): (String,)| {
-            let settings = accessor.with(|mut access| access.data_mut().settings.clone());
-            Box::pin(async move {
-                Ok((match settings {
-                    // Whether this host pins is not for others to say.
-                    Some(settings) if name != tls::PINNED => settings.get(&name).await,
-                    _ => Ok(None),
-                },))
-            })
-        },
-    )
+/// Give `token-broker:identity/settings` to the components of a linker, as [`add_store_to_linker`] gives the store; none:
+/// every variable is unset.
+///
+/// # Errors
+/// The linker has one already.
+pub fn add_settings_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    settings: impl Fn(&mut T) -> Option<Arc<dyn Settings>> + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    let mut instance = linker.instance("token-broker:identity/settings@0.1.0")?;
+    instance.func_wrap_concurrent("get", move |accessor, (name,): (String,)| {
+        let settings = accessor.with(|mut access| settings(access.data_mut()));
+        Box::pin(async move {
+            Ok((match settings {
+                // Whether this host pins is not for others to say.
+                Some(settings) if name != tls::PINNED => settings.get(&name).await,
+                _ => Ok(None),
+            },))
+        })
+    })
 }
 
 #[cfg(test)]

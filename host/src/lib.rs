@@ -68,7 +68,7 @@ pub use component::{Cache, engine_config};
 pub use egress::Egress;
 pub use environment::Environment;
 pub use http::{Answer, Decision, HttpError, HttpPolicy, LocalOrHttps, WasiBody};
-pub use imports::Settings;
+pub use imports::{Settings, add_settings_to_linker, add_store_to_linker};
 pub use instance::Instance;
 #[cfg(feature = "redis")]
 pub use redis_store::RedisStore;

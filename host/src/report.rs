@@ -1,5 +1,6 @@
 //! What an operator asks of a running broker.
 
+use serde::{Serialize, Serializer};
 use token_broker::Failure;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -58,8 +59,9 @@ impl Verdict {
 }
 
 /// Counters since the broker began. A broker instance that was replaced begins anew.
-#[derive(Clone, Debug, Default, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ComponentType, Lift, Lower)]
 #[component(record)]
+#[serde(rename_all = "kebab-case")]
 pub struct Statistics {
     /// Calls for a token, peeks that were answered included.
     pub requests: u64,
@@ -77,6 +79,7 @@ pub struct Statistics {
     /// Calls that waited for another call's fetch.
     pub waiters: u64,
     /// Failed fetches by kind of error, as the contract spells the kinds.
+    #[serde(serialize_with = "by_kind")]
     pub failures: Vec<(String, u64)>,
     /// Tokens taken from the shared store.
     #[component(name = "store-hits")]
@@ -99,6 +102,10 @@ pub struct Statistics {
     /// Fetches held back by the rate budget of an endpoint.
     #[component(name = "budget-waits")]
     pub budget_waits: u64,
+}
+
+fn by_kind<S: Serializer>(failures: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(failures.iter().map(|(kind, count)| (kind, count)))
 }
 
 #[derive(ComponentType, Lift)]

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 pub(crate) fn components(toolchain: &Toolchain) -> Result<()> {
     let began = Instant::now();
     say::step("build: the components");
-    for artefact in &ARTEFACTS {
+    for artefact in ARTEFACTS {
         let bytes = artefact.build(toolchain)?;
         say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
     }

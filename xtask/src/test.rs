@@ -35,14 +35,18 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     artefacts(tally, toolchain);
     lint::checks(tally, toolchain)?;
     tally.check("every source has a conformance case", cases::every_source_has_one);
-    tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(LIGHT));
+    tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
     tally.tests(&mut sim::command(SIMULATED));
     let mut with_wasmtime = process::cargo();
-    with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME);
+    with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
     tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
     Ok(())
+}
+
+fn packages<'a>(names: &'a [&str]) -> impl Iterator<Item = &'a str> {
+    names.iter().flat_map(|name| ["-p", name])
 }
 
 /// What to test where something cannot be had; nothing is said where all is there
@@ -76,6 +80,10 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests)
 }
 
+fn clients_and_hosts() -> bool {
+    [setup::python(), setup::node(), setup::hosts()].into_iter().all(|there| there)
+}
+
 fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     say::step("the components: imports, contract, size");
     for check in artefact::checks(toolchain) {
@@ -86,12 +94,16 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
 /// What needs no wasmtime, and of the components what needs no host.
-const LIGHT: [&str; 8] =
-    ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
+const LIGHT: &[&str] = &["token-broker", "token-broker-client", "adapter-spin", "sql", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
+const NEEDS: &[Need] = &[
+    ("sdk_python", setup::python),
+    ("sdk_node", setup::node),
+    ("fleet", setup::redis),
+    ("endpoint", clients_and_hosts),
+];
 type Need = (&'static str, fn() -> bool);
-const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
+const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! Plugging one component into another, and proof that it fitted.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
@@ -9,11 +11,12 @@ use super::imports;
 /// The socket with its imports from us satisfied by the plug
 pub(super) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
+    let open = imports::of(plug)?;
     let socket = package(&mut graph, "socket", socket)?;
     let plug = package(&mut graph, "plug", plug)?;
     wac_graph::plug(&mut graph, vec![plug], socket).context("nothing of the plug fits")?;
     let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
-    verify(&composed)?;
+    verify(&composed, &open)?;
     Ok(composed)
 }
 
@@ -23,11 +26,12 @@ fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac
     graph.register_package(package).with_context(|| format!("the {name} cannot be composed"))
 }
 
-/// An export whose type does not match the import is passed over in silence; what is still imported tells.
-fn verify(composed: &[u8]) -> Result<()> {
-    let open: Vec<String> =
-        imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS)).collect();
-    ensure!(open.is_empty(), "the plug does not fit, these are still imported: {}", open.join(", "));
+/// An export whose type does not match the import is passed over in silence; what is still imported tells. `open`: what
+/// the plug leaves to the host.
+fn verify(composed: &[u8], open: &BTreeSet<String>) -> Result<()> {
+    let of_ours = imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS));
+    let missing: Vec<String> = of_ours.filter(|import| !open.contains(import)).collect();
+    ensure!(missing.is_empty(), "the plug does not fit, these are still imported: {}", missing.join(", "));
     Ok(())
 }
 
@@ -64,6 +68,18 @@ mod tests {
         let error = plug(&socket, &other).unwrap_err();
 
         assert!(error.to_string().contains("token-broker:t/h@1.0"), "{error:#}");
+    }
+
+    #[test]
+    fn what_a_plug_leaves_open_is_still_imported() {
+        let plug = component(
+            "package token-broker:t@1.0.0; interface g { f: func(n: u8); } interface store { s: func(); }
+             world it { import store; export g; }",
+        );
+
+        let composed = super::plug(&consumer(), &plug).unwrap();
+
+        assert_eq!(Vec::from_iter(imports::of(&composed).unwrap()), ["token-broker:t/store@1.0"]);
     }
 
     fn consumer() -> Vec<u8> {

@@ -126,11 +126,20 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 7] =
-    ["adapter-none", "adapter-spin", "broker", "consumer", "guest-http", "key-vault", "storage"];
+pub(crate) const GUESTS: &[&str] = &[
+    "adapter-none",
+    "adapter-spin",
+    "broker",
+    "consumer",
+    "endpoint",
+    "guest-http",
+    "key-vault",
+    "sql",
+    "storage",
+];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 7] = [
+pub(crate) const ARTEFACTS: &[Artefact] = &[
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -144,7 +153,21 @@ pub(crate) const ARTEFACTS: [Artefact; 7] = [
         is_broker: true,
         limit: Some(800_000),
     },
+    Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), is_broker: false, limit: None },
+    Artefact {
+        name: "token-endpoint",
+        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker") },
+        is_broker: false,
+        limit: Some(960_000),
+    },
+    Artefact {
+        name: "token-endpoint-core",
+        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker-core") },
+        is_broker: false,
+        limit: None,
+    },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
+    Artefact { name: "sql", origin: Origin::Guest("sql"), is_broker: false, limit: None },
     Artefact { name: "storage", origin: Origin::Guest("storage"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
     Artefact {

@@ -1,5 +1,8 @@
 //! The command line.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use token_broker_host::{Error, Identity, RawRequest};
 
@@ -27,6 +30,13 @@ pub(crate) enum Command {
     /// Nothing is sent without --try.
     #[command(after_help = EXPLAIN_EXAMPLES, mut_group("Who", |who| who.requires("attempt")))]
     Explain(Explain),
+    /// Give tokens to other processes on this machine, as IMDS and App Service do: to any Azure SDK.
+    ///
+    /// One cache for all of them, and one request for those that ask at once. Prints where it listens and what clients
+    /// set. Any process that reaches it gets tokens, as far as TOKEN_BROKER_ALLOWED_SCOPES and
+    /// TOKEN_BROKER_ALLOWED_IDENTITIES let it: other users' too, over TCP. GET /stats counts. SIGTERM ends it.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -59,6 +69,22 @@ pub(crate) struct Explain {
     pub(crate) scope: String,
     #[command(flatten)]
     pub(crate) identity: Who,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Serve {
+    /// Where to listen, on loopback; port 0 is a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4141")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on a Unix socket that only this user can open, instead.
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub(crate) unix: Option<PathBuf>,
+    /// What clients of App Service's protocol show as IDENTITY_HEADER; TOKEN_BROKER_ENDPOINT_SECRET does as well.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Let --listen name an address that other machines can reach.
+    #[arg(long, conflicts_with = "unix")]
+    pub(crate) allow_remote: bool,
 }
 
 /// Whose token it is. Without any of these: the identity that TOKEN_BROKER_FEDERATED_CLIENT_ID names, else the one
@@ -108,6 +134,14 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   token-broker explain
   token-broker explain --try --scope https://vault.azure.net/.default";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  token-broker serve
+  AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:4141 python3 app.py
+  token-broker serve --unix /run/token-broker/socket
+  curl --unix-socket /run/token-broker/socket -H Metadata:true \\
+    'http://localhost/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'";
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::failure::one_line;
 
@@ -36,11 +35,6 @@ impl Claims {
     }
 }
 
-/// Enough to tell two tokens apart, too little to be of use to anybody.
-pub(crate) fn fingerprint(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,10 +55,5 @@ mod tests {
         for token in ["opaque", "a.b.c", "", &jwt("[]"), &jwt(r#"{"aud":7}"#)] {
             assert!(Claims::of(token).is_none(), "{token}");
         }
-    }
-
-    #[test]
-    fn a_fingerprint_is_no_part_of_the_token() {
-        assert_eq!(fingerprint("abc"), "ba7816bf8f01");
     }
 }

@@ -6,10 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use token_broker::fingerprint;
 use token_broker_host::{AccessToken, Instance, Verdict};
 
 use crate::args::Get;
-use crate::claims::{Claims, fingerprint};
+use crate::claims::Claims;
 use crate::failure::Failed;
 use crate::{prepare, print};
 

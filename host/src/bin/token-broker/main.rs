@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod get;
 mod prepare;
+mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread is enough for one call, and starts faster than many.
+/// One thread is enough, and starts faster than many: what there is to do is to wait for the network.
 fn run(command: &Command) -> Result<(), Failed> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
@@ -42,6 +43,7 @@ fn run(command: &Command) -> Result<(), Failed> {
         match command {
             Command::Get(args) => get::run(args).await,
             Command::Explain(args) => explain::run(args).await,
+            Command::Serve(args) => serve::run(args).await,
         }
     });
     // A look-up of a name that is still under way must not hold up the exit.

@@ -1,4 +1,4 @@
-//! A broker instance for this process.
+//! A broker for this process.
 
 use std::mem::ManuallyDrop;
 
@@ -8,11 +8,24 @@ use crate::failure::Failed;
 
 /// Never dropped: the process ends with it, and gives its memory back faster than the instance would.
 pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
-    let mut environment = Environment::inherit();
-    if std::env::var_os(LOG).is_none_or(|level| level.is_empty()) {
-        // A failure is told once, by this command, unless the log was asked for.
-        environment = environment.with(LOG, "off");
-    }
+    // A failure is told once, by this command, unless the log was asked for.
+    let builder = builder(environment("off"))?;
+    Ok(ManuallyDrop::new(builder.instantiate().await.map_err(named)?))
+}
+
+/// One for many callers, which lives as long as this process.
+pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Failed> {
+    builder(environment)?.build().await.map_err(named)
+}
+
+/// The environment of this process, with this level of the log where it says none.
+pub(crate) fn environment(level: &str) -> Environment {
+    let environment = Environment::inherit();
+    let says = std::env::var_os(LOG).is_some_and(|level| !level.is_empty());
+    if says { environment } else { environment.with(LOG, level) }
+}
+
+fn builder(environment: Environment) -> Result<Builder, Failed> {
     let mut builder = Broker::builder().environment(environment);
     if std::env::var_os(COMPONENT).is_none_or(|path| path.is_empty()) {
         builder = built_in(builder)?;
@@ -23,7 +36,7 @@ pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     if let Some(cache) = Cache::of_user() {
         builder = builder.cache(cache);
     }
-    Ok(ManuallyDrop::new(builder.instantiate().await.map_err(named)?))
+    Ok(builder)
 }
 
 /// Of the environment, the builder itself uses nothing but the roots.

@@ -1,0 +1,218 @@
+//! A server that does with a component's instances what `wasmtime serve` and Spin do: each takes several requests, some at
+//! once, and is thrown away after a while; when none has room, another begins.
+//!
+//! The queue is wasmtime's own (`wasmtime_wasi_http::handler`), with which both are built. What an instance is lent is
+//! the caller's to say.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+    time::{Sleep, sleep, sleep_until},
+};
+use wasmtime::{
+    Store, StoreContextMut,
+    component::{Component, GuestTaskId, Linker},
+};
+use wasmtime_wasi_http::{
+    Error, WasiBody, WasiHttpView,
+    handler::{
+        HandlerState, Instance, Proxy, ProxyHandler, ShouldAccept, WorkerExpiration, WorkerState,
+        WorkerStatus,
+    },
+    p3::bindings::ServicePre,
+};
+
+/// How long an instance is used
+#[derive(Clone, Copy, Debug)]
+pub struct Reuse {
+    /// So many requests at most
+    pub requests: usize,
+    /// So many of them at once
+    pub concurrent: usize,
+    /// Without a request for so long, it goes
+    pub idle: Duration,
+}
+
+impl Default for Reuse {
+    /// As `wasmtime serve` and Spin have it without options
+    fn default() -> Self {
+        Self { requests: 128, concurrent: 16, idle: Duration::from_secs(1) }
+    }
+}
+
+/// A running server; it stops when dropped
+pub struct Server {
+    address: SocketAddr,
+    instances: Arc<AtomicUsize>,
+    serving: AbortHandle,
+}
+
+impl Server {
+    /// Serve a component that exports `wasi:http/handler@0.3`, on a free port of loopback; `data` makes what the store of an
+    /// instance holds
+    ///
+    /// # Errors
+    /// When the linker lacks what the component imports, or there is no port.
+    pub async fn start<T: WasiHttpView + Send + 'static>(
+        linker: &Linker<T>,
+        component: &Component,
+        reuse: Reuse,
+        data: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let service = ServicePre::new(linker.instantiate_pre(component)?)?;
+        let instances = Arc::new(AtomicUsize::new(0));
+        let handler =
+            ProxyHandler::new(App { service, reuse, data: Box::new(data), instances: instances.clone() });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let serving = tokio::spawn(accept(listener, handler)).abort_handle();
+        Ok(Self { address, instances, serving })
+    }
+
+    /// Its URL, without a slash at the end
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many instances there have been
+    pub fn instances(&self) -> usize {
+        self.instances.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The component, and what its instances get
+struct App<T: 'static> {
+    service: ServicePre<T>,
+    reuse: Reuse,
+    data: Box<dyn Fn() -> T + Send + Sync>,
+    instances: Arc<AtomicUsize>,
+}
+
+impl<T: WasiHttpView + Send + 'static> HandlerState for App<T> {
+    type StoreData = T;
+    type WorkerExpiration = Idle;
+    type WorkerState = Worker<T>;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<T, Idle, Worker<T>>> {
+        self.instances.fetch_add(1, Ordering::Relaxed);
+        let mut store = Store::new(self.service.engine(), (self.data)());
+        let service = self.service.instantiate_async(&mut store).await?;
+        let Reuse { idle, .. } = self.reuse;
+        Ok(Instance {
+            store,
+            proxy: Proxy::P3(service),
+            view: T::http,
+            expiration: Idle { longest: idle, timer: Box::pin(sleep(idle)) },
+            state: Worker { reuse: self.reuse, data: std::marker::PhantomData },
+        })
+    }
+}
+
+/// When an instance without requests goes
+struct Idle {
+    longest: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl WorkerExpiration for Idle {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        since: Instant,
+    ) -> Poll<()> {
+        if status != WorkerStatus::Idle {
+            return Poll::Pending;
+        }
+        self.timer = Box::pin(sleep_until((since + self.longest).into()));
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+struct Worker<T> {
+    reuse: Reuse,
+    data: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T: Send + 'static> WorkerState for Worker<T> {
+    type StoreData = T;
+    type RequestData = ();
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        match self.reuse {
+            Reuse { requests, .. } if total >= requests => ShouldAccept::Never,
+            Reuse { concurrent: most, .. } if concurrent >= most => ShouldAccept::No,
+            Reuse { .. } => ShouldAccept::Yes,
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _: StoreContextMut<'_, T>,
+        (): (),
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn drop(&self, _: Store<T>, result: wasmtime::Result<()>) {
+        if let Err(error) = result {
+            eprintln!("an instance ended: {error:#}");
+        }
+    }
+}
+
+async fn accept<T: WasiHttpView + Send + 'static>(listener: TcpListener, handler: ProxyHandler<App<T>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => _ = connections.spawn(connection(stream, handler.clone())),
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection<T: WasiHttpView + Send + 'static>(stream: TcpStream, handler: ProxyHandler<App<T>>) {
+    _ = stream.set_nodelay(true);
+    let service = service_fn(|request| answer(request, handler.clone()));
+    // An error here is a client that left.
+    _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer<T: WasiHttpView + Send + 'static>(
+    request: Request<Incoming>,
+    handler: ProxyHandler<App<T>>,
+) -> Result<Response<WasiBody>, std::io::Error> {
+    let request = request.map(|body| body.map_err(Error::from).boxed_unsync());
+    handler.handle((), request).await.map_err(|error| {
+        eprintln!("a request failed: {error:#}");
+        std::io::Error::other("the component did not answer")
+    })
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

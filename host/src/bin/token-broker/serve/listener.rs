@@ -1,0 +1,152 @@
+//! Where clients come in: a loopback address, or a Unix socket that only this user can open.
+
+use std::fmt;
+use std::fs::{Permissions, metadata, remove_file, rename, set_permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+
+use token_broker_host::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::failure::Failed;
+
+pub(crate) enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Unix(UnixListener, Socket),
+}
+
+/// A connection to a client.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    /// # Errors
+    /// The address is not of loopback, though it must be, or is taken.
+    pub(crate) async fn tcp(address: SocketAddr, allow_remote: bool) -> Result<Self, Failed> {
+        if !address.ip().is_loopback() && !allow_remote {
+            return Err(refused(format!(
+                "{address} is not of loopback, and whoever reached it would get tokens; --allow-remote allows it"
+            )));
+        }
+        let taken = |error: io::Error| refused(format!("cannot listen on {address}: {error}"));
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        Ok(Self::Tcp(listener, address))
+    }
+
+    /// A socket at a path, in the place of one that nobody listens to any more.
+    ///
+    /// # Errors
+    /// Something else is there, somebody listens there, or this user may not put it there.
+    pub(crate) fn unix(path: &Path) -> Result<Self, Failed> {
+        let failed = |why: &str| refused(format!("cannot listen on {}: {why}", path.display()));
+        let of_io = |error: io::Error| failed(&error.to_string());
+        match metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => return Err(failed("a file is there")),
+            Ok(_) if BlockingStream::connect(path).is_ok() => return Err(failed("another process does")),
+            Ok(_) | Err(_) => {}
+        }
+        // Nobody can come in by the name that it has before it is closed to others, and nobody sees it missing.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let closed =
+            tempfile::Builder::new().prefix(".").tempdir_in(parent.unwrap_or_else(|| Path::new(".")));
+        let new = closed.as_ref().map_err(|error| failed(&error.to_string()))?.path().join("s");
+        let listener = UnixListener::bind(&new).map_err(of_io)?;
+        set_permissions(&new, Permissions::from_mode(0o600)).map_err(of_io)?;
+        let socket = Socket { path: path.to_owned(), inode: inode(&new).map_err(of_io)? };
+        rename(&new, path).map_err(of_io)?;
+        Ok(Self::Unix(listener, socket))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Tcp(_, address) => format!("http://{address}"),
+            Self::Unix(_, socket) => format!("unix:{}", socket.path.display()),
+        }
+    }
+
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(..))
+    }
+
+    /// The next client.
+    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Client)> {
+        Ok(match self {
+            Self::Tcp(listener, _) => {
+                let (stream, address) = listener.accept().await?;
+                // Small answers go at once.
+                stream.set_nodelay(true)?;
+                (Box::new(stream), Client::At(address))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let owner = stream.peer_cred()?;
+                (Box::new(stream), Client::Of(owner))
+            }
+        })
+    }
+}
+
+/// What is known of who is at the other end.
+#[derive(Clone)]
+pub(crate) enum Client {
+    /// Where it is, over TCP.
+    At(SocketAddr),
+    /// Whose it is, on a socket; the system says so.
+    Of(UCred),
+}
+
+impl Client {
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::At(address) => address.ip().is_loopback(),
+            Self::Of(_) => true,
+        }
+    }
+
+    /// Whether it has addressed us by a path, and not by a name.
+    pub(crate) fn is_on_socket(&self) -> bool {
+        matches!(self, Self::Of(_))
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => address.fmt(f),
+            Self::Of(owner) => {
+                write!(f, "uid {}", owner.uid())?;
+                owner.pid().map_or(Ok(()), |pid| write!(f, " pid {pid}"))
+            }
+        }
+    }
+}
+
+/// A socket file of ours, which goes when we go.
+pub(crate) struct Socket {
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Drop for Socket {
+    /// Not if another process has put its own there meanwhile.
+    fn drop(&mut self) {
+        if inode(&self.path).is_ok_and(|there| there == self.inode) {
+            _ = remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+fn refused(text: String) -> Failed {
+    Error::Misconfigured(text).into()
+}

@@ -1,0 +1,76 @@
+//! HTTP in front of the desk, with a bound on everything that a client can do.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::serve::desk::Desk;
+use crate::serve::listener::{Client, Listener, Stream};
+
+/// Take in clients until `end`, then answer what has been asked, within [`GRACE`].
+pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future<Output = ()>) {
+    let (connections, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
+    let mut end = std::pin::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            accepted = accept(listener, &room) => match accepted {
+                Some((stream, client, place)) => {
+                    tokio::spawn(connection(stream, client, Arc::clone(&desk), connections.watcher(), place));
+                }
+                // A client that went away, or no descriptor left: both pass.
+                None => sleep(PAUSE).await,
+            }
+        }
+    }
+    _ = timeout(GRACE, connections.shutdown()).await;
+}
+
+/// Clients beyond the last place wait in the system's queue.
+async fn accept(
+    listener: &Listener,
+    room: &Arc<Semaphore>,
+) -> Option<(Box<dyn Stream>, Client, OwnedSemaphorePermit)> {
+    let place = Arc::clone(room).acquire_owned().await.ok()?;
+    let (stream, client) = listener.accept().await.ok()?;
+    Some((stream, client, place))
+}
+
+async fn connection(
+    stream: Box<dyn Stream>,
+    client: Client,
+    desk: Arc<Desk>,
+    watcher: Watcher,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let (desk, client) = (Arc::clone(&desk), client.clone());
+        async move { Ok::<_, Infallible>(desk.answer(request.into_parts().0, &client).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error here is a client that left, or one that kept to no bound.
+    _ = timeout(CONNECTION, watcher.watch(connection)).await;
+}
+
+/// Half of the descriptors that a process has by default.
+const MAX_CONNECTIONS: usize = 512;
+/// The longest query, and as much again for headers.
+const MAX_HEAD: usize = 40 * 1024;
+/// From the end of an answer to the end of the next request's headers.
+const IDLE: Duration = Duration::from_secs(30);
+/// The life of a connection, for clients that stop reading. Longer than the longest answer can take.
+const CONNECTION: Duration = Duration::from_secs(3600);
+/// For what is under way at the end. A fetch takes seconds, and its client can ask again.
+const GRACE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
