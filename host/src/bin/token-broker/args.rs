@@ -30,6 +30,12 @@ pub(crate) enum Command {
     /// Nothing is sent without --try.
     #[command(after_help = EXPLAIN_EXAMPLES, mut_group("Who", |who| who.requires("attempt")))]
     Explain(Explain),
+    /// Run a component that imports token-broker:identity/credentials, and give it tokens for what is named.
+    ///
+    /// The broker, its environment and the identity endpoint stay outside of the component, which sees the variables that
+    /// are named, reaches the origins that are named, and nothing else. What it prints is printed; it fails with exit code 1.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
     /// Give tokens to other processes on this machine, as IMDS and App Service do: to any Azure SDK.
     ///
     /// One cache for all of them, and one request for those that ask at once. Prints where it listens and what clients
@@ -69,6 +75,25 @@ pub(crate) struct Explain {
     pub(crate) scope: String,
     #[command(flatten)]
     pub(crate) identity: Who,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// What it may have tokens for; may be given several times.
+    #[arg(long, value_name = "SCOPE", required = true)]
+    pub(crate) scope: Vec<String>,
+    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow: Vec<String>,
+    /// A variable that it sees, with this value or with the one that it has here; may be given several times.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// The component: a command of WASI 0.3 or 0.2.
+    #[arg(value_name = "COMPONENT")]
+    pub(crate) component: PathBuf,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -129,6 +154,11 @@ Examples:
   token-broker get --scope https://storage.azure.com/.default --client-id 11111111-1111-1111-1111-111111111111
   curl -H \"Authorization: Bearer $(token-broker get --raw --scope https://management.azure.com/.default)\" \\
     'https://management.azure.com/subscriptions?api-version=2022-12-01'";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  token-broker run --scope https://vault.azure.net --allow https://my.vault.azure.net \\
+    --env KEY_VAULT_URL=https://my.vault.azure.net key-vault.wasm --show";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod get;
 mod prepare;
+mod run;
 mod serve;
 
 use std::io::Write as _;
@@ -21,7 +22,7 @@ use crate::failure::Failed;
 fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failed) => {
             let as_json = matches!(&args.command, Command::Get(get) if get.json);
             // Whoever closed stderr still gets the exit code.
@@ -36,14 +37,15 @@ fn main() -> ExitCode {
 }
 
 /// One thread is enough, and starts faster than many: what there is to do is to wait for the network.
-fn run(command: &Command) -> Result<(), Failed> {
+fn run(command: &Command) -> Result<ExitCode, Failed> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
     let output = runtime.block_on(async {
         match command {
-            Command::Get(args) => get::run(args).await,
-            Command::Explain(args) => explain::run(args).await,
-            Command::Serve(args) => serve::run(args).await,
+            Command::Get(args) => get::run(args).await.map(|()| ExitCode::SUCCESS),
+            Command::Explain(args) => explain::run(args).await.map(|()| ExitCode::SUCCESS),
+            Command::Run(args) => run::run(args).await,
+            Command::Serve(args) => serve::run(args).await.map(|()| ExitCode::SUCCESS),
         }
     });
     // A look-up of a name that is still under way must not hold up the exit.

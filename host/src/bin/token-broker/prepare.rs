@@ -40,7 +40,7 @@ fn builder(environment: Environment) -> Result<Builder, Failed> {
 }
 
 /// Of the environment, the builder itself uses nothing but the roots.
-fn named(error: wasmtime::Error) -> Failed {
+pub(crate) fn named(error: wasmtime::Error) -> Failed {
     match error.downcast_ref() {
         Some(Error::Misconfigured(why)) => Error::Misconfigured(format!("{ROOTS}: {why}")).into(),
         _ => error.into(),
@@ -59,7 +59,7 @@ fn built_in(builder: Builder) -> Result<Builder, Failed> {
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 /// As OpenSSL and curl know it; here the authorities in it are added to the public ones.
-const ROOTS: &str = "SSL_CERT_FILE";
+pub(crate) const ROOTS: &str = "SSL_CERT_FILE";
 const LOG: &str = "TOKEN_BROKER_LOG";
 
 static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.wasm"));
