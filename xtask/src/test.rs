@@ -41,7 +41,21 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME);
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
-    tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
+    for broker in ["token-broker.wasm", "token-broker-sync.wasm"] {
+        let component = repo::target("components").join(broker);
+        let mut conformance = process::cargo();
+        conformance.args([
+            "run",
+            "--release",
+            "-p",
+            "host-test",
+            "--bin",
+            "conformance",
+            "--",
+            "--component",
+        ]);
+        tally.tests(conformance.arg(component));
+    }
     Ok(())
 }
 

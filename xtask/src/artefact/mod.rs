@@ -19,8 +19,8 @@ use crate::{process, repo, say};
 pub(crate) struct Artefact {
     name: &'static str,
     origin: Origin,
-    /// Whether other components import the contract from it
-    is_broker: bool,
+    /// The world of `wit/` whose exports other components import from it
+    world: Option<&'static str>,
     /// In bytes
     limit: Option<usize>,
 }
@@ -75,8 +75,9 @@ impl Artefact {
         let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
         let mut checks =
             vec![check("imports what is agreed", self.read().and_then(|it| imports::check(&list, &it)))];
-        if self.is_broker {
-            checks.push(check("exports the contract", self.read().and_then(|it| contract::check(&it))));
+        if let Some(world) = self.world {
+            let exports = self.read().and_then(|it| contract::check(&it, world));
+            checks.push(check("exports the contract", exports));
         }
         if let Some(limit) = self.limit {
             checks.push(check("keeps its size", self.read().and_then(|it| check_size(it.len(), limit))));
@@ -126,29 +127,39 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 6] =
+    ["adapter-none", "adapter-spin", "broker", "broker-sync", "consumer", "key-vault"];
+
+/// The world of the brokers on WASI 0.3
+const BROKER: &str = "broker";
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 6] = [
-    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
+pub(crate) const ARTEFACTS: [Artefact; 7] = [
+    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), world: Some(BROKER), limit: None },
     Artefact {
         name: "token-broker",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
-        is_broker: true,
+        world: Some(BROKER),
         limit: Some(720_000),
     },
     Artefact {
         name: "token-broker-spin",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
-        is_broker: true,
+        world: Some(BROKER),
         limit: Some(800_000),
     },
-    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
-    Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
+    Artefact {
+        name: "token-broker-sync",
+        origin: Origin::Guest("broker-sync"),
+        world: Some("broker-sync"),
+        limit: Some(640_000),
+    },
+    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), world: None, limit: None },
+    Artefact { name: "consumer", origin: Origin::Guest("consumer"), world: None, limit: None },
     Artefact {
         name: "consumer-composed",
         origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
-        is_broker: false,
+        world: None,
         limit: None,
     },
 ];
