@@ -1,6 +1,6 @@
 //! Waiting on WASI 0.2: the instance sleeps until something that its future waits for is ready, and asks it again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
@@ -21,30 +21,40 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// Wait for what the host says is ready.
+///
+/// It always waits once: a host that calls ready what is not cannot keep a timer beside it from its turn.
 pub(crate) async fn ready(pollable: Pollable) {
-    let pollable = Rc::new(pollable);
+    let awaited = Rc::new(Awaited { pollable, is_ready: Cell::new(false) });
     let until_ready = poll_fn(|_| {
-        if pollable.ready() {
+        if awaited.is_ready.get() {
             return Poll::Ready(());
         }
         // Weak, because whoever leaves must take it along: a stream may not end before what tells its readiness.
-        AWAITED.with_borrow_mut(|awaited| awaited.push(Rc::downgrade(&pollable)));
+        AWAITED.with_borrow_mut(|all| all.push(Rc::downgrade(&awaited)));
         Poll::Pending
     });
     until_ready.await;
 }
 
-/// Sleep until one of the awaited is ready. Nothing is awaited twice: every future that goes on says so anew.
+struct Awaited {
+    pollable: Pollable,
+    is_ready: Cell<bool>,
+}
+
+/// Sleep until one of the awaited is ready. Nothing is kept: every future that still waits says so anew.
 fn sleep() -> Option<()> {
-    let awaited: Vec<Rc<Pollable>> = AWAITED.take().iter().filter_map(Weak::upgrade).collect();
-    let awaited: Vec<&Pollable> = awaited.iter().map(|pollable| &**pollable).collect();
+    let awaited: Vec<Rc<Awaited>> = AWAITED.take().iter().filter_map(Weak::upgrade).collect();
     if awaited.is_empty() {
         return None;
     }
-    poll(&awaited);
+    let pollables: Vec<&Pollable> = awaited.iter().map(|it| &it.pollable).collect();
+    for nth in poll(&pollables) {
+        let nth = usize::try_from(nth).ok()?;
+        awaited.get(nth)?.is_ready.set(true);
+    }
     Some(())
 }
 
 thread_local! {
-    static AWAITED: RefCell<Vec<Weak<Pollable>>> = const { RefCell::new(Vec::new()) };
+    static AWAITED: RefCell<Vec<Weak<Awaited>>> = const { RefCell::new(Vec::new()) };
 }
