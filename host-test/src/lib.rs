@@ -6,6 +6,7 @@
 )]
 
 pub mod conformance;
+pub mod example;
 pub mod fleet;
 pub mod hosts;
 pub mod mock;

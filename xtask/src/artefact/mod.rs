@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use crate::setup::Toolchain;
 use crate::{process, repo, say};
 
+pub(crate) use compose::plug;
+
 /// A file of `target/components/`
 pub(crate) struct Artefact {
     name: &'static str,
