@@ -103,9 +103,10 @@ const SIMULATED: u64 = 3000;
 const LIGHT: [&str; 8] =
     ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     ("sdk_python", setup::python),
     ("sdk_node", setup::node),
+    ("client_in_spin_sdk", setup::hosts),
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
     ("fleet", setup::redis),

@@ -129,14 +129,14 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 6] =
-    ["adapter-none", "adapter-spin", "broker", "broker-sync", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 7] =
+    ["adapter-none", "adapter-spin", "broker", "broker-sync", "consumer", "key-vault", "spin-consumer"];
 
 /// The world of the brokers on WASI 0.3
 const BROKER: &str = "broker";
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 7] = [
+pub(crate) const ARTEFACTS: [Artefact; 9] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), world: Some(BROKER), limit: None },
     Artefact {
         name: "token-broker",
@@ -161,6 +161,13 @@ pub(crate) const ARTEFACTS: [Artefact; 7] = [
     Artefact {
         name: "consumer-composed",
         origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
+        world: None,
+        limit: None,
+    },
+    Artefact { name: "spin-consumer", origin: Origin::Guest("spin-consumer"), world: None, limit: None },
+    Artefact {
+        name: "spin-consumer-composed",
+        origin: Origin::Plugged { socket: "spin-consumer", plug: Plug::Artefact("token-broker") },
         world: None,
         limit: None,
     },
