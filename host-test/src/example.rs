@@ -71,7 +71,8 @@ impl Example {
         Ok(shell)
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where it is.
+    pub fn folder(&self) -> PathBuf {
         self.root.path().join("examples").join(self.name)
     }
 }
