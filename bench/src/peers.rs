@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use host_test::example::Example;
+use host_test::example::{Example, Installed};
 use host_test::mock::{Endpoint, Mock};
 use host_test::sdk;
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
         peer.run(mock, report).await?;
     }
     Peer::in_node(mock).run(mock, report).await?;
-    match Example::copy("node", NODE).and_then(|example| example.build().map(|()| example)) {
+    match Example::copy("node", &JCO).and_then(|example| example.build().map(|()| example)) {
         Ok(example) => Peer::ours_in_node(mock, &example).run(mock, report).await,
         Err(error) => {
             report.section(OURS_IN_NODE);
@@ -134,5 +134,4 @@ fn file(path: &str) -> PathBuf {
 }
 
 const OURS_IN_NODE: &str = "token-broker-sync.wasm, through jco";
-/// What setup has installed of the example in Node.
-const NODE: (&str, &str, &str) = ("npm ci", "node_modules", "example-node/node_modules");
+const JCO: Installed = Installed { by: "npm ci", at: "node_modules", lies: "example-node/node_modules" };

@@ -5,42 +5,50 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::hosts;
 
-/// A copy of an example's folder, beside the contract and the built components; removed when dropped.
+/// A copy of an example's folder, beside the contract and the built components. The next copy takes its place.
 pub struct Example {
-    root: TempDir,
-    name: &'static str,
+    folder: PathBuf,
     commands: Vec<String>,
 }
 
+/// What one of an example's commands would install, and `cargo xtask setup` has installed already.
+pub struct Installed {
+    /// The command.
+    pub by: &'static str,
+    /// Where in the example's folder it would put it.
+    pub at: &'static str,
+    /// Where in `target/` it lies.
+    pub lies: &'static str,
+}
+
 impl Example {
-    /// Copy `examples/NAME`. What one of its commands would install, `cargo xtask setup` has installed already:
-    /// `installed` is that command, where in the folder it would put it, and where in `target/` it lies.
+    /// Copy `examples/NAME`.
     ///
     /// # Errors
     /// If it is not installed, if the README does not say to install it, or what kept the copy from being made.
-    pub fn copy(name: &'static str, installed: (&str, &str, &str)) -> Result<Self> {
-        let (install, at, lies) = installed;
+    pub fn copy(name: &str, installed: &Installed) -> Result<Self> {
+        let Installed { by, at, lies } = installed;
         let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
         let source = repo.join("examples").join(name);
         let mut commands = commands(&std::fs::read_to_string(source.join("README.md"))?);
-        let position = commands.iter().position(|command| command == install);
-        commands.remove(position.with_context(|| format!("its README does not say: {install}"))?);
-        // Inside `target/`, so that `cargo xtask` is found from there as from the example itself.
-        let root = tempfile::tempdir_in(repo.join("target"))?;
-        let example = Self { root, name, commands };
-        copy(&source, &example.folder())?;
-        for shared in ["target", "wit"] {
-            symlink(repo.join(shared), example.root.path().join(shared))?;
-        }
+        let position = commands.iter().position(|command| command == by);
+        commands.remove(position.with_context(|| format!("its README does not say: {by}"))?);
         let lies = repo.join("target").join(lies);
         ensure!(lies.exists(), "{} is missing; cargo xtask setup brings it", lies.display());
-        symlink(lies, example.folder().join(at))?;
-        Ok(example)
+        // Inside `target/`, so that `cargo xtask` is found from there as from the example itself.
+        let root = repo.join("target/copied").join(name);
+        let _ = std::fs::remove_dir_all(&root);
+        let folder = root.join("examples").join(name);
+        copy(&source, &folder)?;
+        for shared in ["target", "wit"] {
+            symlink(repo.join(shared), root.join(shared))?;
+        }
+        symlink(lies, folder.join(at))?;
+        Ok(Self { folder, commands })
     }
 
     /// Type every command but the last, which is what the example is about.
@@ -67,13 +75,13 @@ impl Example {
     /// Hosts that setup has brought are found before those of the machine.
     fn typed(&self, command: &str) -> Result<Command> {
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).current_dir(self.folder()).env("PATH", path()?).kill_on_drop(true);
+        shell.args(["-c", command]).current_dir(&self.folder).env("PATH", path()?).kill_on_drop(true);
         Ok(shell)
     }
 
     /// Where it is.
-    pub fn folder(&self) -> PathBuf {
-        self.root.path().join("examples").join(self.name)
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use host_test::example::Example;
+use host_test::example::{Example, Installed};
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 #[tokio::test]
@@ -40,11 +40,16 @@ async fn ends(mock: &Mock) -> String {
 }
 
 static EXAMPLE: LazyLock<Example> = LazyLock::new(|| {
-    let install = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt";
-    let example = Example::copy("python", (install, ".venv", "example-python")).unwrap();
+    let example = Example::copy("python", &COMPONENTIZE).unwrap();
     example.build().unwrap();
     example
 });
+
+const COMPONENTIZE: Installed = Installed {
+    by: "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+    at: ".venv",
+    lies: "example-python",
+};
 
 /// What every token of the mock begins with.
 const TOKEN: &str = "eyJ";

@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use host_test::example::Example;
+use host_test::example::{Example, Installed};
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 // A Node program.
@@ -109,8 +109,8 @@ async fn ends(mock: &Mock) -> String {
 static NODE: LazyLock<Example> = LazyLock::new(|| built("node", "example-node/node_modules"));
 static JS: LazyLock<Example> = LazyLock::new(|| built("js", "example-js/node_modules"));
 
-fn built(name: &'static str, modules: &str) -> Example {
-    let example = Example::copy(name, ("npm ci", "node_modules", modules)).unwrap();
+fn built(name: &str, lies: &'static str) -> Example {
+    let example = Example::copy(name, &Installed { by: "npm ci", at: "node_modules", lies }).unwrap();
     example.build().unwrap();
     example
 }
