@@ -157,8 +157,17 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     /// Refresh a token. What comes of it is kept, or remembered as a failure.
     pub async fn refresh(&self, duty: Refresh) {
+        self.refresh_within(duty, |config| config.budget).await;
+    }
+
+    /// Refresh a token while its caller waits, who has one that works: for as long as one try may take, and no longer.
+    pub async fn refresh_briefly(&self, duty: Refresh) {
+        self.refresh_within(duty, |config| config.timeout.min(config.budget)).await;
+    }
+
+    async fn refresh_within(&self, duty: Refresh, limit: impl FnOnce(&Config) -> Duration) {
         if let Ok(config) = &self.config {
-            let deadline = self.host.now().saturating_add(config.budget);
+            let deadline = self.host.now().saturating_add(limit(config));
             // A failure is logged and remembered; nobody waits for it.
             let _ = self.fetch(duty.lead, &Fetch::new(config, &duty.demand, deadline)).await;
         }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use host_test::example::{Example, Installed};
 use host_test::mock::{Endpoint, Mock};
 use host_test::sdk;
 use serde::Deserialize;
@@ -34,7 +35,15 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     for peer in Peer::all(mock) {
         peer.run(mock, report).await?;
     }
-    Ok(())
+    Peer::in_node(mock).run(mock, report).await?;
+    match Example::copy("node", &JCO).and_then(|example| example.build().map(|()| example)) {
+        Ok(example) => Peer::ours_in_node(mock, &example).run(mock, report).await,
+        Err(error) => {
+            report.section(OURS_IN_NODE);
+            report.skip("all of it", &format!("{error:#}"));
+            Ok(())
+        }
+    }
 }
 
 impl Peer {
@@ -62,6 +71,29 @@ impl Peer {
             environment: mock.app_service_env(),
             endpoint: Endpoint::AppService,
             comes_by: "`cargo xtask bench` builds it in target/peer",
+        }
+    }
+
+    fn in_node(mock: &Mock) -> Self {
+        Self {
+            title: "@azure/identity for Node",
+            program: file("../target/node/bin/node"),
+            script: Some(file("peers/azure_identity.mjs")),
+            environment: mock.imds_env(),
+            endpoint: Endpoint::Imds,
+            comes_by: "`cargo xtask setup` makes target/node",
+        }
+    }
+
+    fn ours_in_node(mock: &Mock, example: &Example) -> Self {
+        let module = example.folder().join("broker/token-broker-sync.js").display().to_string();
+        Self {
+            title: OURS_IN_NODE,
+            program: file("../target/example-node/bin/node"),
+            script: Some(file("peers/token_broker.mjs")),
+            environment: mock.imds_env().into_iter().chain([("BROKER_MODULE", module)]).collect(),
+            endpoint: Endpoint::Imds,
+            comes_by: "`cargo xtask setup` makes target/example-node",
         }
     }
 
@@ -110,3 +142,6 @@ impl Peer {
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
+
+const OURS_IN_NODE: &str = "token-broker-sync.wasm, through jco";
+const JCO: Installed = Installed { by: "npm ci", at: "node_modules", lies: "example-node/node_modules" };

@@ -1,7 +1,7 @@
 //! Why there is no token, in one line.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, slice};
 
 use crate::{Cause, Failure};
 
@@ -22,15 +22,24 @@ impl Error {
 
     /// How long the identity service wants to be left alone
     pub fn retry_after(&self) -> Option<Duration> {
+        self.failures().iter().filter_map(|failure| failure.retry_after_ms).min().map(Duration::from_millis)
+    }
+
+    /// The command or the setting that mends it, where one is known; of several sources, that of the last one tried
+    ///
+    /// What is wrong with a request or with the configuration says it in its own words.
+    pub fn remedy(&self) -> Option<&str> {
+        self.failures().iter().rev().find_map(|failure| failure.remedy.as_deref())
+    }
+
+    fn failures(&self) -> &[Failure] {
         match &self.0 {
             Cause::Rejected(failure)
             | Cause::Throttled(failure)
             | Cause::Transient(failure)
-            | Cause::Protocol(failure) => failure.retry_after_ms.map(Duration::from_millis),
-            Cause::Unavailable(failures) => {
-                failures.iter().filter_map(|failure| failure.retry_after_ms).min().map(Duration::from_millis)
-            }
-            Cause::InvalidRequest(_) | Cause::Misconfigured(_) | Cause::Denied(_) | Cause::Other(_) => None,
+            | Cause::Protocol(failure) => slice::from_ref(failure),
+            Cause::Unavailable(failures) => failures,
+            Cause::InvalidRequest(_) | Cause::Misconfigured(_) | Cause::Denied(_) | Cause::Other(_) => &[],
         }
     }
 }
@@ -119,6 +128,16 @@ mod tests {
         assert!(error.is_transient());
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
         assert_eq!(error.to_string(), "throttled: imds: too many; try again in 2 s");
+    }
+
+    #[test]
+    fn the_remedy_is_that_of_the_last_source_that_has_one() {
+        let with = |remedy: &str| Failure { remedy: Some(remedy.into()), ..failure("imds", "no") };
+        let all = vec![with("first"), with("second"), failure("imds", "no")];
+
+        assert_eq!(Error::from(Cause::Unavailable(all)).remedy(), Some("second"));
+        assert_eq!(Error::from(Cause::Rejected(with("mend it"))).remedy(), Some("mend it"));
+        assert_eq!(Error::from(Cause::Denied("no".into())).remedy(), None);
     }
 
     fn failure(source: &str, message: &str) -> Failure {

@@ -7,6 +7,7 @@
 
 pub mod conformance;
 pub mod endpoint;
+pub mod example;
 pub mod fleet;
 pub mod hosts;
 pub mod mock;

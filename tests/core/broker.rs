@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use token_broker::{
-    Broker, Error, Grant, Identity, RawRequest, SendError, SendErrorKind, SourceReport, TokenRequest, Verdict,
+    Broker, Error, Grant, Host as _, Identity, RawRequest, SendError, SendErrorKind, SourceReport,
+    TokenRequest, Verdict,
 };
 
 use crate::fake::{NoStore, START, Tasks, World, fault, json, json_with, token};
@@ -601,6 +602,23 @@ fn a_caller_that_is_dropped_while_waiting_to_try_again_leaves_nothing_behind() {
     world.script([token("T1", DAY)]);
     assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
     assert_eq!(broker.stats().failures, []);
+}
+
+#[test]
+fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    // Later tries would begin after 5 seconds, 15 and 30.
+    world.script((0..6).map(|_| json(410, "{}")));
+    let began = world.now();
+    world.run(broker.refresh_briefly(duty));
+    assert_eq!((world.requests(), world.now() - began), (3, Duration::from_secs(5)));
+    let grant = world.run(get(&broker, VAULT)).unwrap();
+    assert_eq!((name(&grant), grant.refresh.is_none()), ("T1", true), "and rests like any that failed");
 }
 
 #[test]

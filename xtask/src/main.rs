@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask setup | build | demo | test | sim | bench | lint`.
+//! The commands of this repository: `cargo xtask setup | build | plug | demo | test | sim | bench | lint`.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
 mod artefact;
@@ -7,6 +7,7 @@ mod build;
 mod cases;
 mod demo;
 mod lint;
+mod plug;
 mod process;
 mod repo;
 mod say;
@@ -27,6 +28,8 @@ enum Command {
     Setup(setup::Options),
     /// Build and check the components, into target/components
     Build(build::Options),
+    /// Put a broker into a component that needs tokens
+    Plug(plug::Options),
     /// Show what the broker does, against a mock of Azure's identity platform
     Demo(demo::Options),
     /// Everything that a change must pass
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options),
+        Command::Plug(options) => plug::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Sim(options) => sim::run(&options),

@@ -41,7 +41,21 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
-    tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
+    for broker in ["token-broker.wasm", "token-broker-sync.wasm"] {
+        let component = repo::target("components").join(broker);
+        let mut conformance = process::cargo();
+        conformance.args([
+            "run",
+            "--release",
+            "-p",
+            "host-test",
+            "--bin",
+            "conformance",
+            "--",
+            "--component",
+        ]);
+        tally.tests(conformance.arg(component));
+    }
     Ok(())
 }
 
@@ -99,6 +113,9 @@ const LIGHT: &[&str] = &["token-broker", "token-broker-client", "adapter-spin", 
 const NEEDS: &[Need] = &[
     ("sdk_python", setup::python),
     ("sdk_node", setup::node),
+    ("client_in_spin_sdk", setup::hosts),
+    ("example_in_python", setup::example_in_python),
+    ("examples_in_javascript", setup::examples_in_javascript),
     ("fleet", setup::redis),
     ("endpoint", clients_and_hosts),
 ];

@@ -1,34 +1,24 @@
 //! One bounded exchange over `wasi:http/client`.
 
-use std::pin::pin;
-
-use futures_util::future::{Either, join, select};
-use http::{HeaderName, HeaderValue};
+use futures_util::future::join;
 use secrecy::ExposeSecret as _;
-use token_broker::{Body, Limits, SendError, SendErrorKind, milliseconds};
-use wasip3::clocks::monotonic_clock;
+use token_broker::{Body, Limits, SendError, SendErrorKind};
 use wasip3::http::client;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
+use wasip3::http::types::{Fields, Method, Request, RequestOptions, Response, Scheme};
 use wasip3::wit_bindgen::{StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
 
+use crate::exchange::{answer, broken_off, failed, unsent, within};
 use crate::host::nanoseconds;
 
-/// Send a request and read its whole answer, or give up when the total limit has passed: the host's own timeouts
-/// begin anew with each byte.
+pub(crate) use wasip3::http::types::ErrorCode;
+
+/// Send a request and read its whole answer.
 pub(crate) async fn send(
     request: http::Request<Body>,
     limits: Limits,
 ) -> Result<http::Response<Body>, SendError> {
-    let exchange = pin!(exchange(request, limits));
-    let timer = pin!(monotonic_clock::wait_for(nanoseconds(limits.total)));
-    match select(exchange, timer).await {
-        Either::Left((outcome, _)) => outcome,
-        Either::Right(((), _)) => {
-            let detail = format!("nothing complete within {} ms", milliseconds(limits.total));
-            Err(SendError { kind: SendErrorKind::TimedOut, detail })
-        }
-    }
+    within(limits, exchange(request, limits)).await
 }
 
 async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
@@ -85,17 +75,8 @@ fn options(limits: Limits) -> RequestOptions {
 }
 
 async fn incoming(response: Response, max_bytes: usize) -> Result<http::Response<Body>, SendError> {
-    let mut answer = http::Response::new(Body::from(Vec::new()));
-    *answer.status_mut() = http::StatusCode::from_u16(response.get_status_code())
-        .map_err(|_| failed(SendErrorKind::Broken, "the status is none"))?;
-    for (name, value) in response.get_headers().copy_all() {
-        // What is not a header to us cannot be one that we look for.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            answer.headers_mut().append(name, value);
-        }
-    }
-    *answer.body_mut() = Body::from(contents(response, max_bytes).await?);
-    Ok(answer)
+    let (status, headers) = (response.get_status_code(), response.get_headers().copy_all());
+    answer(status, headers, contents(response, max_bytes).await?)
 }
 
 async fn contents(response: Response, max_bytes: usize) -> Result<Vec<u8>, SendError> {
@@ -117,48 +98,6 @@ async fn contents(response: Response, max_bytes: usize) -> Result<Vec<u8>, SendE
         Ok(_) => Ok(body),
         Err(code) => Err(broken_off(&code)),
     }
-}
-
-/// An answer had begun when this happened.
-fn broken_off(code: &ErrorCode) -> SendError {
-    let error = unsent(code);
-    let kind = match error.kind {
-        SendErrorKind::TimedOut | SendErrorKind::TooLarge => error.kind,
-        _ => SendErrorKind::Truncated,
-    };
-    SendError { kind, ..error }
-}
-
-fn unsent(code: &ErrorCode) -> SendError {
-    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated, Untrusted};
-    match code {
-        ErrorCode::ConnectionRefused => failed(NotConnected, "connection refused"),
-        ErrorCode::ConnectionTimeout => failed(NotConnected, "no connection in time"),
-        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => failed(NotConnected, "the name cannot be resolved"),
-        ErrorCode::DestinationNotFound
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpUnroutable => failed(NotConnected, "the address cannot be reached"),
-        ErrorCode::HttpRequestDenied => failed(Forbidden, "request denied"),
-        ErrorCode::DestinationIpProhibited => failed(Forbidden, "address prohibited"),
-        ErrorCode::HttpResponseTimeout
-        | ErrorCode::ConnectionReadTimeout
-        | ErrorCode::ConnectionWriteTimeout => failed(TimedOut, "no answer in time"),
-        ErrorCode::HttpResponseIncomplete => failed(Truncated, "the answer is incomplete"),
-        ErrorCode::HttpResponseBodySize(_)
-        | ErrorCode::HttpResponseHeaderSectionSize(_)
-        | ErrorCode::HttpResponseHeaderSize(_) => failed(TooLarge, "the answer is too large for the host"),
-        ErrorCode::TlsCertificateError => {
-            failed(Untrusted, "the host's log says why (TOKEN_BROKER_LOG=error)")
-        }
-        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => failed(Broken, "no TLS connection"),
-        ErrorCode::InternalError(Some(words)) => failed(Broken, words),
-        ErrorCode::ConnectionTerminated => failed(Broken, "connection terminated"),
-        _ => failed(Broken, "not an HTTP answer"),
-    }
-}
-
-fn failed(kind: SendErrorKind, detail: &str) -> SendError {
-    SendError { kind, detail: detail.to_owned() }
 }
 
 const CHUNK: usize = 8 * 1024;

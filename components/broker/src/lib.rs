@@ -4,7 +4,12 @@
 //! made of the contract's `store`, and callers made of component-model tasks.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../shared/convert.rs"]
 mod convert;
+#[path = "../../shared/exchange.rs"]
+mod exchange;
+#[path = "../../shared/file.rs"]
+mod file;
 mod host;
 mod http;
 mod store;

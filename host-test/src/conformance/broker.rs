@@ -3,82 +3,128 @@
 use std::future::poll_fn;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::future::join_all;
-use wasmtime::component::{Accessor, Linker};
+use wasmtime::component::{self, Accessor, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Config, Engine, Store};
 
 use self::bindings::exports::token_broker::identity::types;
 pub(crate) use self::bindings::exports::token_broker::identity::types::{
     AccessToken, Error, Failure, SourceReport, Statistics, Verdict,
 };
-use super::case::{Ask, Identity};
+use super::case::{Ask, Case, Identity};
 use super::store;
 use super::world::{State, World};
 
 /// A broker component, ready to be instantiated, and beside it the one for hosts that have a store.
 pub struct Component {
-    engine: Engine,
-    pre: bindings::BrokerPre<State>,
-    core: Option<bindings::BrokerPre<State>>,
+    broker: Compiled,
+    core: Option<Compiled>,
 }
 
 impl Component {
     /// Compile the component in a file, and `token-broker-core.wasm` beside it if it is there.
     ///
+    /// One for WASI 0.2 gets a host that has nothing else: no component-model async, and no interface of WASI 0.3.
+    ///
     /// # Errors
     /// If there is none, or if it is not a broker that runs on WASI alone.
     pub fn load(path: &Path) -> Result<Self> {
-        let engine = Engine::new(&Config::new())?;
+        let file = path.display();
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
+        // An engine without async takes no component for WASI 0.3.
+        let broker = Compiled::new(Wasi::P2, &bytes, false).or_else(|old| {
+            let of_both =
+                |new| format!("{file} is no token broker, of WASI 0.2: {old:#}; of WASI 0.3: {new:#}");
+            Compiled::new(Wasi::P3, &bytes, false).map_err(|new| anyhow!("{}; {ADVICE}", of_both(new)))
+        })?;
         let core = path.with_file_name(CORE);
-        let pre = compile(&engine, path, linker(&engine)?)?;
-        let core = core.exists().then(|| compile(&engine, &core, lending_linker(&engine)?)).transpose()?;
-        Ok(Self { engine, pre, core })
+        let core = (broker.wasi == Wasi::P3 && core.exists())
+            .then(|| Compiled::new(Wasi::P3, &std::fs::read(&core)?, true).context(CORE));
+        Ok(Self { broker, core: core.transpose()? })
+    }
+
+    /// What a case needs that this component cannot have.
+    pub(crate) fn lacks(&self, case: &Case) -> Option<&'static str> {
+        match self.broker.wasi {
+            Wasi::P2 if case.store => Some("they lend a store"),
+            Wasi::P2 if case.is_concurrent() => Some("their calls are under way at once"),
+            Wasi::P2 | Wasi::P3 => None,
+        }
     }
 
     pub(crate) async fn instantiate(&self, world: &World) -> Result<Instance> {
-        let pre = match world.lends() {
+        let compiled = match world.lends() {
             true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
-            false => &self.pre,
+            false => &self.broker,
         };
-        let mut store = Store::new(&self.engine, world.state()?);
-        let broker = pre.instantiate_async(&mut store).await?;
-        Ok(Instance { store, broker })
+        let mut store = Store::new(compiled.pre.engine(), world.state()?);
+        let instance = compiled.pre.instantiate_async(&mut store).await?;
+        let exports = Exports::of(&mut store, &instance, compiled.wasi)?;
+        Ok(Instance { store, exports, wasi: compiled.wasi })
     }
 }
 
-fn compile(engine: &Engine, path: &Path, linker: Linker<State>) -> Result<bindings::BrokerPre<State>> {
-    let file = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
-    let component = wasmtime::component::Component::new(engine, bytes)
-        .map_err(anyhow::Error::from)
-        .with_context(|| format!("{file} is not a component"))?;
-    linker
-        .instantiate_pre(&component)
-        .and_then(bindings::BrokerPre::new)
-        .map_err(anyhow::Error::from)
-        .with_context(|| format!("{file} is not a token broker for WASI 0.3; {ADVICE}"))
+/// Which WASI a component is for, and with it how it answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wasi {
+    /// 0.2: one call after the other.
+    P2,
+    /// 0.3: any number of calls at once, and tasks that outlive theirs.
+    P3,
 }
 
-fn lending_linker(engine: &Engine) -> Result<Linker<State>> {
-    let mut linker = linker(engine)?;
-    store::add_to_linker(&mut linker)?;
-    Ok(linker)
+impl Wasi {
+    fn credentials(self) -> &'static str {
+        match self {
+            Self::P2 => "token-broker:identity/credentials-sync@0.1.0",
+            Self::P3 => "token-broker:identity/credentials@0.1.0",
+        }
+    }
 }
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+struct Compiled {
+    wasi: Wasi,
+    pre: InstancePre<State>,
+}
+
+impl Compiled {
+    fn new(wasi: Wasi, bytes: &[u8], lends: bool) -> Result<Self> {
+        let mut config = Config::new();
+        if wasi == Wasi::P2 {
+            config.wasm_component_model_async(false).concurrency_support(false);
+        }
+        let engine = Engine::new(&config)?;
+        let component = component::Component::new(&engine, bytes)?;
+        let credentials = wasi.credentials();
+        component
+            .get_export_index(None, credentials)
+            .with_context(|| format!("it does not export {credentials}"))?;
+        let pre = linker(&engine, wasi, lends)?.instantiate_pre(&component)?;
+        Ok(Self { wasi, pre })
+    }
+}
+
+fn linker(engine: &Engine, wasi: Wasi, lends: bool) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    if wasi == Wasi::P3 {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
+    if lends {
+        store::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 
 /// One instance, and the store that it lives in.
 pub(crate) struct Instance {
     store: Store<State>,
-    broker: bindings::Broker,
+    exports: Exports,
+    wasi: Wasi,
 }
 
 pub(crate) type Outcome = std::result::Result<AccessToken, Error>;
@@ -92,12 +138,32 @@ impl Instance {
 
     /// Ask as often and as concurrently as a case says, and let everything that this set off come to its end.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
-        let broker = &self.broker;
+        match self.wasi {
+            Wasi::P2 => self.ask_in_turn(ask).await,
+            Wasi::P3 => self.ask_at_once(ask).await,
+        }
+    }
+
+    async fn ask_in_turn(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+        let (exports, store) = (&self.exports, &mut self.store);
+        let mut outcomes = Vec::new();
+        for _ in 0..ask.times {
+            let (outcome,) = match ask.only_scope() {
+                Some(scope) => exports.get.call_async(&mut *store, (scope.to_owned(),)).await?,
+                None => exports.request.call_async(&mut *store, (ask.request(),)).await?,
+            };
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+
+    async fn ask_at_once(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+        let exports = &self.exports;
         self.store
             .run_concurrent(async |accessor| {
                 let mut outcomes = Vec::new();
                 for _ in 0..ask.times {
-                    let at_once = (0..ask.concurrent).map(|_| call(broker, accessor, ask));
+                    let at_once = (0..ask.concurrent).map(|_| call(exports, accessor, ask));
                     for outcome in join_all(at_once).await {
                         outcomes.push(outcome?);
                     }
@@ -109,32 +175,64 @@ impl Instance {
     }
 
     pub(crate) async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
-        let credentials = self.broker.token_broker_identity_credentials();
-        Ok(credentials.call_peek_token(&mut self.store, scope).await?)
+        Ok(self.exports.peek.call_async(&mut self.store, (scope.to_owned(),)).await?.0)
     }
 
     pub(crate) async fn forget(&mut self, scope: &str) -> Result<()> {
-        let credentials = self.broker.token_broker_identity_credentials();
-        Ok(credentials.call_forget_token(&mut self.store, scope).await?)
+        Ok(self.exports.forget.call_async(&mut self.store, (scope.to_owned(),)).await?)
     }
 
     pub(crate) async fn stats(&mut self) -> Result<Statistics> {
-        let diagnostics = self.broker.token_broker_identity_diagnostics();
-        Ok(diagnostics.call_stats(&mut self.store).await?)
+        Ok(self.exports.stats.call_async(&mut self.store, ()).await?.0)
     }
 
     pub(crate) async fn explain(&mut self) -> Result<Vec<SourceReport>> {
-        let diagnostics = self.broker.token_broker_identity_diagnostics();
-        Ok(diagnostics.call_explain(&mut self.store).await?)
+        Ok(self.exports.explain.call_async(&mut self.store, ()).await?.0)
     }
 }
 
-async fn call(broker: &bindings::Broker, accessor: &Accessor<State>, ask: &Ask) -> wasmtime::Result<Outcome> {
-    let credentials = broker.token_broker_identity_credentials();
-    match ask.only_scope() {
-        Some(scope) => credentials.call_get_token(accessor, scope.to_owned()).await,
-        None => credentials.call_request_token(accessor, ask.request()).await,
+/// The functions of the contract, whose types are the same whether a call can wait or blocks.
+struct Exports {
+    peek: TypedFunc<(String,), (Option<AccessToken>,)>,
+    get: TypedFunc<(String,), (Outcome,)>,
+    request: TypedFunc<(types::TokenRequest,), (Outcome,)>,
+    forget: TypedFunc<(String,), ()>,
+    explain: TypedFunc<(), (Vec<SourceReport>,)>,
+    stats: TypedFunc<(), (Statistics,)>,
+}
+
+impl Exports {
+    fn of(store: &mut Store<State>, instance: &component::Instance, wasi: Wasi) -> Result<Self> {
+        let credentials = wasi.credentials();
+        Ok(Self {
+            peek: function(store, instance, credentials, "peek-token")?,
+            get: function(store, instance, credentials, "get-token")?,
+            request: function(store, instance, credentials, "request-token")?,
+            forget: function(store, instance, credentials, "forget-token")?,
+            explain: function(store, instance, DIAGNOSTICS, "explain")?,
+            stats: function(store, instance, DIAGNOSTICS, "stats")?,
+        })
     }
+}
+
+fn function<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
+    store: &mut Store<State>,
+    instance: &component::Instance,
+    interface: &str,
+    name: &str,
+) -> Result<TypedFunc<P, R>> {
+    let exporting = instance.get_export_index(&mut *store, None, interface);
+    let index = exporting.and_then(|it| instance.get_export_index(&mut *store, Some(&it), name));
+    let index = index.with_context(|| format!("it exports no {name} of {interface}"))?;
+    instance.get_typed_func(store, index).map_err(anyhow::Error::from).context(name.to_owned())
+}
+
+async fn call(exports: &Exports, accessor: &Accessor<State>, ask: &Ask) -> wasmtime::Result<Outcome> {
+    let (outcome,) = match ask.only_scope() {
+        Some(scope) => exports.get.call_concurrent(accessor, (scope.to_owned(),)).await?,
+        None => exports.request.call_concurrent(accessor, (ask.request(),)).await?,
+    };
+    Ok(outcome)
 }
 
 /// Wait until no task of the component is left, a refresh that outlives its call for one.
@@ -180,6 +278,7 @@ impl Ask {
     }
 }
 
+const DIAGNOSTICS: &str = "token-broker:identity/diagnostics@0.1.0";
 /// What is played the cases that lend a store.
 const CORE: &str = "token-broker-core.wasm";
 const ADVICE: &str = "`cargo xtask build` makes it";

@@ -33,6 +33,13 @@ pub struct Case {
     pub(crate) steps: Vec<Step>,
 }
 
+impl Case {
+    /// Whether calls of it wait for one another.
+    pub(crate) fn is_concurrent(&self) -> bool {
+        self.steps.iter().filter_map(|step| step.ask.as_ref()).any(|ask| ask.concurrent > 1)
+    }
+}
+
 /// What is done, in the order of the fields.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -1,9 +1,10 @@
 //! Many cases on all processors, and what came of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{CaseFile, Component, run};
@@ -13,6 +14,8 @@ use super::{CaseFile, Component, run};
 pub struct Sum {
     /// How many did what they say.
     pub passed: usize,
+    /// How many were not played, by what they need and this component cannot have.
+    pub left_out: BTreeMap<&'static str, usize>,
     /// The others, in the order of their files.
     pub failed: Vec<Failed>,
 }
@@ -26,18 +29,22 @@ pub struct Failed {
     pub error: anyhow::Error,
 }
 
+enum Outcome {
+    Passed,
+    LeftOut(&'static str),
+    Failed(anyhow::Error),
+}
+
 /// Run cases, as many at once as there are processors. A file that cannot be read is a case that failed.
 pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some((nth, file)) = {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             files.get(nth).map(|file| (nth, file))
         } {
-            if let Err(error) = file.read().and_then(|case| run(component, &case)) {
-                let failure = (nth, Failed { name: file.name.clone(), error });
-                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(failure);
-            }
+            let outcome = play(component, file);
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(nth, outcome);
         }
     };
     thread::scope(|scope| {
@@ -45,10 +52,33 @@ pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
             scope.spawn(work);
         }
     });
-    let mut failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    failed.sort_by_key(|(nth, _)| *nth);
-    let failed: Vec<_> = failed.into_iter().map(|(_, failed)| failed).collect();
-    Sum { passed: files.len() - failed.len(), failed }
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut sum = Sum::default();
+    for (file, outcome) in files.iter().zip(outcomes.into_values()) {
+        sum.add(file, outcome);
+    }
+    sum
+}
+
+fn play(component: &Component, file: &CaseFile) -> Outcome {
+    let case = match file.read() {
+        Ok(case) => case,
+        Err(error) => return Outcome::Failed(error),
+    };
+    match component.lacks(&case) {
+        Some(what) => Outcome::LeftOut(what),
+        None => run(component, &case).map_or_else(Outcome::Failed, |()| Outcome::Passed),
+    }
+}
+
+impl Sum {
+    fn add(&mut self, file: &CaseFile, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::LeftOut(what) => *self.left_out.entry(what).or_default() += 1,
+            Outcome::Failed(error) => self.failed.push(Failed { name: file.name.clone(), error }),
+        }
+    }
 }
 
 impl fmt::Display for Failed {
@@ -61,6 +91,9 @@ impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failed in &self.failed {
             writeln!(f, "{failed}")?;
+        }
+        for (what, count) in &self.left_out {
+            writeln!(f, "{count} left out: {what}")?;
         }
         write!(f, "{} passed, {} failed", self.passed, self.failed.len())
     }

@@ -9,7 +9,7 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 use super::imports;
 
 /// The socket with its imports from us satisfied by the plug
-pub(super) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let open = imports::of(plug)?;
     let socket = package(&mut graph, "socket", socket)?;

@@ -12,16 +12,16 @@ use crate::repo;
 /// An interface's name, and its lines in an order that does not depend on who printed them
 type Interfaces = BTreeMap<String, BTreeSet<String>>;
 
-/// Compare every exported interface with that of the same name in `wit/`
-pub(super) fn check(component: &[u8]) -> Result<()> {
+/// Compare every exported interface with that of the same name in a world of `wit/`
+pub(super) fn check(component: &[u8], agreed_world: &str) -> Result<()> {
     let (resolve, world) = imports::world(component)?;
-    differ(&agreed()?, &exports(&resolve, world)?)
+    differ(&agreed(agreed_world)?, &exports(&resolve, world)?)
 }
 
-fn agreed() -> Result<Interfaces> {
+fn agreed(world: &str) -> Result<Interfaces> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(repo::path("wit")).context("wit/ cannot be read")?;
-    let world = resolve.select_world(&[package], Some(WORLD)).context("wit/ has no such world")?;
+    let world = resolve.select_world(&[package], Some(world)).context("wit/ has no such world")?;
     exports(&resolve, world)
 }
 
@@ -78,8 +78,6 @@ fn join_items(printed: &str) -> BTreeSet<String> {
     items
 }
 
-const WORLD: &str = "broker";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,11 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn the_checked_in_package_has_the_three_interfaces_of_a_broker() {
-        let agreed = agreed().unwrap();
+    fn the_checked_in_package_has_the_three_interfaces_of_each_broker() {
+        for world in ["broker", "broker-sync"] {
+            let agreed = agreed(world).unwrap();
 
-        let names: Vec<&str> = agreed.keys().map(String::as_str).collect();
-        assert_eq!(names.len(), 3, "{names:?}");
-        assert!(agreed.values().all(|items| !items.is_empty()));
+            let names: Vec<&str> = agreed.keys().map(String::as_str).collect();
+            assert_eq!(names.len(), 3, "{names:?}");
+            assert!(agreed.values().all(|items| !items.is_empty()));
+        }
     }
 }

@@ -15,12 +15,14 @@ use anyhow::{Context, Result, bail};
 use crate::setup::Toolchain;
 use crate::{process, repo, say};
 
+pub(crate) use compose::plug;
+
 /// A file of `target/components/`
 pub(crate) struct Artefact {
     name: &'static str,
     origin: Origin,
-    /// Whether other components import the contract from it
-    is_broker: bool,
+    /// The world of `wit/` whose exports other components import from it
+    world: Option<&'static str>,
     /// In bytes
     limit: Option<usize>,
 }
@@ -75,8 +77,9 @@ impl Artefact {
         let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
         let mut checks =
             vec![check("imports what is agreed", self.read().and_then(|it| imports::check(&list, &it)))];
-        if self.is_broker {
-            checks.push(check("exports the contract", self.read().and_then(|it| contract::check(&it))));
+        if let Some(world) = self.world {
+            let exports = self.read().and_then(|it| contract::check(&it, world));
+            checks.push(check("exports the contract", exports));
         }
         if let Some(limit) = self.limit {
             checks.push(check("keeps its size", self.read().and_then(|it| check_size(it.len(), limit))));
@@ -130,50 +133,68 @@ pub(crate) const GUESTS: &[&str] = &[
     "adapter-none",
     "adapter-spin",
     "broker",
+    "broker-sync",
     "consumer",
     "endpoint",
     "guest-http",
     "key-vault",
+    "spin-consumer",
     "sql",
     "storage",
 ];
 
+/// The world of the brokers on WASI 0.3
+const BROKER: &str = "broker";
+
 /// In the order in which they are made of each other
 pub(crate) const ARTEFACTS: &[Artefact] = &[
-    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
+    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), world: Some(BROKER), limit: None },
     Artefact {
         name: "token-broker",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
-        is_broker: true,
+        world: Some(BROKER),
         limit: Some(720_000),
     },
     Artefact {
         name: "token-broker-spin",
         origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
-        is_broker: true,
+        world: Some(BROKER),
         limit: Some(800_000),
     },
-    Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), is_broker: false, limit: None },
+    Artefact {
+        name: "token-broker-sync",
+        origin: Origin::Guest("broker-sync"),
+        world: Some("broker-sync"),
+        limit: Some(640_000),
+    },
+    Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), world: None, limit: None },
     Artefact {
         name: "token-endpoint",
         origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker") },
-        is_broker: false,
+        world: None,
         limit: Some(960_000),
     },
     Artefact {
         name: "token-endpoint-core",
         origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker-core") },
-        is_broker: false,
+        world: None,
         limit: None,
     },
-    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
-    Artefact { name: "sql", origin: Origin::Guest("sql"), is_broker: false, limit: None },
-    Artefact { name: "storage", origin: Origin::Guest("storage"), is_broker: false, limit: None },
-    Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
+    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), world: None, limit: None },
+    Artefact { name: "sql", origin: Origin::Guest("sql"), world: None, limit: None },
+    Artefact { name: "storage", origin: Origin::Guest("storage"), world: None, limit: None },
+    Artefact { name: "consumer", origin: Origin::Guest("consumer"), world: None, limit: None },
     Artefact {
         name: "consumer-composed",
         origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
-        is_broker: false,
+        world: None,
+        limit: None,
+    },
+    Artefact { name: "spin-consumer", origin: Origin::Guest("spin-consumer"), world: None, limit: None },
+    Artefact {
+        name: "spin-consumer-composed",
+        origin: Origin::Plugged { socket: "spin-consumer", plug: Plug::Artefact("token-broker") },
+        world: None,
         limit: None,
     },
 ];

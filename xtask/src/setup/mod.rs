@@ -37,9 +37,22 @@ struct Missing {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step("setup: the wasm target, the SDKs for Python and Node, the hosts, a Redis server, cargo-deny");
+    say::step(
+        "setup: the wasm target, the SDKs for Python and Node, what makes components of both, the hosts, a Redis \
+         server, cargo-deny",
+    );
     toolchain::choose(options.debian_toolchain)?;
-    let complete = [components(), python(), node(), hosts(), redis(), deny()].into_iter().all(|there| there);
+    let all = [
+        components(),
+        python(),
+        node(),
+        example_in_python(),
+        examples_in_javascript(),
+        hosts(),
+        redis(),
+        deny(),
+    ];
+    let complete = all.into_iter().all(|there| there);
     say::done("setup", began);
     Ok(match options.strict && !complete {
         true => ExitCode::FAILURE,
@@ -72,7 +85,18 @@ pub(crate) fn hosts() -> bool {
 
 /// Azure's JavaScript SDK, for the tests that use it; false if it cannot be brought here
 pub(crate) fn node() -> bool {
-    report(node::install())
+    report(node::SDK.install())
+}
+
+/// What the example in Python is built with, and the hosts, for the tests that run it; false if not to be had here
+pub(crate) fn example_in_python() -> bool {
+    report(python::COMPONENTIZE.install()) & hosts()
+}
+
+/// What the examples in JavaScript are built with, and the hosts, for the tests that run them; false if not to be had
+/// here
+pub(crate) fn examples_in_javascript() -> bool {
+    report(node::JCO.install()) & report(node::COMPONENTIZE.install()) & hosts()
 }
 
 /// A Redis server, for the tests of stores; false if it cannot be brought here

@@ -32,6 +32,14 @@ pub(super) const HOSTS: Venv = Venv {
     then: MAKE_EXECUTABLE,
 };
 
+/// componentize-py, which makes a component of Python, for the example that does
+pub(super) const COMPONENTIZE: Venv = Venv {
+    what: "componentize-py",
+    folder: "example-python",
+    requirements: "examples/python/requirements.txt",
+    then: "",
+};
+
 impl Venv {
     pub(super) fn install(&self) -> Result<(), Missing> {
         let Self { what, folder, requirements, then } = self;

@@ -1,4 +1,6 @@
 //! Between the contract's types and the core's.
+//!
+//! Each binding compiles this file anew, against the types that were generated for it.
 
 use secrecy::ExposeSecret as _;
 use token_broker::{

@@ -1,0 +1,137 @@
+//! One bounded exchange over `wasi:http/outgoing-handler`.
+
+use futures_util::future::join;
+use secrecy::ExposeSecret as _;
+use token_broker::{Body, Limits, SendError, SendErrorKind};
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types::{
+    Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+    RequestOptions, Scheme,
+};
+use wasip2::io::streams::{InputStream, StreamError};
+
+use crate::exchange::{answer, broken_off, failed, unsent, within};
+use crate::host::nanoseconds;
+use crate::poll::ready;
+
+pub(crate) use wasip2::http::types::ErrorCode;
+
+/// Send a request and read its whole answer.
+pub(crate) async fn send(
+    request: http::Request<Body>,
+    limits: Limits,
+) -> Result<http::Response<Body>, SendError> {
+    within(limits, exchange(request, limits)).await
+}
+
+async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
+    let (parts, body) = request.into_parts();
+    let body = body.expose_secret();
+    let outgoing = outgoing(&parts)
+        .ok_or_else(|| failed(SendErrorKind::Unsendable, "it does not take such a request"))?;
+    let contents = if body.is_empty() { None } else { outgoing.body().ok() };
+    let incoming = handle(outgoing, Some(options(limits))).map_err(|code| unsent(&code))?;
+    let upload = async {
+        if let Some(contents) = contents {
+            upload(contents, body).await;
+        }
+    };
+    let (response, ()) = join(response(&incoming), upload).await;
+    let response = response?;
+    let (status, headers) = (response.status(), response.headers().entries());
+    answer(status, headers, contents_of(&response, limits.body).await?)
+}
+
+fn outgoing(parts: &http::request::Parts) -> Option<OutgoingRequest> {
+    let headers: Vec<_> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    let request = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
+    let method = match &parts.method {
+        &http::Method::GET => Method::Get,
+        &http::Method::POST => Method::Post,
+        other => Method::Other(other.as_str().to_owned()),
+    };
+    request.set_method(&method).ok()?;
+    let scheme = if parts.uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
+    request.set_scheme(Some(&scheme)).ok()?;
+    request.set_authority(parts.uri.authority().map(|authority| authority.as_str())).ok()?;
+    request.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).ok()?;
+    Some(request)
+}
+
+/// What a host does not support of these it may leave out: the timer around the exchange bounds it all the same.
+fn options(limits: Limits) -> RequestOptions {
+    let options = RequestOptions::new();
+    let total = Some(nanoseconds(limits.total));
+    let _ = options.set_connect_timeout(Some(nanoseconds(limits.connect)));
+    let _ = options.set_first_byte_timeout(total);
+    let _ = options.set_between_bytes_timeout(total);
+    options
+}
+
+/// A peer that does not read to the end says why in its answer.
+async fn upload(to: OutgoingBody, body: &[u8]) {
+    let Ok(stream) = to.write() else { return };
+    let mut rest = body;
+    while !rest.is_empty() {
+        ready(stream.subscribe()).await;
+        let Ok(room) = stream.check_write() else { return };
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
+        let Some((now, later)) = rest.split_at_checked(room) else { return };
+        let Ok(()) = stream.write(now) else { return };
+        rest = later;
+    }
+    let Ok(()) = stream.flush() else { return };
+    ready(stream.subscribe()).await;
+    drop(stream);
+    let _ = OutgoingBody::finish(to, None);
+}
+
+async fn response(incoming: &FutureIncomingResponse) -> Result<IncomingResponse, SendError> {
+    ready(incoming.subscribe()).await;
+    match incoming.get() {
+        Some(Ok(Ok(response))) => Ok(response),
+        Some(Ok(Err(code))) => Err(unsent(&code)),
+        Some(Err(())) | None => Err(failed(SendErrorKind::Broken, "the host has no answer")),
+    }
+}
+
+async fn contents_of(response: &IncomingResponse, max_bytes: usize) -> Result<Vec<u8>, SendError> {
+    let body = response.consume().map_err(|()| cut_off())?;
+    let stream = body.stream().map_err(|()| cut_off())?;
+    let contents = read(&stream, max_bytes).await?;
+    drop(stream);
+    let trailers = IncomingBody::finish(body);
+    ready(trailers.subscribe()).await;
+    match trailers.get() {
+        Some(Ok(Ok(_))) => Ok(contents),
+        Some(Ok(Err(code))) => Err(broken_off(&code)),
+        Some(Err(())) | None => Err(cut_off()),
+    }
+}
+
+async fn read(stream: &InputStream, max_bytes: usize) -> Result<Vec<u8>, SendError> {
+    let mut contents = Vec::new();
+    loop {
+        ready(stream.subscribe()).await;
+        match stream.read(CHUNK) {
+            Ok(chunk) => contents.extend(chunk),
+            Err(StreamError::Closed) => return Ok(contents),
+            // Why, one could ask the host; jco's, asked for that, throws what is none of the contract's errors.
+            Err(StreamError::LastOperationFailed(_)) => return Err(cut_off()),
+        }
+        if contents.len() > max_bytes {
+            return Err(failed(SendErrorKind::TooLarge, "the body goes on"));
+        }
+    }
+}
+
+fn cut_off() -> SendError {
+    failed(SendErrorKind::Truncated, "the answer is incomplete")
+}
+
+/// In bytes.
+const CHUNK: u64 = 8 * 1024;

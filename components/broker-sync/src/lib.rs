@@ -1,0 +1,107 @@
+//! The token broker as a WASI 0.2 component: it exports `credentials-sync` and `diagnostics`, for hosts without
+//! component-model async.
+//!
+//! This is the binding only. What it does is in the crate `token-broker`; here it gets a host made of WASI 0.2, and
+//! callers who wait: while one call waits for an answer, the instance takes no other.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../../shared/convert.rs"]
+mod convert;
+#[path = "../../shared/exchange.rs"]
+mod exchange;
+#[path = "../../shared/file.rs"]
+mod file;
+mod host;
+mod http;
+mod poll;
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use token_broker::{Broker, Error, Grant, Settings};
+use wasip2::cli::environment::get_environment;
+
+use bindings::exports::token_broker::identity::{credentials_sync, diagnostics, types};
+use host::{NoStore, Wasi};
+use poll::block_on;
+
+struct Component;
+
+impl credentials_sync::Guest for Component {
+    fn peek_token(scope: String) -> Option<types::AccessToken> {
+        let token = BROKER.with(|cell| cell.get()?.peek(&scope))?;
+        Some(convert::access_token(&token))
+    }
+
+    fn get_token(scope: String) -> Result<types::AccessToken, types::Error> {
+        let broker = broker();
+        answer(&broker, broker.token_for_scope(&scope))
+    }
+
+    fn request_token(request: types::TokenRequest) -> Result<types::AccessToken, types::Error> {
+        let request = convert::request(request).map_err(convert::error)?;
+        let broker = broker();
+        answer(&broker, broker.token(&request))
+    }
+
+    fn forget_token(scope: String) {
+        if let Some(broker) = BROKER.with(|cell| cell.get().cloned()) {
+            broker.forget(&scope);
+        }
+    }
+}
+
+impl diagnostics::Guest for Component {
+    fn explain() -> Vec<types::SourceReport> {
+        broker().explain().into_iter().map(convert::source_report).collect()
+    }
+
+    fn stats() -> types::Statistics {
+        convert::statistics(broker().stats())
+    }
+}
+
+/// A token that is due for renewal is renewed within the call: no task could outlive it.
+fn answer(
+    broker: &WasiBroker,
+    granted: impl Future<Output = Result<Grant, Error>>,
+) -> Result<types::AccessToken, types::Error> {
+    let answered = block_on(async {
+        let Grant { token, refresh } = granted.await?;
+        if let Some(duty) = refresh {
+            broker.refresh_briefly(duty).await;
+        }
+        Ok(convert::access_token(&token))
+    });
+    answered.unwrap_or_else(|| Err(Error::Other(STUCK.to_owned()))).map_err(convert::error)
+}
+
+/// The broker of this instance, configured at the first call.
+fn broker() -> Rc<WasiBroker> {
+    BROKER.with(|cell| {
+        let new = || Rc::new(Broker::new(Wasi, NoStore, &Settings::from_pairs(get_environment())));
+        Rc::clone(cell.get_or_init(new))
+    })
+}
+
+const STUCK: &str = "the broker waited for nothing that could come; please report this";
+
+type WasiBroker = Broker<Wasi, NoStore>;
+
+thread_local! {
+    static BROKER: OnceCell<Rc<WasiBroker>> = const { OnceCell::new() };
+}
+
+mod bindings {
+    #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
+
+    use super::Component;
+
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "broker-sync",
+    });
+
+    export!(Component);
+}

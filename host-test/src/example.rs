@@ -1,0 +1,133 @@
+//! An example as a user has it, and the commands that its README says to type.
+
+use std::ffi::OsString;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::process::Command;
+
+use crate::hosts;
+
+/// A copy of an example's folder, beside the contract and the built components. The next copy takes its place.
+pub struct Example {
+    folder: PathBuf,
+    commands: Vec<String>,
+}
+
+/// What one of an example's commands would install, and `cargo xtask setup` has installed already.
+pub struct Installed {
+    /// The command.
+    pub by: &'static str,
+    /// Where in the example's folder it would put it.
+    pub at: &'static str,
+    /// Where in `target/` it lies.
+    pub lies: &'static str,
+}
+
+impl Example {
+    /// Copy `examples/NAME`.
+    ///
+    /// # Errors
+    /// If it is not installed, if the README does not say to install it, or what kept the copy from being made.
+    pub fn copy(name: &str, installed: &Installed) -> Result<Self> {
+        let Installed { by, at, lies } = installed;
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+        let source = repo.join("examples").join(name);
+        let mut commands = commands(&std::fs::read_to_string(source.join("README.md"))?);
+        let position = commands.iter().position(|command| command == by);
+        commands.remove(position.with_context(|| format!("its README does not say: {by}"))?);
+        let lies = repo.join("target").join(lies);
+        ensure!(lies.exists(), "{} is missing; cargo xtask setup brings it", lies.display());
+        // Inside `target/`, so that `cargo xtask` is found from there as from the example itself.
+        let root = repo.join("target/copied").join(name);
+        let _ = std::fs::remove_dir_all(&root);
+        let folder = root.join("examples").join(name);
+        copy(&source, &folder)?;
+        for shared in ["target", "wit"] {
+            symlink(repo.join(shared), root.join(shared))?;
+        }
+        symlink(lies, folder.join(at))?;
+        Ok(Self { folder, commands })
+    }
+
+    /// Type every command but the last, which is what the example is about.
+    ///
+    /// # Errors
+    /// What a command that failed has said.
+    pub fn build(&self) -> Result<()> {
+        for command in self.commands.split_last().map(|(_, before)| before).unwrap_or_default() {
+            let output = self.typed(command)?.as_std_mut().output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "`{command}` failed: {}\n{said}", output.status);
+        }
+        Ok(())
+    }
+
+    /// The last command, to be run with more variables perhaps.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn shown(&self) -> Result<Command> {
+        self.typed(self.commands.last().context("its README says to type nothing")?)
+    }
+
+    /// Hosts that setup has brought are found before those of the machine.
+    fn typed(&self, command: &str) -> Result<Command> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(&self.folder).env("PATH", path()?).kill_on_drop(true);
+        Ok(shell)
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// The lines of the README's consoles that begin with a prompt.
+fn commands(readme: &str) -> Vec<String> {
+    let consoles = readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("console\n"));
+    consoles.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+fn path() -> Result<OsString> {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let hosts = hosts::wasmtime().parent().map(Path::to_owned);
+    Ok(std::env::join_paths(hosts.into_iter().chain(std::env::split_paths(&inherited)))?)
+}
+
+/// Without what somebody may have made there by the same commands.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (name, to) = (entry.file_name(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if MADE.iter().any(|made| name == *made) {
+            continue;
+        } else if kind.is_symlink() {
+            symlink(std::fs::read_link(entry.path())?, to)?;
+        } else if kind.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+const MADE: [&str; 4] = [".venv", "__pycache__", "broker", "node_modules"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_console_shows_behind_its_prompt_is_typed_and_nothing_else() {
+        let readme =
+            "A `word`.\n\n```console\n$ one --two\nits output\n$ three\n```\n\n```sh\n$ not this\n```\n";
+
+        assert_eq!(commands(readme), ["one --two", "three"]);
+    }
+}
