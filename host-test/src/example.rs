@@ -29,16 +29,10 @@ impl Example {
     /// Copy `examples/NAME`.
     ///
     /// # Errors
-    /// If it is not installed, if the README does not say to install it, or what kept the copy from being made.
-    pub fn copy(name: &str, installed: &Installed) -> Result<Self> {
-        let Installed { by, at, lies } = installed;
+    /// If something is not installed, if the README does not say to install it, or what kept the copy from being made.
+    pub fn copy(name: &str, installed: &[Installed]) -> Result<Self> {
         let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
         let source = repo.join("examples").join(name);
-        let mut commands = commands(&std::fs::read_to_string(source.join("README.md"))?);
-        let position = commands.iter().position(|command| command == by);
-        commands.remove(position.with_context(|| format!("its README does not say: {by}"))?);
-        let lies = repo.join("target").join(lies);
-        ensure!(lies.exists(), "{} is missing; cargo xtask setup brings it", lies.display());
         // Inside `target/`, so that `cargo xtask` is found from there as from the example itself.
         let root = repo.join("target/copied").join(name);
         let _ = std::fs::remove_dir_all(&root);
@@ -47,8 +41,23 @@ impl Example {
         for shared in ["target", "wit"] {
             symlink(repo.join(shared), root.join(shared))?;
         }
-        symlink(lies, folder.join(at))?;
+        let mut commands = commands(&std::fs::read_to_string(source.join("README.md"))?);
+        for Installed { by, at, lies } in installed {
+            let position = commands.iter().position(|command| command == by);
+            commands.remove(position.with_context(|| format!("its README does not say: {by}"))?);
+            let lies = repo.join("target").join(lies);
+            ensure!(lies.exists(), "{} is missing; cargo xtask setup brings it", lies.display());
+            symlink(lies, folder.join(at))?;
+        }
         Ok(Self { folder, commands })
+    }
+
+    /// Its commands, in order, to be run with the variables that the README leaves to its reader.
+    ///
+    /// # Errors
+    /// What keeps a command from being typed.
+    pub fn commands(&self) -> Result<Vec<Command>> {
+        self.commands.iter().map(|command| self.typed(command)).collect()
     }
 
     /// Type every command but the last, which is what the example is about.
@@ -72,8 +81,11 @@ impl Example {
         self.typed(self.commands.last().context("its README says to type nothing")?)
     }
 
-    /// Hosts that setup has brought are found before those of the machine.
-    fn typed(&self, command: &str) -> Result<Command> {
+    /// Our command, and hosts that setup has brought, are found before those of the machine.
+    ///
+    /// # Errors
+    /// What keeps it from being typed.
+    pub fn typed(&self, command: &str) -> Result<Command> {
         let mut shell = Command::new("sh");
         shell.args(["-c", command]).current_dir(&self.folder).env("PATH", path()?).kill_on_drop(true);
         Ok(shell)
@@ -94,7 +106,9 @@ fn commands(readme: &str) -> Vec<String> {
 fn path() -> Result<OsString> {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let hosts = hosts::wasmtime().parent().map(Path::to_owned);
-    Ok(std::env::join_paths(hosts.into_iter().chain(std::env::split_paths(&inherited)))?)
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release").canonicalize()?;
+    let brought = std::iter::once(ours).chain(hosts);
+    Ok(std::env::join_paths(brought.chain(std::env::split_paths(&inherited)))?)
 }
 
 /// Without what somebody may have made there by the same commands.

@@ -5,6 +5,8 @@
     reason = "the bans are for the core; a server has a clock, files and sockets"
 )]
 
+pub mod azurite;
+pub mod certificate;
 pub mod conformance;
 pub mod endpoint;
 pub mod example;

@@ -40,7 +40,7 @@ async fn ends(mock: &Mock) -> String {
 }
 
 static EXAMPLE: LazyLock<Example> = LazyLock::new(|| {
-    let example = Example::copy("python", &COMPONENTIZE).unwrap();
+    let example = Example::copy("python", &[COMPONENTIZE]).unwrap();
     example.build().unwrap();
     example
 });

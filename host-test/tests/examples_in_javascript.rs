@@ -110,7 +110,7 @@ static NODE: LazyLock<Example> = LazyLock::new(|| built("node", "example-node/no
 static JS: LazyLock<Example> = LazyLock::new(|| built("js", "example-js/node_modules"));
 
 fn built(name: &str, lies: &'static str) -> Example {
-    let example = Example::copy(name, &Installed { by: "npm ci", at: "node_modules", lies }).unwrap();
+    let example = Example::copy(name, &[Installed { by: "npm ci", at: "node_modules", lies }]).unwrap();
     example.build().unwrap();
     example
 }

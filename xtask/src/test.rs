@@ -116,6 +116,7 @@ const NEEDS: &[Need] = &[
     ("client_in_spin_sdk", setup::hosts),
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
+    ("examples_by_the_command", setup::azurite),
     ("fleet", setup::redis),
     ("endpoint", clients_and_hosts),
 ];

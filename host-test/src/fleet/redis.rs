@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use redis::{Client, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+
+use crate::certificate::{self, AUTHORITY, CERTIFICATE, PRIVATE_KEY};
 
 /// A server on a port of its own, without persistence: what it held is gone with it
 pub struct Redis {
@@ -29,7 +30,7 @@ impl Redis {
     /// When there is no `redis-server`, or it does not answer within five seconds.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        certify(folder.path())?;
+        certificate::write(folder.path())?;
         let (port, tls_port) = (free_port()?, free_port()?);
         let process = serve(folder.path(), port, tls_port)?;
         let redis = Self { folder, port, tls_port, process };
@@ -122,19 +123,6 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// An authority of its own, and a certificate for it
-fn certify(folder: &Path) -> Result<()> {
-    let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = authority.self_signed(&ca_key)?;
-    let issuer = Issuer::new(authority, ca_key);
-    let certificate = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &issuer)?;
-    std::fs::write(folder.join(AUTHORITY), ca.pem())?;
-    std::fs::write(folder.join(CERTIFICATE), certificate.pem())?;
-    Ok(std::fs::write(folder.join(PRIVATE_KEY), key.serialize_pem())?)
-}
-
 fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
@@ -151,6 +139,3 @@ fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
 }
 
 const PASSWORD: &str = "of-the-fleet";
-const AUTHORITY: &str = "authority.pem";
-const CERTIFICATE: &str = "certificate.pem";
-const PRIVATE_KEY: &str = "key.pem";

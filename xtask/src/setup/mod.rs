@@ -38,8 +38,8 @@ struct Missing {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
     say::step(
-        "setup: the wasm target, the SDKs for Python and Node, what makes components of both, the hosts, a Redis \
-         server, cargo-deny",
+        "setup: the wasm target, the SDKs for Python and Node, what makes components of both, the hosts, Azurite, a \
+         Redis server, cargo-deny",
     );
     toolchain::choose(options.debian_toolchain)?;
     let all = [
@@ -49,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         example_in_python(),
         examples_in_javascript(),
         hosts(),
+        azurite(),
         redis(),
         deny(),
     ];
@@ -97,6 +98,11 @@ pub(crate) fn example_in_python() -> bool {
 /// here
 pub(crate) fn examples_in_javascript() -> bool {
     report(node::JCO.install()) & report(node::COMPONENTIZE.install()) & hosts()
+}
+
+/// Azure Storage as Microsoft emulates it, for the test of the example that uses it; false if it cannot be brought here
+pub(crate) fn azurite() -> bool {
+    report(node::AZURITE.install())
 }
 
 /// A Redis server, for the tests of stores; false if it cannot be brought here

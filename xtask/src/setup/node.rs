@@ -31,6 +31,10 @@ pub(super) const JCO: Packages = Packages { what: "jco", source: "examples/node"
 pub(super) const COMPONENTIZE: Packages =
     Packages { what: "componentize-qjs", source: "examples/js", folder: "example-js" };
 
+/// Azure Storage as Microsoft emulates it, for the test of the example that uses it
+pub(super) const AZURITE: Packages =
+    Packages { what: "Azurite", source: "host-test/azurite", folder: "azurite" };
+
 impl Packages {
     pub(super) fn install(&self) -> Result<(), Missing> {
         let Self { what, source, folder } = self;

@@ -1,0 +1,141 @@
+//! The examples that run in the command `token-broker`, by the commands of their READMEs.
+
+#![allow(missing_docs, reason = "the names of the tests say what they prove")]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test runs programs")]
+
+use std::process::{Output, Stdio};
+use std::sync::LazyLock;
+
+use host_test::azurite::Azurite;
+use host_test::example::Example;
+use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
+use tokio::process::Command;
+
+#[tokio::test]
+async fn blobs_are_uploaded_listed_and_downloaded_at_a_service_that_checks_the_token() {
+    let (mock, azurite) = (platform().await, Azurite::start().await.unwrap());
+    let commands = STORAGE.commands().unwrap();
+    let mut said = Vec::new();
+    for command in commands {
+        said.push(stdout(in_storage(command, &mock, &azurite).await));
+    }
+    let [created, uploaded, listed, downloaded] = said.try_into().unwrap();
+    assert_eq!((created.as_str(), uploaded.as_str(), listed.as_str()), ("", "", "README.md\n"));
+    assert!(downloaded.starts_with("# Blobs, without a secret\n"), "{downloaded}");
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 4, "one for each process");
+}
+
+#[tokio::test]
+async fn a_token_that_storage_does_not_take_is_told_with_what_mends_it() {
+    let (mock, azurite) = (platform().await, Azurite::start().await.unwrap());
+    let garbage = r#"{"access_token":"opaque","expires_in":"3600","token_type":"Bearer"}"#;
+    mock.fault(Fault::new(Endpoint::Imds, Answer::body(200, "application/json", garbage)).times(2));
+    let commands = STORAGE.commands().unwrap();
+    let output = in_storage(commands.into_iter().nth(2).unwrap(), &mock, &azurite).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("storage: the container says 40"), "{told}");
+    assert!(told.contains("; to mend it: "), "{told}");
+}
+
+#[tokio::test]
+async fn a_secret_is_read_by_name_and_by_version_and_what_goes_wrong_is_told_with_what_mends_it() {
+    let mock = platform().await;
+    let commands = || KEY_VAULT.commands().unwrap();
+    let mut described = commands().remove(0);
+    let described = stdout(run(&mut described, &in_vault(&mock)).await);
+    assert!(described.starts_with("MySecret: ") && described.contains("--show"), "{described}");
+    let shown = stdout(run(&mut commands().remove(1), &in_vault(&mock)).await);
+    assert!(shown.starts_with("MySecret: ") && !shown.contains("--show"), "{shown}");
+
+    let versions = [(VERSION, true), ("deadbeefdeadbeefdeadbeefdeadbeef", false)];
+    for (version, is_there) in versions {
+        let versioned = shell(&format!("--env SECRET_VERSION={version} $COMPONENT"));
+        let output = run(&mut { versioned }, &in_vault(&mock)).await;
+        assert_eq!(output.status.success(), is_there, "{version}: {output:?}");
+    }
+    let missing = run(&mut shell("--env SECRET_NAME=missing $COMPONENT"), &in_vault(&mock)).await;
+    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(told.contains("404 SecretNotFound") && told.contains("az keyvault secret list"), "{told}");
+
+    mock.fault(Fault::new(Endpoint::KeyVault, Answer::status(403)).after(1));
+    let forbidden = run(&mut commands().remove(0), &in_vault(&mock)).await;
+    let told = String::from_utf8_lossy(&forbidden.stderr).into_owned();
+    assert!(told.contains("az role assignment create --role \"Key Vault Secrets User\""), "{told}");
+}
+
+#[tokio::test]
+async fn a_component_that_is_run_reaches_what_is_named_and_has_tokens_for_what_is_named() {
+    let mock = platform().await;
+    let elsewhere = in_vault(&mock).into_iter().chain([("KEY_VAULT_URL", "http://127.0.0.1:9".to_owned())]);
+    let output = run(&mut shell("$COMPONENT"), &elsewhere.collect()).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("does not let the component go there"), "{told}");
+    let other =
+        "token-broker run --scope https://storage.azure.com --allow $VAULT --env KEY_VAULT_URL $COMPONENT";
+    let output = run(&mut typed(other), &in_vault(&mock)).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("the policy does not allow the scope https://vault.azure.net"), "{told}");
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
+}
+
+#[tokio::test]
+async fn a_token_for_a_database_is_told_by_its_length_in_a_login() {
+    let mock = platform().await;
+    let mut command = SQL.commands().unwrap().remove(0);
+    let said = stdout(run(&mut command, &mock.imds_env()).await);
+    assert!(said.starts_with("a token for https://database.windows.net, good until "), "{said}");
+}
+
+async fn platform() -> Mock {
+    Mock::start(MockConfig::default()).await.unwrap()
+}
+
+fn in_vault(mock: &Mock) -> Environment {
+    let vault = [("KEY_VAULT_URL", mock.url().to_owned()), ("VAULT", mock.url().to_owned())];
+    let component = ("COMPONENT", "../../target/components/key-vault.wasm".to_owned());
+    mock.imds_env().into_iter().chain(vault).chain([component]).collect()
+}
+
+async fn in_storage(mut command: Command, mock: &Mock, azurite: &Azurite) -> Output {
+    let origin = azurite.origin();
+    let storage = [
+        ("STORAGE_CONTAINER_URL", format!("{origin}/devstoreaccount1/notes")),
+        ("STORAGE", origin),
+        ("COMPONENT", "../../target/components/storage.wasm".to_owned()),
+        ("SSL_CERT_FILE", azurite.authority().display().to_string()),
+    ];
+    run(&mut command, &mock.imds_env().into_iter().chain(storage).collect()).await
+}
+
+/// The first command of the README up to the component, with more behind it.
+fn shell(rest: &str) -> Command {
+    typed(&format!(
+        "token-broker run --scope https://vault.azure.net --allow $VAULT --env KEY_VAULT_URL {rest}"
+    ))
+}
+
+fn typed(command: &str) -> Command {
+    KEY_VAULT.typed(command).unwrap()
+}
+
+async fn run(command: &mut Command, environment: &Environment) -> Output {
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let output = command.stderr(Stdio::piped()).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!told.contains(TOKEN) && !String::from_utf8_lossy(&output.stdout).contains(TOKEN), "{told}");
+    output
+}
+
+fn stdout(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+static STORAGE: LazyLock<Example> = LazyLock::new(|| Example::copy("storage", &[]).unwrap());
+static KEY_VAULT: LazyLock<Example> = LazyLock::new(|| Example::copy("key-vault", &[]).unwrap());
+static SQL: LazyLock<Example> = LazyLock::new(|| Example::copy("sql", &[]).unwrap());
+
+/// What every token of the mock begins with.
+const TOKEN: &str = "eyJ";
+/// The one that the mock's secrets have.
+const VERSION: &str = "00000000000000000000000000000001";
