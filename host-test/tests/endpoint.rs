@@ -23,6 +23,7 @@ use clients::{SDKS, get_token, herd};
 use store::shared;
 
 const ARM: &str = "https://management.azure.com/.default";
+const VAULT: &str = "https://vault.azure.net/.default";
 const SECRET: &str = "s3ntinel-of-the-endpoint";
 const NOBODY: &str = "99999999-9999-4999-8999-999999999999";
 
@@ -75,7 +76,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
     let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
     let nowhere = serve(&vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())]).await;
-    let unset = serve(&mock.imds_env()).await;
+    let (unset, in_wasmtime) = (serve(&mock.imds_env()).await, wasmtime(&policy).await);
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
     let nobody = ["managed-identity", ARM, "client_id", NOBODY];
@@ -85,6 +86,12 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
         (open.imds_env(), &["managed-identity", "https://nowhere.example/.default"][..], "AADSTS500011"),
         (closed.imds_env(), &["managed-identity", ARM][..], "denied: "),
         (closed.app_service_env(SECRET), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
+        (in_wasmtime.imds_env(), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
+        (
+            in_wasmtime.app_service_env(SECRET),
+            &["managed-identity", VAULT, "client_id", NOBODY][..],
+            "az vm identity assign",
+        ),
         (nowhere.imds_env(), &["managed-identity", ARM][..], "run this on an Azure VM"),
         (wrong_secret, &["managed-identity", ARM][..], "X-IDENTITY-HEADER is missing or wrong"),
         (
@@ -98,7 +105,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
             assert!(seen["message"].as_str().unwrap().contains(words), "{words} is not in {seen}");
         }
     }
-    // Nothing of it was asked twice: each client asked once, of which one for an unknown audience.
+    // Each client asked once.
     for (command, answers) in [
         (&open, serde_json::json!({ "400": 6, "401": 2 })),
         (&closed, serde_json::json!({ "403": 4 })),

@@ -47,10 +47,15 @@ impl Listener {
     pub(crate) fn unix(path: &Path) -> Result<Self, Failed> {
         let failed = |why: &str| refused(format!("cannot listen on {}: {why}", path.display()));
         let of_io = |error: io::Error| failed(&error.to_string());
-        match metadata(path) {
-            Ok(there) if !there.file_type().is_socket() => return Err(failed("a file is there")),
-            Ok(_) if BlockingStream::connect(path).is_ok() => return Err(failed("another process does")),
-            Ok(_) | Err(_) => {}
+        if let Ok(there) = metadata(path) {
+            if !there.file_type().is_socket() {
+                return Err(failed("a file is there"));
+            }
+            match BlockingStream::connect(path) {
+                Ok(_) => return Err(failed("another process does")),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(of_io(error)),
+            }
         }
         // Nobody can come in by the name that it has before it is closed to others, and nobody sees it missing.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
