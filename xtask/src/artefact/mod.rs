@@ -165,7 +165,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         name: "token-broker-sync",
         origin: Origin::Guest("broker-sync"),
         world: Some("broker-sync"),
-        limit: Some(640_000),
+        limit: Some(650_000),
     },
     Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), world: None, limit: None },
     Artefact {
