@@ -34,6 +34,15 @@ pub const VARIABLES: &[Variable] = &[
         ALLOWED_IDENTITIES,
         "client, object or resource ids or `system-assigned`, separated by spaces; unset: all, set: nothing else",
     ),
+    plain(
+        INJECT,
+        "`host=scope` separated by spaces: which requests that pass the injector get which token; behind a leading `+` \
+         together with the built-in rules, else in their place",
+    ),
+    plain(
+        INJECT_OTHERS,
+        "`pass` or `refuse` (pass): what becomes of a request for which there is no such rule",
+    ),
     plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
     plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
     plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
@@ -104,6 +113,8 @@ pub const VARIABLES: &[Variable] = &[
 
 pub(crate) const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
 pub(crate) const ALLOWED_IDENTITIES: &str = "TOKEN_BROKER_ALLOWED_IDENTITIES";
+pub(crate) const INJECT: &str = "TOKEN_BROKER_INJECT";
+pub(crate) const INJECT_OTHERS: &str = "TOKEN_BROKER_INJECT_OTHERS";
 pub(crate) const TIMEOUT_MS: &str = "TOKEN_BROKER_TIMEOUT_MS";
 pub(crate) const BUDGET_MS: &str = "TOKEN_BROKER_BUDGET_MS";
 pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
@@ -197,6 +208,18 @@ impl Settings {
         self.get(name).is_some()
     }
 
+    /// How much is logged.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a word that is no level.
+    pub fn log_level(&self) -> Result<Level, Error> {
+        let Some(text) = self.get(LOG) else { return Ok(Level::default()) };
+        [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
+    }
+
     /// Whether a switch is on, as Azure's libraries read it: they agree on these words only.
     ///
     /// # Errors
@@ -254,7 +277,7 @@ impl Config {
             default_identity: settings.default_identity()?,
             timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
             budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
-            log: level(settings)?,
+            log: settings.log_level()?,
             tenants: Tenants::detect(settings)?,
             selection: Selection::parse(settings)?,
             shared: Shared::detect(settings)?,
@@ -275,14 +298,6 @@ fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Du
             "{name} must be a whole number of milliseconds from 1 to {MAX_MS}"
         ))),
     }
-}
-
-fn level(settings: &Settings) -> Result<Level, Error> {
-    let Some(text) = settings.get(LOG) else { return Ok(Level::default()) };
-    [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
-        .into_iter()
-        .find(|level| level.name() == text)
-        .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
 }
 
 const MAX_MS: u64 = 600_000;
