@@ -184,6 +184,9 @@ impl Settings {
     /// The variables on which the default identity depends.
     pub const DEFAULT_IDENTITY: [&str; 3] = [FEDERATED_CLIENT_ID, CLIENT_ID, TOKEN_CREDENTIALS];
 
+    /// The variable that [`Settings::log_level`] reads.
+    pub const LOG: &str = LOG;
+
     /// Keep what the broker knows of some variables and drop the rest.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();

@@ -111,6 +111,11 @@ impl Rules {
         }
     }
 
+    /// Whether a request for which there is no rule is refused.
+    pub fn refuses_others(&self) -> bool {
+        self.refuses_others
+    }
+
     /// The rule for a request; none if it passes without a token and without a rule.
     ///
     /// # Errors

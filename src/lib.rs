@@ -90,5 +90,5 @@ pub use crate::problem::Problem;
 pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};
 pub use crate::stats::Statistics;
 pub use crate::target::Target;
-pub use crate::token::{EXPIRING, Freshness, Secret, Token};
+pub use crate::token::{EXPIRING, Freshness, Secret, Token, fingerprint};
 pub use secrecy::ExposeSecret;

@@ -81,8 +81,7 @@ impl Token {
 
     /// What a log may say of the secret: the beginning of its SHA-256, enough to tell one token from another.
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(self.secret.expose_secret());
-        digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        fingerprint(self.secret.expose_secret())
     }
 
     pub(crate) fn is_expiring(&self, now: Duration) -> bool {
@@ -115,6 +114,11 @@ impl Token {
         let tenth = refresh_on.saturating_sub(self.received_on) / 10;
         refresh_on.saturating_sub(share(tenth, random))
     }
+}
+
+/// The beginning of the SHA-256 of a token, as logs have it.
+pub fn fingerprint(token: &str) -> String {
+    Sha256::digest(token).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The server's `refresh_in` wins; a long-lived token is renewed at half its life; any other just before it is Expiring.

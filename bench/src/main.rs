@@ -9,6 +9,7 @@ mod artefacts;
 mod calls;
 mod composed;
 mod herd;
+mod injector;
 mod peers;
 mod plot;
 mod process;
@@ -29,19 +30,8 @@ use report::Report;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let mock = Mock::start(MockConfig::default()).await?;
     let mut report = Report::new();
-    calls::run(&mock, &mut report).await?;
-    shared::run(&mock, &mut report).await?;
-    composed::run(&mock, &mut report).await?;
-    process::run(&mock, &mut report).await?;
-    signing::run(&mut report).await?;
-    herd::run(&mut report).await?;
-    sharing::run(&mut report).await?;
-    stampede::run(&mut report).await?;
-    artefacts::run(&mut report)?;
-    peers::run(&mock, &mut report).await?;
-    sources::run(&mut report).await?;
+    injector::run(&mut report).await?;
     Ok(report.exit_code())
 }
 

@@ -9,8 +9,8 @@ use crate::target::Target;
 /// The token that a service wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// What it is for: the rule's scope, or another one in whose domain the service is.
-    pub scope: String,
+    /// What it is for: the rule's scope, or another one in whose domain the service is; none if the service does not say.
+    pub scope: Option<String>,
     /// Whose directory is to give it; none if the service does not say.
     pub tenant: Option<String>,
     /// The claims that it must have, as JSON; none if it lacks none.
@@ -29,8 +29,9 @@ impl Rule {
         let (Some(scope), Some(service)) = (self.scope(), target.authority()) else { return Ok(None) };
         let named = if challenge.names_scope() { Some(challenge.unverified_scope()?) } else { None };
         let scope = match named {
-            Some(named) if !is_same(&named, scope) => challenge.scope_for(&service)?,
-            _ => scope.to_owned(),
+            Some(named) if is_same(&named, scope) => Some(scope.to_owned()),
+            Some(_) => Some(challenge.scope_for(&service)?),
+            None => None,
         };
         let claims = challenge.claims()?;
         // Who asks for claims names the authority where users sign in, and means no directory by it.
@@ -67,10 +68,10 @@ mod tests {
         rule.wanted(&target, &Challenge::bearer([header]).unwrap())
     }
 
-    fn scope_and_tenant(list: &str, url: &str, header: &str) -> Option<(String, Option<String>)> {
-        let wanted = wanted(list, url, header).ok()??;
+    fn scope_and_tenant(list: &str, url: &str, header: &str) -> (Option<String>, Option<String>) {
+        let wanted = wanted(list, url, header).unwrap().unwrap();
         assert_eq!(wanted.claims, None);
-        Some((wanted.scope, wanted.tenant))
+        (wanted.scope, wanted.tenant)
     }
 
     const VAULT: &str = "https://my.vault.azure.net";
@@ -81,18 +82,18 @@ mod tests {
         let storage = "Bearer authorization_uri=https://login.microsoftonline.com/fabrikam/oauth2/authorize \
                        resource_id=https://storage.azure.com/";
         for (url, header, scope, tenant) in [
-            (VAULT, KEY_VAULT, "https://vault.azure.net", Some("contoso")),
-            ("https://a.blob.core.windows.net", storage, "https://storage.azure.com", Some("fabrikam")),
-            (VAULT, "Bearer realm=x", "https://vault.azure.net", None),
+            (VAULT, KEY_VAULT, Some("https://vault.azure.net"), Some("contoso")),
+            ("https://a.blob.core.windows.net", storage, Some("https://storage.azure.com"), Some("fabrikam")),
+            (VAULT, "Bearer realm=x", None, None),
             (
                 "https://graph.microsoft.com",
                 r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize""#,
-                "https://graph.microsoft.com",
+                None,
                 None,
             ),
         ] {
-            let expected = (scope.to_owned(), tenant.map(str::to_owned));
-            assert_eq!(scope_and_tenant("", url, header), Some(expected), "{url}");
+            let expected = (scope.map(str::to_owned), tenant.map(str::to_owned));
+            assert_eq!(scope_and_tenant("", url, header), expected, "{url}");
         }
     }
 
@@ -103,7 +104,7 @@ mod tests {
             |resource: &str| format!("Bearer authorization=https://login.example/t, resource={resource}");
         let stack =
             scope_and_tenant(domain, "https://a.vault.contoso.stack", &named("https://vault.contoso.stack"));
-        assert_eq!(stack.unwrap().0, "https://vault.contoso.stack/.default");
+        assert_eq!(stack.0.as_deref(), Some("https://vault.contoso.stack/.default"));
         for (list, url, resource) in [
             (domain, "https://a.vault.contoso.stack", "https://graph.microsoft.com"),
             ("", VAULT, "https://management.azure.com"),

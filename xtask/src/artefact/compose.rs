@@ -1,4 +1,4 @@
-//! Plugging one component into another, and proof that it fitted.
+//! Plugging components into another, and proof that they fitted.
 
 use anyhow::{Context, Result, ensure};
 use wac_graph::types::Package;
@@ -6,12 +6,16 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 
 use super::imports;
 
-/// The socket with its imports from us satisfied by the plug
-pub(super) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
+/// The socket with its imports from us satisfied by the plugs, each of which it needs
+pub(super) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let socket = package(&mut graph, "socket", socket)?;
-    let plug = package(&mut graph, "plug", plug)?;
-    wac_graph::plug(&mut graph, vec![plug], socket).context("nothing of the plug fits")?;
+    let plugs = plugs
+        .iter()
+        .enumerate()
+        .map(|(nth, plug)| package(&mut graph, &format!("plug{nth}"), plug))
+        .collect::<Result<_>>()?;
+    wac_graph::plug(&mut graph, plugs, socket).context("nothing of the plugs fits")?;
     let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
     verify(&composed)?;
     Ok(composed)
@@ -40,14 +44,14 @@ mod tests {
 
     #[test]
     fn a_plug_that_fits_leaves_nothing_of_ours_to_import() {
-        let composed = plug(&consumer(), &broker("f: func(n: u8);")).unwrap();
+        let composed = plug(&consumer(), &[broker("f: func(n: u8);")]).unwrap();
 
         assert_eq!(imports::of(&composed).unwrap().len(), 0);
     }
 
     #[test]
     fn a_plug_of_another_type_is_an_error() {
-        let error = plug(&consumer(), &broker("f: func(n: u16);")).unwrap_err();
+        let error = plug(&consumer(), &[broker("f: func(n: u16);")]).unwrap_err();
 
         assert!(format!("{error:#}").contains("no matching imports"), "{error:#}");
     }
@@ -61,7 +65,7 @@ mod tests {
              world it { import g; import h; }",
         );
 
-        let error = plug(&socket, &other).unwrap_err();
+        let error = plug(&socket, &[other]).unwrap_err();
 
         assert!(error.to_string().contains("token-broker:t/h@1.0"), "{error:#}");
     }

@@ -28,12 +28,14 @@ pub(crate) struct Artefact {
 enum Origin {
     /// A package of the workspace
     Guest(&'static str),
-    /// One artefact, with the exports of a guest or of another artefact plugged into its imports
-    Plugged { socket: &'static str, plug: Plug },
+    /// One component, with the exports of others plugged into its imports
+    Plugged { socket: Plug, plugs: &'static [Plug] },
 }
 
 enum Plug {
+    /// A package of the workspace
     Guest(&'static str),
+    /// One that is made before
     Artefact(&'static str),
 }
 
@@ -48,9 +50,9 @@ impl Artefact {
     pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<usize> {
         let component = match &self.origin {
             Origin::Guest(package) => compile(package, toolchain)?,
-            Origin::Plugged { socket, plug } => {
-                let socket = fs::read(path(socket)).with_context(|| format!("cannot read {socket}.wasm"))?;
-                compose::plug(&socket, &plug.component(toolchain)?).with_context(|| self.file())?
+            Origin::Plugged { socket, plugs } => {
+                let plugs = plugs.iter().map(|plug| plug.component(toolchain)).collect::<Result<Vec<_>>>()?;
+                compose::plug(&socket.component(toolchain)?, &plugs).with_context(|| self.file())?
             }
         };
         process::write_if_changed(&path(self.name), &component)?;
@@ -126,28 +128,66 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
+pub(crate) const GUESTS: [&str; 7] =
+    ["adapter-none", "adapter-spin", "broker", "consumer", "egress", "injector", "key-vault"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 6] = [
+pub(crate) const ARTEFACTS: [Artefact; 10] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
-        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
+        origin: Origin::Plugged {
+            socket: Plug::Artefact("token-broker-core"),
+            plugs: &[Plug::Guest("adapter-none")],
+        },
         is_broker: true,
         limit: Some(720_000),
     },
     Artefact {
         name: "token-broker-spin",
-        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
+        origin: Origin::Plugged {
+            socket: Plug::Artefact("token-broker-core"),
+            plugs: &[Plug::Guest("adapter-spin")],
+        },
         is_broker: true,
         limit: Some(800_000),
     },
+    Artefact {
+        name: "token-injector",
+        origin: Origin::Plugged {
+            socket: Plug::Guest("injector"),
+            plugs: &[Plug::Artefact("token-broker"), Plug::Guest("adapter-none")],
+        },
+        is_broker: false,
+        limit: Some(1_000_000),
+    },
+    Artefact {
+        name: "token-injector-spin",
+        origin: Origin::Plugged {
+            socket: Plug::Guest("injector"),
+            plugs: &[Plug::Artefact("token-broker-spin"), Plug::Guest("adapter-spin")],
+        },
+        is_broker: false,
+        limit: Some(1_100_000),
+    },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
+    Artefact { name: "egress", origin: Origin::Guest("egress"), is_broker: false, limit: None },
+    Artefact {
+        name: "egress-composed",
+        origin: Origin::Plugged {
+            socket: Plug::Artefact("egress"),
+            plugs: &[Plug::Artefact("token-injector")],
+        },
+        is_broker: false,
+        limit: None,
+    },
     Artefact {
         name: "consumer-composed",
-        origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
+        origin: Origin::Plugged {
+            socket: Plug::Artefact("consumer"),
+            plugs: &[Plug::Artefact("token-broker")],
+        },
         is_broker: false,
         limit: None,
     },
