@@ -12,9 +12,9 @@ use crate::call::percent;
 use crate::config::{INJECT, INJECT_OTHERS, Settings};
 use crate::error::Error;
 use crate::request::{Identity, Scope};
-use crate::target::{Host, Target};
+use crate::target::Target;
 use crate::token::Secret;
-use pattern::Pattern;
+use pattern::{Key, Pattern};
 
 pub use refusal::Wanted;
 
@@ -40,13 +40,25 @@ pub struct Rule {
 }
 
 /// How a service wants to be shown a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HeaderForm {
     /// `Bearer`, as everywhere.
     #[default]
     Bearer,
     /// As a signature of type `aad`: Cosmos DB.
     CosmosDb,
+}
+
+impl HeaderForm {
+    /// The value of `Authorization` that shows a service a token.
+    pub fn authorization(self, token_type: &str, token: &Secret) -> Secret {
+        let token = token.expose_secret();
+        match self {
+            Self::Bearer => format!("{token_type} {token}"),
+            Self::CosmosDb => format!("{COSMOS_DB}{}", percent(token)),
+        }
+        .into()
+    }
 }
 
 /// A rule as it is said, with texts that are still unchecked.
@@ -100,7 +112,7 @@ impl Rules {
             let pattern = raw.pattern.clone();
             said.push(checked(raw).map_err(|why| unusable(&pattern, &why))?);
         }
-        said.sort_by(|(one, _), (other, _)| one.cmp(other));
+        said.sort_by(|(one, _), (other, _)| one.key().cmp(&other.key()));
         let twice = said.windows(2).find_map(|pair| match pair {
             [(one, rule), (other, _)] if one == other => Some(&rule.pattern),
             _ => None,
@@ -121,11 +133,8 @@ impl Rules {
     /// # Errors
     /// [`Error::Denied`] if there is none and such requests are refused.
     pub fn find(&self, target: &Target) -> Result<Option<Cow<'_, Rule>>, Error> {
-        let exact = Pattern::of(target);
-        let found = self.at(&exact).or_else(|| {
-            let Host::Name(name) = &target.host else { return None };
-            domains(name).find_map(|domain| self.at(&exact.wildcard(domain)))
-        });
+        let key = Key::of(target);
+        let found = self.at(key).or_else(|| key.domains().find_map(|domain| self.at(domain)));
         match found {
             None if self.refuses_others => Err(Error::Denied(format!(
                 "there is no rule for {target}, and {INJECT_OTHERS} has such requests refused; whoever deploys this can \
@@ -135,10 +144,10 @@ impl Rules {
         }
     }
 
-    fn at(&self, pattern: &Pattern) -> Option<Cow<'_, Rule>> {
-        let said = self.said.binary_search_by(|(said, _)| said.cmp(pattern)).ok();
+    fn at(&self, key: Key<'_>) -> Option<Cow<'_, Rule>> {
+        let said = self.said.binary_search_by(|(said, _)| said.key().cmp(&key)).ok();
         let said = said.and_then(|index| self.said.get(index)).map(|(_, rule)| Cow::Borrowed(rule));
-        said.or_else(|| if self.with_built_in { table::at(pattern).map(Cow::Owned) } else { None })
+        said.or_else(|| if self.with_built_in { table::at(key).map(Cow::Owned) } else { None })
     }
 }
 
@@ -156,6 +165,11 @@ impl Rule {
     /// Whose token it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// How the token is shown.
+    pub fn form(&self) -> HeaderForm {
+        self.form
     }
 
     /// Whether a request gets a token that brings a credential of its own: an `Authorization`, or the signature in the
@@ -178,28 +192,10 @@ impl Rule {
         }
     }
 
-    /// The value of `Authorization` that shows the service a token.
-    pub fn authorization(&self, token_type: &str, token: &Secret) -> Secret {
-        match self.form {
-            HeaderForm::Bearer => format!("{token_type} {}", token.expose_secret()),
-            HeaderForm::CosmosDb => {
-                let token = percent(token.expose_secret());
-                format!("{COSMOS_DB}{token}")
-            }
-        }
-        .into()
-    }
-
     fn built_in(pattern: &'static str, audience: &'static str, form: HeaderForm) -> Self {
         let scope = Some(Cow::Borrowed(audience));
         Self { pattern: pattern.into(), scope, identity: Identity::Default, form, replaces: false }
     }
-}
-
-/// The parents of a name, longest first.
-fn domains(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(name.split_once('.'), |(_, domain)| domain.split_once('.'))
-        .map(|(_, domain)| domain)
 }
 
 fn has_signature(path_with_query: &str) -> bool {
@@ -434,7 +430,7 @@ mod tests {
         let shown = |url: &str| {
             let rules = rules("");
             let rule = rules.find(&target(url)).unwrap().unwrap();
-            rule.authorization("Bearer", &"e30.a_b-c+/=".into()).expose_secret().to_owned()
+            rule.form().authorization("Bearer", &"e30.a_b-c+/=".into()).expose_secret().to_owned()
         };
         assert_eq!(shown("https://my.vault.azure.net"), "Bearer e30.a_b-c+/=");
         assert_eq!(

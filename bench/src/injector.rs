@@ -27,17 +27,6 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let (plain, injected) = (load(&engine, "egress.wasm")?, load(&engine, "egress-composed.wasm")?);
     let (mut without, mut with) = (Application::new(&plain).await?, Application::new(&injected).await?);
 
-    if let Ok(what) = std::env::var("LEAK") {
-        let app = if what == "plain" { &mut without } else { &mut with };
-        let mut best = f64::MAX;
-        for _ in 0..200 {
-            let t = Instant::now();
-            app.count(200, 1).await?;
-            best = best.min(t.elapsed().as_secs_f64() * 1e6 / 200.0);
-        }
-        println!("{what} best {best:.1} us");
-        return Ok(());
-    }
     report.section("an application's requests, answered in memory; through the injector and without it");
     let (alone, through) = (without.each(1).await?, with.each(1).await?);
     report.figure("each, without", alone, "us");

@@ -1,15 +1,30 @@
 //! Which requests a rule is for.
 
+use std::net::IpAddr;
+
 use crate::target::{Host, Scheme, Target};
 
-/// A host or the hosts of a domain, at one port of one scheme. Its order is for searching, and means nothing.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A host or the hosts of a domain, at one port of one scheme.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
-    host: Host,
+    target: Target,
+    is_wildcard: bool,
+}
+
+/// What patterns are searched by. Its order means nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key<'a> {
+    place: Place<'a>,
     /// Whether it is for what is in the domain, and not for the domain itself.
-    pub(super) is_wildcard: bool,
+    is_wildcard: bool,
     scheme: Scheme,
     port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Name(&'a str),
+    Ip(IpAddr),
 }
 
 impl Pattern {
@@ -33,24 +48,44 @@ impl Pattern {
         if is_wildcard && !is_domain {
             return Err("behind `*.` must come a domain of two labels at least".to_owned());
         }
-        Ok(Self { is_wildcard, ..Self::of(&target) })
+        Ok(Self { target, is_wildcard })
     }
 
-    /// That of the very host.
-    pub(super) fn of(target: &Target) -> Self {
-        Self { host: target.host.clone(), is_wildcard: false, scheme: target.scheme(), port: target.port }
+    pub(super) fn key(&self) -> Key<'_> {
+        Key { is_wildcard: self.is_wildcard, ..Key::of(&self.target) }
+    }
+}
+
+impl<'a> Key<'a> {
+    /// Of the very host of a request.
+    pub(super) fn of(target: &'a Target) -> Self {
+        let place = match &target.host {
+            Host::Name(name) => Place::Name(name),
+            Host::Ip(address) => Place::Ip(*address),
+        };
+        Self { place, is_wildcard: false, scheme: target.scheme(), port: target.port }
     }
 
-    /// That of the hosts of a domain, at the same port of the same scheme.
-    pub(super) fn wildcard(&self, domain: &str) -> Self {
-        Self { host: Host::Name(domain.to_owned()), is_wildcard: true, ..*self }
+    /// Of the domains that a host is in, the smallest first.
+    pub(super) fn domains(self) -> impl Iterator<Item = Self> {
+        let first = match self.place {
+            Place::Name(name) => name.split_once('.'),
+            Place::Ip(_) => None,
+        };
+        std::iter::successors(first, |(_, domain)| domain.split_once('.')).map(move |(_, domain)| Self {
+            place: Place::Name(domain),
+            is_wildcard: true,
+            ..self
+        })
     }
 
-    /// The host or the domain, if it is at the port of https.
-    pub(super) fn usual(&self) -> Option<&str> {
-        match &self.host {
-            Host::Name(name) if self.scheme == Scheme::Https && self.port == 443 => Some(name),
-            Host::Name(_) | Host::Ip(_) => None,
+    /// The name, and whether it is that of a domain, if it is at the port of https.
+    pub(super) fn usual(self) -> Option<(&'a str, bool)> {
+        match self.place {
+            Place::Name(name) if self.scheme == Scheme::Https && self.port == 443 => {
+                Some((name, self.is_wildcard))
+            }
+            Place::Name(_) | Place::Ip(_) => None,
         }
     }
 }

@@ -7,11 +7,11 @@
 
 use super::HeaderForm::{self, Bearer, CosmosDb};
 use super::Rule;
-use super::pattern::Pattern;
+use super::pattern::Key;
 
 /// The built-in rule with a pattern, if there is one.
-pub(super) fn at(pattern: &Pattern) -> Option<Rule> {
-    let key = (pattern.usual()?, pattern.is_wildcard);
+pub(super) fn at(key: Key<'_>) -> Option<Rule> {
+    let key = key.usual()?;
     let index = TABLE.binary_search_by(|(pattern, ..)| key_of(pattern).cmp(&key)).ok()?;
     TABLE.get(index).map(|(pattern, audience, form)| Rule::built_in(pattern, audience, *form))
 }
@@ -108,6 +108,7 @@ const SERVICE_BUS: &str = "https://servicebus.azure.net";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::pattern::Pattern;
     use crate::request::Scope;
 
     #[test]
@@ -116,7 +117,7 @@ mod tests {
             assert!(key_of(pair[0].0) < key_of(pair[1].0), "{} before {}", pair[0].0, pair[1].0);
         }
         for (pattern, audience, _) in TABLE {
-            let rule = at(&Pattern::parse(pattern).unwrap()).unwrap();
+            let rule = at(Pattern::parse(pattern).unwrap().key()).unwrap();
             assert_eq!((rule.pattern(), rule.scope()), (*pattern, Some(*audience)));
             assert_eq!(Scope::parse(audience).unwrap().audience(), *audience);
         }

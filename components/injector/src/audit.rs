@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use token_broker::{Error, Identity, Level, Record, Rule, Secret, Target, fingerprint, milliseconds};
+use token_broker::{Error, Identity, Level, Record, Rule, Target, milliseconds};
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::types::{ErrorCode, Response};
 
-use crate::credentials::Demand;
+use crate::credentials::{Demand, Held};
 
-/// Writes the lines that the configured level lets through.
+/// Writes the lines that the configured level lets through, and before there is a configuration those of the default one.
+#[derive(Default)]
 pub(crate) struct Audit {
     level: Level,
     /// Whom requests stand for whose rule names nobody.
@@ -49,7 +49,7 @@ impl Audit {
             ("rule", about.rule.pattern()),
             ("audience", audience(&about.demand.scope)),
             ("identity", &identity.to_string()),
-            ("token_sha256", &fingerprint(about.token.expose_secret())),
+            ("token_sha256", &about.held.token_sha256),
             ("status", &status),
             ("duration_ms", &milliseconds(took).to_string()),
         ];
@@ -94,7 +94,7 @@ pub(crate) struct About<'a> {
     pub(crate) target: &'a Target,
     pub(crate) rule: &'a Rule,
     pub(crate) demand: &'a Demand,
-    pub(crate) token: &'a Secret,
+    pub(crate) held: &'a Held,
 }
 
 fn audience(scope: &str) -> &str {

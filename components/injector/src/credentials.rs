@@ -1,49 +1,54 @@
 //! The contract's `credentials`, in the core's types.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Failure, Identity, Secret};
+use token_broker::{Error, Failure, HeaderForm, Identity, Secret, fingerprint};
 
 use crate::bindings::token_broker::identity::{credentials, types};
 
-/// Which token: two requests that demand the same can be shown the same one.
+/// Which token, and how it is shown: two requests that demand the same can be shown the same one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Demand {
     pub(crate) scope: String,
     pub(crate) identity: Identity,
     pub(crate) tenant: Option<String>,
+    pub(crate) form: HeaderForm,
 }
 
-/// A token, and how long it may be shown without asking for it again.
-#[derive(Clone)]
+/// A token, ready to be shown.
 pub(crate) struct Held {
-    pub(crate) token: Secret,
-    pub(crate) token_type: String,
-    /// Unix seconds; none if it lives too briefly for that.
-    pub(crate) refresh_on: Option<u64>,
+    /// The value of `Authorization`.
+    pub(crate) authorization: Secret,
+    /// What a log may say of it.
+    pub(crate) token_sha256: String,
+    /// In Unix seconds, when it may be shown without asking the broker for it again.
+    pub(crate) good: Range<u64>,
 }
 
 impl Held {
+    fn new(token: types::AccessToken, form: HeaderForm, now: u64) -> Self {
+        let refresh_on = token.refresh_on.unwrap_or(now);
+        // The broker refreshes up to a tenth earlier, and not at the same time everywhere. It must be asked by then.
+        let until = now.saturating_add(refresh_on.saturating_sub(now).saturating_mul(9) / 10);
+        let token_sha256 = fingerprint(&token.token);
+        let authorization = form.authorization(&token.token_type, &token.token.into());
+        Self { authorization, token_sha256, good: now..until }
+    }
+
     /// Whether it is the same token.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        self.token.expose_secret() == other.token.expose_secret()
+        self.authorization.expose_secret() == other.authorization.expose_secret()
     }
 }
 
-/// The token for a scope and the default identity, if the broker has a fresh one at hand.
-pub(crate) fn peek(scope: &str) -> Option<Held> {
-    credentials::peek_token(scope).map(Held::from)
-}
-
-/// The token for a scope and the default identity.
-pub(crate) async fn get(scope: String) -> Result<Held, Error> {
-    credentials::get_token(scope).await.map(Held::from).map_err(error)
-}
-
-/// A token, a new one if it is to have claims.
-pub(crate) async fn request(demand: Demand, claims: Option<String>) -> Result<Held, Error> {
-    let Demand { scope, identity, tenant } = demand;
+/// A token from the broker: a new one if it is to have claims.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) async fn token(demand: &Demand, claims: Option<String>, now: u64) -> Result<Held, Error> {
+    let Demand { scope, identity, tenant, form } = demand.clone();
     let request = types::TokenRequest {
         scopes: vec![scope],
         identity: match identity {
@@ -55,22 +60,16 @@ pub(crate) async fn request(demand: Demand, claims: Option<String>) -> Result<He
         },
         tenant_id: tenant,
         claims,
-        // What peek-token finds is held without it.
         enable_cae: false,
         user_assertion: None,
     };
-    credentials::request_token(request).await.map(Held::from).map_err(error)
+    let token = credentials::request_token(request).await.map_err(error)?;
+    Ok(Held::new(token, form, now))
 }
 
 /// Have the next call for a scope fetch.
 pub(crate) fn forget(scope: &str) {
     credentials::forget_token(scope);
-}
-
-impl From<types::AccessToken> for Held {
-    fn from(token: types::AccessToken) -> Self {
-        Self { token: token.token.into(), token_type: token.token_type, refresh_on: token.refresh_on }
-    }
 }
 
 fn error(error: types::Error) -> Error {

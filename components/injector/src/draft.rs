@@ -4,11 +4,13 @@ use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Secret};
+use token_broker::Error;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Scheme, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult};
 use wasip3::wit_future;
+
+use crate::credentials::Held;
 
 /// Where a request goes and how. The rest of it is left where it is.
 pub(crate) struct Head {
@@ -92,10 +94,10 @@ impl Draft {
     ///
     /// # Errors
     /// [`Error::Other`] if the host takes no such request.
-    pub(crate) fn make(&mut self, authorization: &Secret) -> Result<Request, Error> {
+    pub(crate) fn make(&mut self, held: &Held) -> Result<Request, Error> {
         let headers = self.headers.clone();
         headers
-            .set("authorization", &[authorization.expose_secret().as_bytes().to_vec()])
+            .set("authorization", &[held.authorization.expose_secret().into()])
             .map_err(|_| unfit("the header `authorization`"))?;
         let options = self.options.as_ref().map(RequestOptions::clone);
         let request = match self.body.take() {
@@ -118,7 +120,9 @@ impl Draft {
         let Head { method, scheme, authority, path } = &self.head;
         // A host that takes another scheme for its own would send the token in the clear.
         let scheme = scheme.as_ref().unwrap_or(&Scheme::Https);
-        request.set_method(method).map_err(|()| unfit("its method"))?;
+        if !matches!(method, Method::Get) {
+            request.set_method(method).map_err(|()| unfit("its method"))?;
+        }
         request.set_scheme(Some(scheme)).map_err(|()| unfit("its scheme"))?;
         request.set_authority(authority.as_deref()).map_err(|()| unfit("its authority"))?;
         request.set_path_with_query(path.as_deref()).map_err(|()| unfit("its path"))?;

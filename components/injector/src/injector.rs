@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
+use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use token_broker::{Challenge, Error, Guard, Identity, Rule, Rules, Secret, Settings, Target, Wanted};
+use token_broker::{Challenge, Error, Guard, Rule, Rules, Settings, Target, Wanted};
 use wasip3::cli::environment::get_environment;
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;
@@ -23,6 +24,8 @@ pub(crate) struct Injector {
     rules: Rules,
     audit: Audit,
     memory: Memory,
+    /// Whether the host lets requests have a `Host` header. Most do not.
+    takes_host: bool,
 }
 
 /// Where a request with a token goes, and why.
@@ -41,6 +44,7 @@ impl Injector {
             rules: Rules::parse(&settings)?,
             audit: Audit::new(settings.log_level()?, settings.default_identity()?),
             memory: Memory::default(),
+            takes_host: Fields::new().append("host", b"a.example").is_ok(),
         })
     }
 
@@ -80,7 +84,7 @@ impl Injector {
         };
         rule.check_method(head.method())?;
         // Behind one address there are many hosts, and not all are the rule's.
-        if headers.has("host") {
+        if self.takes_host && headers.has("host") {
             return Err(Error::Denied(format!("no token goes to {target} with a Host header; leave it out")));
         }
         Ok(Some(Way { target, rule }))
@@ -101,16 +105,16 @@ impl Injector {
         let mut demand = self.demand(way);
         let mut held = self.token(&demand).await?;
         let mut draft = Draft::of(request, head, headers).await;
-        let mut answer = client::send(draft.make(&way.authorization(&held))?).await;
+        let mut answer = client::send(draft.make(&held)?).await;
         if let Ok(refusal) = &answer
             && refusal.get_status_code() == UNAUTHORIZED
             && let Some(another) = self.another(way, &demand, &held, refusal).await
             && draft.is_repeatable()
         {
             (demand, held) = another;
-            answer = client::send(draft.make(&way.authorization(&held))?).await;
+            answer = client::send(draft.make(&held)?).await;
         }
-        let about = About { target: &way.target, rule: &way.rule, demand: &demand, token: &held.token };
+        let about = About { target: &way.target, rule: &way.rule, demand: &demand, held: &held };
         self.audit.injected(began, &about, &answer);
         Ok(answer)
     }
@@ -121,23 +125,16 @@ impl Injector {
             .memory
             .lesson(target)
             .unwrap_or_else(|| Lesson { scope: rule.scope().unwrap_or_default().to_owned(), tenant: None });
-        Demand { scope, tenant, identity: rule.identity().clone() }
+        Demand { scope, tenant, identity: rule.identity().clone(), form: rule.form() }
     }
 
-    async fn token(&self, demand: &Demand) -> Result<Held, Error> {
-        if demand.identity == Identity::Default && demand.tenant.is_none() {
-            // Peeking is a plain call, and costs a tenth of one that could wait.
-            return match credentials::peek(&demand.scope) {
-                Some(held) => Ok(held),
-                None => credentials::get(demand.scope.clone()).await,
-            };
-        }
+    /// The token that is held for a demand, else the broker's.
+    async fn token(&self, demand: &Demand) -> Result<Rc<Held>, Error> {
         if let Some(held) = self.memory.held(demand, unix_seconds()) {
             return Ok(held);
         }
-        let held = credentials::request(demand.clone(), None).await?;
-        self.memory.hold(demand.clone(), held.clone());
-        Ok(held)
+        let held = credentials::token(demand, None, unix_seconds()).await?;
+        Ok(self.memory.hold(demand, held))
     }
 
     /// Another token in the place of one that a service refused, if there is one. It serves later requests too.
@@ -147,7 +144,7 @@ impl Injector {
         demand: &Demand,
         refused: &Held,
         refusal: &Response,
-    ) -> Option<(Demand, Held)> {
+    ) -> Option<(Demand, Rc<Held>)> {
         let challenges = refusal.get_headers().get("www-authenticate");
         let challenge = Challenge::bearer(&challenges).ok()?;
         let another = match way.rule.wanted(&way.target, &challenge) {
@@ -166,12 +163,12 @@ impl Injector {
         demand: &Demand,
         refused: &Held,
         wanted: Wanted,
-    ) -> Result<Option<(Demand, Held)>, Error> {
+    ) -> Result<Option<(Demand, Rc<Held>)>, Error> {
         let Wanted { scope, tenant, claims } = wanted;
         let other = Demand {
             scope: scope.unwrap_or_else(|| demand.scope.clone()),
             tenant: tenant.or_else(|| demand.tenant.clone()),
-            identity: demand.identity.clone(),
+            ..demand.clone()
         };
         // Of the directory that is asked for, or one that another request has got meanwhile.
         let held = self.token(&other).await?;
@@ -189,21 +186,15 @@ impl Injector {
         Ok((!held.is(refused)).then(|| (demand.clone(), held)))
     }
 
-    /// A new token, with the claims that the refused one lacks.
-    async fn renewed(&self, demand: &Demand, claims: Option<String>) -> Result<Held, Error> {
-        self.memory.forget(&demand.scope);
-        if claims.is_some() {
-            // It replaces the one without, so that later requests have it.
-            return credentials::request(demand.clone(), claims).await;
+    /// A new token, with the claims that the refused one lacks. It takes the place of the refused one here and in the
+    /// broker.
+    async fn renewed(&self, demand: &Demand, claims: Option<String>) -> Result<Rc<Held>, Error> {
+        if claims.is_none() {
+            credentials::forget(&demand.scope);
         }
-        credentials::forget(&demand.scope);
-        self.token(demand).await
-    }
-}
-
-impl Way<'_> {
-    fn authorization(&self, held: &Held) -> Secret {
-        self.rule.authorization(&held.token_type, &held.token)
+        self.memory.forget(&demand.scope);
+        let held = credentials::token(demand, claims, unix_seconds()).await?;
+        Ok(self.memory.hold(demand, held))
     }
 }
 

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use token_broker::Error;
 use wasip3::http::types::{ErrorCode, Request, Response};
 
+use audit::Audit;
 use injector::Injector;
 
 struct Component;
@@ -28,7 +29,10 @@ impl bindings::exports::wasi::http::client::Guest for Component {
         match injector().await {
             Ok(injector) => injector.send(request).await,
             // Nothing passes that might have been refused.
-            Err(error) => problem::answer(&error),
+            Err(error) => {
+                Audit::default().refused(&error);
+                problem::answer(&error)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use token_broker::Target;
 
@@ -12,8 +13,8 @@ use crate::credentials::{Demand, Held};
 pub(crate) struct Memory {
     /// What services have asked for instead of what the rules have for them, by host.
     lessons: RefCell<BTreeMap<String, Lesson>>,
-    /// Tokens that the broker cannot be peeked for, until they are due for a refresh.
-    held: RefCell<BTreeMap<Demand, Held>>,
+    /// Tokens that need not be asked for again yet.
+    held: RefCell<BTreeMap<Demand, Rc<Held>>>,
     /// When tokens were last asked for anew because a service refused one, in nanoseconds.
     renewals: RefCell<BTreeMap<Demand, u64>>,
 }
@@ -35,13 +36,14 @@ impl Memory {
         put(&mut self.lessons.borrow_mut(), target.to_string(), lesson);
     }
 
-    pub(crate) fn held(&self, demand: &Demand, now: u64) -> Option<Held> {
-        let held = self.held.borrow();
-        held.get(demand).filter(|held| held.refresh_on.is_some_and(|refresh_on| now < refresh_on)).cloned()
+    pub(crate) fn held(&self, demand: &Demand, now: u64) -> Option<Rc<Held>> {
+        self.held.borrow().get(demand).filter(|held| held.good.contains(&now)).cloned()
     }
 
-    pub(crate) fn hold(&self, demand: Demand, held: Held) {
-        put(&mut self.held.borrow_mut(), demand, held);
+    pub(crate) fn hold(&self, demand: &Demand, held: Held) -> Rc<Held> {
+        let held = Rc::new(held);
+        put(&mut self.held.borrow_mut(), demand.clone(), Rc::clone(&held));
+        held
     }
 
     /// Let go of the tokens for a scope.

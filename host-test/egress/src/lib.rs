@@ -45,19 +45,14 @@ async fn send(request: &Request) -> Result<Answer, String> {
 async fn status(request: &Request) -> Result<u16, String> {
     let (response, _) = exchange(request).await?;
     let status = response.get_status_code();
-    if request.headers.iter().any(|(n, _)| n == "x-drop") { return Ok(status); }
-    let (d, done) = wit_future::new(|| Ok(()));
-    let (contents, t) = Response::consume_body(response, done);
+    let (_, done) = wit_future::new(|| Ok(()));
+    let (contents, _) = Response::consume_body(response, done);
     read(contents).await;
-    if request.headers.iter().any(|(n, _)| n == "x-done") { let _ = d.write(Ok(())).await; }
-    if request.headers.iter().any(|(n, _)| n == "x-trail") { let _ = t.await; }
     Ok(status)
 }
 
 /// Send a request, its body included, and wait for the head of its answer.
-async fn exchange(
-    request: &Request,
-) -> Result<(Response, FutureReader<Result<(), ErrorCode>>), String> {
+async fn exchange(request: &Request) -> Result<(Response, FutureReader<Result<(), ErrorCode>>), String> {
     let (writer, reader) = wit_stream::new();
     let contents = (!matches!(request.body, Body::None)).then_some(reader);
     let trailers =
@@ -75,10 +70,6 @@ async fn exchange(
         let _ = trailing.write(Ok(trailers)).await;
     };
     if let Body::None = request.body {
-        if request.headers.iter().any(|(n, _)| n == "x-write") {
-            let (r, ()) = join(client::send(sent), upload).await;
-            return r.map(|response| (response, outcome)).map_err(shown);
-        }
         drop(upload);
         return client::send(sent).await.map(|response| (response, outcome)).map_err(shown);
     }

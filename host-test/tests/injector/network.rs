@@ -128,9 +128,9 @@ impl WasiHttpHooks for Network {
         });
         let server = self.0.servers.lock().unwrap().get(&origin).cloned();
         match server {
-            Some(Server::Scripted(script)) => Box::new(async move {
-                Ok((script(request).await, Box::new(async { Ok(()) }) as Box<_>))
-            }),
+            Some(Server::Scripted(script)) => {
+                Box::new(async move { Ok((script(request).await, Box::new(async { Ok(()) }) as Box<_>)) })
+            }
             Some(Server::At(authority)) => Box::new(forward(to(request, &authority), options)),
             None if uri_is_plain(&origin) => Box::new(forward(request, options)),
             None => Box::new(async { Err(Error::DestinationNotFound) }),
