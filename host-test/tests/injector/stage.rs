@@ -1,30 +1,42 @@
 //! An application composed with the injector, on a host whose network the test makes.
 
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::network::Network;
+use crate::key_value::{self, Spin};
+use crate::network::{Network, text};
 
 pub(crate) use contract::exports::token_broker::test::egress::{Answer, Body, Request};
 
 /// A host and what it lends to the instances on it.
 pub(crate) struct Stage {
     pub(crate) network: Network,
+    spin: Spin,
     environment: Vec<(String, String)>,
+    clock: Clock,
     log: MemoryOutputPipe,
 }
 
 impl Stage {
     pub(crate) fn new(environment: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { network: Network::default(), environment, log: MemoryOutputPipe::new(1 << 24) }
+        Self {
+            network: Network::default(),
+            spin: Spin::default(),
+            environment,
+            clock: Clock::default(),
+            log: MemoryOutputPipe::new(1 << 24),
+        }
     }
 
     /// A machine whose IMDS answers in memory; each token is another one, and good for a day.
@@ -34,17 +46,45 @@ impl Stage {
         stage
     }
 
+    /// The same with stores and variables of Spin.
+    pub(crate) fn on_spin(self, spin: Spin) -> Self {
+        Self { spin, ..self }
+    }
+
     fn imds(&self) {
-        let issued = std::sync::atomic::AtomicU64::new(0);
-        self.network.answer(IMDS, move |_| {
-            let nth = issued.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
-            token(&format!("sentinel-{nth}"))
+        let issued = AtomicU64::new(0);
+        self.network.answer(IMDS, move |_| token(&format!("sentinel-{}", next(&issued))));
+    }
+
+    /// A deployment with an app registration of the tenant `home`; each of Entra's tokens names the tenant whose it is,
+    /// and whether it has claims.
+    pub(crate) fn with_entra(variables: &[(&'static str, &str)]) -> Self {
+        let app =
+            [("AZURE_CLIENT_ID", "app"), ("AZURE_TENANT_ID", "home"), ("AZURE_CLIENT_SECRET", "sentinel")];
+        let variables = app.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned()));
+        let stage = Self::new(variables);
+        let issued = Arc::new(AtomicU64::new(0));
+        stage.network.script(ENTRA, move |request| {
+            let issued = Arc::clone(&issued);
+            async move {
+                let tenant = request.uri().path().split('/').nth(1).unwrap().to_owned();
+                let form = request.into_body().collect().await.unwrap().to_bytes();
+                let has_claims = form_urlencoded::parse(&form).any(|(name, _)| name == "claims");
+                let claims = if has_claims { "-claims" } else { "" };
+                token(&format!("sentinel-{tenant}-{}{claims}", next(&issued))).map(text)
+            }
         });
+        stage
     }
 
     /// The application with its requests going through the injector.
     pub(crate) async fn application(&self) -> Application {
         self.instance(&COMPOSED).await
+    }
+
+    /// The same on Spin.
+    pub(crate) async fn spin_application(&self) -> Application {
+        self.instance(&ON_SPIN).await
     }
 
     /// The same application by itself.
@@ -54,18 +94,24 @@ impl Stage {
 
     async fn instance(&self, pre: &InstancePre<State>) -> Application {
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&self.environment).stderr(self.log.clone());
+        wasi.envs(&self.environment).stderr(self.log.clone()).wall_clock(self.clock.clone());
         let state = State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             network: self.network.clone(),
             table: ResourceTable::new(),
+            spin: self.spin.clone(),
             memory: 0,
         };
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| state);
         let pre = contract::ApplicationPre::new(pre.clone()).unwrap();
         Application { instance: pre.instantiate_async(&mut store).await.unwrap(), store }
+    }
+
+    /// Let time pass, as the clock on the wall shows it.
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
     /// What was logged until now, which no token may be in.
@@ -81,6 +127,10 @@ impl Stage {
         let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["event"] == event).collect()
     }
+}
+
+fn next(counter: &AtomicU64) -> u64 {
+    counter.fetch_add(1, Ordering::SeqCst) + 1
 }
 
 /// A token as IMDS and Entra give it.
@@ -168,13 +218,30 @@ impl Answer {
 
 /// Where IMDS is.
 pub(crate) const IMDS: &str = "http://169.254.169.254";
+pub(crate) const ENTRA: &str = "https://login.microsoftonline.com";
 
 pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     network: Network,
     table: ResourceTable,
+    spin: Spin,
     memory: usize,
+}
+
+/// The time of this machine, and the seconds that a test let pass.
+#[derive(Clone, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        let passed = Duration::from_secs(self.0.load(Ordering::SeqCst));
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap() + passed
+    }
 }
 
 impl ResourceLimiter for State {
@@ -202,6 +269,7 @@ impl WasiHttpView for State {
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&engine_config()).unwrap());
 static COMPOSED: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress-composed.wasm"));
+static ON_SPIN: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress-spin.wasm"));
 static ALONE: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress.wasm"));
 
 fn load(name: &str) -> InstancePre<State> {
@@ -211,6 +279,8 @@ fn load(name: &str) -> InstancePre<State> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).unwrap();
+    key_value::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))
+        .unwrap();
     linker.instantiate_pre(&Component::from_file(&ENGINE, file).unwrap()).unwrap()
 }
 

@@ -132,7 +132,7 @@ pub(crate) const GUESTS: [&str; 7] =
     ["adapter-none", "adapter-spin", "broker", "consumer", "egress", "injector", "key-vault"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 10] = [
+pub(crate) const ARTEFACTS: [Artefact; 11] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -178,6 +178,15 @@ pub(crate) const ARTEFACTS: [Artefact; 10] = [
         origin: Origin::Plugged {
             socket: Plug::Artefact("egress"),
             plugs: &[Plug::Artefact("token-injector")],
+        },
+        is_broker: false,
+        limit: None,
+    },
+    Artefact {
+        name: "egress-spin",
+        origin: Origin::Plugged {
+            socket: Plug::Artefact("egress"),
+            plugs: &[Plug::Artefact("token-injector-spin")],
         },
         is_broker: false,
         limit: None,
