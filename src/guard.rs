@@ -133,11 +133,13 @@ fn is_published(path_with_query: &str) -> bool {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         !is_only_dots(segment) && segment.bytes().all(fits)
     };
-    let is_document = match segments.as_slice() {
-        [.., ".well-known", "openid-configuration"] | ["common", "discovery", "instance"] => true,
-        [.., "discovery", "keys"] | [.., "discovery", "v2.0", "keys"] => true,
-        _ => false,
-    };
+    let is_document = matches!(
+        segments.as_slice(),
+        [.., ".well-known", "openid-configuration"]
+            | [.., "discovery", "keys"]
+            | [.., "discovery", "v2.0", "keys"]
+            | ["common", "discovery", "instance"]
+    );
     is_document && segments.iter().all(is_plain)
 }
 

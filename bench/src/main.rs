@@ -30,8 +30,20 @@ use report::Report;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
+    let mock = Mock::start(MockConfig::default()).await?;
     let mut report = Report::new();
+    calls::run(&mock, &mut report).await?;
+    shared::run(&mock, &mut report).await?;
+    composed::run(&mock, &mut report).await?;
+    process::run(&mock, &mut report).await?;
     injector::run(&mut report).await?;
+    signing::run(&mut report).await?;
+    herd::run(&mut report).await?;
+    sharing::run(&mut report).await?;
+    stampede::run(&mut report).await?;
+    artefacts::run(&mut report)?;
+    peers::run(&mock, &mut report).await?;
+    sources::run(&mut report).await?;
     Ok(report.exit_code())
 }
 
