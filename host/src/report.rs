@@ -101,7 +101,7 @@ pub struct Statistics {
     pub budget_waits: u64,
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct WireReport {
     source: String,
@@ -116,6 +116,19 @@ pub(crate) struct WireReport {
 
 impl From<WireReport> for SourceReport {
     fn from(report: WireReport) -> Self {
+        Self {
+            source: report.source,
+            verdict: report.verdict,
+            reason: report.reason,
+            would_send: report.would_send,
+            variables: report.variables,
+            last_failure: report.last_failure.map(Into::into),
+        }
+    }
+}
+
+impl From<SourceReport> for WireReport {
+    fn from(report: SourceReport) -> Self {
         Self {
             source: report.source,
             verdict: report.verdict,

@@ -128,11 +128,11 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// The packages that are built for wasm alone
-pub(crate) const GUESTS: [&str; 7] =
-    ["adapter-none", "adapter-spin", "broker", "consumer", "egress", "injector", "key-vault"];
+pub(crate) const GUESTS: [&str; 8] =
+    ["adapter-none", "adapter-spin", "broker", "consumer", "egress", "injector", "key-vault", "operator"];
 
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 11] = [
+pub(crate) const ARTEFACTS: [Artefact; 12] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -172,6 +172,7 @@ pub(crate) const ARTEFACTS: [Artefact; 11] = [
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
+    Artefact { name: "operator", origin: Origin::Guest("operator"), is_broker: false, limit: None },
     Artefact { name: "egress", origin: Origin::Guest("egress"), is_broker: false, limit: None },
     Artefact {
         name: "egress-composed",
