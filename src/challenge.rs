@@ -107,6 +107,11 @@ impl Challenge {
         }
     }
 
+    /// Whether it says what a token is to be for.
+    pub(crate) fn names_scope(&self) -> bool {
+        [&self.scope, &self.resource, &self.resource_id].into_iter().any(|named| filled(named).is_some())
+    }
+
     /// The tenant whose tokens the service takes: the first segment of the path of `authorization_uri` or
     /// `authorization`. None if it names no tenant, and for an AD FS, which has none.
     ///

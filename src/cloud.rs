@@ -2,6 +2,8 @@
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
 
+use http::Uri;
+
 use crate::config::{AUTHORITY_HOST, REGIONAL_AUTHORITY, Settings};
 use crate::endpoint::{checked, refused};
 use crate::error::Error;
@@ -56,6 +58,25 @@ impl Authority {
     }
 }
 
+/// The URL of the authority that the variables name.
+///
+/// # Errors
+/// As [`Authority::detect`].
+pub(crate) fn authority(settings: &Settings) -> Result<Uri, Error> {
+    checked(AUTHORITY_HOST, &base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?, FORM)
+}
+
+/// Whether a host, in lower case, is Entra's in some cloud, or that of one of its regions.
+pub(crate) fn is_authority(host: &str) -> bool {
+    let known = [PUBLIC_HOSTS.as_slice(), &US_GOVERNMENT_HOSTS, &CHINA_HOSTS, &OTHER_HOSTS];
+    known.into_iter().flatten().any(|authority| is_at(host, authority))
+}
+
+/// Whether a host is another, or has a name in front of it.
+pub(crate) fn is_at(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
+}
+
 /// Azure's libraries take a bare host too, and the workload identity webhook ends it with a slash.
 fn base(text: &str) -> Result<String, Error> {
     // For some readers of URLs a backslash ends the host, for others it does not.
@@ -90,6 +111,13 @@ const PUBLIC_HOST: &str = "login.microsoftonline.com";
 const PUBLIC_HOSTS: [&str; 4] = [PUBLIC_HOST, "login.microsoft.com", "login.windows.net", "sts.windows.net"];
 const US_GOVERNMENT_HOSTS: [&str; 2] = ["login.microsoftonline.us", "login.usgovcloudapi.net"];
 const CHINA_HOSTS: [&str; 2] = ["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"];
+/// Known to MSAL besides.
+const OTHER_HOSTS: [&str; 4] = [
+    "login-us.microsoftonline.com",
+    "login.sovcloud-identity.fr",
+    "login.sovcloud-identity.de",
+    "login.sovcloud-identity.sg",
+];
 
 #[cfg(test)]
 mod tests {

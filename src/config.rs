@@ -34,6 +34,15 @@ pub const VARIABLES: &[Variable] = &[
         ALLOWED_IDENTITIES,
         "client, object or resource ids or `system-assigned`, separated by spaces; unset: all, set: nothing else",
     ),
+    plain(
+        INJECT,
+        "`host=scope` separated by spaces: which requests that pass the injector get which token; behind a leading `+` \
+         together with the built-in rules, else in their place",
+    ),
+    plain(
+        INJECT_OTHERS,
+        "`pass` or `refuse` (pass): what becomes of a request for which there is no such rule",
+    ),
     plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
     plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
     plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
@@ -109,6 +118,8 @@ pub const VARIABLES: &[Variable] = &[
 
 pub(crate) const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
 pub(crate) const ALLOWED_IDENTITIES: &str = "TOKEN_BROKER_ALLOWED_IDENTITIES";
+pub(crate) const INJECT: &str = "TOKEN_BROKER_INJECT";
+pub(crate) const INJECT_OTHERS: &str = "TOKEN_BROKER_INJECT_OTHERS";
 pub(crate) const TIMEOUT_MS: &str = "TOKEN_BROKER_TIMEOUT_MS";
 pub(crate) const BUDGET_MS: &str = "TOKEN_BROKER_BUDGET_MS";
 pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
@@ -179,6 +190,9 @@ impl Settings {
     /// The variables on which the default identity depends.
     pub const DEFAULT_IDENTITY: [&str; 3] = [FEDERATED_CLIENT_ID, CLIENT_ID, TOKEN_CREDENTIALS];
 
+    /// The variable that [`Settings::log_level`] reads.
+    pub const LOG: &str = LOG;
+
     /// Keep what the broker knows of some variables and drop the rest.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
@@ -201,6 +215,18 @@ impl Settings {
     /// Whether a variable has a value.
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
+    }
+
+    /// How much is logged.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a word that is no level.
+    pub fn log_level(&self) -> Result<Level, Error> {
+        let Some(text) = self.get(LOG) else { return Ok(Level::default()) };
+        [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
+            .into_iter()
+            .find(|level| level.name() == text)
+            .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
     }
 
     /// Whether a switch is on, as Azure's libraries read it: they agree on these words only.
@@ -230,18 +256,6 @@ impl Settings {
         let Some((name, id)) = named else { return Ok(Identity::Default) };
         Identity::client_id(id)
             .map_err(|error| Error::Misconfigured(format!("{name} cannot be used: {error}")))
-    }
-
-    /// How much is logged.
-    ///
-    /// # Errors
-    /// [`Error::Misconfigured`] for a level that is none.
-    pub fn log_level(&self) -> Result<Level, Error> {
-        let Some(text) = self.get(LOG) else { return Ok(Level::default()) };
-        [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
-            .into_iter()
-            .find(|level| level.name() == text)
-            .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

@@ -10,6 +10,7 @@ mod calls;
 mod composed;
 mod endpoint;
 mod herd;
+mod injector;
 mod peers;
 mod plot;
 mod process;
@@ -53,6 +54,9 @@ async fn main() -> Result<ExitCode> {
     }
     if wanted("process") {
         process::run(&mock, &mut report).await?;
+    }
+    if wanted("injector") {
+        injector::run(&mut report).await?;
     }
     if wanted("signing") {
         signing::run(&mut report).await?;

@@ -36,7 +36,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
         peer.run(mock, report).await?;
     }
     Peer::in_node(mock).run(mock, report).await?;
-    match Example::copy("node", &JCO).and_then(|example| example.build().map(|()| example)) {
+    match Example::copy("node", &[JCO]).and_then(|example| example.build().map(|()| example)) {
         Ok(example) => Peer::ours_in_node(mock, &example).run(mock, report).await,
         Err(error) => {
             report.section(OURS_IN_NODE);

@@ -53,6 +53,22 @@ async fn each_linker_has_its_own_policy_and_a_refused_call_is_not_forwarded() {
 }
 
 #[tokio::test]
+async fn an_operators_component_sees_the_sources_and_the_counters_and_has_no_way_to_a_token() {
+    let fixture = Fixture::new().await;
+    let before = consumer::look(&fixture.broker).await;
+    assert!(
+        before.iter().any(|line| line.starts_with("imds: Verdict::Ready GET http://127.0.0.1")),
+        "{before:?}"
+    );
+    assert_eq!((before.last().unwrap().as_str(), fixture.requests()), ("fetches: 0", 0), "nothing is sent");
+    fixture.broker.get_token(VAULT).await.unwrap();
+    let after = consumer::look(&fixture.broker).await;
+    assert!(after.iter().any(|line| line.starts_with("imds: Verdict::Used")), "{after:?}");
+    assert_eq!(after.last().unwrap(), "fetches: 1");
+    assert!(!after.concat().contains("eyJ"), "{after:?}");
+}
+
+#[tokio::test]
 async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_names() {
     let fixture = Fixture::build(|builder, mock| {
         let environment: Environment = mock.imds_env().into_iter().collect();

@@ -37,6 +37,7 @@ mod broker;
 mod builder;
 mod clock;
 mod component;
+mod diagnostics;
 mod driver;
 mod egress;
 mod environment;

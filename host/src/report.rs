@@ -108,7 +108,7 @@ fn by_kind<S: Serializer>(failures: &[(String, u64)], serializer: S) -> Result<S
     serializer.collect_map(failures.iter().map(|(kind, count)| (kind, count)))
 }
 
-#[derive(ComponentType, Lift)]
+#[derive(ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct WireReport {
     source: String,
@@ -123,6 +123,19 @@ pub(crate) struct WireReport {
 
 impl From<WireReport> for SourceReport {
     fn from(report: WireReport) -> Self {
+        Self {
+            source: report.source,
+            verdict: report.verdict,
+            reason: report.reason,
+            would_send: report.would_send,
+            variables: report.variables,
+            last_failure: report.last_failure.map(Into::into),
+        }
+    }
+}
+
+impl From<SourceReport> for WireReport {
+    fn from(report: SourceReport) -> Self {
         Self {
             source: report.source,
             verdict: report.verdict,

@@ -13,16 +13,17 @@ use crate::{artefact, say};
 pub(crate) struct Options {
     /// The component that needs tokens
     socket: PathBuf,
-    /// The broker
-    #[arg(long, value_name = "FILE")]
-    plug: PathBuf,
+    /// The broker, and whatever else it needs
+    #[arg(long = "plug", value_name = "FILE", required = true)]
+    plugs: Vec<PathBuf>,
     /// Where to write the component that needs nothing of ours any more
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let composed = artefact::plug(&read(&options.socket)?, &read(&options.plug)?)?;
+    let plugs = options.plugs.iter().map(|plug| read(plug)).collect::<Result<Vec<_>>>()?;
+    let composed = artefact::plug(&read(&options.socket)?, &plugs)?;
     fs::write(&options.output, &composed)
         .with_context(|| format!("cannot write {}", options.output.display()))?;
     say::detail(&format!("{}: {}", options.output.display(), say::size(composed.len())));

@@ -71,6 +71,22 @@ impl Consumer {
     }
 }
 
+/// What an operator's component sees, which is given diagnostics and nothing else of ours.
+pub(crate) async fn look(broker: &Broker) -> Vec<String> {
+    let engine = Engine::new(&engine_config()).unwrap();
+    let mut linker = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+    broker.add_diagnostics_to_linker(&mut linker).unwrap();
+    let component = Component::from_file(&engine, artefact("operator.wasm")).unwrap();
+    let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+    let mut store = Store::new(&engine, state);
+    let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+    let interface = instance.get_export_index(&mut store, None, "token-broker:test/look").unwrap();
+    let index = instance.get_export_index(&mut store, Some(&interface), "look").unwrap();
+    let look: TypedFunc<(), (Vec<String>,)> = instance.get_typed_func(&mut store, index).unwrap();
+    look.call_async(&mut store, ()).await.unwrap().0
+}
+
 pub(crate) struct State {
     wasi: WasiCtx,
     table: ResourceTable,

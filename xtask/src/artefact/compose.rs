@@ -1,4 +1,4 @@
-//! Plugging one component into another, and proof that it fitted.
+//! Plugging components into another, and proof that they fitted.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +8,19 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 
 use super::imports;
 
-/// The socket with its imports from us satisfied by the plug
-pub(crate) fn plug(socket: &[u8], plug: &[u8]) -> Result<Vec<u8>> {
+/// The socket with its imports from us satisfied by the plugs, each of which it needs
+pub(crate) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let open = imports::of(plug)?;
+    let left_open: Vec<_> = plugs.iter().map(|plug| imports::of(plug)).collect::<Result<_>>()?;
     let socket = package(&mut graph, "socket", socket)?;
-    let plug = package(&mut graph, "plug", plug)?;
-    wac_graph::plug(&mut graph, vec![plug], socket).context("nothing of the plug fits")?;
+    let plugs = plugs
+        .iter()
+        .enumerate()
+        .map(|(nth, plug)| package(&mut graph, &format!("plug{nth}"), plug))
+        .collect::<Result<_>>()?;
+    wac_graph::plug(&mut graph, plugs, socket).context("nothing of the plugs fits")?;
     let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
-    verify(&composed, &open)?;
+    verify(&composed, &left_open.into_iter().flatten().collect())?;
     Ok(composed)
 }
 
@@ -27,7 +31,7 @@ fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac
 }
 
 /// An export whose type does not match the import is passed over in silence; what is still imported tells. `open`: what
-/// the plug leaves to the host.
+/// the plugs leave to the host.
 fn verify(composed: &[u8], open: &BTreeSet<String>) -> Result<()> {
     let of_ours = imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS));
     let missing: Vec<String> = of_ours.filter(|import| !open.contains(import)).collect();
@@ -44,14 +48,14 @@ mod tests {
 
     #[test]
     fn a_plug_that_fits_leaves_nothing_of_ours_to_import() {
-        let composed = plug(&consumer(), &broker("f: func(n: u8);")).unwrap();
+        let composed = plug(&consumer(), &[broker("f: func(n: u8);")]).unwrap();
 
         assert_eq!(imports::of(&composed).unwrap().len(), 0);
     }
 
     #[test]
     fn a_plug_of_another_type_is_an_error() {
-        let error = plug(&consumer(), &broker("f: func(n: u16);")).unwrap_err();
+        let error = plug(&consumer(), &[broker("f: func(n: u16);")]).unwrap_err();
 
         assert!(format!("{error:#}").contains("no matching imports"), "{error:#}");
     }
@@ -65,7 +69,7 @@ mod tests {
              world it { import g; import h; }",
         );
 
-        let error = plug(&socket, &other).unwrap_err();
+        let error = plug(&socket, &[other]).unwrap_err();
 
         assert!(error.to_string().contains("token-broker:t/h@1.0"), "{error:#}");
     }
@@ -77,7 +81,7 @@ mod tests {
              world it { import store; export g; }",
         );
 
-        let composed = super::plug(&consumer(), &plug).unwrap();
+        let composed = super::plug(&consumer(), &[plug]).unwrap();
 
         assert_eq!(Vec::from_iter(imports::of(&composed).unwrap()), ["token-broker:t/store@1.0"]);
     }

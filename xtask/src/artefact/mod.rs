@@ -6,6 +6,7 @@ mod contract;
 mod fixture;
 mod imports;
 mod strip;
+mod table;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,27 +17,26 @@ use crate::setup::Toolchain;
 use crate::{process, repo, say};
 
 pub(crate) use compose::plug;
+pub(crate) use table::{ARTEFACTS, GUESTS};
 
 /// A file of `target/components/`
 pub(crate) struct Artefact {
     name: &'static str,
-    origin: Origin,
+    socket: Part,
+    /// What has its exports plugged into the imports of the socket
+    plugs: &'static [Part],
     /// The world of `wit/` whose exports other components import from it
     world: Option<&'static str>,
     /// In bytes
     limit: Option<usize>,
 }
 
-enum Origin {
+/// A component that an artefact is made of
+enum Part {
     /// A package of the workspace
     Guest(&'static str),
-    /// One artefact, with the exports of a guest or of another artefact plugged into its imports
-    Plugged { socket: &'static str, plug: Plug },
-}
-
-enum Plug {
-    Guest(&'static str),
-    Artefact(&'static str),
+    /// An artefact that is made before
+    Made(&'static str),
 }
 
 /// Something that must be true of an artefact, and whether it is
@@ -48,13 +48,12 @@ pub(crate) struct Check {
 impl Artefact {
     /// Build it after the ones it is made of; its size in bytes
     pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<usize> {
-        let component = match &self.origin {
-            Origin::Guest(package) => compile(package, toolchain)?,
-            Origin::Plugged { socket, plug } => {
-                let socket = fs::read(path(socket)).with_context(|| format!("cannot read {socket}.wasm"))?;
-                compose::plug(&socket, &plug.component(toolchain)?).with_context(|| self.file())?
-            }
-        };
+        let mut component = self.socket.component(toolchain)?;
+        if !self.plugs.is_empty() {
+            let plugs =
+                self.plugs.iter().map(|plug| plug.component(toolchain)).collect::<Result<Vec<_>>>()?;
+            component = plug(&component, &plugs).with_context(|| self.file())?;
+        }
         process::write_if_changed(&path(self.name), &component)?;
         Ok(component.len())
     }
@@ -88,11 +87,11 @@ impl Artefact {
     }
 }
 
-impl Plug {
+impl Part {
     fn component(&self, toolchain: &Toolchain) -> Result<Vec<u8>> {
         match self {
             Self::Guest(package) => compile(package, toolchain),
-            Self::Artefact(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
+            Self::Made(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
         }
     }
 }
@@ -127,74 +126,3 @@ fn check_size(bytes: usize, limit: usize) -> Result<()> {
 fn path(name: &str) -> PathBuf {
     repo::target("components").join(format!("{name}.wasm"))
 }
-
-/// The packages that are built for wasm alone
-pub(crate) const GUESTS: &[&str] = &[
-    "adapter-none",
-    "adapter-spin",
-    "broker",
-    "broker-sync",
-    "consumer",
-    "endpoint",
-    "guest-http",
-    "key-vault",
-    "spin-consumer",
-    "sql",
-    "storage",
-];
-
-/// The world of the brokers on WASI 0.3
-const BROKER: &str = "broker";
-
-/// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: &[Artefact] = &[
-    Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), world: Some(BROKER), limit: None },
-    Artefact {
-        name: "token-broker",
-        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-none") },
-        world: Some(BROKER),
-        limit: Some(720_000),
-    },
-    Artefact {
-        name: "token-broker-spin",
-        origin: Origin::Plugged { socket: "token-broker-core", plug: Plug::Guest("adapter-spin") },
-        world: Some(BROKER),
-        limit: Some(800_000),
-    },
-    Artefact {
-        name: "token-broker-sync",
-        origin: Origin::Guest("broker-sync"),
-        world: Some("broker-sync"),
-        limit: Some(650_000),
-    },
-    Artefact { name: "endpoint", origin: Origin::Guest("endpoint"), world: None, limit: None },
-    Artefact {
-        name: "token-endpoint",
-        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker") },
-        world: None,
-        limit: Some(960_000),
-    },
-    Artefact {
-        name: "token-endpoint-core",
-        origin: Origin::Plugged { socket: "endpoint", plug: Plug::Artefact("token-broker-core") },
-        world: None,
-        limit: None,
-    },
-    Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), world: None, limit: None },
-    Artefact { name: "sql", origin: Origin::Guest("sql"), world: None, limit: None },
-    Artefact { name: "storage", origin: Origin::Guest("storage"), world: None, limit: None },
-    Artefact { name: "consumer", origin: Origin::Guest("consumer"), world: None, limit: None },
-    Artefact {
-        name: "consumer-composed",
-        origin: Origin::Plugged { socket: "consumer", plug: Plug::Artefact("token-broker") },
-        world: None,
-        limit: None,
-    },
-    Artefact { name: "spin-consumer", origin: Origin::Guest("spin-consumer"), world: None, limit: None },
-    Artefact {
-        name: "spin-consumer-composed",
-        origin: Origin::Plugged { socket: "spin-consumer", plug: Plug::Artefact("token-broker") },
-        world: None,
-        limit: None,
-    },
-];

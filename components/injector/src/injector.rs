@@ -1,0 +1,240 @@
+//! What becomes of a request.
+
+use std::borrow::Cow;
+use std::pin::pin;
+use std::rc::Rc;
+
+use futures_util::future::{Either, select};
+use token_broker::{Challenge, Error, Guard, Rule, Rules, Settings, Target, Wanted};
+use wasip3::cli::environment::get_environment;
+use wasip3::clocks::{monotonic_clock, system_clock};
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+
+use crate::audit::{About, Audit};
+use crate::bindings::token_broker::identity::settings;
+use crate::credentials::{self, Demand, Held};
+use crate::draft::{Draft, Head};
+use crate::memory::{Lesson, Memory};
+use crate::problem;
+
+/// The configuration of an instance, and what it has learned.
+pub(crate) struct Injector {
+    guard: Guard,
+    rules: Rules,
+    audit: Audit,
+    memory: Memory,
+    /// Whether the host lets requests have a `Host` header. Most do not.
+    takes_host: bool,
+}
+
+/// Where a request with a token goes, and why.
+struct Way<'a> {
+    target: Target,
+    rule: Cow<'a, Rule>,
+}
+
+impl Injector {
+    /// # Errors
+    /// [`Error::Misconfigured`] for what cannot be read or used.
+    pub(crate) async fn configure() -> Result<Self, Error> {
+        let settings = read_settings().await?;
+        Ok(Self {
+            guard: Guard::detect(&settings)?,
+            rules: Rules::parse(&settings)?,
+            audit: Audit::new(settings.log_level()?, settings.default_identity()?),
+            memory: Memory::default(),
+            takes_host: Fields::new().append("host", b"a.example").is_ok(),
+        })
+    }
+
+    /// Send a request on, with a token if there is a rule for it, or answer in the place of its host.
+    pub(crate) async fn send(&self, request: Request) -> Result<Response, ErrorCode> {
+        let head = Head::of(&request);
+        let headers = request.get_headers();
+        let outcome = match self.judge(&head, &headers) {
+            Ok(Some(way)) => self.inject(&way, request, head, headers).await,
+            Ok(None) => Ok(client::send(request).await),
+            Err(error) => Err(error),
+        };
+        outcome.unwrap_or_else(|error| {
+            self.audit.refused(&error);
+            problem::answer(&error)
+        })
+    }
+
+    /// None if a request passes as it is.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] if it does not pass at all.
+    fn judge(&self, head: &Head, headers: &Fields) -> Result<Option<Way<'_>>, Error> {
+        let Some(authority) = &head.authority else {
+            // Some hosts take it for a request to the application itself.
+            Guard::check_path(head.path())?;
+            return if self.rules.refuses_others() { Err(nowhere()) } else { Ok(None) };
+        };
+        let target = Target::parse(head.scheme(), authority)?;
+        self.guard.check(&target, head.method(), head.path(), |name| headers.has(name))?;
+        let rule = self.rules.find(&target)?;
+        let applying = rule
+            .filter(|rule| rule.scope().is_some() && rule.applies(headers.has("authorization"), head.path()));
+        let Some(rule) = applying else {
+            self.audit.passed(&target);
+            return Ok(None);
+        };
+        rule.check_method(head.method())?;
+        // Behind one address there are many hosts, and not all are the rule's.
+        if self.takes_host && headers.has("host") {
+            return Err(Error::Denied(format!("no token goes to {target} with a Host header; leave it out")));
+        }
+        Ok(Some(Way { target, rule }))
+    }
+
+    /// Send a request with its token, and once more with another one if the service asks for that.
+    ///
+    /// # Errors
+    /// Why there is no token. Nothing was sent.
+    async fn inject(
+        &self,
+        way: &Way<'_>,
+        request: Request,
+        head: Head,
+        headers: Fields,
+    ) -> Result<Result<Response, ErrorCode>, Error> {
+        let began = self.audit.now();
+        let mut demand = self.demand(way);
+        let mut held = self.token(&demand).await?;
+        let mut draft = Draft::of(request, head, headers).await;
+        let mut answer = client::send(draft.make(&held)?).await;
+        if let Ok(refusal) = &answer
+            && refusal.get_status_code() == UNAUTHORIZED
+            && let Some(another) = self.another(way, &demand, &held, refusal).await
+            && draft.is_repeatable()
+        {
+            (demand, held) = another;
+            answer = client::send(draft.make(&held)?).await;
+        }
+        let about = About { target: &way.target, rule: &way.rule, demand: &demand, held: &held };
+        self.audit.injected(began, &about, &answer);
+        Ok(answer)
+    }
+
+    /// What is demanded for a host: what its rule says, unless it has taught better.
+    fn demand(&self, Way { target, rule }: &Way<'_>) -> Demand {
+        let Lesson { scope, tenant } = self
+            .memory
+            .lesson(target)
+            .unwrap_or_else(|| Lesson { scope: rule.scope().unwrap_or_default().to_owned(), tenant: None });
+        Demand { scope, tenant, identity: rule.identity().clone(), form: rule.form() }
+    }
+
+    /// The token that is held for a demand, else the broker's.
+    async fn token(&self, demand: &Demand) -> Result<Rc<Held>, Error> {
+        if let Some(held) = self.memory.held(demand, unix_seconds()) {
+            return Ok(held);
+        }
+        let held = credentials::token(demand, None, unix_seconds()).await?;
+        Ok(self.memory.hold(demand, held))
+    }
+
+    /// Another token in the place of one that a service refused, if there is one. It serves later requests too.
+    async fn another(
+        &self,
+        way: &Way<'_>,
+        demand: &Demand,
+        refused: &Held,
+        refusal: &Response,
+    ) -> Option<(Demand, Rc<Held>)> {
+        let challenges = refusal.get_headers().get("www-authenticate");
+        let challenge = Challenge::bearer(&challenges).ok()?;
+        let another = match way.rule.wanted(&way.target, &challenge) {
+            Ok(wanted) => self.obtain(way, demand, refused, wanted?).await,
+            Err(error) => Err(error),
+        };
+        another.unwrap_or_else(|error| {
+            self.audit.unanswered(&way.target, &error);
+            None
+        })
+    }
+
+    async fn obtain(
+        &self,
+        way: &Way<'_>,
+        demand: &Demand,
+        refused: &Held,
+        wanted: Wanted,
+    ) -> Result<Option<(Demand, Rc<Held>)>, Error> {
+        let Wanted { scope, tenant, claims } = wanted;
+        let other = Demand {
+            scope: scope.unwrap_or_else(|| demand.scope.clone()),
+            tenant: tenant.or_else(|| demand.tenant.clone()),
+            ..demand.clone()
+        };
+        // Of the directory that is asked for, or one that another request has got meanwhile.
+        let held = self.token(&other).await?;
+        if !held.is(refused) {
+            if other != *demand {
+                self.memory
+                    .learn(&way.target, Lesson { scope: other.scope.clone(), tenant: other.tenant.clone() });
+            }
+            return Ok(Some((other, held)));
+        }
+        if !self.memory.may_renew(demand, monotonic_clock::now()) {
+            return Ok(None);
+        }
+        let held = self.renewed(demand, claims).await?;
+        Ok((!held.is(refused)).then(|| (demand.clone(), held)))
+    }
+
+    /// A new token, with the claims that the refused one lacks. It takes the place of the refused one here and in the
+    /// broker.
+    async fn renewed(&self, demand: &Demand, claims: Option<String>) -> Result<Rc<Held>, Error> {
+        if claims.is_none() {
+            credentials::forget(&demand.scope);
+        }
+        self.memory.forget(&demand.scope);
+        let held = credentials::token(demand, claims, unix_seconds()).await?;
+        Ok(self.memory.hold(demand, held))
+    }
+}
+
+/// The environment, and for what it does not have the host's settings.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for a setting that cannot be looked up: rules that are kept there would not hold.
+async fn read_settings() -> Result<Settings, Error> {
+    let mut read = Settings::from_pairs(get_environment());
+    let names = Rules::VARIABLES.into_iter().chain(Guard::VARIABLES).chain(Settings::DEFAULT_IDENTITY);
+    for name in names.chain([Settings::LOG]) {
+        if !read.is_set(name)
+            && let Some(value) = setting(name).await?
+        {
+            read.set(name, value);
+        }
+    }
+    Ok(read)
+}
+
+async fn setting(name: &str) -> Result<Option<String>, Error> {
+    let looked_up = pin!(settings::get(name.to_owned()));
+    let why = match select(looked_up, pin!(monotonic_clock::wait_for(SETTING_LIMIT))).await {
+        Either::Left((Ok(value), _)) => return Ok(value),
+        Either::Left((Err(why), _)) => why,
+        Either::Right(((), _)) => "no answer in time".to_owned(),
+    };
+    Err(Error::Misconfigured(format!(
+        "the host cannot look up the setting {name}: {why}; mend the host's settings, or set {name} in the environment"
+    )))
+}
+
+fn nowhere() -> Error {
+    Error::Denied("the request names no host, and requests without a rule are refused".to_owned())
+}
+
+fn unix_seconds() -> u64 {
+    u64::try_from(system_clock::now().seconds).unwrap_or(0)
+}
+
+const UNAUTHORIZED: u16 = 401;
+/// Nanoseconds that a host may take to look up one setting.
+const SETTING_LIMIT: u64 = 5_000_000_000;

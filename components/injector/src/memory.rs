@@ -1,0 +1,75 @@
+//! What an instance remembers from one request to the next.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use token_broker::Target;
+
+use crate::credentials::{Demand, Held};
+
+/// Three maps, each of at most [`MAX`] entries.
+#[derive(Default)]
+pub(crate) struct Memory {
+    /// What services have asked for instead of what the rules have for them, by host.
+    lessons: RefCell<BTreeMap<String, Lesson>>,
+    /// Tokens that need not be asked for again yet.
+    held: RefCell<BTreeMap<Demand, Rc<Held>>>,
+    /// When tokens were last asked for anew because a service refused one, in nanoseconds.
+    renewals: RefCell<BTreeMap<Demand, u64>>,
+}
+
+/// Which token a service takes.
+#[derive(Clone)]
+pub(crate) struct Lesson {
+    pub(crate) scope: String,
+    pub(crate) tenant: Option<String>,
+}
+
+impl Memory {
+    pub(crate) fn lesson(&self, target: &Target) -> Option<Lesson> {
+        let lessons = self.lessons.borrow();
+        if lessons.is_empty() { None } else { lessons.get(&target.to_string()).cloned() }
+    }
+
+    pub(crate) fn learn(&self, target: &Target, lesson: Lesson) {
+        put(&mut self.lessons.borrow_mut(), target.to_string(), lesson);
+    }
+
+    pub(crate) fn held(&self, demand: &Demand, now: u64) -> Option<Rc<Held>> {
+        self.held.borrow().get(demand).filter(|held| held.good.contains(&now)).cloned()
+    }
+
+    pub(crate) fn hold(&self, demand: &Demand, held: Held) -> Rc<Held> {
+        let held = Rc::new(held);
+        put(&mut self.held.borrow_mut(), demand.clone(), Rc::clone(&held));
+        held
+    }
+
+    /// Let go of the tokens for a scope.
+    pub(crate) fn forget(&self, scope: &str) {
+        self.held.borrow_mut().retain(|demand, _| demand.scope != scope);
+    }
+
+    /// Whether a token may be asked for anew, which is then taken to happen.
+    pub(crate) fn may_renew(&self, demand: &Demand, now: u64) -> bool {
+        let mut renewals = self.renewals.borrow_mut();
+        let is_due = renewals.get(demand).is_none_or(|last| now.saturating_sub(*last) >= PAUSE);
+        if is_due {
+            put(&mut renewals, demand.clone(), now);
+        }
+        is_due
+    }
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) {
+    if map.len() >= MAX && !map.contains_key(&key) {
+        map.pop_first();
+    }
+    map.insert(key, value);
+}
+
+const MAX: usize = 256;
+/// Nanoseconds between two tokens that are asked for anew for one demand. A service that refuses every token would
+/// otherwise cost a fetch for each request.
+const PAUSE: u64 = 30_000_000_000;

@@ -1,0 +1,165 @@
+//! A component that sends HTTP requests as it is told, for tests and benchmarks.
+
+use futures_util::StreamExt as _;
+use futures_util::future::{join, join_all};
+use futures_util::stream;
+use wasip3::cli::environment::get_environment;
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request as Sent, Response, Scheme};
+use wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter};
+use wasip3::{wit_future, wit_stream};
+
+use bindings::exports::token_broker::test::egress::{Answer, Body, Guest, Request};
+
+struct Egress;
+
+impl Guest for Egress {
+    async fn send(request: Request) -> Result<Answer, String> {
+        send(&request).await
+    }
+
+    async fn send_at_once(request: Request, n: u32) -> Vec<Result<Answer, String>> {
+        join_all((0..n).map(|_| send(&request))).await
+    }
+
+    async fn count(request: Request, n: u32, at_once: u32) -> u32 {
+        let sent = stream::iter(0..n).map(|_| status(&request)).buffer_unordered(at_once as usize);
+        sent.fold(0, async |count, status| count + u32::from(status == Ok(200))).await
+    }
+
+    fn environment() -> Vec<(String, String)> {
+        get_environment()
+    }
+}
+
+async fn send(request: &Request) -> Result<Answer, String> {
+    let (response, outcome) = exchange(request).await?;
+    let (status, headers) = (response.get_status_code(), texts(response.get_headers()));
+    let (_, done) = wit_future::new(|| Ok(()));
+    let (contents, trailers) = Response::consume_body(response, done);
+    let (body, length) = read(contents).await;
+    let trailers = trailers.await.map_err(shown)?.map(texts).unwrap_or_default();
+    Ok(Answer { status, headers, body, length, trailers, sent: outcome.await.map_err(shown) })
+}
+
+async fn status(request: &Request) -> Result<u16, String> {
+    let (response, _) = exchange(request).await?;
+    let status = response.get_status_code();
+    let (_, done) = wit_future::new(|| Ok(()));
+    let (contents, _) = Response::consume_body(response, done);
+    read(contents).await;
+    Ok(status)
+}
+
+/// Send a request, its body included, and wait for the head of its answer.
+async fn exchange(request: &Request) -> Result<(Response, FutureReader<Result<(), ErrorCode>>), String> {
+    let (writer, reader) = wit_stream::new();
+    let contents = (!matches!(request.body, Body::None)).then_some(reader);
+    let trailers =
+        if request.trailers.is_empty() { None } else { Some(fields(&request.trailers).map_err(shown)?) };
+    let (trailing, trailed) = wit_future::new(|| Ok(None));
+    let (sent, outcome) = Sent::new(fields(&request.headers).map_err(shown)?, contents, trailed, None);
+    let refused = |what: &str| format!("the host takes no such {what}");
+    sent.set_method(&method(&request.method)).map_err(|()| refused("method"))?;
+    sent.set_scheme(request.scheme.as_deref().map(scheme).as_ref()).map_err(|()| refused("scheme"))?;
+    sent.set_authority(request.authority.as_deref()).map_err(|()| refused("authority"))?;
+    sent.set_path_with_query(request.path.as_deref()).map_err(|()| refused("path"))?;
+    let upload = async {
+        write(writer, &request.body).await;
+        // Who does not read the body does not read these.
+        let _ = trailing.write(Ok(trailers)).await;
+    };
+    if let Body::None = request.body {
+        drop(upload);
+        return client::send(sent).await.map(|response| (response, outcome)).map_err(shown);
+    }
+    let (response, ()) = join(client::send(sent), upload).await;
+    response.map(|response| (response, outcome)).map_err(shown)
+}
+
+async fn write(mut writer: StreamWriter<u8>, body: &Body) {
+    match body {
+        Body::None | Body::Nothing => {}
+        Body::Text(text) => {
+            writer.write_all(text.clone().into_bytes()).await;
+        }
+        Body::Filler(length) => {
+            let mut left = *length;
+            while left > 0 {
+                let chunk = left.min(CHUNK as u64);
+                if !writer.write_all(vec![b'x'; chunk as usize]).await.is_empty() {
+                    return;
+                }
+                left -= chunk;
+            }
+        }
+    }
+}
+
+/// The beginning of a body, and how long it is.
+async fn read(mut contents: StreamReader<u8>) -> (String, u64) {
+    let (mut beginning, mut length) = (Vec::new(), 0);
+    let mut buffer = Vec::with_capacity(CHUNK);
+    loop {
+        let (result, mut chunk) = contents.read(buffer).await;
+        length += chunk.len() as u64;
+        let room = CHUNK - beginning.len();
+        beginning.extend(chunk.iter().take(room));
+        chunk.clear();
+        buffer = chunk;
+        match result {
+            StreamResult::Complete(_) => {}
+            StreamResult::Dropped | StreamResult::Cancelled => break,
+        }
+    }
+    (String::from_utf8_lossy(&beginning).into_owned(), length)
+}
+
+fn fields(list: &[(String, String)]) -> Result<Fields, HeaderError> {
+    let entries: Vec<_> =
+        list.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    Fields::from_list(&entries)
+}
+
+fn texts(fields: Fields) -> Vec<(String, String)> {
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    fields.copy_all().into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "TRACE" => Method::Trace,
+        "CONNECT" => Method::Connect,
+        other => Method::Other(other.to_owned()),
+    }
+}
+
+fn scheme(name: &str) -> Scheme {
+    match name {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => Scheme::Other(other.to_owned()),
+    }
+}
+
+fn shown(error: impl std::fmt::Debug) -> String {
+    format!("{error:?}")
+}
+
+const CHUNK: usize = 64 * 1024;
+
+mod bindings {
+    #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
+
+    use super::Egress;
+
+    wit_bindgen::generate!({ path: "wit", world: "application" });
+
+    export!(Egress);
+}

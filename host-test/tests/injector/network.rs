@@ -1,0 +1,174 @@
+//! The network that an application sees: names that lead where the test says, and what was sent to them.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http_body_util::{BodyExt as _, Full};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+
+/// Shared by all instances of a stage.
+#[derive(Clone, Default)]
+pub(crate) struct Network(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    servers: Mutex<HashMap<String, Server>>,
+    /// As on Spin: the origins that the host lets everything in the component reach; all of them if there are none.
+    allowed: Mutex<Vec<String>>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+#[derive(Clone)]
+enum Server {
+    /// Of another name, where it is spoken to in plain HTTP.
+    At(String),
+    Scripted(Arc<Script>),
+}
+
+type Script = dyn Fn(http::Request<WasiBody>) -> Answering + Send + Sync;
+type Answering = Pin<Box<dyn Future<Output = http::Response<WasiBody>> + Send>>;
+
+/// The head of a request that left the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// Scheme and authority.
+    pub(crate) origin: String,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Seen {
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.headers.get("authorization").map(|value| value.to_str().unwrap())
+    }
+}
+
+impl Network {
+    /// Let a name lead to a server that listens on this machine, `http://127.0.0.1:8080` for instance.
+    pub(crate) fn lead(&self, origin: &str, base: &str) {
+        self.put(origin, Server::At(base.strip_prefix("http://").unwrap().to_owned()));
+    }
+
+    /// Answer for a name.
+    pub(crate) fn script<A: Future<Output = http::Response<WasiBody>> + Send + 'static>(
+        &self,
+        origin: &str,
+        answer: impl Fn(http::Request<WasiBody>) -> A + Send + Sync + 'static,
+    ) {
+        self.put(origin, Server::Scripted(Arc::new(move |request| Box::pin(answer(request)))));
+    }
+
+    /// Answer for a name as soon as the head of a request is there.
+    pub(crate) fn answer(
+        &self,
+        origin: &str,
+        answer: impl Fn(&http::request::Parts) -> http::Response<String> + Send + Sync + 'static,
+    ) {
+        self.script(origin, move |request| {
+            let (head, _) = request.into_parts();
+            std::future::ready(answer(&head).map(text))
+        });
+    }
+
+    fn put(&self, origin: &str, server: Server) {
+        self.0.servers.lock().unwrap().insert(origin.to_owned(), server);
+    }
+
+    /// Let nothing else be reached.
+    pub(crate) fn allow_only(&self, origins: &[&str]) {
+        *self.0.allowed.lock().unwrap() = origins.iter().map(|&origin| origin.to_owned()).collect();
+    }
+
+    /// What was sent to a name, in order.
+    pub(crate) fn seen(&self, origin: &str) -> Vec<Seen> {
+        let seen = self.0.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.origin == origin).cloned().collect()
+    }
+
+    /// How many requests left the host.
+    pub(crate) fn count(&self) -> usize {
+        self.0.seen.lock().unwrap().len()
+    }
+
+    fn is_allowed(&self, origin: &str) -> bool {
+        let allowed = self.0.allowed.lock().unwrap();
+        allowed.is_empty() || allowed.iter().any(|allowed| allowed == origin)
+    }
+}
+
+/// Another address of a server: what arrives there is passed on to it.
+pub(crate) async fn another_door_to(base: &str) -> String {
+    let server = base.strip_prefix("http://").unwrap().to_owned();
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", door.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = door.accept().await {
+            let mut server = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    address
+}
+
+/// A short body.
+pub(crate) fn text(text: String) -> WasiBody {
+    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+}
+
+type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+impl WasiHttpHooks for Network {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let uri = request.uri();
+        let origin = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
+        if !self.is_allowed(&origin) {
+            return Box::new(async { Err(Error::HttpRequestDenied) });
+        }
+        self.0.seen.lock().unwrap().push(Seen {
+            method: request.method().to_string(),
+            origin: origin.clone(),
+            path: uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            headers: request.headers().clone(),
+        });
+        let server = self.0.servers.lock().unwrap().get(&origin).cloned();
+        match server {
+            Some(Server::Scripted(script)) => {
+                Box::new(async move { Ok((script(request).await, Box::new(async { Ok(()) }) as Box<_>)) })
+            }
+            Some(Server::At(authority)) => Box::new(forward(to(request, &authority), options)),
+            None if uri_is_plain(&origin) => Box::new(forward(request, options)),
+            None => Box::new(async { Err(Error::DestinationNotFound) }),
+        }
+    }
+}
+
+/// The rest of the world is this machine.
+fn uri_is_plain(origin: &str) -> bool {
+    origin.starts_with("http://")
+}
+
+fn to(request: http::Request<WasiBody>, authority: &str) -> http::Request<WasiBody> {
+    let (mut head, body) = request.into_parts();
+    let mut uri = head.uri.into_parts();
+    uri.scheme = Some(http::uri::Scheme::HTTP);
+    uri.authority = Some(authority.parse().unwrap());
+    head.uri = http::Uri::from_parts(uri).unwrap();
+    http::Request::from_parts(head, body)
+}
+
+async fn forward(request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
+    let (response, io) = default_send_request(request, options).await?;
+    Ok((response.map(|body| body.boxed_unsync()), Box::new(io)))
+}

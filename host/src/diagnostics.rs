@@ -1,0 +1,35 @@
+//! Diagnostics for another component's linker: a look at the broker, and no way to a token.
+
+use wasmtime::Result;
+use wasmtime::component::Linker;
+use wasmtime::error::format_err;
+
+use crate::broker::Broker;
+use crate::report::WireReport;
+
+impl Broker {
+    /// Give `token-broker:identity/diagnostics` to the components of a linker, and no credentials: they read what this
+    /// broker finds, would send and has counted, and cannot have it ask for anything. Nothing in it is secret.
+    ///
+    /// A broker whose instance trapped cannot be looked at, which traps the component: the contract has no error for it.
+    ///
+    /// # Errors
+    /// As [`Broker::add_to_linker`].
+    pub fn add_diagnostics_to_linker<T: Send + 'static>(&self, linker: &mut Linker<T>) -> Result<()> {
+        linker.instance("token-broker:identity/types@0.1.0")?;
+        let mut diagnostics = linker.instance("token-broker:identity/diagnostics@0.1.0")?;
+        let this = self.for_linker();
+        diagnostics.func_wrap_async("explain", move |_, (): ()| {
+            let this = this.clone();
+            Box::new(async move {
+                let reports = this.explain().await.map_err(|error| format_err!("{error}"))?;
+                Ok((reports.into_iter().map(WireReport::from).collect::<Vec<_>>(),))
+            })
+        })?;
+        let this = self.for_linker();
+        diagnostics.func_wrap_async("stats", move |_, (): ()| {
+            let this = this.clone();
+            Box::new(async move { Ok((this.stats().await.map_err(|error| format_err!("{error}"))?,)) })
+        })
+    }
+}

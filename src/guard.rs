@@ -1,0 +1,341 @@
+//! What an application must not reach, whoever else may: the places that give tokens to whoever asks.
+//!
+//! An application whose requests get their tokens on the way has no business there, and composed with the broker it
+//! shares the broker's list of allowed hosts. This is the only thing between them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::Uri;
+
+use crate::cloud;
+use crate::config::{
+    AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST, Settings,
+};
+use crate::endpoint::{checked, refused};
+use crate::error::Error;
+use crate::target::{Host, Scheme, Target};
+use crate::tenant::is_only_dots;
+
+/// Tells which requests of an application are for identity endpoints.
+///
+/// - Link-local addresses, where Azure's metadata service is, and that of its WireServer, in every spelling.
+/// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port.
+/// - Entra and the configured authority, but for what they publish: their metadata and keys.
+/// - Over plain http, requests with the headers without which no identity endpoint gives a token. A name may lead to any
+///   address, and only who resolves it knows. Over https it leads nowhere, for these endpoints prove no name.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    endpoints: Vec<(Host, u16)>,
+    authority: Host,
+}
+
+impl Guard {
+    /// The variables that name what is guarded.
+    pub const VARIABLES: [&str; 5] =
+        [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, AUTHORITY_HOST];
+
+    /// # Errors
+    /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
+    pub fn detect(settings: &Settings) -> Result<Self, Error> {
+        let mut endpoints = vec![(Host::Ip(Ipv4Addr::LOCALHOST.into()), ARC_PORT)];
+        for variable in [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST] {
+            if let Some(url) = settings.get(variable) {
+                let endpoint = place(variable, &checked(variable, url, FORM)?)?;
+                endpoints.push((endpoint.host, endpoint.port));
+            }
+        }
+        let authority = place(AUTHORITY_HOST, &cloud::authority(settings)?)?.host;
+        Ok(Self { endpoints, authority })
+    }
+
+    /// Whether an application may send a request; `has` tells whether it has a header.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] that says what is there. Neither the path nor a header is in it.
+    pub fn check(
+        &self,
+        target: &Target,
+        method: &str,
+        path_with_query: &str,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        // RFC 9112, 3.2: anything else could name another host than the authority does.
+        if !(path_with_query.is_empty() || path_with_query.starts_with(['/', '?']) || path_with_query == "*")
+        {
+            return Err(denied(target, "is asked for something that is no path of its own"));
+        }
+        if is_platform(&target.host) {
+            return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
+        }
+        if self.endpoints.iter().any(|endpoint| is_same(target, endpoint)) {
+            return Err(denied(target, "is where the broker gets its tokens"));
+        }
+        let is_public = method == "GET" && is_published(path_with_query);
+        if !is_public && self.is_authority(&target.host) {
+            return Err(denied(
+                target,
+                "is an authority, of which only the metadata and the keys may be read",
+            ));
+        }
+        if !target.is_https() && MARKS.iter().any(|name| has(name)) {
+            return Err(denied(target, "is sent a header by which identity endpoints are asked for tokens"));
+        }
+        Ok(())
+    }
+
+    /// Whether a path is one: a host might take anything else for the address of another (RFC 9112, 3.2).
+    ///
+    /// # Errors
+    /// [`Error::Denied`] if it is none.
+    pub fn check_path(path_with_query: &str) -> Result<(), Error> {
+        match path_with_query.is_empty() || path_with_query.starts_with(['/', '?']) || path_with_query == "*"
+        {
+            true => Ok(()),
+            false => Err(Error::Denied("the request's path does not begin with a slash".to_owned())),
+        }
+    }
+
+    /// Its regions have names in front of it.
+    fn is_authority(&self, host: &Host) -> bool {
+        match (host, &self.authority) {
+            (Host::Name(name), _) if cloud::is_authority(name) => true,
+            (Host::Name(name), Host::Name(authority)) => cloud::is_at(name, authority),
+            (host, authority) => host == authority,
+        }
+    }
+}
+
+fn place(variable: &str, url: &Uri) -> Result<Target, Error> {
+    let scheme = if url.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    Target::read(scheme, authority).map_err(|why| refused(variable, why, FORM))
+}
+
+fn is_platform(host: &Host) -> bool {
+    match host {
+        Host::Ip(IpAddr::V4(address)) => address.is_link_local() || *address == WIRE_SERVER,
+        Host::Ip(IpAddr::V6(address)) => address.is_unicast_link_local(),
+        Host::Name(_) => false,
+    }
+}
+
+fn is_same(target: &Target, (host, port): &(Host, u16)) -> bool {
+    target.port == *port && (target.host == *host || (target.host.is_loopback() && host.is_loopback()))
+}
+
+/// Whether a path is one of the documents that an authority shows to everybody: its metadata, its keys, and which
+/// authorities there are. Nothing else is known to be harmless.
+fn is_published(path_with_query: &str) -> bool {
+    let path = path_with_query.split('?').next().unwrap_or_default();
+    let segments: Vec<_> = path.split('/').skip(1).collect();
+    // Nothing that a server could read in another way.
+    let is_plain = |segment: &&str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        !is_only_dots(segment) && segment.bytes().all(fits)
+    };
+    let is_document = matches!(
+        segments.as_slice(),
+        [.., ".well-known", "openid-configuration"]
+            | [.., "discovery", "keys"]
+            | [.., "discovery", "v2.0", "keys"]
+            | ["common", "discovery", "instance"]
+    );
+    is_document && segments.iter().all(is_plain)
+}
+
+fn denied(target: &Target, why: &str) -> Error {
+    Error::Denied(format!(
+        "{target} {why}; applications do not need it, their requests get their tokens on the way"
+    ))
+}
+
+const FORM: &str = "the http or https URL of an identity endpoint";
+/// <https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>
+const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+/// Of Azure Arc's agent, which is found by its files and needs no variable.
+const ARC_PORT: u16 = 40342;
+/// Of IMDS, Cloud Shell and Arc; of App Service; of App Service in 2017, Machine Learning and Service Fabric.
+const MARKS: [&str; 3] = ["metadata", "x-identity-header", "secret"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(pairs: &[(&str, &str)]) -> Guard {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Guard::detect(&Settings::from_pairs(pairs)).unwrap()
+    }
+
+    /// Whether a GET may be sent, with a path and headers.
+    fn allows(guard: &Guard, url: &str, headers: &[&str]) -> bool {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let Ok(target) = Target::parse(Some(scheme), authority) else { return false };
+        guard.check(&target, "GET", path, |name| headers.contains(&name)).is_ok()
+    }
+
+    #[test]
+    fn the_metadata_service_is_reached_in_no_spelling_and_on_no_port() {
+        for url in [
+            "http://169.254.169.254/metadata/identity/oauth2/token",
+            "http://169.254.169.254:8080/",
+            "https://169.254.169.254/",
+            "http://2852039166/metadata",
+            "http://0xA9FEA9FE/",
+            "http://169.254.43518/",
+            "http://0251.0376.0251.0376/",
+            "http://169.254.169.254./",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::ffff:a9fe:a9fe]:80/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://169.254.130.2:8081/msi/token",
+            "http://[fe80::1]/",
+            "http://168.63.129.16/machine?comp=goalstate",
+            "http://0xA83F8110/",
+            "http://x@169.254.169.254/",
+            "http://my.vault.azure.net@169.254.169.254/",
+            "http://169.254.169.254%2f@a.example/",
+        ] {
+            assert!(!allows(&guard(&[]), url, &[]), "{url}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_reached() {
+        for url in [
+            "https://my.vault.azure.net/secrets/a?api-version=7.4",
+            "http://10.0.0.1:8080/",
+            "http://127.0.0.1:41741/",
+            "https://169.254.169.254.example/",
+            "http://[2001:db8::1]/",
+            "https://login.example/oauth2/token",
+            "https://login.microsoftonline.com.example/t/oauth2/v2.0/token",
+            "https://a.example",
+            "https://a.example/?http://169.254.169.254/",
+        ] {
+            assert!(allows(&guard(&[]), url, &[]), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_endpoints_of_the_configuration_are_not_reached_by_any_name_of_this_machine() {
+        let guard = guard(&[(IDENTITY_ENDPOINT, "http://localhost:41741/msi/token")]);
+        for host in
+            ["localhost", "127.0.0.1", "127.8.8.8", "2130706433", "0", "0.0.0.0", "[::1]", "x.localhost"]
+        {
+            assert!(!allows(&guard, &format!("http://{host}:41741/"), &[]), "{host}");
+            assert!(!allows(&guard, &format!("http://{host}:40342/metadata"), &[]), "Arc at {host}");
+            assert!(allows(&guard, &format!("http://{host}:8080/"), &[]), "{host}");
+        }
+        for (variable, url) in [
+            (MSI_ENDPOINT, "http://127.0.0.1:5000/token"),
+            (IMDS_ENDPOINT, "http://127.0.0.1:5000"),
+            (POD_IDENTITY_HOST, "http://127.0.0.1:5000/"),
+            (IDENTITY_ENDPOINT, "https://127.0.0.1:5000/metadata/identity/oauth2/token"),
+        ] {
+            assert!(!allows(&self::guard(&[(variable, url)]), "http://localhost:5000/", &[]), "{variable}");
+        }
+        let fabric =
+            self::guard(&[(IDENTITY_ENDPOINT, "https://10.0.0.4:2377/metadata/identity/oauth2/token")]);
+        assert!(!allows(&fabric, "https://10.4:2377/", &[]));
+        assert!(allows(&fabric, "https://10.0.0.4/", &[]));
+    }
+
+    #[test]
+    fn authorities_show_their_metadata_and_keys_and_nothing_else() {
+        let configured = guard(&[(AUTHORITY_HOST, "https://sts.contoso.com/x")]);
+        for host in [
+            "login.microsoftonline.com",
+            "LOGIN.MICROSOFTONLINE.COM",
+            "login.microsoftonline.com.",
+            "login.microsoftonline.com:8443",
+            "westeurope.login.microsoft.com",
+            "eastus.r.login.microsoftonline.com",
+            "login.windows.net",
+            "sts.windows.net",
+            "login.microsoftonline.us",
+            "login.chinacloudapi.cn",
+            "login.partner.microsoftonline.cn",
+            "sts.contoso.com",
+            "west.sts.contoso.com",
+        ] {
+            for path in [
+                "/t/v2.0/.well-known/openid-configuration",
+                "/t/.well-known/openid-configuration?appid=x",
+                "/common/discovery/v2.0/keys",
+                "/common/discovery/keys",
+                "/adfs/discovery/keys",
+                "/common/discovery/instance?api-version=1.1",
+            ] {
+                assert!(allows(&configured, &format!("https://{host}{path}"), &[]), "{host}{path}");
+            }
+            for path in [
+                "",
+                "/",
+                "/t/oauth2/v2.0/token",
+                "/t/oauth2/token",
+                "/T/OAuth2/v2.0/Token",
+                "/t/oauth2/v2.0/devicecode",
+                "/t/oauth2/v2.0/authorize",
+                "/t/oauth2/v2.0/token?/.well-known/openid-configuration",
+                "/t/oauth2/v2.0/token%3f/.well-known/openid-configuration",
+                "/t/oauth2/v2.0/token;/discovery/keys",
+                "/.well-known/openid-configuration/../oauth2/v2.0/token",
+                "/t/oauth2/token/../discovery/keys",
+                "/t//discovery/keys",
+                "/t\\discovery/keys",
+            ] {
+                assert!(!allows(&configured, &format!("https://{host}{path}"), &[]), "{host}{path}");
+            }
+        }
+        let target = Target::parse(None, "login.microsoftonline.com").unwrap();
+        let metadata = "/t/v2.0/.well-known/openid-configuration";
+        for method in ["POST", "PUT", "get", "HEAD", "OPTIONS"] {
+            assert!(configured.check(&target, method, metadata, |_| false).is_err(), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_may_lead_anywhere_is_not_asked_in_the_manner_of_identity_endpoints() {
+        for header in MARKS {
+            assert!(!allows(&guard(&[]), "http://a.example/metadata", &[header]), "{header}");
+            assert!(!allows(&guard(&[]), "ws://a.example/metadata", &[header]), "{header}");
+            assert!(allows(&guard(&[]), "https://a.example/metadata", &[header]), "{header}");
+        }
+        assert!(allows(&guard(&[]), "http://a.example/metadata", &["accept"]));
+    }
+
+    #[test]
+    fn a_path_that_names_a_host_is_refused() {
+        let target = Target::parse(None, "a.example").unwrap();
+        let check = |path: &str| guard(&[]).check(&target, "GET", path, |_| false);
+        for path in [
+            "http://169.254.169.254/metadata",
+            "@evil.example/",
+            ".evil.example/",
+            "169.254.169.254:80",
+            "**",
+        ] {
+            let error = check(path).unwrap_err().to_string();
+            assert!(error.contains("path") && !error.contains(path), "{error}");
+        }
+        for path in ["", "*", "/", "?a=b", "//a"] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_by_the_name_of_its_variable() {
+        for (variable, value) in [
+            (IDENTITY_ENDPOINT, "127.0.0.1:80"),
+            (MSI_ENDPOINT, "http://x@127.0.0.1/"),
+            (IMDS_ENDPOINT, "http://1.2.3.4.5/"),
+            (AUTHORITY_HOST, "http://login.example"),
+        ] {
+            let settings = Settings::from_pairs([(variable.to_owned(), value.to_owned())]);
+            let error = Guard::detect(&settings).unwrap_err();
+            assert!(error.kind() == "misconfigured" && error.to_string().contains(variable), "{error}");
+        }
+        assert!(Guard::VARIABLES.iter().all(|name| crate::VARIABLES.iter().any(|it| it.name == *name)));
+    }
+}

@@ -1,0 +1,73 @@
+//! Which artefacts there are.
+
+use super::Artefact;
+use super::Part::{self, Guest, Made};
+
+/// The packages that are built for wasm alone
+pub(crate) const GUESTS: &[&str] = &[
+    "adapter-none",
+    "adapter-spin",
+    "broker",
+    "broker-sync",
+    "consumer",
+    "egress",
+    "endpoint",
+    "guest-http",
+    "injector",
+    "key-vault",
+    "operator",
+    "spin-consumer",
+    "sql",
+    "storage",
+];
+
+/// In the order in which they are made of each other
+pub(crate) const ARTEFACTS: &[Artefact] = &[
+    guest("token-broker-core", "broker").exports(BROKER),
+    plugged("token-broker", Made("token-broker-core"), &[Guest("adapter-none")])
+        .exports(BROKER)
+        .at_most(720_000),
+    plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
+        .exports(BROKER)
+        .at_most(800_000),
+    guest("token-broker-sync", "broker-sync").exports("broker-sync").at_most(650_000),
+    guest("endpoint", "endpoint"),
+    plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")]).at_most(960_000),
+    plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")]),
+    plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
+        .at_most(1_150_000),
+    plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
+        .at_most(1_320_000),
+    guest("key-vault", "key-vault"),
+    guest("sql", "sql"),
+    guest("storage", "storage"),
+    guest("consumer", "consumer"),
+    plugged("consumer-composed", Made("consumer"), &[Made("token-broker")]),
+    guest("spin-consumer", "spin-consumer"),
+    plugged("spin-consumer-composed", Made("spin-consumer"), &[Made("token-broker")]),
+    guest("operator", "operator"),
+    guest("egress", "egress"),
+    plugged("egress-composed", Made("egress"), &[Made("token-injector")]),
+    plugged("egress-spin", Made("egress"), &[Made("token-injector-spin")]),
+];
+
+const fn guest(name: &'static str, package: &'static str) -> Artefact {
+    plugged(name, Guest(package), &[])
+}
+
+const fn plugged(name: &'static str, socket: Part, plugs: &'static [Part]) -> Artefact {
+    Artefact { name, socket, plugs, world: None, limit: None }
+}
+
+impl Artefact {
+    const fn exports(self, world: &'static str) -> Self {
+        Self { world: Some(world), ..self }
+    }
+
+    const fn at_most(self, bytes: usize) -> Self {
+        Self { limit: Some(bytes), ..self }
+    }
+}
+
+/// The world of the brokers on WASI 0.3
+const BROKER: &str = "broker";
