@@ -15,3 +15,4 @@ pub mod hosts;
 pub mod mock;
 pub mod sdk;
 pub mod serve;
+pub mod spin;

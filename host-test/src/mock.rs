@@ -110,6 +110,11 @@ impl Mock {
         &self.platform.addresses.plain
     }
 
+    /// The base URL of the second listener, if the configuration asks for one
+    pub fn also_url(&self) -> Option<&str> {
+        self.platform.addresses.also.as_deref()
+    }
+
     /// The base URL of the TLS listener, if the configuration asks for one
     pub fn tls_url(&self) -> Option<&str> {
         self.platform.addresses.tls.as_deref()

@@ -11,16 +11,17 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{self, Poll},
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
     time::{Sleep, sleep, sleep_until},
@@ -90,6 +91,21 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Send a GET and read the answer: its status and its body
+    ///
+    /// # Errors
+    /// When there is no answer, or one that is no HTTP
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address).await?;
+        // Of a version that has no chunks.
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address).as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+        let status = head.split(' ').nth(1).context("no status")?;
+        Ok((status.parse()?, body.to_owned()))
+    }
+
     /// How many instances there have been
     pub fn instances(&self) -> usize {
         self.instances.load(Ordering::Relaxed)
@@ -139,7 +155,7 @@ struct Idle {
 impl WorkerExpiration for Idle {
     fn poll(
         mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         status: WorkerStatus,
         since: Instant,
     ) -> Poll<()> {

@@ -10,8 +10,6 @@ mod failure;
 #[path = "injector/hostile.rs"]
 mod hostile;
 #[allow(dead_code, reason = "it serves the tests of Spin's store too")]
-#[path = "spin/key_value.rs"]
-mod key_value;
 #[path = "injector/network.rs"]
 mod network;
 #[path = "injector/spin.rs"]

@@ -2,8 +2,6 @@
 
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 
-#[path = "spin/key_value.rs"]
-mod key_value;
 #[path = "spin/stage.rs"]
 mod stage;
 
@@ -11,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
-use key_value::Spin;
+use host_test::spin::Spin;
 use stage::Stage;
 
 #[tokio::test(start_paused = true)]

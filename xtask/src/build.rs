@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::artefact::{self, ARTEFACTS, Check};
 use crate::setup::Toolchain;
-use crate::{say, setup};
+use crate::{say, setup, spin_app};
 
 /// What to do about differences
 #[derive(clap::Args, Default)]
@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if options.bless {
         artefact::bless(&toolchain)?;
     }
-    let broken = artefact::checks(&toolchain).iter().filter(|check| !report(check)).count();
+    let broken = checks(&toolchain).iter().filter(|check| !report(check)).count();
     Ok(match broken {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
@@ -38,8 +38,14 @@ pub(crate) fn components(toolchain: &Toolchain) -> Result<()> {
         let bytes = artefact.build(toolchain)?;
         say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
     }
+    spin_app::build(toolchain)?;
     say::done("build: target/components", began);
     Ok(())
+}
+
+/// Every check of what is built
+pub(crate) fn checks(toolchain: &Toolchain) -> Vec<Check> {
+    artefact::checks(toolchain).into_iter().chain(spin_app::checks()).collect()
 }
 
 /// Say how a check went, whole differences included

@@ -5,9 +5,9 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::artefact::GUESTS;
-use crate::setup::{self, Toolchain};
+use crate::setup::{self, TARGET, Toolchain};
 use crate::tally::Tally;
-use crate::{build, process};
+use crate::{build, process, repo};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -36,8 +36,7 @@ pub(crate) fn checks(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     let mut doc = native("doc");
     tally.program(doc.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-Dwarnings"));
     match setup::deny() {
-        true => tally
-            .program(Command::new(setup::cargo_deny()).current_dir(crate::repo::path("")).args(DENY_CHECK)),
+        true => tally.program(Command::new(setup::cargo_deny()).current_dir(repo::path("")).args(DENY_CHECK)),
         false => tally.skip(),
     }
     Ok(())
@@ -50,6 +49,11 @@ fn style(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     for guest in GUESTS {
         tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
     }
+    let spin_app = repo::path("examples/spin-app");
+    tally.program(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&spin_app));
+    let mut clippy = toolchain.bare_cargo("clippy")?;
+    clippy.args(["--release", "--target", TARGET]).args(DENY_WARNINGS).current_dir(spin_app);
+    tally.program(&mut clippy);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod repo;
 mod say;
 mod setup;
 mod sim;
+mod spin_app;
 mod tally;
 mod test;
 

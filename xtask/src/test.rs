@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{artefact, build, cases, lint, process, repo, say, sim};
+use crate::{build, cases, lint, process, repo, say, sim};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -100,7 +100,7 @@ fn clients_and_hosts() -> bool {
 
 fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     say::step("the components: imports, contract, size");
-    for check in artefact::checks(toolchain) {
+    for check in build::checks(toolchain) {
         tally.count(build::report(&check));
     }
 }

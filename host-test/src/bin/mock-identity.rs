@@ -16,6 +16,9 @@ struct Arguments {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Where to listen too, for clients that tell by the address where tokens are given and where they are taken
+    #[arg(long, value_name = "ADDRESS")]
+    also_listen: Option<SocketAddr>,
     /// Where to listen with TLS as well
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Option<SocketAddr>,
@@ -55,11 +58,15 @@ async fn start(arguments: &Arguments) -> Result<Mock> {
         None => MockConfig::default(),
     };
     config.listen = arguments.listen.unwrap_or(config.listen);
+    config.also_listen = arguments.also_listen.or(config.also_listen);
     config.listen_tls = arguments.listen_tls.or(config.listen_tls);
     let mock = Mock::start(config).await?;
     if let Some(path) = &arguments.tls_ca_out {
         let authority = mock.ca_pem().context("--tls-ca-out needs --listen-tls")?;
         std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(url) = mock.also_url() {
+        eprintln!("and: {url}");
     }
     if let Some(url) = mock.tls_url() {
         eprintln!("with TLS: {url}");

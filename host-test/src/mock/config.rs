@@ -24,6 +24,8 @@ use super::{
 pub struct MockConfig {
     /// Where to listen; port 0 takes a free one
     pub listen: SocketAddr,
+    /// Where to listen too, for clients that tell by the address where tokens are given and where they are taken
+    pub also_listen: Option<SocketAddr>,
     /// Where to listen with TLS, if at all
     pub listen_tls: Option<SocketAddr>,
     /// The directory that all identities and users are in

@@ -38,6 +38,7 @@ use super::{
 /// Where the mock is to be found: base URLs without a slash at the end
 pub(super) struct Addresses {
     pub(super) plain: String,
+    pub(super) also: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) pinned: Option<Pinned>,
 }
@@ -67,8 +68,13 @@ struct Entrance {
 impl Server {
     pub(super) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
         let (plain, url) = listen(config.listen, Door::Plain, None).await?;
-        let mut addresses = Addresses { plain: url, tls: None, pinned: None };
+        let mut addresses = Addresses { plain: url, also: None, tls: None, pinned: None };
         let mut entrances = vec![plain];
+        if let Some(address) = config.also_listen {
+            let (entrance, url) = listen(address, Door::Plain, None).await?;
+            addresses.also = Some(url);
+            entrances.push(entrance);
+        }
         let (mut ca_pem, mut pinned_pem) = (None, None);
         if let Some(address) = config.listen_tls {
             let (acceptor, authority) = tls::vouched()?;

@@ -1,8 +1,8 @@
 //! The same on Spin: settings are its variables, tokens are shared through its store, and hosts are on one list.
 
 use crate::VAULT;
-use crate::key_value::Spin;
 use crate::stage::{IMDS, Stage, request};
+use host_test::spin::Spin;
 
 const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=";
 

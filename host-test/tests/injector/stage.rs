@@ -13,8 +13,8 @@ use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::key_value::{self, Spin};
 use crate::network::{Network, text};
+use host_test::spin::{self, Spin};
 
 pub(crate) use contract::exports::token_broker::test::egress::{Answer, Body, Request};
 
@@ -279,8 +279,7 @@ fn load(name: &str) -> InstancePre<State> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).unwrap();
-    key_value::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))
-        .unwrap();
+    spin::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table)).unwrap();
     linker.instantiate_pre(&Component::from_file(&ENGINE, file).unwrap()).unwrap()
 }
 

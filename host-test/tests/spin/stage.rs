@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use host_test::spin::{self, Spin};
 use http_body_util::{BodyExt as _, Full};
 use token_broker_host::engine_config;
 use tokio::sync::Semaphore;
@@ -18,7 +19,6 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use crate::key_value::{self, Spin};
 use contract::exports::token_broker::identity::diagnostics::Statistics;
 
 /// A machine with one Spin application.
@@ -206,7 +206,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    key_value::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))?;
+    spin::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))?;
     Ok(linker)
 }
 

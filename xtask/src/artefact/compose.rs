@@ -24,6 +24,25 @@ pub(crate) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
     Ok(composed)
 }
 
+/// The socket with some imports satisfied, each by the export of the same name, letter by letter, of its own plug
+pub(crate) fn wire(socket: &[u8], plugs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+    let mut graph = CompositionGraph::new();
+    let socket = package(&mut graph, "socket", socket)?;
+    let wired = graph.instantiate(socket);
+    for (nth, (interface, plug)) in plugs.iter().enumerate() {
+        let plug = package(&mut graph, &format!("plug{nth}"), plug)?;
+        let plug = graph.instantiate(plug);
+        let export = graph.alias_instance_export(plug, interface)?;
+        graph.set_instantiation_argument(wired, interface, export)?;
+    }
+    let exports: Vec<String> = graph.types()[graph[socket].ty()].exports.keys().cloned().collect();
+    for name in exports {
+        let export = graph.alias_instance_export(wired, &name)?;
+        graph.export(export, name)?;
+    }
+    graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")
+}
+
 fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac_graph::PackageId> {
     let package = Package::from_bytes(name, None, bytes, graph.types_mut())
         .with_context(|| format!("the {name} is not a component"))?;

@@ -14,9 +14,19 @@ use crate::process;
 ///
 /// Patch versions differ between the standard libraries of different compilers.
 pub(super) fn of(component: &[u8]) -> Result<BTreeSet<String>> {
+    Ok(names(component)?.iter().map(|import| minor(import)).collect())
+}
+
+/// The imports of a component by their whole names
+pub(crate) fn names(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
-    let names = resolve.worlds[world].imports.keys().map(|key| minor(&resolve.name_world_key(key)));
-    Ok(names.collect())
+    Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
+}
+
+/// The exports of a component by their whole names
+pub(crate) fn exported(component: &[u8]) -> Result<BTreeSet<String>> {
+    let (resolve, world) = world(component)?;
+    Ok(resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
 /// The type of a component, as a WIT world

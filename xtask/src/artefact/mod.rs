@@ -16,7 +16,8 @@ use anyhow::{Context, Result, bail};
 use crate::setup::Toolchain;
 use crate::{process, repo, say};
 
-pub(crate) use compose::plug;
+pub(crate) use compose::{plug, wire};
+pub(crate) use imports::{exported as exports, names as imports};
 pub(crate) use table::{ARTEFACTS, GUESTS};
 
 /// A file of `target/components/`

@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::say;
 
 pub(crate) use deny::cargo_deny;
-pub(crate) use toolchain::Toolchain;
+pub(crate) use toolchain::{TARGET, Toolchain};
 
 /// What to bring, and how
 #[derive(clap::Args, Default)]

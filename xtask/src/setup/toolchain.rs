@@ -44,20 +44,34 @@ impl Toolchain {
     /// Cargo, told to compile for the target with this compiler
     pub(crate) fn cargo(&self, subcommand: &str) -> Result<Command> {
         let mut cargo = self.bare_cargo(subcommand)?;
-        cargo.args(["--target", TARGET, "--profile", PROFILE]).env("RUSTFLAGS", self.rustflags());
+        cargo.args(["--target", TARGET, "--profile", PROFILE]);
         cargo.arg("--target-dir").arg(self.target_dir());
         Ok(cargo)
     }
 
     /// Cargo with this compiler, and nothing said about what to compile
-    fn bare_cargo(&self, subcommand: &str) -> Result<Command> {
+    pub(crate) fn bare_cargo(&self, subcommand: &str) -> Result<Command> {
         let mut cargo = self.program(subcommand);
-        cargo.arg(subcommand).env("PATH", self.search_path()?);
+        cargo.arg(subcommand);
+        self.equip(&mut cargo)?;
+        Ok(cargo)
+    }
+
+    /// A shell with this compiler, for a command line that says what to compile
+    pub(crate) fn shell(&self, command: &str) -> Result<Command> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        self.equip(&mut shell)?;
+        Ok(shell)
+    }
+
+    fn equip(&self, command: &mut Command) -> Result<()> {
+        command.env("PATH", self.search_path()?).env("RUSTFLAGS", self.rustflags());
         if let Some(rustc) = &self.rustc {
             // `cargo run` puts the libraries of its own compiler in front of those of this one.
-            cargo.env("RUSTC", rustc).env_remove("LD_LIBRARY_PATH");
+            command.env("RUSTC", rustc).env_remove("LD_LIBRARY_PATH");
         }
-        Ok(cargo)
+        Ok(())
     }
 
     /// Where cargo leaves the component of a package
@@ -145,7 +159,7 @@ fn libraries() -> Option<PathBuf> {
     files.any(|file| file.file_name().to_string_lossy().starts_with("libstd-")).then_some(folder)
 }
 
-pub(super) const TARGET: &str = "wasm32-wasip2";
+pub(crate) const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "guest";
 const KEPT: &str = "toolchain.json";
 /// Each component has a stack of its own in its linear memory; rustc's 1 MiB is for programs that recurse.

@@ -1,66 +1,90 @@
-//! What Spin is to a component: key-value stores by label, in which nothing ends, and variables.
+//! What Spin is to a component: key-value stores by label, in which nothing ends, and variables; and the [`app`]
+//! that a manifest describes.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+pub mod app;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmtime::component::{Accessor, ComponentType, Linker, Lower, Resource, ResourceTable, ResourceType};
 
-/// The memory of one Spin application; its instances have clones.
+/// What Spin lends to one component of an application; its instances have clones.
 #[derive(Clone, Default)]
-pub(crate) struct Spin(Arc<Mutex<Memory>>);
+pub struct Spin {
+    stores: Arc<Mutex<Stores>>,
+    lent: Arc<Mutex<Lent>>,
+}
 
+/// The key-value stores of an application.
 #[derive(Default)]
-struct Memory {
-    /// The stores that the manifest gives to the component.
-    stores: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    variables: BTreeMap<String, String>,
-    /// The name of the variable whose provider is down.
-    broken: Option<String>,
-    asked_for: Vec<String>,
+struct Stores {
+    by_label: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// What another, who saw nothing there either, writes over the next value that is put.
     other: Option<Vec<u8>>,
 }
 
+/// What the manifest gives to the component.
+#[derive(Default)]
+struct Lent {
+    stores: BTreeSet<String>,
+    variables: BTreeMap<String, String>,
+    /// The name of the variable whose provider is down.
+    broken: Option<String>,
+    asked_for: Vec<String>,
+}
+
 impl Spin {
-    pub(crate) fn with_store(self, label: &str) -> Self {
-        self.memory().stores.entry(label.to_owned()).or_default();
+    /// What it lends to another component of the same application: nothing yet, of the same stores.
+    pub fn beside(&self) -> Self {
+        Self { stores: Arc::clone(&self.stores), lent: Arc::default() }
+    }
+
+    /// The component may open this store.
+    pub fn with_store(self, label: &str) -> Self {
+        self.stores().by_label.entry(label.to_owned()).or_default();
+        self.lent().stores.insert(label.to_owned());
         self
     }
 
-    pub(crate) fn with_variable(self, name: &str, value: &str) -> Self {
-        self.memory().variables.insert(name.to_owned(), value.to_owned());
+    /// The component has this variable.
+    pub fn with_variable(self, name: &str, value: &str) -> Self {
+        self.lent().variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    pub(crate) fn with_broken_variable(self, name: &str) -> Self {
-        self.memory().broken = Some(name.to_owned());
+    /// The provider of this variable is down.
+    pub fn with_broken_variable(self, name: &str) -> Self {
+        self.lent().broken = Some(name.to_owned());
         self
     }
 
     /// The variables that were asked for.
-    pub(crate) fn asked_for(&self) -> Vec<String> {
-        self.memory().asked_for.clone()
+    pub fn asked_for(&self) -> Vec<String> {
+        self.lent().asked_for.clone()
     }
 
-    pub(crate) fn entries(&self, label: &str) -> BTreeMap<String, Vec<u8>> {
-        self.memory().stores[label].clone()
+    /// What is in a store: nothing, if there is none.
+    pub fn entries(&self, label: &str) -> BTreeMap<String, Vec<u8>> {
+        self.stores().by_label.get(label).cloned().unwrap_or_default()
     }
 
     /// Another writes this over everything that a store has.
-    pub(crate) fn write_over(&self, label: &str, value: &[u8]) {
-        self.memory().stores.get_mut(label).unwrap().values_mut().for_each(|there| *there = value.to_vec());
+    pub fn write_over(&self, label: &str, value: &[u8]) {
+        let mut stores = self.stores();
+        let there = stores.by_label.entry(label.to_owned()).or_default();
+        there.values_mut().for_each(|there| *there = value.to_vec());
     }
 
     /// Another, who saw nothing there either, writes this over the next value that is put.
-    pub(crate) fn write_over_next(&self, value: &[u8]) {
-        self.memory().other = Some(value.to_vec());
+    pub fn write_over_next(&self, value: &[u8]) {
+        self.stores().other = Some(value.to_vec());
     }
 
     fn put(&self, label: String, key: String, value: Vec<u8>) {
-        let mut memory = self.memory();
-        memory.stores.get_mut(&label).unwrap().insert(key.clone(), value);
-        if let Some(other) = memory.other.take() {
+        let mut stores = self.stores();
+        stores.by_label.entry(label.clone()).or_default().insert(key.clone(), value);
+        if let Some(other) = stores.other.take() {
             let this = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(OTHER_IS_LATER).await;
@@ -69,12 +93,17 @@ impl Spin {
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap()
+    /// Nobody panics with the lock.
+    fn stores(&self) -> MutexGuard<'_, Stores> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Lent> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl Lent {
     fn variable(&mut self, name: String) -> Result<String, VariableError> {
         self.asked_for.push(name.clone());
         if self.broken.as_ref() == Some(&name) {
@@ -85,13 +114,16 @@ impl Memory {
 }
 
 /// What a linker's data has of Spin.
-type View<T> = fn(&mut T) -> (Spin, &mut ResourceTable);
+pub type View<T> = fn(&mut T) -> (Spin, &mut ResourceTable);
 
-/// Give a linker Spin's interfaces, as far as the adapter uses them.
-pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: View<T>) -> Result<()> {
+/// Give a linker Spin's interfaces, as far as they are used here.
+///
+/// # Errors
+/// If the linker has them already.
+pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: View<T>) -> Result<()> {
     let mut variables = linker.instance("spin:variables/variables@3.0.0")?;
     variables.func_wrap_concurrent("get", move |accessor, (name,): (String,)| {
-        let found = accessor.with(|mut access| view(access.data_mut()).0.memory().variable(name));
+        let found = accessor.with(|mut access| view(access.data_mut()).0.lent().variable(name));
         Box::pin(later(move || Ok((found,))))
     })?;
 
@@ -110,8 +142,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
             let found = find(accessor, view, &store);
             Box::pin(later(move || {
                 let (spin, label) = found?;
-                let value = spin.memory().stores[&label].get(&key).cloned();
-                Ok((Ok::<_, Error>(value),))
+                Ok((checked(&key).map(|()| spin.entries(&label).remove(&key)),))
             }))
         },
     )?;
@@ -121,8 +152,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
             let found = find(accessor, view, &store);
             Box::pin(later(move || {
                 let (spin, label) = found?;
-                spin.put(label, key, value);
-                Ok((Ok::<_, Error>(()),))
+                Ok((checked(&key).map(|()| spin.put(label, key, value)),))
             }))
         },
     )?;
@@ -130,14 +160,15 @@ pub(crate) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
         let found = find(accessor, view, &store);
         Box::pin(later(move || {
             let (spin, label) = found?;
-            spin.memory().stores.get_mut(&label).unwrap().remove(&key);
-            Ok((Ok::<_, Error>(()),))
+            Ok((checked(&key).map(|()| {
+                spin.stores().by_label.entry(label).or_default().remove(&key);
+            }),))
         }))
     })
 }
 
 fn open((spin, table): (Spin, &mut ResourceTable), label: String) -> Result<Result<Opened, Error>> {
-    if !spin.memory().stores.contains_key(&label) {
+    if !spin.lent().stores.contains(&label) {
         return Ok(Err(Error::AccessDenied));
     }
     Ok(Ok(table.push(Label(label))?))
@@ -150,6 +181,14 @@ fn find<T>(accessor: &Accessor<T>, view: View<T>, store: &Opened) -> Result<(Spi
     })
 }
 
+/// Spin's limit of a key.
+fn checked(key: &str) -> Result<(), Error> {
+    match (1..=LONGEST_KEY).contains(&key.len()) {
+        true => Ok(()),
+        false => Err(Error::Other(format!("a key of {} bytes; it may have {LONGEST_KEY}", key.len()))),
+    }
+}
+
 /// Not at once, so that what instances do can come in between each other.
 async fn later<T>(operation: impl FnOnce() -> T) -> T {
     tokio::task::yield_now().await;
@@ -160,6 +199,7 @@ async fn later<T>(operation: impl FnOnce() -> T) -> T {
 struct Label(String);
 
 type Opened = Resource<Label>;
+/// A host function ends so.
 type Result<T, E = wasmtime::Error> = std::result::Result<T, E>;
 
 #[derive(ComponentType, Lower)]
@@ -190,4 +230,5 @@ enum VariableError {
     Other(String),
 }
 
+const LONGEST_KEY: usize = 256;
 const OTHER_IS_LATER: Duration = Duration::from_millis(5);

@@ -1,0 +1,160 @@
+//! `examples/spin-app` on a host that does what Spin does: components by the manifest, instances that are thrown away,
+//! variables, a key-value store, and a list of hosts.
+
+#![allow(missing_docs, reason = "the names of the tests say what they prove")]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test reads files")]
+
+use std::path::Path;
+
+use futures_util::future::join_all;
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use host_test::serve::Reuse;
+use host_test::spin::app::App;
+
+#[tokio::test]
+async fn a_secret_is_read_with_a_token_that_is_asked_for_and_without_a_word_about_tokens() {
+    for route in ["/credentials", "/injected"] {
+        let stage = Stage::start(Reuse::default()).await;
+        assert_eq!(stage.get(route).await, (200, "a secret of 28 characters\n".to_owned()), "{route}");
+        assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
+        assert!(!stage.app.log().contains(TOKEN), "{route}");
+    }
+}
+
+/// Two keys of the manifest are two brokers.
+#[tokio::test]
+async fn the_store_joins_the_two_components_and_their_instances() {
+    let stage = Stage::start(Reuse { requests: 1, ..Reuse::default() }).await;
+    for route in ["/credentials", "/injected", "/injected", "/credentials", "/credentials"] {
+        assert_eq!(stage.get(route).await.0, 200, "{route}");
+    }
+    assert_eq!([stage.instances("/credentials"), stage.instances("/injected")], [3, 2]);
+    assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1);
+    let kept = stage.app.entries("default");
+    assert!(kept.len() == 1 && kept.values().all(|value| !holds(value, TOKEN)), "one token, sealed");
+}
+
+#[tokio::test]
+async fn without_a_key_for_the_store_each_component_has_a_token_of_its_own() {
+    let mock = platform().await;
+    let app = start(&manifest(), &mock, "", Reuse::default()).await.unwrap();
+    let stage = Stage { mock, app };
+    for route in ["/credentials", "/injected", "/injected", "/credentials"] {
+        assert_eq!(stage.get(route).await.0, 200, "{route}");
+    }
+    assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 2, "in memory, for each key one");
+    assert!(stage.app.entries("default").is_empty());
+}
+
+#[tokio::test]
+async fn three_hundred_requests_take_three_instances_and_one_token() {
+    for route in ["/credentials", "/injected"] {
+        let stage = Stage::start(Reuse::default()).await;
+        for _ in 0..300 {
+            assert_eq!(stage.get(route).await.0, 200, "{route}");
+        }
+        assert_eq!(stage.instances(route), 3, "128, 128 and 44");
+        assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_come_at_once_share_a_token() {
+    for route in ["/credentials", "/injected"] {
+        let stage = Stage::start(Reuse::default()).await;
+        let answers = join_all((0..64).map(|_| stage.get(route))).await;
+        let failed = answers.iter().find(|(status, _)| *status != 200);
+        assert_eq!(failed, None, "{route}");
+        assert!(stage.instances(route) >= 4, "{}", stage.instances(route));
+        assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_listed_is_told_with_what_mends_it() {
+    let unlisted = manifest().replace(r#"["{{ vault }}", "{{ metadata }}"]"#, r#"["http://vault.invalid"]"#);
+    let mock = platform().await;
+    let app = start(&unlisted, &mock, KEY, Reuse::default()).await.unwrap();
+    let stage = Stage { mock, app };
+    for route in ["/credentials", "/injected"] {
+        let (status, why) = stage.get(route).await;
+        assert!(status == 502 && why.contains("allowed_outbound_hosts"), "{route}: {why}");
+    }
+    assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 0);
+}
+
+#[tokio::test]
+async fn a_machine_without_an_identity_is_told_with_what_mends_it() {
+    let stage = Stage::start(Reuse::default()).await;
+    for (route, by) in [("/credentials", ""), ("/injected", "the broker says 503 Service Unavailable: ")] {
+        let none = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+        stage.mock.fault(Fault::new(Endpoint::Imds, Answer::body(400, "application/json", none)).times(1));
+        let (status, why) = stage.get(route).await;
+        assert!(status == 502 && why.starts_with(by) && why.contains("az vm identity assign"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_readme_give_a_value_to_every_variable_that_needs_one() {
+    let readme = read("README.md");
+    let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("$ spin up ")).collect();
+    assert_eq!(commands.len(), 2);
+    for command in commands {
+        let variables = command.split("--variable ").skip(1);
+        let named: Vec<_> = variables.map(|variable| (variable.split('=').next().unwrap(), ORIGIN)).collect();
+        App::start(&manifest(), &named, Reuse::default()).await.unwrap();
+    }
+    let lacking = App::start(&manifest(), &[("vault", ORIGIN)], Reuse::default()).await.err().unwrap();
+    assert_eq!(lacking.to_string(), "the variable store_key needs a value");
+}
+
+/// The application beside a mock that is the machine's metadata service and the vault.
+struct Stage {
+    mock: Mock,
+    app: App,
+}
+
+impl Stage {
+    async fn start(reuse: Reuse) -> Self {
+        let mock = platform().await;
+        let app = start(&manifest(), &mock, KEY, reuse).await.unwrap();
+        Self { mock, app }
+    }
+
+    async fn get(&self, route: &str) -> (u16, String) {
+        self.app.server(route).unwrap().get(route).await.unwrap()
+    }
+
+    fn instances(&self, route: &str) -> usize {
+        self.app.server(route).unwrap().instances()
+    }
+}
+
+async fn platform() -> Mock {
+    let also_listen = Some(([127, 0, 0, 1], 0).into());
+    Mock::start(MockConfig { also_listen, ..MockConfig::default() }).await.unwrap()
+}
+
+async fn start(manifest: &str, mock: &Mock, key: &str, reuse: Reuse) -> anyhow::Result<App> {
+    let values = [("vault", mock.also_url().unwrap()), ("metadata", mock.url()), ("store_key", key)];
+    App::start(manifest, &values, reuse).await
+}
+
+fn manifest() -> String {
+    read("spin.toml")
+}
+
+fn read(file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/spin-app");
+    std::fs::read_to_string(folder.join(file)).unwrap()
+}
+
+fn holds(value: &[u8], text: &str) -> bool {
+    value.windows(text.len()).any(|bytes| bytes == text.as_bytes())
+}
+
+/// What every token of the mock begins with.
+const TOKEN: &str = "eyJ";
+/// Of 32 bytes.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const ORIGIN: &str = "http://127.0.0.1:9";
