@@ -4,15 +4,43 @@ use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result, ensure};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::hosts;
+use crate::mock::Environment;
 
 /// A copy of an example's folder, beside the contract and the built components. The next copy takes its place.
 pub struct Example {
     folder: PathBuf,
     commands: Vec<String>,
+}
+
+/// A server that an example's README says to start; it ends when dropped.
+pub struct Served {
+    process: Child,
+    address: String,
+    log: JoinHandle<String>,
+}
+
+impl Served {
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// End it; all that it has printed since it listened.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub async fn end(mut self) -> Result<String> {
+        self.process.kill().await?;
+        Ok(self.log.await?)
+    }
 }
 
 /// What one of an example's commands would install, and `cargo xtask setup` has installed already.
@@ -60,6 +88,11 @@ impl Example {
         self.commands.iter().map(|command| self.typed(command)).collect()
     }
 
+    /// The lines themselves.
+    pub fn lines(&self) -> &[String] {
+        &self.commands
+    }
+
     /// Type every command but the last, which is what the example is about.
     ///
     /// # Errors
@@ -91,6 +124,28 @@ impl Example {
         Ok(shell)
     }
 
+    /// Type one of its commands that begins a server, and wait until it says where it listens.
+    ///
+    /// # Errors
+    /// If it ends without saying so.
+    pub async fn serve(&self, command: &str, variables: &Environment) -> Result<Served> {
+        // In the place of the shell, so that it ends with this.
+        let mut server = self.typed(&format!("exec {command} 2>&1"))?;
+        server.envs(variables.iter().map(|(name, value)| (name, value)));
+        let mut process = server.stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(process.stdout.take().context("a child without its pipe")?);
+        let mut line = String::new();
+        output.read_line(&mut line).await?;
+        let (_, address) = line.split_once("http://").with_context(|| format!("it said {line}"))?;
+        let address = address.trim_end().trim_end_matches('/').to_owned();
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            _ = output.read_to_string(&mut log).await;
+            log
+        });
+        Ok(Served { process, address, log })
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -111,14 +166,15 @@ fn path() -> Result<OsString> {
     Ok(std::env::join_paths(brought.chain(std::env::split_paths(&inherited)))?)
 }
 
-/// Without what somebody may have made there by the same commands.
+/// Without what somebody may have made there by the same commands, and without what makes it a package: cargo refuses a
+/// member of a workspace that the workspace does not know.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let (name, to) = (entry.file_name(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
-        if MADE.iter().any(|made| name == *made) {
+        if LEFT_OUT.iter().any(|out| name == *out) {
             continue;
         } else if kind.is_symlink() {
             symlink(std::fs::read_link(entry.path())?, to)?;
@@ -131,7 +187,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-const MADE: [&str; 4] = [".venv", "__pycache__", "broker", "node_modules"];
+const LEFT_OUT: [&str; 5] = [".venv", "Cargo.toml", "__pycache__", "broker", "node_modules"];
 
 #[cfg(test)]
 mod tests {

@@ -7,9 +7,10 @@ use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use host_test::azurite::Azurite;
-use host_test::example::Example;
+use host_test::example::{Example, Served};
 use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 #[tokio::test]
 async fn blobs_are_uploaded_listed_and_downloaded_at_a_service_that_checks_the_token() {
@@ -79,6 +80,32 @@ async fn a_component_that_is_run_reaches_what_is_named_and_has_tokens_for_what_i
 }
 
 #[tokio::test]
+async fn plain_requests_to_a_sidecar_arrive_at_the_service_with_a_token() {
+    let mock = vault_beside_imds().await;
+    let sidecar = serve_sidecar(&mock).await;
+    for _ in 0..3 {
+        let secret = ask_sidecar(&sidecar, "MySecret").await;
+        assert!(secret.contains(r#""value":"#) && secret.contains("/secrets/MySecret/"), "{secret}");
+    }
+    let missing = ask_sidecar(&sidecar, "missing").await;
+    assert!(missing.contains("SecretNotFound"), "{missing}");
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+    let log = sidecar.end().await.unwrap();
+    assert_eq!(log.matches("sent a request with a token").count(), 4, "{log}");
+    assert!(!log.contains(TOKEN), "{log}");
+}
+
+#[tokio::test]
+async fn a_sidecar_without_a_token_sends_nothing_and_says_why() {
+    let mock = vault_beside_imds().await;
+    mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
+    let sidecar = serve_sidecar(&mock).await;
+    let problem = ask_sidecar(&sidecar, "MySecret").await;
+    assert!(problem.contains("az vm identity assign"), "{problem}");
+    assert_eq!(mock.counters().of(Endpoint::KeyVault).requests, 0);
+}
+
+#[tokio::test]
 async fn a_token_for_a_database_is_told_by_its_length_in_a_login() {
     let mock = platform().await;
     let mut command = SQL.commands().unwrap().remove(0);
@@ -88,6 +115,33 @@ async fn a_token_for_a_database_is_told_by_its_length_in_a_login() {
 
 async fn platform() -> Mock {
     Mock::start(MockConfig::default()).await.unwrap()
+}
+
+/// By the first two of its three commands.
+async fn serve_sidecar(mock: &Mock) -> Served {
+    static COMPOSED: OnceCell<()> = OnceCell::const_new();
+    let [compose, serve, _] = SIDECAR.lines() else { panic!("{:?}", SIDECAR.lines()) };
+    let composed = async { drop(stdout(run(&mut SIDECAR.typed(compose).unwrap(), &vec![]).await)) };
+    COMPOSED.get_or_init(|| composed).await;
+    let service = mock.also_url().unwrap();
+    let rule = format!("{service}=https://vault.azure.net");
+    let mut variables = mock.imds_env();
+    variables.extend([("SIDECAR_TO", service.to_owned()), ("TOKEN_BROKER_INJECT", rule)]);
+    variables.push(("PORT", "0".to_owned()));
+    SIDECAR.serve(serve, &variables).await.unwrap()
+}
+
+/// By the third.
+async fn ask_sidecar(sidecar: &Served, secret: &str) -> String {
+    let curl = SIDECAR.lines().last().unwrap().replace("MySecret", secret);
+    let port = sidecar.address().rsplit(':').next().unwrap().to_owned();
+    stdout(run(&mut SIDECAR.typed(&curl).unwrap(), &vec![("PORT", port)]).await)
+}
+
+/// The same at two addresses: where tokens are given no application is let.
+async fn vault_beside_imds() -> Mock {
+    let also_listen = Some(([127, 0, 0, 1], 0).into());
+    Mock::start(MockConfig { also_listen, ..MockConfig::default() }).await.unwrap()
 }
 
 fn in_vault(mock: &Mock) -> Environment {
@@ -133,6 +187,7 @@ fn stdout(output: Output) -> String {
 
 static STORAGE: LazyLock<Example> = LazyLock::new(|| Example::copy("storage", &[]).unwrap());
 static KEY_VAULT: LazyLock<Example> = LazyLock::new(|| Example::copy("key-vault", &[]).unwrap());
+static SIDECAR: LazyLock<Example> = LazyLock::new(|| Example::copy("sidecar", &[]).unwrap());
 static SQL: LazyLock<Example> = LazyLock::new(|| Example::copy("sql", &[]).unwrap());
 
 /// What every token of the mock begins with.

@@ -2,12 +2,6 @@
 //!
 //! The component is `examples/key-vault`: it reads a secret of a Key Vault and says how long it is. Each request gets
 //! an instance of its own, which sees nothing of the others; the token for the vault is fetched once for all of them.
-//!
-//! ```text
-//! cargo xtask build
-//! KEY_VAULT_URL=https://my.vault.azure.net cargo run --release -p wasmtime-app
-//! curl http://127.0.0.1:8080/
-//! ```
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a server lives off its environment")]
 

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use host_test::example::Example;
 use host_test::mock::{Endpoint, Mock, MockConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -42,6 +43,25 @@ async fn a_vault_that_refuses_is_told_to_the_client_and_the_server_goes_on() {
     }
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
     assert!(app.end().await.success());
+}
+
+#[tokio::test]
+async fn it_serves_by_the_commands_of_its_readme() {
+    let mock = Mock::start(MockConfig::default()).await.unwrap();
+    let example = Example::copy("wasmtime-app", &[]).unwrap();
+    let [serve, curl] = example.lines() else { panic!("{:?}", example.lines()) };
+    let components = "../../target/components";
+    let mut variables = mock.imds_env();
+    variables.extend([
+        ("KEY_VAULT_URL", mock.url().to_owned()),
+        ("KEY_VAULT_COMPONENT", format!("{components}/key-vault.wasm")),
+        ("TOKEN_BROKER_COMPONENT", format!("{components}/token-broker-core.wasm")),
+        ("LISTEN", "127.0.0.1:0".to_owned()),
+    ]);
+    let app = example.serve(serve, &variables).await.unwrap();
+    let answer = example.typed(curl).unwrap().env("LISTEN", app.address()).output().await.unwrap();
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    assert!(answer.starts_with("MySecret: "), "{answer}");
 }
 
 /// The program, listening.

@@ -16,6 +16,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "injector",
     "key-vault",
     "operator",
+    "sidecar",
     "spin-consumer",
     "sql",
     "storage",
@@ -39,6 +40,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
         .at_most(1_320_000),
     guest("key-vault", "key-vault"),
+    guest("sidecar", "sidecar"),
     guest("sql", "sql"),
     guest("storage", "storage"),
     guest("consumer", "consumer"),
