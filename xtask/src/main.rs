@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cases;
 mod demo;
+mod dist;
 mod lint;
 mod plug;
 mod process;
@@ -31,6 +32,8 @@ enum Command {
     Build(build::Options),
     /// Put a broker into a component that needs tokens
     Plug(plug::Options),
+    /// Make what a release consists of, into target/dist
+    Dist(dist::Options),
     /// Show what the broker does, against a mock of Azure's identity platform
     Demo(demo::Options),
     /// Everything that a change must pass
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Build(options) => build::run(&options),
         Command::Plug(options) => plug::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Sim(options) => sim::run(&options),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{build, cases, lint, process, repo, say, sim};
+use crate::{build, cases, dist, lint, process, repo, say, sim};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -33,6 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     tally.check("build", || build::components(toolchain));
     artefacts(tally, toolchain);
+    tally.check("dist", || dist::release(toolchain, None).map(drop));
     lint::checks(tally, toolchain)?;
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));

@@ -4,7 +4,7 @@ use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_compon
 use wit_parser::{ManglingAndAbi, Resolve};
 
 /// A component of the world `it` of a WIT package
-pub(super) fn component(wit: &str) -> Vec<u8> {
+pub(crate) fn component(wit: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("fixture.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("it")).unwrap();

@@ -3,11 +3,12 @@
 mod compose;
 mod contract;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod imports;
 mod strip;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub(crate) struct Artefact {
     world: Option<&'static str>,
     /// In bytes
     limit: Option<usize>,
+    /// What it is to somebody who finds it in a registry, if it is shipped
+    about: Option<&'static str>,
 }
 
 /// A component that an artefact is made of
@@ -63,7 +66,21 @@ impl Artefact {
         format!("{}.wasm", self.name)
     }
 
-    fn read(&self) -> Result<Vec<u8>> {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn about(&self) -> Option<&'static str> {
+        self.about
+    }
+
+    /// The packages of the workspace that are in it
+    pub(crate) fn packages(&self) -> BTreeSet<&'static str> {
+        let parts = std::iter::once(&self.socket).chain(self.plugs);
+        parts.flat_map(|part| part.packages()).collect()
+    }
+
+    pub(crate) fn read(&self) -> Result<Vec<u8>> {
         fs::read(path(self.name))
             .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
     }
@@ -89,6 +106,16 @@ impl Artefact {
 }
 
 impl Part {
+    fn packages(&self) -> BTreeSet<&'static str> {
+        match self {
+            Self::Guest(package) => BTreeSet::from([*package]),
+            Self::Made(name) => {
+                let made = ARTEFACTS.iter().filter(|artefact| artefact.name == *name);
+                made.flat_map(Artefact::packages).collect()
+            }
+        }
+    }
+
     fn component(&self, toolchain: &Toolchain) -> Result<Vec<u8>> {
         match self {
             Self::Guest(package) => compile(package, toolchain),

@@ -24,21 +24,34 @@ pub(crate) const GUESTS: &[&str] = &[
 
 /// In the order in which they are made of each other
 pub(crate) const ARTEFACTS: &[Artefact] = &[
-    guest("token-broker-core", "broker").exports(BROKER),
+    guest("token-broker-core", "broker")
+        .exports(BROKER)
+        .shipped("Azure tokens for components, with store and settings left to the host"),
     plugged("token-broker", Made("token-broker-core"), &[Guest("adapter-none")])
         .exports(BROKER)
-        .at_most(720_000),
+        .at_most(720_000)
+        .shipped("Azure tokens for components, on any host with WASI 0.3"),
     plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
         .exports(BROKER)
-        .at_most(800_000),
-    guest("token-broker-sync", "broker-sync").exports("broker-sync").at_most(650_000),
-    guest("endpoint", "endpoint"),
-    plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")]).at_most(960_000),
-    plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")]),
+        .at_most(800_000)
+        .shipped("Azure tokens for components, on Spin"),
+    guest("token-broker-sync", "broker-sync")
+        .exports("broker-sync")
+        .at_most(650_000)
+        .shipped("Azure tokens for components, on hosts with WASI 0.2"),
+    guest("endpoint", "endpoint")
+        .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),
+    plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")])
+        .at_most(960_000)
+        .shipped("An identity endpoint for Azure's SDKs"),
+    plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")])
+        .shipped("An identity endpoint for Azure's SDKs, with store and settings left to the host"),
     plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
-        .at_most(1_150_000),
+        .at_most(1_150_000)
+        .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_320_000),
+        .at_most(1_320_000)
+        .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),
     guest("sql", "sql"),
@@ -58,12 +71,16 @@ const fn guest(name: &'static str, package: &'static str) -> Artefact {
 }
 
 const fn plugged(name: &'static str, socket: Part, plugs: &'static [Part]) -> Artefact {
-    Artefact { name, socket, plugs, world: None, limit: None }
+    Artefact { name, socket, plugs, world: None, limit: None, about: None }
 }
 
 impl Artefact {
     const fn exports(self, world: &'static str) -> Self {
         Self { world: Some(world), ..self }
+    }
+
+    const fn shipped(self, about: &'static str) -> Self {
+        Self { about: Some(about), ..self }
     }
 
     const fn at_most(self, bytes: usize) -> Self {

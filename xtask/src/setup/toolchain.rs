@@ -66,12 +66,20 @@ impl Toolchain {
     }
 
     fn equip(&self, command: &mut Command) -> Result<()> {
-        command.env("PATH", self.search_path()?).env("RUSTFLAGS", self.rustflags());
+        command.env("PATH", self.search_path()?).env("CARGO_ENCODED_RUSTFLAGS", self.rustflags());
         if let Some(rustc) = &self.rustc {
             // `cargo run` puts the libraries of its own compiler in front of those of this one.
             command.env("RUSTC", rustc).env_remove("LD_LIBRARY_PATH");
         }
         Ok(())
+    }
+
+    /// What the compiler calls itself
+    pub(crate) fn version(&self) -> Result<String> {
+        let rustc = self.rustc.clone().unwrap_or_else(|| "rustc".into());
+        Ok(process::output(Command::new(rustc).arg("--version").env_remove("LD_LIBRARY_PATH"))?
+            .trim()
+            .to_owned())
     }
 
     /// Where cargo leaves the component of a package
@@ -97,11 +105,12 @@ impl Toolchain {
         }
     }
 
+    /// Between them what cargo takes for that: a path may have spaces.
     fn rustflags(&self) -> String {
-        match &self.sysroot {
-            Some(sysroot) => format!("{STACK} --sysroot={}", sysroot.display()),
-            None => STACK.into(),
-        }
+        let sysroot = self.sysroot.iter().map(|sysroot| format!("--sysroot={}", sysroot.display()));
+        let elsewhere =
+            sources().into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+        std::iter::once(STACK.to_owned()).chain(sysroot).chain(elsewhere).collect::<Vec<_>>().join("\u{1f}")
     }
 
     fn search_path(&self) -> Result<std::ffi::OsString> {
@@ -148,6 +157,26 @@ impl Toolchain {
     fn plain(libraries: PathBuf) -> Self {
         Self { rustc: None, sysroot: None, path: vec![], proof: vec![libraries], target_dir: "guest".into() }
     }
+}
+
+/// Where sources lie on this machine, and what panics call it instead: components are the same wherever they are built.
+fn sources() -> Vec<(PathBuf, String)> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
+    // One folder for each registry, named after its address.
+    let registries = cargo.and_then(|cargo| fs::read_dir(cargo.join("registry/src")).ok());
+    let mut registries: Vec<PathBuf> =
+        registries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    registries.sort();
+    registries.into_iter().map(|registry| (registry, "crates".to_owned())).chain(library()).collect()
+}
+
+/// Where the source of the standard library lies if it is installed, and what the compiler calls it if it is not
+fn library() -> Option<(PathBuf, String)> {
+    let said = |arguments: &[&str]| process::output(Command::new("rustc").args(arguments)).ok();
+    let (sysroot, version) = (said(&["--print", "sysroot"])?, said(&["--version", "--verbose"])?);
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "))?;
+    Some((PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust"), format!("/rustc/{commit}")))
 }
 
 /// The folder where the compiler on `PATH` has the target's standard library, if it has it

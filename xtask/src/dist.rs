@@ -1,0 +1,116 @@
+//! `cargo xtask dist`: what a release consists of, into `target/dist/`.
+//!
+//! The components with what registries show of them, a bill of materials for each, the contract as a WIT package, and the
+//! digests of all of these.
+
+mod materials;
+mod metadata;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
+use wit_parser::Resolve;
+
+use crate::artefact::ARTEFACTS;
+use crate::setup::{self, Toolchain};
+use crate::{build, process, repo, say};
+
+use materials::Materials;
+
+/// What is said in the files
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Where the source is published; said in the components
+    #[arg(long, value_name = "URL")]
+    source: Option<String>,
+}
+
+/// What is the same for all files of a release
+struct Release {
+    version: &'static str,
+    /// The commit
+    revision: String,
+    /// When it was committed, so that the same commit makes the same files
+    created: String,
+    source: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let toolchain = setup::toolchain()?;
+    build::components(&toolchain)?;
+    let broken = build::checks(&toolchain).iter().filter(|check| !build::report(check)).count();
+    ensure!(broken == 0, "what is built is not what is agreed");
+    say::step("dist");
+    let files = release(&toolchain, options.source.clone())?;
+    for (name, contents) in &files {
+        say::detail(&format!("{name:<40}{:>8}", say::size(contents.len())));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Write a release of what has been built; its files by name
+pub(crate) fn release(toolchain: &Toolchain, source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let release = Release::of_this_commit(source)?;
+    let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
+    for artefact in ARTEFACTS {
+        let Some(about) = artefact.about() else { continue };
+        let component = release.describe(&artefact.read()?, artefact.name(), about)?;
+        let materials = Materials::of(&artefact.packages(), toolchain)?;
+        let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
+        files.insert(format!("{}.spdx.json", artefact.file()), bill);
+        files.insert(artefact.file(), component);
+    }
+    let sums: String = files.iter().map(|(name, file)| format!("{}  {name}\n", digest(file))).collect();
+    files.insert("SHA256SUMS".to_owned(), sums.into_bytes());
+    write(&files)?;
+    Ok(files)
+}
+
+impl Release {
+    fn of_this_commit(source: Option<String>) -> Result<Self> {
+        let clean = git(&["status", "--porcelain"])?.is_empty();
+        let commit = git(&["rev-parse", "HEAD"])?;
+        let created = git(&["log", "-1", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%cd"])?;
+        let revision = if clean { commit } else { format!("{commit}+changes") };
+        Ok(Self { version: env!("CARGO_PKG_VERSION"), revision, created, source })
+    }
+}
+
+fn git(arguments: &[&str]) -> Result<String> {
+    let said =
+        process::output(Command::new("git").current_dir(repo::path("")).env("TZ", "UTC").args(arguments))?;
+    Ok(said.trim().to_owned())
+}
+
+/// `wit/` as registries keep interfaces
+fn contract() -> Result<Vec<u8>> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(repo::path("wit")).context("wit/ cannot be read")?;
+    wit_component::encode(&resolve, package).context("wit/ cannot be encoded")
+}
+
+/// SHA-256, in hexadecimal digits
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Nothing of an earlier release stays.
+fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    let folder = folder();
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder)?;
+    for (name, contents) in files {
+        fs::write(folder.join(name), contents).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    repo::target("dist")
+}
