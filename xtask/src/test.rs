@@ -99,6 +99,10 @@ fn clients_and_hosts() -> bool {
     [setup::python(), setup::node(), setup::hosts()].into_iter().all(|there| there)
 }
 
+fn azurite_and_hosts() -> bool {
+    [setup::azurite(), setup::hosts()].into_iter().all(|there| there)
+}
+
 fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
     say::step("the components: imports, contract, size");
     for check in build::checks(toolchain) {
@@ -117,7 +121,7 @@ const NEEDS: &[Need] = &[
     ("client_in_spin_sdk", setup::hosts),
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
-    ("examples_by_the_command", setup::azurite),
+    ("examples_by_the_command", azurite_and_hosts),
     ("fleet", setup::redis),
     ("endpoint", clients_and_hosts),
 ];
