@@ -89,7 +89,12 @@ const SIMULATED: u64 = 3000;
 const LIGHT: [&str; 8] =
     ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
+const NEEDS: [Need; 4] = [
+    ("sdk_python", setup::python),
+    ("sdk_node", setup::node),
+    ("fleet", setup::redis),
+    ("injector_in_wasmtime", setup::hosts),
+];
 type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
 
