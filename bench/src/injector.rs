@@ -181,6 +181,7 @@ impl WasiHttpHooks for Memory {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(async move {
             // A network would let the host do something else before it answers.
+            // A network would let the host do something else before it answers.
             tokio::task::yield_now().await;
             let body = if request.uri().host() == Some("169.254.169.254") {
                 full(format!(

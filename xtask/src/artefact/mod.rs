@@ -159,7 +159,7 @@ pub(crate) const ARTEFACTS: [Artefact; 12] = [
             plugs: &[Plug::Artefact("token-broker"), Plug::Guest("adapter-none")],
         },
         is_broker: false,
-        limit: Some(1_150_000),
+        limit: Some(1_080_000),
     },
     Artefact {
         name: "token-injector-spin",
@@ -168,7 +168,7 @@ pub(crate) const ARTEFACTS: [Artefact; 12] = [
             plugs: &[Plug::Artefact("token-broker-spin"), Plug::Guest("adapter-spin")],
         },
         is_broker: false,
-        limit: Some(1_320_000),
+        limit: Some(1_250_000),
     },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
