@@ -48,39 +48,18 @@ impl Guard {
         Ok(Self { endpoints, authority })
     }
 
-    /// Whether an application may send a request; `has` tells whether it has a header.
+    /// How an application may use the place that a request is for.
     ///
     /// # Errors
-    /// [`Error::Denied`] that says what is there. Neither the path nor a header is in it.
-    pub fn check(
-        &self,
-        target: &Target,
-        method: &str,
-        path_with_query: &str,
-        has: impl Fn(&str) -> bool,
-    ) -> Result<(), Error> {
-        // RFC 9112, 3.2: anything else could name another host than the authority does.
-        if !(path_with_query.is_empty() || path_with_query.starts_with(['/', '?']) || path_with_query == "*")
-        {
-            return Err(denied(target, "is asked for something that is no path of its own"));
-        }
+    /// [`Error::Denied`] that says what is there, if it may not at all.
+    pub fn access(&self, target: &Target) -> Result<Access, Error> {
         if is_platform(&target.host) {
             return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
         }
         if self.endpoints.iter().any(|endpoint| is_same(target, endpoint)) {
             return Err(denied(target, "is where the broker gets its tokens"));
         }
-        let is_public = method == "GET" && is_published(path_with_query);
-        if !is_public && self.is_authority(&target.host) {
-            return Err(denied(
-                target,
-                "is an authority, of which only the metadata and the keys may be read",
-            ));
-        }
-        if !target.is_https() && MARKS.iter().any(|name| has(name)) {
-            return Err(denied(target, "is sent a header by which identity endpoints are asked for tokens"));
-        }
-        Ok(())
+        Ok(Access { target: target.clone(), is_authority: self.is_authority(&target.host) })
     }
 
     /// Whether a path is one: a host might take anything else for the address of another (RFC 9112, 3.2).
@@ -102,6 +81,42 @@ impl Guard {
             (Host::Name(name), Host::Name(authority)) => cloud::is_at(name, authority),
             (host, authority) => host == authority,
         }
+    }
+}
+
+/// A place that an application may use, and how.
+#[derive(Clone, Debug)]
+pub struct Access {
+    target: Target,
+    is_authority: bool,
+}
+
+impl Access {
+    /// The place.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether a request may be sent there; `has` tells whether it has a header.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] that says what is there. Neither the path nor a header is in it.
+    pub fn check(
+        &self,
+        method: &str,
+        path_with_query: &str,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        Guard::check_path(path_with_query)?;
+        if self.is_authority && !(method == "GET" && is_published(path_with_query)) {
+            let why = "is an authority, of which only the metadata and the keys may be read";
+            return Err(denied(&self.target, why));
+        }
+        if !self.target.is_https() && MARKS.iter().any(|name| has(name)) {
+            let why = "is sent a header by which identity endpoints are asked for tokens";
+            return Err(denied(&self.target, why));
+        }
+        Ok(())
     }
 }
 
@@ -171,7 +186,16 @@ mod tests {
         let (scheme, rest) = url.split_once("://").unwrap();
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let Ok(target) = Target::parse(Some(scheme), authority) else { return false };
-        guard.check(&target, "GET", path, |name| headers.contains(&name)).is_ok()
+        check(guard, &target, ("GET", path), headers).is_ok()
+    }
+
+    fn check(
+        guard: &Guard,
+        target: &Target,
+        (method, path): (&str, &str),
+        headers: &[&str],
+    ) -> Result<(), Error> {
+        guard.access(target)?.check(method, path, |name| headers.contains(&name))
     }
 
     #[test]
@@ -291,7 +315,7 @@ mod tests {
         let target = Target::parse(None, "login.microsoftonline.com").unwrap();
         let metadata = "/t/v2.0/.well-known/openid-configuration";
         for method in ["POST", "PUT", "get", "HEAD", "OPTIONS"] {
-            assert!(configured.check(&target, method, metadata, |_| false).is_err(), "{method}");
+            assert!(check(&configured, &target, (method, metadata), &[]).is_err(), "{method}");
         }
     }
 
@@ -308,7 +332,7 @@ mod tests {
     #[test]
     fn a_path_that_names_a_host_is_refused() {
         let target = Target::parse(None, "a.example").unwrap();
-        let check = |path: &str| guard(&[]).check(&target, "GET", path, |_| false);
+        let check = |path: &str| self::check(&guard(&[]), &target, ("GET", path), &[]);
         for path in [
             "http://169.254.169.254/metadata",
             "@evil.example/",

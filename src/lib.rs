@@ -81,7 +81,7 @@ pub use crate::candidate::{SourceReport, Verdict};
 pub use crate::challenge::Challenge;
 pub use crate::config::{Settings, VARIABLES, Variable};
 pub use crate::error::{Error, Failure};
-pub use crate::guard::Guard;
+pub use crate::guard::{Access, Guard};
 pub use crate::host::{
     Body, Host, Limits, Links, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
 };

@@ -53,16 +53,22 @@ impl Target {
     /// # Errors
     /// What is wrong with it, as the end of a sentence.
     pub(crate) fn read(scheme: Scheme, authority: &str) -> Result<Self, &'static str> {
-        let parsed = authority.parse::<Authority>().map_err(|_| "is no host")?;
         if authority.contains('@') {
             return Err("has user information before its host");
         }
-        let port = match parsed.port_u16() {
-            Some(port) => port,
-            None if parsed.host() == authority => scheme.port(),
-            None => return Err("has a port that is none"),
+        // A colon in brackets is part of an IPv6 address.
+        let bracket = authority.rfind(']').unwrap_or(0);
+        let colon = authority.get(bracket..).and_then(|rest| rest.find(':'));
+        let colon = colon.map_or(authority.len(), |at| bracket.saturating_add(at));
+        let (host, port) = authority.split_at_checked(colon).unwrap_or((authority, ""));
+        let port = match port.strip_prefix(':') {
+            None => scheme.port(),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map_err(|_| "has a port that is none")?
+            }
+            Some(_) => return Err("has a port that is none"),
         };
-        let host = Host::read(parsed.host()).ok_or("is neither a name nor an address")?;
+        let host = Host::read(host).ok_or("is neither a name nor an address")?;
         Ok(Self { scheme, host, port })
     }
 

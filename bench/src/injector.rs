@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{
 
 use crate::artefacts::component;
 use crate::report::Report;
-use crate::timing::microseconds;
+use crate::timing::median;
 use contract::exports::token_broker::test::egress::{Body, Request};
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
@@ -27,42 +27,72 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let (plain, injected) = (load(&engine, "egress.wasm")?, load(&engine, "egress-composed.wasm")?);
     let (mut without, mut with) = (Application::new(&plain).await?, Application::new(&injected).await?);
 
-    report.section("an application's requests, answered in memory; through the injector and without it");
-    let (alone, through) = (without.each(1).await?, with.each(1).await?);
-    report.figure("each, without", alone, "us");
-    report.figure("each, with a token", through, "us");
-    report.promise("added", through - alone, 30.0, "us");
-    let (alone, through) = (without.cpu().await?, with.cpu().await?);
-    report.promise("added processor time", through - alone, 30.0, "us");
-    for (application, what) in
-        [(&mut without, "64 at once, without"), (&mut with, "64 at once, with a token")]
-    {
-        report.figure(what, 1e6 / application.each(64).await?, "/s");
-    }
-    let (mut alone, mut through) = (vec![], vec![]);
-    for _ in 0..ROUNDS {
-        alone.push(without.upload().await?);
-        through.push(with.upload().await?);
-    }
-    let (alone, through) = (median(alone), median(through));
+    let mut pair = [&mut without, &mut with];
+
+    report.section(
+        "an application's requests, answered in memory: without the injector, and through it with a token",
+    );
+    let [alone, through] = each(&mut pair, 1).await?;
+    report.figure("each, without", alone.wall, "us");
+    report.figure("each, with a token", through.wall, "us");
+    report.promise("added", through.wall - alone.wall, 30.0, "us");
+    report.promise("added processor time", through.processor - alone.processor, 30.0, "us");
+    let [alone, through] = each(&mut pair, 64).await?;
+    report.figure("64 at once, without", 1e6 / alone.wall, "/s");
+    report.figure("64 at once, with a token", 1e6 / through.wall, "/s");
+    let [alone, through] = uploads(&mut pair).await?;
     report.figure("100 MB of body, without", UPLOAD as f64 / 1e6 / alone, "MB/s");
     report.figure("100 MB of body, with a token", UPLOAD as f64 / 1e6 / through, "MB/s");
     report.promise("longer by", (through / alone - 1.0) * 100.0, 5.0, "%");
-    let memory = |application: &Application| application.store.data().memory as f64 / 1024.0;
-    report.figure("linear memory, without", memory(&without), "KiB");
-    report.figure("linear memory, with injector and broker", memory(&with), "KiB");
+    let [alone, through] = pair.map(|application| application.store.data().memory as f64 / 1024.0);
+    report.figure("linear memory, without", alone, "KiB");
+    report.figure("linear memory, with injector and broker", through, "KiB");
     Ok(())
+}
+
+/// What a request takes, in microseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    processor: f64,
+}
+
+/// What a request takes each of them, in a loop inside the component that keeps so many under way. They take turns, so that
+/// whatever else the machine does meets both.
+async fn each(pair: &mut [&mut Application; 2], at_once: u32) -> Result<[Cost; 2]> {
+    let mut costs = [vec![], vec![]];
+    for round in 0..=BATCHES {
+        for (application, costs) in pair.iter_mut().zip(&mut costs) {
+            let (began, taken) = (Instant::now(), processor_time());
+            application.count(BATCH, at_once).await?;
+            // The first one is cold.
+            if round > 0 {
+                costs.push((began.elapsed(), processor_time() - taken));
+            }
+        }
+    }
+    let per_request = |times: Vec<Duration>| median(times).as_secs_f64() * 1e6 / f64::from(BATCH);
+    Ok(costs.map(|costs| {
+        let (wall, processor): (Vec<_>, Vec<_>) = costs.into_iter().unzip();
+        Cost { wall: per_request(wall), processor: per_request(processor) }
+    }))
+}
+
+/// Seconds that a large body takes each of them.
+async fn uploads(pair: &mut [&mut Application; 2]) -> Result<[f64; 2]> {
+    let mut times = [vec![], vec![]];
+    for _ in 0..ROUNDS {
+        for (application, times) in pair.iter_mut().zip(&mut times) {
+            times.push(application.upload().await?);
+        }
+    }
+    Ok(times.map(|times| median(times).as_secs_f64()))
 }
 
 /// What all threads of this process have taken.
 fn processor_time() -> Duration {
     let taken = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(taken.tv_sec.unsigned_abs(), u32::try_from(taken.tv_nsec).unwrap_or_default())
-}
-
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_unstable_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied().unwrap_or_default()
 }
 
 fn load(engine: &Engine, name: &str) -> Result<InstancePre<State>> {
@@ -94,18 +124,6 @@ impl Application {
         Ok(Self { store, instance })
     }
 
-    /// Microseconds for each request, in a loop inside the component that keeps so many under way.
-    async fn each(&mut self, at_once: u32) -> Result<f64> {
-        microseconds(REQUESTS, async || self.count(REQUESTS, at_once).await).await
-    }
-
-    /// Microseconds of this process's processor time for each request.
-    async fn cpu(&mut self) -> Result<f64> {
-        let before = processor_time();
-        self.count(REQUESTS * 10, 1).await?;
-        Ok((processor_time() - before).as_secs_f64() * 1e6 / f64::from(REQUESTS * 10))
-    }
-
     async fn count(&mut self, n: u32, at_once: u32) -> Result<()> {
         let egress = self.instance.token_broker_test_egress();
         let answered = self
@@ -116,8 +134,8 @@ impl Application {
         Ok(())
     }
 
-    /// Seconds for a large body.
-    async fn upload(&mut self) -> Result<f64> {
+    /// How long a large body takes.
+    async fn upload(&mut self) -> Result<Duration> {
         let egress = self.instance.token_broker_test_egress();
         let began = Instant::now();
         let answer = self
@@ -126,7 +144,7 @@ impl Application {
             .await??
             .map_err(anyhow::Error::msg)?;
         ensure!(answer.body == UPLOAD.to_string(), "{} bytes arrived", answer.body);
-        Ok(began.elapsed().as_secs_f64())
+        Ok(began.elapsed())
     }
 }
 
@@ -162,6 +180,8 @@ impl WasiHttpHooks for Memory {
         _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(async move {
+            // A network would let the host do something else before it answers.
+            // A network would let the host do something else before it answers.
             tokio::task::yield_now().await;
             let body = if request.uri().host() == Some("169.254.169.254") {
                 full(format!(
@@ -218,9 +238,10 @@ impl WasiHttpView for State {
     }
 }
 
-const REQUESTS: u32 = 500;
+const BATCH: u32 = 100;
+const BATCHES: usize = 401;
 const UPLOAD: u64 = 100_000_000;
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 31;
 
 mod contract {
     #![allow(unused_qualifications, clippy::use_self, reason = "generated")]

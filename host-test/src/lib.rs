@@ -8,6 +8,7 @@
 pub mod azurite;
 pub mod certificate;
 pub mod conformance;
+pub mod door;
 pub mod endpoint;
 pub mod example;
 pub mod fleet;

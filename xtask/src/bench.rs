@@ -24,6 +24,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     say::step("bench");
     let mut bench = process::cargo();
     bench.args(["run", "-p", "bench"]).args(OPTIMISED).arg("--").args(&options.arguments);
+    // wasmtime makes errors that nobody sees, and with this on takes a backtrace for each.
+    bench.env("RUST_BACKTRACE", "0");
     process::run(&mut bench)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -124,6 +124,7 @@ const NEEDS: &[Need] = &[
     ("examples_by_the_command", azurite_and_hosts),
     ("fleet", setup::redis),
     ("endpoint", clients_and_hosts),
+    ("injector_in_wasmtime", setup::hosts),
 ];
 type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];

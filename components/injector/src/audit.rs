@@ -3,11 +3,12 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use token_broker::{Error, Identity, Level, Record, Rule, Target, milliseconds};
+use token_broker::{Error, Identity, Level, Record, Target, milliseconds};
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::types::{ErrorCode, Response};
 
 use crate::credentials::{Demand, Held};
+use crate::place::Way;
 
 /// Writes the lines that the configured level lets through, and before there is a configuration those of the default one.
 #[derive(Default)]
@@ -45,8 +46,8 @@ impl Audit {
             named => named,
         };
         let fields = [
-            ("host", &*about.target.to_string()),
-            ("rule", about.rule.pattern()),
+            ("host", &*about.way.target.to_string()),
+            ("rule", about.way.rule.pattern()),
             ("audience", audience(&about.demand.scope)),
             ("identity", &identity.to_string()),
             ("token_sha256", &about.held.token_sha256),
@@ -91,8 +92,7 @@ impl Audit {
 
 /// What a line is about.
 pub(crate) struct About<'a> {
-    pub(crate) target: &'a Target,
-    pub(crate) rule: &'a Rule,
+    pub(crate) way: &'a Way,
     pub(crate) demand: &'a Demand,
     pub(crate) held: &'a Held,
 }

@@ -1,11 +1,10 @@
 //! What becomes of a request.
 
-use std::borrow::Cow;
 use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use token_broker::{Challenge, Error, Guard, Rule, Rules, Settings, Target, Wanted};
+use token_broker::{Challenge, Error, Guard, Rules, Settings, Wanted};
 use wasip3::cli::environment::get_environment;
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;
@@ -15,7 +14,8 @@ use crate::audit::{About, Audit};
 use crate::bindings::token_broker::identity::settings;
 use crate::credentials::{self, Demand, Held};
 use crate::draft::{Draft, Head};
-use crate::memory::{Lesson, Memory};
+use crate::memory::Memory;
+use crate::place::{Place, Way};
 use crate::problem;
 
 /// The configuration of an instance, and what it has learned.
@@ -26,12 +26,6 @@ pub(crate) struct Injector {
     memory: Memory,
     /// Whether the host lets requests have a `Host` header. Most do not.
     takes_host: bool,
-}
-
-/// Where a request with a token goes, and why.
-struct Way<'a> {
-    target: Target,
-    rule: Cow<'a, Rule>,
 }
 
 impl Injector {
@@ -63,31 +57,38 @@ impl Injector {
         })
     }
 
-    /// None if a request passes as it is.
+    /// How a request gets its token; none if it passes as it is.
     ///
     /// # Errors
     /// [`Error::Denied`] if it does not pass at all.
-    fn judge(&self, head: &Head, headers: &Fields) -> Result<Option<Way<'_>>, Error> {
+    fn judge(&self, head: &Head, headers: &Fields) -> Result<Option<Rc<Way>>, Error> {
         let Some(authority) = &head.authority else {
             // Some hosts take it for a request to the application itself.
             Guard::check_path(head.path())?;
             return if self.rules.refuses_others() { Err(nowhere()) } else { Ok(None) };
         };
-        let target = Target::parse(head.scheme(), authority)?;
-        self.guard.check(&target, head.method(), head.path(), |name| headers.has(name))?;
-        let rule = self.rules.find(&target)?;
-        let applying = rule
-            .filter(|rule| rule.scope().is_some() && rule.applies(headers.has("authorization"), head.path()));
-        let Some(rule) = applying else {
-            self.audit.passed(&target);
+        let place = self.place(head, authority)?;
+        place.access.check(head.method(), head.path(), |name| headers.has(name))?;
+        let applies = |way: &&Rc<Way>| way.rule.applies(headers.has("authorization"), head.path());
+        let Some(way) = place.way.as_ref().filter(applies) else {
+            self.audit.passed(place.access.target());
             return Ok(None);
         };
-        rule.check_method(head.method())?;
+        way.rule.check_method(head.method())?;
         // Behind one address there are many hosts, and not all are the rule's.
         if self.takes_host && headers.has("host") {
-            return Err(Error::Denied(format!("no token goes to {target} with a Host header; leave it out")));
+            let host = &way.target;
+            return Err(Error::Denied(format!("no token goes to {host} with a Host header; leave it out")));
         }
-        Ok(Some(Way { target, rule }))
+        Ok(Some(Rc::clone(way)))
+    }
+
+    fn place(&self, head: &Head, authority: &str) -> Result<Rc<Place>, Error> {
+        if let Some(place) = self.memory.place(authority).filter(|place| place.is_for(head)) {
+            return Ok(place);
+        }
+        let place = Place::find(head, authority, &self.guard, &self.rules)?;
+        Ok(self.memory.keep(authority.to_owned(), place))
     }
 
     /// Send a request with its token, and once more with another one if the service asks for that.
@@ -96,13 +97,13 @@ impl Injector {
     /// Why there is no token. Nothing was sent.
     async fn inject(
         &self,
-        way: &Way<'_>,
+        way: &Way,
         request: Request,
         head: Head,
         headers: Fields,
     ) -> Result<Result<Response, ErrorCode>, Error> {
         let began = self.audit.now();
-        let mut demand = self.demand(way);
+        let mut demand = way.demand();
         let mut held = self.token(&demand).await?;
         let mut draft = Draft::of(request, head, headers).await;
         let mut answer = client::send(draft.make(&held)?).await;
@@ -114,22 +115,12 @@ impl Injector {
             (demand, held) = another;
             answer = client::send(draft.make(&held)?).await;
         }
-        let about = About { target: &way.target, rule: &way.rule, demand: &demand, held: &held };
-        self.audit.injected(began, &about, &answer);
+        self.audit.injected(began, &About { way, demand: &demand, held: &held }, &answer);
         Ok(answer)
     }
 
-    /// What is demanded for a host: what its rule says, unless it has taught better.
-    fn demand(&self, Way { target, rule }: &Way<'_>) -> Demand {
-        let Lesson { scope, tenant } = self
-            .memory
-            .lesson(target)
-            .unwrap_or_else(|| Lesson { scope: rule.scope().unwrap_or_default().to_owned(), tenant: None });
-        Demand { scope, tenant, identity: rule.identity().clone(), form: rule.form() }
-    }
-
     /// The token that is held for a demand, else the broker's.
-    async fn token(&self, demand: &Demand) -> Result<Rc<Held>, Error> {
+    async fn token(&self, demand: &Rc<Demand>) -> Result<Rc<Held>, Error> {
         if let Some(held) = self.memory.held(demand, unix_seconds()) {
             return Ok(held);
         }
@@ -140,11 +131,11 @@ impl Injector {
     /// Another token in the place of one that a service refused, if there is one. It serves later requests too.
     async fn another(
         &self,
-        way: &Way<'_>,
-        demand: &Demand,
+        way: &Way,
+        demand: &Rc<Demand>,
         refused: &Held,
         refusal: &Response,
-    ) -> Option<(Demand, Rc<Held>)> {
+    ) -> Option<(Rc<Demand>, Rc<Held>)> {
         let challenges = refusal.get_headers().get("www-authenticate");
         let challenge = Challenge::bearer(&challenges).ok()?;
         let another = match way.rule.wanted(&way.target, &challenge) {
@@ -159,36 +150,33 @@ impl Injector {
 
     async fn obtain(
         &self,
-        way: &Way<'_>,
-        demand: &Demand,
+        way: &Way,
+        demand: &Rc<Demand>,
         refused: &Held,
         wanted: Wanted,
-    ) -> Result<Option<(Demand, Rc<Held>)>, Error> {
+    ) -> Result<Option<(Rc<Demand>, Rc<Held>)>, Error> {
         let Wanted { scope, tenant, claims } = wanted;
-        let other = Demand {
+        let other = Rc::new(Demand {
             scope: scope.unwrap_or_else(|| demand.scope.clone()),
             tenant: tenant.or_else(|| demand.tenant.clone()),
-            ..demand.clone()
-        };
+            ..Demand::clone(demand)
+        });
         // Of the directory that is asked for, or one that another request has got meanwhile.
         let held = self.token(&other).await?;
         if !held.is(refused) {
-            if other != *demand {
-                self.memory
-                    .learn(&way.target, Lesson { scope: other.scope.clone(), tenant: other.tenant.clone() });
-            }
+            way.learn(&other);
             return Ok(Some((other, held)));
         }
         if !self.memory.may_renew(demand, monotonic_clock::now()) {
             return Ok(None);
         }
         let held = self.renewed(demand, claims).await?;
-        Ok((!held.is(refused)).then(|| (demand.clone(), held)))
+        Ok((!held.is(refused)).then(|| (Rc::clone(demand), held)))
     }
 
     /// A new token, with the claims that the refused one lacks. It takes the place of the refused one here and in the
     /// broker.
-    async fn renewed(&self, demand: &Demand, claims: Option<String>) -> Result<Rc<Held>, Error> {
+    async fn renewed(&self, demand: &Rc<Demand>, claims: Option<String>) -> Result<Rc<Held>, Error> {
         if claims.is_none() {
             credentials::forget(&demand.scope);
         }

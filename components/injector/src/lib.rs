@@ -11,6 +11,7 @@ mod credentials;
 mod draft;
 mod injector;
 mod memory;
+mod place;
 mod problem;
 
 use std::cell::OnceCell;

@@ -4,45 +4,38 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use token_broker::Target;
-
 use crate::credentials::{Demand, Held};
+use crate::place::Place;
 
 /// Three maps, each of at most [`MAX`] entries.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// What services have asked for instead of what the rules have for them, by host.
-    lessons: RefCell<BTreeMap<String, Lesson>>,
+    /// By the authority as requests have it.
+    places: RefCell<BTreeMap<String, Rc<Place>>>,
     /// Tokens that need not be asked for again yet.
-    held: RefCell<BTreeMap<Demand, Rc<Held>>>,
+    held: RefCell<BTreeMap<Rc<Demand>, Rc<Held>>>,
     /// When tokens were last asked for anew because a service refused one, in nanoseconds.
-    renewals: RefCell<BTreeMap<Demand, u64>>,
-}
-
-/// Which token a service takes.
-#[derive(Clone)]
-pub(crate) struct Lesson {
-    pub(crate) scope: String,
-    pub(crate) tenant: Option<String>,
+    renewals: RefCell<BTreeMap<Rc<Demand>, u64>>,
 }
 
 impl Memory {
-    pub(crate) fn lesson(&self, target: &Target) -> Option<Lesson> {
-        let lessons = self.lessons.borrow();
-        if lessons.is_empty() { None } else { lessons.get(&target.to_string()).cloned() }
+    pub(crate) fn place(&self, authority: &str) -> Option<Rc<Place>> {
+        self.places.borrow().get(authority).cloned()
     }
 
-    pub(crate) fn learn(&self, target: &Target, lesson: Lesson) {
-        put(&mut self.lessons.borrow_mut(), target.to_string(), lesson);
+    pub(crate) fn keep(&self, authority: String, place: Place) -> Rc<Place> {
+        let place = Rc::new(place);
+        put(&mut self.places.borrow_mut(), authority, Rc::clone(&place));
+        place
     }
 
     pub(crate) fn held(&self, demand: &Demand, now: u64) -> Option<Rc<Held>> {
         self.held.borrow().get(demand).filter(|held| held.good.contains(&now)).cloned()
     }
 
-    pub(crate) fn hold(&self, demand: &Demand, held: Held) -> Rc<Held> {
+    pub(crate) fn hold(&self, demand: &Rc<Demand>, held: Held) -> Rc<Held> {
         let held = Rc::new(held);
-        put(&mut self.held.borrow_mut(), demand.clone(), Rc::clone(&held));
+        put(&mut self.held.borrow_mut(), Rc::clone(demand), Rc::clone(&held));
         held
     }
 
@@ -52,11 +45,11 @@ impl Memory {
     }
 
     /// Whether a token may be asked for anew, which is then taken to happen.
-    pub(crate) fn may_renew(&self, demand: &Demand, now: u64) -> bool {
+    pub(crate) fn may_renew(&self, demand: &Rc<Demand>, now: u64) -> bool {
         let mut renewals = self.renewals.borrow_mut();
         let is_due = renewals.get(demand).is_none_or(|last| now.saturating_sub(*last) >= PAUSE);
         if is_due {
-            put(&mut renewals, demand.clone(), now);
+            put(&mut renewals, Rc::clone(demand), now);
         }
         is_due
     }

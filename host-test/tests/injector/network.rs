@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
 
 /// Shared by all instances of a stage.
@@ -101,20 +99,6 @@ impl Network {
         let allowed = self.0.allowed.lock().unwrap();
         allowed.is_empty() || allowed.iter().any(|allowed| allowed == origin)
     }
-}
-
-/// Another address of a server: what arrives there is passed on to it.
-pub(crate) async fn another_door_to(base: &str) -> String {
-    let server = base.strip_prefix("http://").unwrap().to_owned();
-    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", door.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = door.accept().await {
-            let mut server = TcpStream::connect(&server).await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
-        }
-    });
-    address
 }
 
 /// A short body.

@@ -47,10 +47,10 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")])
         .shipped("An identity endpoint for Azure's SDKs, with store and settings left to the host"),
     plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
-        .at_most(1_150_000)
+        .at_most(1_080_000)
         .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_320_000)
+        .at_most(1_250_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),
