@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_path_that_names_a_host_is_refused() {
         let target = Target::parse(None, "a.example").unwrap();
-        let check = |path: &str| self::check(&guard(&[]), &target, ("GET", path), &[]);
+        let check = |path: &str| check(&guard(&[]), &target, ("GET", path), &[]);
         for path in [
             "http://169.254.169.254/metadata",
             "@evil.example/",
