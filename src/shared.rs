@@ -143,6 +143,8 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
             if self.shared.is_away(self.now()) {
                 return None;
             }
+            // From before the look, so that nothing is missed.
+            let changed = pin!(self.broker.store().changed());
             match self.look(&mut polls).await {
                 Ok(Some(found)) => return Some(found),
                 Ok(None) => bears_until = None,
@@ -157,7 +159,8 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
             if self.now() >= self.deadline {
                 return Some(Found::Failure(self.waited_in_vain()));
             }
-            self.broker.host().sleep(polls.next(self.broker.host().random())).await;
+            let pause = self.broker.host().sleep(polls.next(self.broker.host().random()));
+            select(changed, pin!(pause)).await;
         }
     }
 
