@@ -4,8 +4,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::artefact::GUESTS;
-use crate::setup::{self, Toolchain};
+use crate::artefact::{GUESTS, MODULE};
+use crate::setup::{self, Target, Toolchain};
 use crate::tally::Tally;
 use crate::{build, process};
 
@@ -47,8 +47,9 @@ fn style(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     tally.program(process::cargo().args(["fmt", "--all", "--check"]));
     // In release as the tests are, so that wasmtime is checked once.
     tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
-    for guest in GUESTS {
-        tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
+    let guests = GUESTS.map(|guest| (guest, Target::Component)).into_iter();
+    for (guest, target) in guests.chain([(MODULE, Target::Module)]) {
+        tally.program(toolchain.cargo("clippy", target)?.args(["-p", guest]).args(DENY_WARNINGS));
     }
     Ok(())
 }

@@ -86,8 +86,18 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
 /// What needs no wasmtime, and of the components what needs no host.
-const LIGHT: [&str; 8] =
-    ["-p", "token-broker", "-p", "token-broker-client", "-p", "adapter-spin", "-p", "xtask"];
+const LIGHT: [&str; 10] = [
+    "-p",
+    "token-broker",
+    "-p",
+    "token-broker-client",
+    "-p",
+    "adapter-spin",
+    "-p",
+    "envoy-filter",
+    "-p",
+    "xtask",
+];
 /// The tests that need more than cargo brings, and what brings it
 const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
 type Need = (&'static str, fn() -> bool);

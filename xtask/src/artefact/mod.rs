@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::Toolchain;
+use crate::setup::{Target, Toolchain};
 use crate::{process, repo, say};
 
 /// A file of `target/components/`
@@ -28,6 +28,8 @@ pub(crate) struct Artefact {
 enum Origin {
     /// A package of the workspace
     Guest(&'static str),
+    /// A package that is for hosts without components
+    Module(&'static str),
     /// One artefact, with the exports of a guest or of another artefact plugged into its imports
     Plugged { socket: &'static str, plug: Plug },
 }
@@ -48,6 +50,7 @@ impl Artefact {
     pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<usize> {
         let component = match &self.origin {
             Origin::Guest(package) => compile(package, toolchain)?,
+            Origin::Module(package) => cargo(package, Target::Module, toolchain)?,
             Origin::Plugged { socket, plug } => {
                 let socket = fs::read(path(socket)).with_context(|| format!("cannot read {socket}.wasm"))?;
                 compose::plug(&socket, &plug.component(toolchain)?).with_context(|| self.file())?
@@ -106,12 +109,15 @@ pub(crate) fn bless(toolchain: &Toolchain) -> Result<()> {
         .try_for_each(|artefact| imports::bless(&artefact.import_list(toolchain), &artefact.read()?))
 }
 
-/// Packages are built one at a time: together, their features unify, and with them their imports.
 fn compile(package: &str, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    process::run(toolchain.cargo("build")?.args(["-p", package]))?;
-    let component = toolchain.component(package);
-    let component = fs::read(&component).with_context(|| format!("cargo left no {}", component.display()))?;
-    strip::names(&component)
+    strip::names(&cargo(package, Target::Component, toolchain)?)
+}
+
+/// Packages are built one at a time: together, their features unify, and with them their imports.
+fn cargo(package: &str, target: Target, toolchain: &Toolchain) -> Result<Vec<u8>> {
+    process::run(toolchain.cargo("build", target)?.args(["-p", package]))?;
+    let output = toolchain.output(package, target);
+    fs::read(&output).with_context(|| format!("cargo left no {}", output.display()))
 }
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {
@@ -128,8 +134,11 @@ fn path(name: &str) -> PathBuf {
 /// The packages that are built for wasm alone
 pub(crate) const GUESTS: [&str; 5] = ["adapter-none", "adapter-spin", "broker", "consumer", "key-vault"];
 
+/// The package that is built for hosts without components
+pub(crate) const MODULE: &str = "envoy-filter";
+
 /// In the order in which they are made of each other
-pub(crate) const ARTEFACTS: [Artefact; 6] = [
+pub(crate) const ARTEFACTS: [Artefact; 7] = [
     Artefact { name: "token-broker-core", origin: Origin::Guest("broker"), is_broker: true, limit: None },
     Artefact {
         name: "token-broker",
@@ -143,6 +152,7 @@ pub(crate) const ARTEFACTS: [Artefact; 6] = [
         is_broker: true,
         limit: Some(800_000),
     },
+    Artefact { name: "token-filter", origin: Origin::Module(MODULE), is_broker: false, limit: Some(500_000) },
     Artefact { name: "key-vault", origin: Origin::Guest("key-vault"), is_broker: false, limit: None },
     Artefact { name: "consumer", origin: Origin::Guest("consumer"), is_broker: false, limit: None },
     Artefact {

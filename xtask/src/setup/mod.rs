@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::say;
 
 pub(crate) use deny::cargo_deny;
-pub(crate) use toolchain::Toolchain;
+pub(crate) use toolchain::{Target, Toolchain};
 
 /// What to bring, and how
 #[derive(clap::Args, Default)]
@@ -37,7 +37,7 @@ struct Missing {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step("setup: the wasm target, the SDKs for Python and Node, the hosts, a Redis server, cargo-deny");
+    say::step("setup: the wasm targets, the SDKs for Python and Node, the hosts, a Redis server, cargo-deny");
     toolchain::choose(options.debian_toolchain)?;
     let complete = [components(), python(), node(), hosts(), redis(), deny()].into_iter().all(|there| there);
     say::done("setup", began);

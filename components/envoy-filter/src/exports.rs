@@ -1,0 +1,65 @@
+//! What the host calls, by the names of proxy-wasm 0.2.1. What is not here it does not call.
+
+#![allow(unsafe_code, reason = "names that the host finds")]
+
+use crate::abi;
+use crate::vm::Vm;
+
+thread_local! {
+    static VM: Vm = Vm::default();
+}
+
+/// The version of the ABI.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    abi::allocate(size)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+    VM.with(|vm| vm.create(context, root));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: usize) -> i32 {
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> i32 {
+    VM.with(|vm| vm.configure(root, configuration_size)).into()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(root: u32) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.go_on()));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.notified(queue)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(
+    root: u32,
+    number: u32,
+    headers: usize,
+    body_size: usize,
+    _trailers: usize,
+) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.called(number, headers, body_size)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _is_end: i32) -> i32 {
+    VM.with(|vm| vm.request(stream)) as i32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(context: u32) {
+    VM.with(|vm| vm.delete(context));
+}
