@@ -6,6 +6,7 @@
 )]
 
 pub mod conformance;
+pub mod envoy;
 pub mod fleet;
 pub mod hosts;
 pub mod mock;

@@ -99,7 +99,12 @@ const LIGHT: [&str; 10] = [
     "xtask",
 ];
 /// The tests that need more than cargo brings, and what brings it
-const NEEDS: [Need; 3] = [("sdk_python", setup::python), ("sdk_node", setup::node), ("fleet", setup::redis)];
+const NEEDS: [Need; 4] = [
+    ("sdk_python", setup::python),
+    ("sdk_node", setup::node),
+    ("fleet", setup::redis),
+    ("envoy", setup::hosts),
+];
 type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: [&str; 6] = ["-p", "token-broker-host", "-p", "host-test", "-p", "wasmtime-app"];
 

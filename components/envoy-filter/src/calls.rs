@@ -94,7 +94,7 @@ fn response(body_size: usize) -> Option<http::Response<Body>> {
     Some(response)
 }
 
-/// What Envoy answers in the place of a peer, and what is known of the peer then.
+/// What the proxy answers in the place of a peer, and what is known of the peer then.
 ///
 /// Only an answer that came through carries [`CAME_THROUGH`].
 pub(crate) fn own_answer(response: &http::Response<Body>) -> Option<SendError> {
@@ -105,7 +105,7 @@ pub(crate) fn own_answer(response: &http::Response<Body>) -> Option<SendError> {
     let says = |text: &&str| words.contains(*text);
     let kind = match response.status() {
         StatusCode::GATEWAY_TIMEOUT => SendErrorKind::TimedOut,
-        StatusCode::SERVICE_UNAVAILABLE if UNTRUSTED.iter().any(says) => SendErrorKind::Untrusted,
+        StatusCode::SERVICE_UNAVAILABLE if words.contains(UNTRUSTED) => SendErrorKind::Untrusted,
         StatusCode::SERVICE_UNAVAILABLE if UNCONNECTED.iter().any(says) => SendErrorKind::NotConnected,
         StatusCode::SERVICE_UNAVAILABLE => SendErrorKind::Broken,
         _ => return None,
@@ -114,7 +114,9 @@ pub(crate) fn own_answer(response: &http::Response<Body>) -> Option<SendError> {
 }
 
 const CAME_THROUGH: &str = "x-envoy-upstream-service-time";
-const UNTRUSTED: [&str; 1] = ["CERTIFICATE_VERIFY_FAILED"];
+
+/// Of Envoys that tell why there is no connection; 1.40 does not.
+const UNTRUSTED: &str = "CERTIFICATE_VERIFY_FAILED";
 const UNCONNECTED: [&str; 6] = [
     "no healthy upstream",
     "delayed connect error",
@@ -123,3 +125,33 @@ const UNCONNECTED: [&str; 6] = [
     "connection timeout",
     "overflow",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, header: &str, body: &str) -> http::Response<Body> {
+        let response = http::Response::builder().status(status).header(header, "1");
+        response.body(Body::from(body.as_bytes().to_vec())).unwrap()
+    }
+
+    #[test]
+    fn what_the_proxy_answers_itself_is_told_from_the_peers_answer() {
+        for (status, words, kind) in [
+            (504, "upstream request timeout", SendErrorKind::TimedOut),
+            (503, "no healthy upstream", SendErrorKind::NotConnected),
+            (503, "reset reason: remote connection failure", SendErrorKind::NotConnected),
+            (503, "reset reason: connection timeout", SendErrorKind::NotConnected),
+            (503, "reset reason: connection termination", SendErrorKind::Broken),
+            (
+                503,
+                "remote connection failure, TLS_error: CERTIFICATE_VERIFY_FAILED",
+                SendErrorKind::Untrusted,
+            ),
+        ] {
+            assert_eq!(own_answer(&response(status, "server", words)).unwrap().kind, kind, "{words}");
+            assert_eq!(own_answer(&response(status, CAME_THROUGH, words)), None, "{words}");
+        }
+        assert_eq!(own_answer(&response(200, "server", "")), None);
+    }
+}

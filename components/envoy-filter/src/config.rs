@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
-use token_broker::{Identity, RawRequest, Settings, TokenRequest};
+use token_broker::{Error, Failure, Identity, RawRequest, Settings, TokenRequest};
 
 use crate::clusters::Clusters;
 use crate::fields::{At, Fields, Wrong};
@@ -99,6 +99,19 @@ impl Source {
         self.fields.iter().fold(refusal.to_owned(), replaced)
     }
 
+    /// An error as the operator of a proxy reads it: without the sources that this plugin has not.
+    pub(crate) fn told(&self, error: &Error) -> String {
+        let own = |failures: &[Failure]| {
+            failures.iter().filter(|failure| self.names.contains(&&*failure.source)).cloned().collect()
+        };
+        match error {
+            Error::Unavailable(failures) => {
+                self.in_words_of_fields(&Error::Unavailable(own(failures)).to_string())
+            }
+            other => self.in_words_of_fields(&other.to_string()),
+        }
+    }
+
     fn is_of_managed_identity(&self) -> bool {
         self.clusters.entra.is_none()
     }
@@ -145,6 +158,7 @@ impl Reader {
             self.inherit(IDENTITY_HEADER);
         }
         self.inherit(CLIENT_ID);
+        self.source.fields.push((CLIENT_ID, "identity".to_owned()));
         self.source.clusters.managed_identity = Some((url, cluster));
         self.source.names.push(name);
         fields.end()

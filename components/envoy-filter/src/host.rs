@@ -109,16 +109,29 @@ impl Proxy {
         };
         match answer.map_err(|status| unsent(status, cluster))? {
             Answer::Response(response) => match own_answer(&response) {
-                Some(error) => Err(error),
+                Some(error) => Err(with_hint(error, request.uri(), cluster)),
                 None => Ok(response),
             },
             Answer::TooLarge => Err(failed(SendErrorKind::TooLarge, "the body goes on")),
-            Answer::Reset if monotonic_now().saturating_sub(began) >= limit => {
+            Answer::Reset if monotonic_now().saturating_sub(began).saturating_add(PUNCTUAL) >= limit => {
                 Err(failed(SendErrorKind::TimedOut, "no complete answer in time"))
             }
             Answer::Reset => Err(failed(SendErrorKind::Truncated, "the answer was reset")),
             Answer::Unreadable => Err(failed(SendErrorKind::Broken, "not an HTTP answer")),
         }
+    }
+}
+
+/// Envoy does not say why a connection could not be made, and counts it.
+fn with_hint(error: SendError, uri: &http::Uri, cluster: &str) -> SendError {
+    match error.kind {
+        SendErrorKind::NotConnected if uri.scheme_str() == Some("https") => {
+            let hint = format!(
+                "cluster.{cluster}.ssl.fail_verify_error of the proxy's statistics counts bad certificates"
+            );
+            SendError { detail: format!("{}; {hint}", error.detail), ..error }
+        }
+        _ => error,
     }
 }
 
@@ -165,6 +178,9 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
+
+/// So much before its time a timeout may strike, by our clock.
+const PUNCTUAL: Duration = Duration::from_millis(50);
 
 /// A file is in this proxy: its answer takes no longer.
 const READ_LIMIT: Duration = Duration::from_secs(5);

@@ -227,7 +227,7 @@ impl Plugin {
 
     fn refuse(&self, error: &Error) -> Action {
         self.metrics.refused.add(1);
-        refusal::send(error, &self.source.in_words_of_fields(&error.to_string()));
+        refusal::send(error, &self.source.told(error));
         Action::Pause
     }
 
