@@ -16,12 +16,12 @@ use crate::timers::Timers;
 /// What the core sees of the proxy.
 pub(crate) struct Proxy {
     /// The root context, to which calls and ticks belong: they outlast the request that set them off.
-    pub(crate) context: u32,
-    pub(crate) clusters: Clusters,
+    context: u32,
+    clusters: Clusters,
     pub(crate) timers: Timers,
     pub(crate) calls: Calls,
     /// Whether the plugin is called again.
-    pub(crate) ticks: Cell<bool>,
+    ticks: Cell<bool>,
 }
 
 impl Host for Proxy {
@@ -81,6 +81,10 @@ impl Host for Proxy {
 }
 
 impl Proxy {
+    pub(crate) fn new(context: u32, clusters: Clusters) -> Self {
+        Self { context, clusters, timers: Timers::default(), calls: Calls::default(), ticks: Cell::default() }
+    }
+
     /// Have the plugin called at a time of the monotonic clock, and then again; none: not any more.
     pub(crate) fn tick(&self, at: Option<Duration>) {
         let period = at.map_or(0, |at| {

@@ -4,7 +4,7 @@
 //! What a request is given is a copy of the rule's token for as long as it needs no second thought; else the broker
 //! decides.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::rc::Rc;
@@ -16,7 +16,6 @@ use base64::engine::general_purpose::STANDARD;
 use token_broker::{Broker, Error, Grant, Level, Record, Verdict};
 
 use crate::abi::{self, Action, Headers};
-use crate::calls::Calls;
 use crate::config::{Config, Manners, Source};
 use crate::host::{self, Proxy, log, monotonic_now};
 use crate::metrics::{Metrics, RuleMetrics};
@@ -25,7 +24,6 @@ use crate::refusal;
 use crate::rules::{Held, Rule, Seen};
 use crate::store::{self, SharedData};
 use crate::tasks::Tasks;
-use crate::timers::Timers;
 
 pub(crate) struct Plugin {
     broker: Broker<Proxy, SharedData>,
@@ -67,14 +65,7 @@ impl Plugin {
         source.settings.set(STORE_KEY, STANDARD.encode(key));
         let clusters = std::mem::take(&mut source.clusters);
         let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register() };
-        let proxy = Proxy {
-            context,
-            clusters,
-            timers: Timers::default(),
-            calls: Calls::default(),
-            ticks: Cell::default(),
-        };
-        let broker = Broker::new(proxy, shared, &source.settings);
+        let broker = Broker::new(Proxy::new(context, clusters), shared, &source.settings);
         check(&broker, &source)?;
         let with_metrics = |rule: Rule| Entry { metrics: RuleMetrics::define(&rule.name), rule };
         Ok(Rc::new(Self {
@@ -274,7 +265,7 @@ impl Plugin {
 ///
 /// # Errors
 /// Why not, by the field.
-fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Result<(), String> {
+pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Result<(), String> {
     for report in broker.explain() {
         let is_ours = source.names.contains(&report.source);
         let is_wrong =
