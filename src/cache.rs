@@ -120,8 +120,10 @@ impl Cache {
 
     /// Drop the token under a key, because it did not do what it was for.
     pub(crate) fn drop_held(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.held = None;
+        if let Some(entry) = self.entries.get_mut(key)
+            && let Some(held) = entry.held.take()
+        {
+            entry.refused = Some(held.token.fingerprint());
         }
     }
 
