@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use host_test::conformance::{Case, Component, find, run, run_all};
+use host_test::conformance::{Case, Subject, find, run, run_all};
 use serde_json::{Value, json};
 
 #[test]
@@ -20,6 +20,16 @@ fn the_component_does_what_every_case_says() {
     assert!(sum.failed.is_empty(), "\n{sum}");
     assert_eq!(sum.passed, files.len());
     assert!(sum.passed > 0, "there are no cases below {}", cases().display());
+}
+
+#[test]
+fn the_filter_does_what_every_case_says_that_can_be_played_to_it() {
+    let files = find(&cases(), "").unwrap();
+    let sum = run_all(&Subject::load(&built("token-filter.wasm")).unwrap(), &files);
+    assert!(sum.failed.is_empty(), "\n{sum}");
+    let left_out: usize = sum.left_out.values().sum();
+    assert_eq!(sum.passed + left_out, files.len());
+    assert!(sum.passed > left_out, "{sum}");
 }
 
 #[test]
@@ -442,14 +452,18 @@ fn assert_fails(case: &Value, words: &[&str]) {
     }
 }
 
+/// What `cargo xtask build` has made.
+fn built(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name)
+}
+
 fn cases() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"))
 }
 
-static COMPONENT: LazyLock<Component> = LazyLock::new(|| {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components/token-broker.wasm");
-    let file = std::env::var_os("TOKEN_BROKER_COMPONENT").unwrap_or_else(|| built.into());
-    Component::load(Path::new(&file)).unwrap()
+static COMPONENT: LazyLock<Subject> = LazyLock::new(|| {
+    let file = std::env::var_os("TOKEN_BROKER_COMPONENT");
+    Subject::load(&file.map_or_else(|| built("token-broker.wasm"), PathBuf::from)).unwrap()
 });
 
 const SCOPE: &str = "https://management.azure.com/.default";

@@ -41,7 +41,12 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(WITH_WASMTIME);
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
-    tally.tests(process::cargo().args(["run", "--release", "-p", "host-test", "--bin", "conformance"]));
+    for artefact in ["token-broker", "token-filter"] {
+        let file = repo::target("components").join(artefact).with_extension("wasm");
+        let mut cases = process::cargo();
+        cases.args(["run", "--release", "-p", "host-test", "--bin", "conformance", "--", "--component"]);
+        tally.tests(cases.arg(file));
+    }
     Ok(())
 }
 

@@ -9,6 +9,16 @@ thread_local! {
     static VM: Vm = Vm::default();
 }
 
+/// Called once, before all else. If nobody called the constructors, the linker would have every export do it.
+#[cfg(target_arch = "wasm32")]
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    unsafe { __wasm_call_ctors() };
+}
+
 /// The version of the ABI.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}

@@ -77,6 +77,17 @@ impl Fields {
 }
 
 impl At {
+    /// A text of which somebody else says what is wrong with it.
+    ///
+    /// # Errors
+    /// If it is no text.
+    pub(crate) fn any_text(self) -> Result<String, Wrong> {
+        match self.value {
+            Value::String(text) => Ok(text),
+            _ => Err(format!("{} must be a text", self.path)),
+        }
+    }
+
     /// # Errors
     /// If it is no text, or empty, or longer than [`MAX_TEXT`] bytes.
     pub(crate) fn text(self) -> Result<String, Wrong> {

@@ -267,9 +267,10 @@ impl Plugin {
 /// Why not, by the field.
 pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Result<(), String> {
     for report in broker.explain() {
-        let is_ours = source.names.contains(&report.source);
+        // Without a default identity, for which this is a report, each rule names its own.
+        let must_be_ready = source.names.contains(&report.source) && source.has_default();
         let is_wrong =
-            report.verdict == Verdict::Misconfigured || (is_ours && report.verdict != Verdict::Ready);
+            report.verdict == Verdict::Misconfigured || (must_be_ready && report.verdict != Verdict::Ready);
         if is_wrong {
             return Err(format!("source: {}", source.in_words_of_fields(&report.reason)));
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use token_broker::{Error, Failure};
+use serde_json::{Value, json};
+use token_broker::{Error, Failure, milliseconds};
 
 use crate::abi;
 use crate::pairs;
@@ -20,10 +20,33 @@ pub(crate) fn send(error: &Error, detail: &str) {
         (b"retry-after", wait.as_bytes()),
         (b"x-token-broker", error.kind().as_bytes()),
     ]);
-    let body = json!({ "title": "There is no token for this request", "status": STATUS, "kind": error.kind(), "detail": detail });
+    let body = problem(error, detail).to_string();
     let details = format!("token_broker_{}", error.kind().replace('-', "_"));
     // If the stream is gone, so is the client.
-    let _ = abi::respond(STATUS, &details, &headers, &body.to_string());
+    let _ = abi::respond(STATUS, &details, &headers, &body);
+}
+
+/// Members are left out that the error says nothing of.
+fn problem(error: &Error, detail: &str) -> Value {
+    let mut problem = json!({
+        "title": "There is no token for this request",
+        "status": STATUS,
+        "kind": error.kind(),
+        "detail": detail,
+    });
+    let Some(last) = error.failures().last() else { return problem };
+    let members = [
+        ("source", Some(json!(last.source))),
+        ("source_status", last.status.map(Into::into)),
+        ("code", last.code.as_deref().map(Into::into)),
+        ("correlation_id", last.correlation_id.as_deref().map(Into::into)),
+        ("remedy", error.remedy().map(Into::into)),
+        ("retry_after_ms", error.retry_after().map(|wait| milliseconds(wait).into())),
+    ];
+    if let Value::Object(problem) = &mut problem {
+        problem.extend(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    }
+    problem
 }
 
 /// What a request gets that waited in vain.

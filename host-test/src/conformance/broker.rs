@@ -12,12 +12,13 @@ use self::bindings::exports::token_broker::identity::types;
 pub(crate) use self::bindings::exports::token_broker::identity::types::{
     AccessToken, Error, Failure, SourceReport, Statistics, Verdict,
 };
-use super::case::{Ask, Identity};
+use super::case::{Ask, Case, Identity};
 use super::store;
+use super::subject::{Instance, Playable};
 use super::world::{State, World};
 
 /// A broker component, ready to be instantiated, and beside it the one for hosts that have a store.
-pub struct Component {
+pub(crate) struct Component {
     engine: Engine,
     pre: bindings::BrokerPre<State>,
     core: Option<bindings::BrokerPre<State>>,
@@ -28,22 +29,26 @@ impl Component {
     ///
     /// # Errors
     /// If there is none, or if it is not a broker that runs on WASI alone.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let engine = Engine::new(&Config::new())?;
         let core = path.with_file_name(CORE);
         let pre = compile(&engine, path, linker(&engine)?)?;
         let core = core.exists().then(|| compile(&engine, &core, lending_linker(&engine)?)).transpose()?;
         Ok(Self { engine, pre, core })
     }
+}
 
-    pub(crate) async fn instantiate(&self, world: &World) -> Result<Instance> {
+impl Playable for Component {
+    type Instance = Broker;
+
+    async fn instantiate(&self, _case: &Case, world: &World) -> Result<Broker> {
         let pre = match world.lends() {
             true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
             false => &self.pre,
         };
         let mut store = Store::new(&self.engine, world.state()?);
         let broker = pre.instantiate_async(&mut store).await?;
-        Ok(Instance { store, broker })
+        Ok(Broker { store, broker })
     }
 }
 
@@ -76,22 +81,20 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
 }
 
 /// One instance, and the store that it lives in.
-pub(crate) struct Instance {
+pub(crate) struct Broker {
     store: Store<State>,
     broker: bindings::Broker,
 }
 
 pub(crate) type Outcome = std::result::Result<AccessToken, Error>;
 
-impl Instance {
-    /// The surroundings have changed.
-    pub(crate) fn see(&mut self, world: &World) -> Result<()> {
+impl Instance for Broker {
+    fn see(&mut self, world: &World) -> Result<()> {
         self.store.data_mut().wasi = world.wasi()?;
         Ok(())
     }
 
-    /// Ask as often and as concurrently as a case says, and let everything that this set off come to its end.
-    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+    async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
         let broker = &self.broker;
         self.store
             .run_concurrent(async |accessor| {
@@ -108,22 +111,22 @@ impl Instance {
             .await?
     }
 
-    pub(crate) async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
+    async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
         let credentials = self.broker.token_broker_identity_credentials();
         Ok(credentials.call_peek_token(&mut self.store, scope).await?)
     }
 
-    pub(crate) async fn forget(&mut self, scope: &str) -> Result<()> {
+    async fn forget(&mut self, scope: &str) -> Result<()> {
         let credentials = self.broker.token_broker_identity_credentials();
         Ok(credentials.call_forget_token(&mut self.store, scope).await?)
     }
 
-    pub(crate) async fn stats(&mut self) -> Result<Statistics> {
+    async fn stats(&mut self) -> Result<Statistics> {
         let diagnostics = self.broker.token_broker_identity_diagnostics();
         Ok(diagnostics.call_stats(&mut self.store).await?)
     }
 
-    pub(crate) async fn explain(&mut self) -> Result<Vec<SourceReport>> {
+    async fn explain(&mut self) -> Result<Vec<SourceReport>> {
         let diagnostics = self.broker.token_broker_identity_diagnostics();
         Ok(diagnostics.call_explain(&mut self.store).await?)
     }

@@ -1,12 +1,13 @@
 //! Many cases on all processors, and what came of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{CaseFile, Component, run};
+use super::{CaseFile, Subject, run};
 
 /// What came of some cases.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Sum {
     pub passed: usize,
     /// The others, in the order of their files.
     pub failed: Vec<Failed>,
+    /// How many cannot be played to it, by the reason.
+    pub left_out: BTreeMap<&'static str, usize>,
 }
 
 /// A case that failed.
@@ -27,16 +30,24 @@ pub struct Failed {
 }
 
 /// Run cases, as many at once as there are processors. A file that cannot be read is a case that failed.
-pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
+pub fn run_all(subject: &Subject, files: &[CaseFile]) -> Sum {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let left_out = Mutex::new(BTreeMap::new());
     let work = || {
         while let Some((nth, file)) = {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             files.get(nth).map(|file| (nth, file))
         } {
-            if let Err(error) = file.read().and_then(|case| run(component, &case)) {
+            let outcome = file.read().and_then(|case| match subject.cannot_play(&case) {
+                Some(why) => {
+                    *left_out.lock().unwrap_or_else(PoisonError::into_inner).entry(why).or_default() += 1;
+                    Ok(())
+                }
+                None => run(subject, &case),
+            });
+            if let Err(error) = outcome {
                 let failure = (nth, Failed { name: file.name.clone(), error });
-                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(failure);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
             }
         }
     };
@@ -45,10 +56,11 @@ pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
             scope.spawn(work);
         }
     });
-    let mut failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.sort_by_key(|(nth, _)| *nth);
     let failed: Vec<_> = failed.into_iter().map(|(_, failed)| failed).collect();
-    Sum { passed: files.len() - failed.len(), failed }
+    let left_out = left_out.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Sum { passed: files.len() - failed.len() - left_out.values().sum::<usize>(), failed, left_out }
 }
 
 impl fmt::Display for Failed {
@@ -61,6 +73,9 @@ impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failed in &self.failed {
             writeln!(f, "{failed}")?;
+        }
+        for (why, count) in &self.left_out {
+            writeln!(f, "{count:>4} not played: {why}")?;
         }
         write!(f, "{} passed, {} failed", self.passed, self.failed.len())
     }

@@ -54,7 +54,7 @@ fn rule(
     let header = fields.optional("header").map_or_else(|| Ok(HeaderForm::bearer()), header)?;
     let path = fields.path_of("scope");
     let request = TokenRequest::parse(RawRequest {
-        scopes: vec![fields.text("scope")?],
+        scopes: vec![fields.required("scope")?.any_text()?],
         identity: own.or_else(|| default.cloned()).unwrap_or_default(),
         tenant_id,
         ..RawRequest::default()
@@ -114,7 +114,7 @@ pub(super) fn identity(at: At, source: &Source) -> Result<Identity, Wrong> {
     }
     let (kind, at) =
         at.fields()?.only("client_id, object_id, resource_id; or be the text `system_assigned`")?;
-    let (path_of_id, id) = (at.path.clone(), at.text()?);
+    let (path_of_id, id) = (at.path.clone(), at.any_text()?);
     let identity = match &*kind {
         "client_id" if source.is_of_managed_identity() || source.is_of_any_app() => Identity::client_id(&id),
         "object_id" if source.is_of_managed_identity() => Identity::object_id(&id),

@@ -49,7 +49,7 @@ impl Source {
     }
 
     pub(super) fn is_of_managed_identity(&self) -> bool {
-        self.clusters.entra.is_none()
+        self.names.iter().all(|name| [IMDS, APP_SERVICE].contains(name))
     }
 
     /// Whether any app may trust what it proves itself with.
@@ -58,7 +58,7 @@ impl Source {
     }
 
     /// Whether it has an identity that is asked for where none is named.
-    pub(super) fn has_default(&self) -> bool {
+    pub(crate) fn has_default(&self) -> bool {
         self.is_of_managed_identity() || !self.is_of_any_app() || self.settings.is_set(CLIENT_ID)
     }
 
@@ -99,12 +99,13 @@ impl Reader {
         };
         let endpoint = self.value(&mut fields, "endpoint", variable)?;
         let endpoint = endpoint.unwrap_or_else(|| DEFAULT_IMDS.to_owned());
-        let url = endpoint.parse::<Uri>().map_err(|_| format!("{path}.endpoint is not a URL"))?;
+        let url = endpoint
+            .parse::<Uri>()
+            .map_err(|_| self.source.in_words_of_fields(&format!("{path}: {variable} is not a URL")))?;
         if name == APP_SERVICE {
             self.inherit(IDENTITY_HEADER);
         }
         self.inherit(CLIENT_ID);
-        self.source.fields.push((CLIENT_ID, "identity".to_owned()));
         self.source.clusters.managed_identity = Some((url, cluster));
         self.source.names.push(name);
         fields.end()
@@ -115,6 +116,9 @@ impl Reader {
         let token = fields.text("token_cluster")?;
         self.select("WorkloadIdentityCredential");
         self.app(&mut fields, (TENANT_ID, CLIENT_ID))?;
+        if !self.source.settings.is_set(TENANT_ID) {
+            return Err(format!("{} is missing, and so is {TENANT_ID}", fields.path_of("tenant_id")));
+        }
         // The cluster serves one file, whatever its name is.
         self.source.settings.set(TOKEN_FILE, token.clone());
         self.source.fields.push((TOKEN_FILE, fields.path_of("token_cluster")));
@@ -152,6 +156,9 @@ impl Reader {
         self.value(fields, "tenant_id", tenant)?;
         self.value(fields, "client_id", client)?;
         self.value(fields, "authority", AUTHORITY_HOST)?;
+        self.value(fields, "region", REGION)?;
+        // Refused with the reason where they are set.
+        KUBERNETES_PROXY.into_iter().for_each(|variable| self.inherit(variable));
         Ok(())
     }
 
@@ -223,12 +230,24 @@ const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+const REGION: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
+const KUBERNETES_PROXY: [&str; 4] = [
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+];
 const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
 const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
 const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
 
 #[cfg(test)]
-pub(super) const VARIABLES_SET: [&str; 13] = [
+pub(super) const VARIABLES_SET: [&str; 18] = [
+    REGION,
+    KUBERNETES_PROXY[0],
+    KUBERNETES_PROXY[1],
+    KUBERNETES_PROXY[2],
+    KUBERNETES_PROXY[3],
     CREDENTIALS,
     IMDS_HOST,
     IDENTITY_ENDPOINT,

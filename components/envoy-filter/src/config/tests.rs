@@ -29,8 +29,9 @@ fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_fie
 
 #[test]
 fn what_does_not_go_together_is_refused_by_the_parser_alone() {
-    let secret = json!({ "client_secret": { "cluster": "entra" } });
-    let workload = json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa" } });
+    let secret = json!({ "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } });
+    let workload =
+        json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } });
     let rule = |name: &str, value: Value| {
         let mut rule = json!({ "scope": "https://a.example" });
         rule[name] = value;
@@ -49,6 +50,10 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
         (
             json!({ "source": secret, "identity": { "client_id": "a" } }),
             "identity cannot be chosen: the source is the app",
+        ),
+        (
+            json!({ "source": { "workload_identity": { "cluster": "a", "token_cluster": "b", "client_id": "c" } } }),
+            "source.workload_identity.tenant_id is missing",
         ),
         (json!({ "source": workload }), "rules[0].identity is missing, and the source has no client_id"),
         (json!({ "source": workload, "identity": { "object_id": "a" } }), "known by its client_id"),
@@ -194,6 +199,10 @@ fn good() -> Vec<Value> {
         }),
         json!({ "source": { "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } } }),
         json!({ "source": { "federated_identity": { "cluster": "entra", "tenant_id": "t", "client_id": "c", "managed_identity": { "imds": { "cluster": "imds" } } } } }),
+        json!({
+            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } },
+            "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "each" } }],
+        }),
         json!({ "identity": "system_assigned" }),
         json!({ "identity": { "client_id": "11112222-bbbb-3333-cccc-4444dddd5555" } }),
         json!({ "identity": { "resource_id": "/subscriptions/a/resourceGroups/é/x" } }),
