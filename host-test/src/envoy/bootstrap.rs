@@ -12,6 +12,8 @@ pub struct Bootstrap {
     pub listeners: Vec<Value>,
     /// Where they go
     pub clusters: Vec<Value>,
+    /// What secret discovery finds
+    pub secrets: Vec<Value>,
     /// More of the bootstrap, in place of what is there by default
     pub more: Vec<(&'static str, Value)>,
 }
@@ -22,7 +24,7 @@ impl Bootstrap {
         Self {
             listeners: vec![http_listener("in", filters, "app")],
             clusters: vec![cluster("app", app)],
-            more: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -51,7 +53,11 @@ impl Bootstrap {
                 },
             }],
             "stats_config": { "stats_tags": stats_tags() },
-            "static_resources": { "listeners": self.listeners, "clusters": self.clusters },
+            "static_resources": {
+                "listeners": self.listeners,
+                "clusters": self.clusters,
+                "secrets": self.secrets,
+            },
         });
         for (name, value) in &self.more {
             json[*name] = value.clone();

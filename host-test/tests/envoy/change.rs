@@ -55,7 +55,7 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
         ("node", json!({ "id": "it", "cluster": "it" })),
         ("dynamic_resources", json!({ "lds_config": listeners })),
     ];
-    let envoy = Envoy::start(&Bootstrap { listeners: Vec::new(), clusters, more }, 2).await.unwrap();
+    let envoy = Envoy::start(&Bootstrap { clusters, more, ..Bootstrap::default() }, 2).await.unwrap();
     let address = envoy.listener("in").await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let load = {
