@@ -104,6 +104,13 @@ pub(crate) fn headers(of: Headers) -> Result<Vec<u8>, Status> {
     given(|data, size| unsafe { proxy_get_header_map_pairs(of as i32, data, size) })
 }
 
+pub(crate) fn replace_request_header(name: &str, value: &[u8]) -> Result<(), Status> {
+    let of = Headers::OfRequest as i32;
+    Status::check(unsafe {
+        proxy_replace_header_map_value(of, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
 pub(crate) fn remove_request_header(name: &str) -> Result<(), Status> {
     let of = Headers::OfRequest as i32;
     Status::check(unsafe { proxy_remove_header_map_value(of, name.as_ptr(), name.len()) })
@@ -267,6 +274,9 @@ imports! {
             map: i32, name: *const u8, name_size: usize, data: *mut *mut u8, size: *mut usize
         );
         fn proxy_get_header_map_pairs(map: i32, data: *mut *mut u8, size: *mut usize);
+        fn proxy_replace_header_map_value(
+            map: i32, name: *const u8, name_size: usize, value: *const u8, value_size: usize
+        );
         fn proxy_remove_header_map_value(map: i32, name: *const u8, name_size: usize);
         fn proxy_add_header_map_value(
             map: i32, name: *const u8, name_size: usize, value: *const u8, value_size: usize

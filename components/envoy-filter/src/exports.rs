@@ -1,4 +1,5 @@
-//! What the host calls, by the names of proxy-wasm 0.2.1. What is not here it does not call.
+//! What the host calls, by the names of proxy-wasm 0.2.1. What is not here it does not call: each call costs a request
+//! about a microsecond, so there is none when a stream ends.
 
 #![allow(unsafe_code, reason = "names that the host finds")]
 
@@ -67,9 +68,4 @@ extern "C" fn proxy_on_http_call_response(
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _is_end: i32) -> i32 {
     VM.with(|vm| vm.request(stream)) as i32
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_delete(context: u32) {
-    VM.with(|vm| vm.delete(context));
 }

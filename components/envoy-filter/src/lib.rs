@@ -25,3 +25,4 @@ mod store;
 mod tasks;
 mod timers;
 mod vm;
+mod waiting;

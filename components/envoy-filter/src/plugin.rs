@@ -4,12 +4,9 @@
 //! What a request is given is a copy of the rule's token for as long as it needs no second thought; else the broker
 //! decides.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::Future as _;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +21,7 @@ use crate::refusal;
 use crate::rules::{Held, Rule, Seen};
 use crate::store::{self, SharedData};
 use crate::tasks::Tasks;
+use crate::waiting::{Waiting, WaitingRoom};
 
 pub(crate) struct Plugin {
     broker: Broker<Proxy, SharedData>,
@@ -31,23 +29,13 @@ pub(crate) struct Plugin {
     manners: Manners,
     source: Source,
     tasks: Tasks,
-    /// In the order of their deadlines, which is that of their coming.
-    waiting: RefCell<VecDeque<Waiting>>,
+    waiting: WaitingRoom,
     metrics: Metrics,
 }
 
 struct Entry {
     rule: Rule,
     metrics: RuleMetrics,
-}
-
-/// A request that waits for the token of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Waiting {
-    stream: u32,
-    rule: usize,
-    /// By the monotonic clock.
-    until: Duration,
 }
 
 /// What came of asking for a rule's token, which is then in the rule.
@@ -67,6 +55,7 @@ impl Plugin {
         let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register() };
         let broker = Broker::new(Proxy::new(context, clusters), shared, &source.settings);
         check(&broker, &source)?;
+        let metrics = Metrics::define();
         let with_metrics = |rule: Rule| Entry { metrics: RuleMetrics::define(&rule.name), rule };
         Ok(Rc::new(Self {
             broker,
@@ -74,8 +63,8 @@ impl Plugin {
             manners,
             source,
             tasks: Tasks::default(),
-            waiting: RefCell::default(),
-            metrics: Metrics::define(),
+            waiting: WaitingRoom::new(metrics.waiting),
+            metrics,
         }))
     }
 
@@ -145,9 +134,10 @@ impl Plugin {
     /// Pause the current request until there is a token, or too long.
     fn hold(&self, stream: u32, rule: usize) -> Action {
         self.metrics.misses.add(1);
-        self.metrics.waiting.add(1);
         let until = monotonic_now().saturating_add(self.manners.deadline);
-        self.waiting.borrow_mut().push_back(Waiting { stream, rule, until });
+        if !self.waiting.enter(Waiting { stream, rule, until }) {
+            return self.fail(&refusal::too_many());
+        }
         self.set_alarm();
         Action::Pause
     }
@@ -156,15 +146,14 @@ impl Plugin {
     fn settle(&self, nth: usize, outcome: &Outcome) {
         let Some(Entry { rule, .. }) = self.rules.get(nth) else { return };
         rule.is_fetching.set(false);
-        for Waiting { stream, .. } in self.take_waiting(|waiting| waiting.rule == nth) {
+        for Waiting { stream, .. } in self.waiting.leave(nth) {
             self.release(stream, rule, outcome);
         }
     }
 
     /// What becomes of those who have waited too long: a token that is held does, if it can still be used.
     fn expire(&self) {
-        let now = monotonic_now();
-        for Waiting { stream, rule, .. } in self.take_waiting(|waiting| waiting.until <= now) {
+        for Waiting { stream, rule, .. } in self.waiting.leave_late(monotonic_now()) {
             if let Some(Entry { rule, .. }) = self.rules.get(rule) {
                 let is_usable =
                     rule.held.borrow().as_ref().is_some_and(|held| held.token.is_usable(host::now()));
@@ -172,21 +161,6 @@ impl Plugin {
                 self.release(stream, rule, &outcome);
             }
         }
-    }
-
-    /// A client is gone.
-    pub(crate) fn forget(&self, stream: u32) {
-        self.take_waiting(|waiting| waiting.stream == stream);
-    }
-
-    fn take_waiting(&self, which: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
-        let mut waiting = self.waiting.borrow_mut();
-        let taken: Vec<Waiting> = waiting.iter().copied().filter(&which).collect();
-        if !taken.is_empty() {
-            waiting.retain(|waiting| !which(waiting));
-            self.metrics.waiting.add(-i64::try_from(taken.len()).unwrap_or_default());
-        }
-        taken
     }
 
     fn release(&self, stream: u32, rule: &Rule, outcome: &Outcome) {
@@ -245,15 +219,15 @@ impl Plugin {
 
     /// Be called when the next sleeper is due, and not before: nobody ticks for nothing.
     fn set_alarm(&self) {
-        let first_to_expire = self.waiting.borrow().front().map(|waiting| waiting.until);
-        let next = self.broker.host().timers.next().into_iter().chain(first_to_expire).min();
+        let timers = &self.broker.host().timers;
+        let next = timers.next().into_iter().chain(self.waiting.first_deadline()).min();
         self.broker.host().tick(next);
     }
 
     /// The plugin is no more.
     pub(crate) fn end(&self) {
         self.tasks.end();
-        for Waiting { stream, .. } in self.take_waiting(|_| true) {
+        for Waiting { stream, .. } in self.waiting.close() {
             if abi::act_as(stream).is_ok() {
                 self.refuse(&refusal::too_late(self.manners.deadline));
             }

@@ -60,6 +60,17 @@ pub(crate) fn too_late(deadline: Duration) -> Error {
     })
 }
 
+/// What a request gets for which there is no room to wait.
+pub(crate) fn too_many() -> Error {
+    Error::Throttled(Failure {
+        source: "token-broker".into(),
+        message: "too many requests wait for a token already".to_owned(),
+        remedy: Some("see the log of the proxy for what the identity service answers".to_owned()),
+        retry_after: Some(Duration::from_secs(1)),
+        ..Failure::default()
+    })
+}
+
 /// What a request gets that no rule is for, where such are refused.
 pub(crate) fn unmatched() -> Error {
     Error::Denied(

@@ -61,7 +61,7 @@ impl Held {
 impl HeaderForm {
     /// RFC 6750, 2.1.
     pub(crate) fn bearer() -> Self {
-        Self { name: "authorization".to_owned(), prefix: "Bearer ".to_owned() }
+        Self { name: AUTHORIZATION.to_owned(), prefix: "Bearer ".to_owned() }
     }
 }
 
@@ -74,10 +74,13 @@ impl Rule {
     pub(crate) fn put(&self, usable: impl FnOnce(&Held) -> bool) -> bool {
         let held = self.held.borrow();
         let Some(held) = held.as_ref().filter(|held| usable(held)) else { return false };
-        // Envoy's own way to replace a header leaves the second of two.
-        abi::remove_request_header(&self.header.name)
-            .and_then(|()| abi::add_request_header(&self.header.name, held.value.expose_secret()))
-            .is_ok()
+        let (name, value) = (self.header.name.as_str(), held.value.expose_secret());
+        // Of two of another name a proxy may replace the first alone.
+        let put = match name {
+            AUTHORIZATION => abi::replace_request_header(name, value),
+            _ => abi::remove_request_header(name).and_then(|()| abi::add_request_header(name, value)),
+        };
+        put.is_ok()
     }
 }
 
@@ -188,6 +191,8 @@ impl Pattern {
     }
 }
 
+/// Two of these are one to Envoy.
+const AUTHORIZATION: &str = "authorization";
 /// In seconds.
 const COPY_LASTS: u64 = 60;
 

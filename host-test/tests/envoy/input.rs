@@ -27,6 +27,17 @@ async fn an_authorization_of_the_client_is_replaced_whole_or_kept_whole() {
 }
 
 #[tokio::test]
+async fn two_headers_of_the_name_that_carries_the_token_become_one() {
+    let rules = json!([{ "scope": VAULT, "header": { "name": "x-token" } }]);
+    let stage = Stage::new(json!({ "rules": rules })).await;
+    let request = Request::get("/").header("x-token", "one").header("x-token", "two");
+    let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status, 200);
+    let [token] = &stage.only_seen().all("x-token")[..] else { panic!("not one") };
+    assert!(stage.mock.verify(token, VAULT).is_ok());
+}
+
+#[tokio::test]
 async fn headers_that_are_no_text_or_very_long_do_no_harm() {
     let stage = Stage::new(json!({ "rules": [{ "authority": "*.example", "scope": VAULT }, { "name": "rest", "scope": VAULT }] })).await;
     let raw = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();

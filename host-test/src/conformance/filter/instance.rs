@@ -41,7 +41,6 @@ struct Vm {
     store: Store<Proxy>,
     create: TypedFunc<(u32, u32), ()>,
     request: TypedFunc<(u32, u32, u32), u32>,
-    delete: TypedFunc<u32, ()>,
     tick: TypedFunc<u32, ()>,
     answered: TypedFunc<(u32, u32, u32, u32, u32), ()>,
 }
@@ -150,7 +149,6 @@ impl Vm {
         let mut vm = Self {
             create: instance.get_typed_func(&mut store, "proxy_on_context_create")?,
             request: instance.get_typed_func(&mut store, "proxy_on_request_headers")?,
-            delete: instance.get_typed_func(&mut store, "proxy_on_delete")?,
             tick: instance.get_typed_func(&mut store, "proxy_on_tick")?,
             answered: instance.get_typed_func(&mut store, "proxy_on_http_call_response")?,
             store,
@@ -208,6 +206,8 @@ impl Vm {
         };
         let (headers, body) = (proxy.answer.headers.len(), proxy.answer.body.len());
         let arguments = (ROOT, number, u32::try_from(headers)?, u32::try_from(body)?, 0);
+        self.answered.call(&mut self.store, arguments)?;
+        // Again, as no proxy should: nobody waits for it any more.
         Ok(self.answered.call(&mut self.store, arguments)?)
     }
 
@@ -216,8 +216,6 @@ impl Vm {
         let proxy = self.store.data_mut();
         let Stream { headers, goes_on, response } =
             proxy.streams.remove(&stream).context("no such stream")?;
-        proxy.context = stream;
-        self.delete.call(&mut self.store, stream)?;
         let token = headers.iter().find(|(name, _)| name == b"authorization").map(|(_, value)| value);
         match (response, goes_on, token) {
             (Some(body), _, _) => Ok(Err(problem(&body)?)),

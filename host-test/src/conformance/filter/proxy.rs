@@ -171,6 +171,18 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
     )?;
     linker.func_wrap(
         "env",
+        "proxy_replace_header_map_value",
+        |mut caller: Guest<'_>, _map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
+            let (name, value) = (read(&mut caller, name, name_size), read(&mut caller, value, value_size));
+            caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
+                stream.headers.retain(|(other, _)| *other != name);
+                stream.headers.push((name, value));
+                OK
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
         "proxy_add_header_map_value",
         |mut caller: Guest<'_>, _map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
             let pair = (read(&mut caller, name, name_size), read(&mut caller, value, value_size));
