@@ -31,6 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// What to compare with, where it can be had; the benchmark says what it does without.
 fn peers() {
     setup::python();
+    setup::hosts();
+    setup::wrk();
     say::step("build: azure_identity for Rust, a peer");
     let mut peer = process::cargo();
     peer.args(["build", "--release", "--locked", "--manifest-path", PEER]);

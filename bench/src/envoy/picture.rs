@@ -28,7 +28,7 @@ fn draw_to(file: &Path, results: &[Measured]) -> Result<(), Box<dyn std::error::
     area.draw(&Text::new(title, (180, 12), ("sans-serif", 15)))?;
     for (nth, (result, more)) in (0..).zip(&bars) {
         let top = 44 + 34 * nth;
-        let is_ours = matches!(result.way, Way::Ours | Way::OursInCluster | Way::OursWithoutRule);
+        let is_ours = matches!(result.way, Way::Ours | Way::OursByHost | Way::OursInCluster);
         let color = if is_ours { Palette99::pick(1) } else { Palette99::pick(0) };
         let end = 180 + (more / most * 480.0) as i32;
         area.draw(&Text::new(result.way.title(), (12, top + 3), ("sans-serif", 14)))?;

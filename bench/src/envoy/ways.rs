@@ -22,8 +22,8 @@ pub(crate) enum Way {
     CredentialInjector,
     Lua,
     GcpAuthn,
-    OursWithoutRule,
     Ours,
+    OursByHost,
     OursInCluster,
 }
 
@@ -34,8 +34,8 @@ impl Way {
         Self::CredentialInjector,
         Self::Lua,
         Self::GcpAuthn,
-        Self::OursWithoutRule,
         Self::Ours,
+        Self::OursByHost,
         Self::OursInCluster,
     ];
 
@@ -46,8 +46,8 @@ impl Way {
             Self::CredentialInjector => "credential_injector",
             Self::Lua => "lua",
             Self::GcpAuthn => "gcp_authn",
-            Self::OursWithoutRule => "ours, no rule fits",
             Self::Ours => "ours",
+            Self::OursByHost => "ours, by host",
             Self::OursInCluster => "ours, in the cluster",
         }
     }
@@ -93,7 +93,7 @@ impl<'a> Bench<'a> {
         }
         let seen = self.upstream.take_seen();
         let has_token = seen.last().and_then(envoy::Seen::token).is_some();
-        ensure!(has_token != matches!(way, Way::Nothing | Way::OursWithoutRule), "{way:?}: {has_token}");
+        ensure!(has_token != (way == Way::Nothing), "{way:?}: {has_token}");
         Ok(())
     }
 
@@ -109,8 +109,8 @@ impl<'a> Bench<'a> {
             Way::CredentialInjector => vec![credential_injector()],
             Way::Lua => vec![lua(&bearer)],
             Way::GcpAuthn => vec![gcp_authn()],
-            Way::OursWithoutRule => vec![self.ours("other.example")],
-            Way::Ours => vec![self.ours("127.0.0.1")],
+            Way::Ours => vec![self.ours(None)],
+            Way::OursByHost => vec![self.ours(Some("127.0.0.1"))],
         };
         let mut bootstrap = Bootstrap::with_filters(&filters, service)
             .and_cluster(cluster("metadata", self.metadata))
@@ -135,19 +135,21 @@ impl<'a> Bench<'a> {
             }
             Way::CredentialInjector => bootstrap.secrets.push(secret),
             Way::OursInCluster => {
-                bootstrap.clusters[0] =
-                    upstream_filters(bootstrap.clusters[0].clone(), &[self.ours("127.0.0.1")]);
+                bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[self.ours(None)]);
             }
-            Way::Nothing | Way::Lua | Way::OursWithoutRule | Way::Ours => {}
+            Way::Nothing | Way::Lua | Way::Ours | Way::OursByHost => {}
         }
         bootstrap
     }
 
-    fn ours(&self, authority: &str) -> Value {
-        let configuration = json!({
-            "source": { "imds": { "cluster": "imds", "endpoint": self.mock.url() } },
-            "rules": [{ "name": "vault", "authority": authority, "scope": "https://vault.azure.net" }],
-        });
+    /// One rule, for everything or for a host.
+    fn ours(&self, authority: Option<&str>) -> Value {
+        let mut rule = json!({ "name": "vault", "scope": "https://vault.azure.net" });
+        if let Some(authority) = authority {
+            rule["authority"] = json!(authority);
+        }
+        let source = json!({ "imds": { "cluster": "imds", "endpoint": self.mock.url() } });
+        let configuration = json!({ "source": source, "rules": [rule] });
         token_filter("bench", &configuration, &[])
     }
 }

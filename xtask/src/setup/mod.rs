@@ -7,6 +7,7 @@ mod node;
 mod python;
 mod redis;
 mod toolchain;
+mod wrk;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -78,6 +79,11 @@ pub(crate) fn node() -> bool {
 /// A Redis server, for the tests of stores; false if it cannot be brought here
 pub(crate) fn redis() -> bool {
     report(redis::install())
+}
+
+/// wrk, for the benchmark of Envoy; false if it cannot be brought here
+pub(crate) fn wrk() -> bool {
+    report(wrk::install())
 }
 
 /// cargo-deny, for the check of licences and sources; false if it cannot be brought here
