@@ -33,6 +33,30 @@ fn the_filter_does_what_every_case_says_that_can_be_played_to_it() {
 }
 
 #[test]
+fn the_filter_does_not_trap_whatever_its_proxy_answers_instead_of_doing_what_it_should() {
+    let filter = Subject::load(&built("token-filter.wasm")).unwrap();
+    let some =
+        ["imds/I01", "workload/W01", "retry/T03", "cache/C01"].map(|name| find(&cases(), name).unwrap());
+    let some: Vec<Case> = some.iter().flatten().map(|file| file.read().unwrap()).collect();
+    assert!(some.len() >= 4);
+    let functions = filter.functions().into_iter().filter(|name| name != "proc_exit");
+    let mut played = 0;
+    for function in functions {
+        // Not found, bad argument, empty, mismatch, internal failure, unimplemented, and none at all.
+        for status in [1, 2, 7, 8, 10, 12, -1, 99] {
+            let fails = filter.where_fails(&function, status).unwrap();
+            for case in &some {
+                // Whether it does what the case says is another question.
+                let problem = run(&fails, case).err().map(|error| format!("{error:#}")).unwrap_or_default();
+                assert!(!problem.contains("wasm backtrace"), "{function} answers {status}: {problem}");
+                played += 1;
+            }
+        }
+    }
+    assert!(played > 500, "{played}");
+}
+
+#[test]
 fn every_case_is_named_after_its_file_and_says_what_it_shows() {
     for file in find(&cases(), "").unwrap() {
         let case = file.read().unwrap();

@@ -227,6 +227,20 @@ pub(crate) fn nanoseconds(clock: Clock) -> u64 {
     time
 }
 
+/// The lines `NAME=value` of the environment, each with a zero byte behind it; nothing if the host does not tell.
+///
+/// Not the standard library's: its C library ends the process where this fails.
+pub(crate) fn environment() -> Vec<u8> {
+    let (mut count, mut size) = (0, 0);
+    let sizes = Status::check(unsafe { environ_sizes_get(&raw mut count, &raw mut size) });
+    if sizes.is_err() || count > MAX_ENVIRONMENT || size > MAX_ENVIRONMENT {
+        return Vec::new();
+    }
+    let (mut pointers, mut lines) = (vec![null_mut::<u8>(); count], vec![0; size]);
+    let status = unsafe { environ_get(pointers.as_mut_ptr(), lines.as_mut_ptr()) };
+    if status == 0 { lines } else { Vec::new() }
+}
+
 /// Memory that the host fills and then gives away; null if there is none.
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
@@ -306,6 +320,8 @@ imports! {
         fn proxy_record_metric(metric: u32, value: u64);
     }
     "wasi_snapshot_preview1" {
+        fn environ_sizes_get(count: *mut usize, size: *mut usize);
+        fn environ_get(pointers: *mut *mut u8, lines: *mut u8);
         fn clock_time_get(clock: i32, precision: u64, time: *mut u64);
         fn random_get(bytes: *mut u8, size: usize);
     }
@@ -314,4 +330,6 @@ imports! {
 #[cfg(not(target_arch = "wasm32"))]
 const UNIMPLEMENTED: i32 = 12;
 const REQUEST: i32 = 0;
+/// In variables, and in bytes.
+const MAX_ENVIRONMENT: usize = 1 << 20;
 const NO_GRPC_STATUS: i32 = -1;

@@ -177,10 +177,11 @@ pub(crate) fn monotonic_now() -> Duration {
 }
 
 /// The variables of the environment that are texts.
-#[allow(clippy::disallowed_methods, reason = "the configuration is read once, here")]
-pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let lines = abi::environment();
+    let texts = lines.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
+    let pairs = texts.filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// So much before its time a timeout may strike, by our clock.

@@ -47,7 +47,7 @@ impl Plugin {
     /// # Errors
     /// What is wrong with the configuration, by its field.
     pub(crate) fn configure(context: u32, json: &[u8]) -> Result<Rc<Self>, String> {
-        let Config { mut source, rules, manners } = Config::parse(json, host::environment().collect())?;
+        let Config { mut source, rules, manners } = Config::parse(json, host::environment())?;
         let key =
             store::key().map_err(|error| format!("the shared data of the VMs cannot be used: {error}"))?;
         source.settings.set(STORE_KEY, STANDARD.encode(key));

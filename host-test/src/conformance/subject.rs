@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::broker::{AccessToken, Component, Outcome, SourceReport, Statistics};
 use super::case::{Ask, Case, Happens, Stands, Step};
@@ -30,6 +30,25 @@ impl Subject {
             true => Kind::Filter(Filter::load(path)?),
             false => Kind::Component(Box::new(Component::load(path)?)),
         }))
+    }
+
+    /// The functions of its host that it calls by their names; only the filter's are known.
+    pub fn functions(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Component(_) => Vec::new(),
+            Kind::Filter(filter) => filter.functions(),
+        }
+    }
+
+    /// The filter in a proxy of which one function does nothing and answers with a status.
+    ///
+    /// # Errors
+    /// If it is no filter, or calls no such function.
+    pub fn where_fails(&self, function: &str, status: i32) -> Result<Self> {
+        match &self.0 {
+            Kind::Component(_) => bail!("only a filter has a proxy"),
+            Kind::Filter(filter) => Ok(Self(Kind::Filter(filter.where_fails(function, status)?))),
+        }
     }
 
     /// Why a case cannot be played to it, if it cannot.
