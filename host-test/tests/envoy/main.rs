@@ -5,6 +5,7 @@ mod answers;
 mod bomb;
 mod change;
 mod cold;
+mod examples;
 mod input;
 mod life;
 mod load;
