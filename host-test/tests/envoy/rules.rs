@@ -1,10 +1,12 @@
 //! Which request gets which token.
 
-use host_test::envoy::{Bootstrap, cluster, token_filter, upstream_filters};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::stage::{Stage, VAULT, configuration, problem};
+use host_test::envoy::{cluster, token_filter};
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use serde_json::json;
+
+use crate::stage::{Stage, VAULT, configuration, problem, until};
 
 #[tokio::test]
 async fn two_rules_with_two_identities_are_never_mixed() {
@@ -68,13 +70,8 @@ async fn a_header_of_another_name_and_form_carries_the_token() {
 #[tokio::test]
 async fn in_a_cluster_the_filter_binds_the_token_to_it_and_runs_again_at_each_try() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let filter = token_filter("vm", &configuration(&mock, json!({})), &[]);
-    let with_retries = |mut bootstrap: Bootstrap| {
-        bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[filter]);
-        bootstrap.listeners[0] = retrying(bootstrap.listeners[0].clone());
-        bootstrap
-    };
-    let stage = Stage::of_filters(mock, &[], with_retries).await;
+    let retries = json!({ "retry_policy": { "retry_on": "5xx", "num_retries": 2 } });
+    let stage = Stage::in_cluster(mock, json!({}), retries).await;
     assert_eq!(stage.get_at_once(20).await.iter().filter(|response| response.status == 200).count(), 20);
     assert_eq!((stage.fetches(), stage.upstream.take_seen().len()), (1, 20));
     stage.upstream.answer([503, 503]);
@@ -85,20 +82,37 @@ async fn in_a_cluster_the_filter_binds_the_token_to_it_and_runs_again_at_each_tr
 }
 
 #[tokio::test]
+async fn in_a_cluster_rules_go_by_the_route_and_the_authority_that_is_sent() {
+    for mut rule in [json!({ "route": "all" }), json!({ "cluster": "app" }), json!({ "authority": "sent" })] {
+        rule["scope"] = json!(VAULT);
+        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        let rules = json!({ "rules": [{ "authority": "said", "scope": "https://none.example" }, rule] });
+        let stage = Stage::in_cluster(mock, rules, json!({ "host_rewrite_literal": "sent" })).await;
+        assert_eq!(stage.get_for("said").await.status, 200, "{rule}");
+        stage.claims(&stage.only_seen(), VAULT);
+    }
+}
+
+#[tokio::test]
 async fn in_a_cluster_a_request_without_a_token_gets_the_same_answer() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(403)).forever());
-    let filter = token_filter("vm", &configuration(&mock, json!({})), &[]);
-    let stage = Stage::of_filters(mock, &[], |mut bootstrap| {
-        bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[filter]);
-        bootstrap
-    });
-    let stage = stage.await;
+    let stage = Stage::in_cluster(mock, json!({}), json!({})).await;
     for _ in 0..2 {
         assert_eq!(problem(&stage.get().await)["kind"], "rejected");
     }
     assert_eq!(stage.fetches(), 1);
     assert!(stage.upstream.take_seen().is_empty());
+}
+
+#[tokio::test]
+async fn in_a_cluster_the_wait_for_a_token_counts_against_the_timeout_of_the_route() {
+    let mock = Mock::start(MockConfig::default()).await.unwrap();
+    mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(2)));
+    let stage = Stage::in_cluster(mock, json!({}), json!({ "timeout": "0.5s" })).await;
+    assert_eq!(stage.get().await.status, 504);
+    until(async || stage.get().await.status == 200).await;
+    assert_eq!((stage.fetches(), stage.upstream.take_seen().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -127,12 +141,4 @@ async fn plugins_share_what_they_fetch_exactly_if_they_have_their_vms_id_and_the
         assert_eq!(stage.fetches(), fetches, "{ids:?} {sources:?}");
         stage.upstream.take_seen().iter().for_each(|seen| _ = stage.claims(seen, VAULT));
     }
-}
-
-/// The listener, whose route tries again after a 5xx
-fn retrying(mut listener: Value) -> Value {
-    let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-    manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["retry_policy"] =
-        json!({ "retry_on": "5xx", "num_retries": 2 });
-    listener
 }

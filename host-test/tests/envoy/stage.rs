@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use host_test::envoy::{self, Bootstrap, Envoy, Response, Seen, Upstream, cluster, token_filter};
+use host_test::envoy::{self, Bootstrap, Envoy, Response, Seen, Upstream, cluster, token_filter, upstream_filters};
 use host_test::mock::{Endpoint, Mock, MockConfig, TokenClaims};
 use http::Request;
 use serde_json::{Value, json};
@@ -41,6 +41,19 @@ impl Stage {
         more: impl FnOnce(Bootstrap) -> Bootstrap,
     ) -> Self {
         Self::start(mock, filters, more, 2).await
+    }
+
+    /// The filter in the cluster, and a listener whose one route has more fields
+    pub(crate) async fn in_cluster(mock: Mock, changes: Value, route: Value) -> Self {
+        let filter = token_filter("vm", &configuration(&mock, changes), &[]);
+        let place = |mut bootstrap: Bootstrap| {
+            bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[filter]);
+            let manager = &mut bootstrap.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
+            let to = &mut manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"];
+            to.as_object_mut().unwrap().extend(route.as_object().unwrap().clone());
+            bootstrap
+        };
+        Self::of_filters(mock, &[], place).await
     }
 
     async fn start(
