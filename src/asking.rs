@@ -128,7 +128,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         if let Some(held) = certificate.held(&claimed, now) {
             return Ok(held);
         }
-        let path = &certificate.path;
+        let path = certificate.path();
         let read = self.host().read(path, MAX_PEM, Links::Follow).await;
         let pem = read.map_err(|error| entra.unreadable(path, &error))?;
         let signed = certificate.sign(&pem, &claimed, now, || self.host().random());

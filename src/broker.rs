@@ -151,7 +151,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         self.cache.borrow_mut().drop_held(demand.key());
     }
 
-    pub(crate) fn host(&self) -> &H {
+    /// What it lives on.
+    pub fn host(&self) -> &H {
         &self.host
     }
 

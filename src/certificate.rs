@@ -19,15 +19,16 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::error::Error;
 use crate::random::{Stream, uuid};
 use crate::token::Secret;
 
 /// The file with a certificate and its key, and the assertion that was last signed with it.
 #[derive(Debug)]
 pub(crate) struct Certificate {
-    pub(crate) path: String,
+    path: String,
     /// Entra can then find a certificate by its issuer and subject, and not only by its thumbprint.
-    pub(crate) send_chain: bool,
+    send_chain: bool,
     held: RefCell<Option<Held>>,
 }
 
@@ -50,8 +51,14 @@ pub(crate) struct Claimed {
 }
 
 impl Certificate {
-    pub(crate) fn new(path: String, send_chain: bool) -> Self {
-        Self { path, send_chain, held: RefCell::default() }
+    /// # Errors
+    /// None here; [`Error::Misconfigured`] in a build without certificates.
+    pub(crate) fn new(path: String, send_chain: bool) -> Result<Self, Error> {
+        Ok(Self { path, send_chain, held: RefCell::default() })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The assertion that was signed before, unless its end is near.

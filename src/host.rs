@@ -147,6 +147,12 @@ pub trait Store {
     /// # Errors
     /// A [`StoreError`]; the broker then serves itself.
     fn delete(&self, key: &str, value: &[u8]) -> impl Future<Output = Result<(), StoreError>>;
+
+    /// Wait until something may have changed since this was called, so that whoever waits for another instance need not
+    /// wait for its next look. A store that does not know never says so.
+    fn changed(&self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
 }
 
 /// Why the store did not do it.

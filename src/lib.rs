@@ -22,6 +22,9 @@
 //!     Ok(format!("Bearer {}", grant.token.secret().expose_secret()))
 //! }
 //! ```
+//!
+//! # Features
+//! - `certificate` (on): client certificates. Without it the core signs nothing and weighs 80 kB less as wasm.
 #![cfg_attr(
     not(test),
     deny(
@@ -40,6 +43,7 @@ mod broker;
 mod cache;
 mod call;
 mod candidate;
+#[cfg(feature = "certificate")]
 mod certificate;
 mod chain;
 mod challenge;
@@ -72,6 +76,10 @@ mod tenant;
 mod token;
 mod verify;
 mod words;
+
+#[cfg(not(feature = "certificate"))]
+#[path = "no_certificate.rs"]
+mod certificate;
 
 #[cfg(test)]
 mod hostile;

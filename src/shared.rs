@@ -14,9 +14,11 @@ mod seal;
 mod shelf;
 
 use std::cell::{Cell, OnceCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::select;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
@@ -238,6 +240,8 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
             if self.shared.is_away(self.now()) {
                 return Found::Nothing { together: watch.pauses > 0 };
             }
+            // From before the look, so that nothing is missed.
+            let changed = pin!(self.broker.store().changed());
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
                 Ok(None) => watch.bears_until = None,
@@ -252,7 +256,8 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
             if self.now() >= self.fetch.deadline {
                 return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
             }
-            self.host().sleep(watch.pause(self.host().random())).await;
+            let pause = pin!(self.host().sleep(watch.pause(self.host().random())));
+            select(changed, pause).await;
         }
     }
 

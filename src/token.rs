@@ -63,6 +63,11 @@ impl Token {
         self.expires_on
     }
 
+    /// When it was received, in Unix seconds by the clock of the host that received it.
+    pub fn received_on(&self) -> u64 {
+        self.received_on
+    }
+
     /// When a new one is due, in Unix seconds, without jitter; none if it lives no longer than [`EXPIRING`].
     pub fn refresh_on(&self) -> Option<u64> {
         self.refresh_on

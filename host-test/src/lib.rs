@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod conformance;
 pub mod door;
 pub mod endpoint;
+pub mod envoy;
 pub mod example;
 pub mod fleet;
 pub mod hosts;

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use host_test::conformance::{Case, CaseFile, Component, find, run, run_all};
+use host_test::conformance::{Case, CaseFile, Subject, find, run, run_all};
 use serde_json::{Value, json};
 
 #[test]
@@ -25,8 +25,8 @@ fn the_component_does_what_every_case_says() {
 #[test]
 fn the_component_for_wasi_0_2_does_so_on_a_host_that_has_nothing_newer() {
     let files = find(&cases(), "").unwrap();
-    let component = Component::load(&artefact("token-broker-sync.wasm")).unwrap();
-    let sum = run_all(&component, &files);
+    let sync = Subject::load(&artefact("token-broker-sync.wasm")).unwrap();
+    let sum = run_all(&sync, &files);
     assert!(sum.failed.is_empty(), "\n{sum}");
     let (of_stores, others): (Vec<_>, Vec<_>) =
         files.iter().map(json_of).partition(|case| case["store"] == true);
@@ -43,6 +43,40 @@ fn the_component_for_wasi_0_2_does_so_on_a_host_that_has_nothing_newer() {
 fn json_of(file: &CaseFile) -> Value {
     let text = std::fs::read_to_string(cases().join(format!("{}.json", file.name))).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_filter_does_what_every_case_says_that_can_be_played_to_it() {
+    let files = find(&cases(), "").unwrap();
+    let sum = run_all(&Subject::load(&artefact("token-filter.wasm")).unwrap(), &files);
+    assert!(sum.failed.is_empty(), "\n{sum}");
+    let left_out: usize = sum.left_out.values().sum();
+    assert_eq!(sum.passed + left_out, files.len());
+    assert!(sum.passed > left_out, "{sum}");
+}
+
+#[test]
+fn the_filter_does_not_trap_whatever_its_proxy_answers_instead_of_doing_what_it_should() {
+    let filter = Subject::load(&artefact("token-filter.wasm")).unwrap();
+    let some =
+        ["imds/I01", "workload/W01", "retry/T03", "cache/C01"].map(|name| find(&cases(), name).unwrap());
+    let some: Vec<Case> = some.iter().flatten().map(|file| file.read().unwrap()).collect();
+    assert!(some.len() >= 4);
+    let functions = filter.functions().into_iter().filter(|name| name != "proc_exit");
+    let mut played = 0;
+    for function in functions {
+        // Not found, bad argument, empty, mismatch, internal failure, unimplemented, and none at all.
+        for status in [1, 2, 7, 8, 10, 12, -1, 99] {
+            let fails = filter.where_fails(&function, status).unwrap();
+            for case in &some {
+                // Whether it does what the case says is another question.
+                let problem = run(&fails, case).err().map(|error| format!("{error:#}")).unwrap_or_default();
+                assert!(!problem.contains("wasm backtrace"), "{function} answers {status}: {problem}");
+                played += 1;
+            }
+        }
+    }
+    assert!(played > 500, "{played}");
 }
 
 #[test]
@@ -468,11 +502,12 @@ fn cases() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"))
 }
 
-static COMPONENT: LazyLock<Component> = LazyLock::new(|| {
+static COMPONENT: LazyLock<Subject> = LazyLock::new(|| {
     let file = std::env::var_os("TOKEN_BROKER_COMPONENT").map(PathBuf::from);
-    Component::load(&file.unwrap_or_else(|| artefact("token-broker.wasm"))).unwrap()
+    Subject::load(&file.unwrap_or_else(|| artefact("token-broker.wasm"))).unwrap()
 });
 
+/// What `cargo xtask build` has made.
 fn artefact(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name)
 }

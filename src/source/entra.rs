@@ -124,7 +124,7 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
         )));
     }
     let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;
-    let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain));
+    let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain)?);
     app(settings, CERTIFICATE.name, CERTIFICATE_PATH, proof).map(Some)
 }
 

@@ -73,6 +73,39 @@ fn a_cold_start_of_the_whole_fleet_is_one_request() {
 }
 
 #[test]
+fn whoever_waits_looks_at_once_when_the_store_tells_of_a_change() {
+    for tells in [true, false] {
+        let (world, store) = fleet();
+        if tells {
+            store.tell();
+        }
+        let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
+        let mut tasks = Tasks::new(&world);
+        instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
+        tasks.poll();
+        world.script([token("T1", DAY)]);
+        tasks.poll();
+        assert_eq!(tasks.outputs().len(), if tells { 3 } else { 1 }, "the clock stands still");
+        tasks.settle();
+        assert_eq!(tasks.outputs().len(), if tells { 0 } else { 2 });
+        assert_eq!(world.requests(), 1);
+    }
+}
+
+#[test]
+fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_again() {
+    let (world, store) = fleet();
+    let app: &[(&str, &str)] =
+        &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer"), KEY];
+    let refusal =
+        r#"{"error":"invalid_client","error_description":"AADSTS700024: too old","error_codes":[700024]}"#;
+    world.script([token("MI-1", DAY), json(401, refusal), token("MI-2", DAY), token("T1", DAY)]);
+    let instance = world.sharing(&store, app);
+    assert_eq!(name(world.run(get(&instance, VAULT))), "T1");
+    assert_eq!(world.sent(3).field("client_assertion"), Some("MI-2"));
+}
+
+#[test]
 fn what_the_store_is_given_says_nothing() {
     let (world, store) = fleet();
     let first = instance(&world, &store);

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use token_broker::{Host as _, Store, StoreError};
@@ -20,6 +22,9 @@ struct State {
     operations: Cell<usize>,
     /// What is on its way to a store that lags.
     under_way: RefCell<Vec<UnderWay>>,
+    tells: Cell<bool>,
+    changes: Cell<usize>,
+    told: RefCell<Vec<Waker>>,
 }
 
 /// When it arrives, and where what is put for how long.
@@ -61,11 +66,19 @@ impl SharedStore {
             fault: Cell::new(Fault::None),
             operations: Cell::default(),
             under_way: RefCell::default(),
+            tells: Cell::default(),
+            changes: Cell::default(),
+            told: RefCell::default(),
         }))
     }
 
     pub(crate) fn ails(&self, fault: Fault) {
         self.0.fault.set(fault);
+    }
+
+    /// Tell from now on when something has changed.
+    pub(crate) fn tell(&self) {
+        self.0.tells.set(true);
     }
 
     pub(crate) fn operations(&self) -> usize {
@@ -122,6 +135,8 @@ impl SharedStore {
         if self.0.fault.get() != Fault::Forgetful {
             self.0.entries.borrow_mut().insert(key.to_owned(), (value, self.0.world.now() + ttl));
         }
+        self.0.changes.set(self.0.changes.get() + 1);
+        self.0.told.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -159,5 +174,16 @@ impl Store for SharedStore {
         self.operate().await?;
         self.0.entries.borrow_mut().retain(|name, (held, _)| name != key || held != value);
         Ok(())
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> {
+        let before = self.0.changes.get();
+        poll_fn(move |context| {
+            if self.0.tells.get() && self.0.changes.get() != before {
+                return Poll::Ready(());
+            }
+            self.0.told.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
     }
 }

@@ -36,6 +36,7 @@ fn peers() {
     setup::node();
     setup::examples_in_javascript();
     setup::hosts();
+    setup::wrk();
     say::step("build: azure_identity for Rust, a peer");
     let mut peer = process::cargo();
     peer.args(["build", "--release", "--locked", "--manifest-path", PEER]);

@@ -59,7 +59,7 @@ pub(crate) fn release(toolchain: &Toolchain, source: Option<String>) -> Result<B
     for artefact in ARTEFACTS {
         let Some(about) = artefact.about() else { continue };
         let component = release.describe(&artefact.read()?, artefact.name(), about)?;
-        let materials = Materials::of(&artefact.packages(), toolchain)?;
+        let materials = Materials::of(artefact, toolchain)?;
         let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
         files.insert(format!("{}.spdx.json", artefact.file()), bill);
         files.insert(artefact.file(), component);

@@ -4,8 +4,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::artefact::GUESTS;
-use crate::setup::{self, TARGET, Toolchain};
+use crate::artefact::{GUESTS, MODULE};
+use crate::setup::{self, Target, Toolchain};
 use crate::tally::Tally;
 use crate::{build, process, repo};
 
@@ -46,13 +46,17 @@ fn style(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     tally.program(process::cargo().args(["fmt", "--all", "--check"]));
     // In release as the tests are, so that wasmtime is checked once.
     tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
-    for guest in GUESTS {
-        tally.program(toolchain.cargo("clippy")?.args(["-p", guest]).args(DENY_WARNINGS));
+    let guests = GUESTS.iter().map(|guest| (*guest, Target::Component));
+    for (guest, target) in guests.chain([(MODULE, Target::Module)]) {
+        tally.program(toolchain.cargo("clippy", target)?.args(["-p", guest]).args(DENY_WARNINGS));
     }
     let spin_app = repo::path("examples/spin-app");
     tally.program(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&spin_app));
     let mut clippy = toolchain.bare_cargo("clippy")?;
-    clippy.args(["--release", "--target", TARGET]).args(DENY_WARNINGS).current_dir(spin_app);
+    clippy
+        .args(["--release", "--target", Target::Component.name()])
+        .args(DENY_WARNINGS)
+        .current_dir(spin_app);
     tally.program(&mut clippy);
     Ok(())
 }

@@ -42,20 +42,11 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
-    for broker in ["token-broker.wasm", "token-broker-sync.wasm"] {
-        let component = repo::target("components").join(broker);
-        let mut conformance = process::cargo();
-        conformance.args([
-            "run",
-            "--release",
-            "-p",
-            "host-test",
-            "--bin",
-            "conformance",
-            "--",
-            "--component",
-        ]);
-        tally.tests(conformance.arg(component));
+    for artefact in ["token-broker", "token-broker-sync", "token-filter"] {
+        let file = repo::target("components").join(artefact).with_extension("wasm");
+        let mut cases = process::cargo();
+        cases.args(["run", "--release", "-p", "host-test", "--bin", "conformance", "--", "--component"]);
+        tally.tests(cases.arg(file));
     }
     Ok(())
 }
@@ -113,7 +104,8 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
 /// What needs no wasmtime, and of the components what needs no host.
-const LIGHT: &[&str] = &["token-broker", "token-broker-client", "adapter-spin", "sql", "xtask"];
+const LIGHT: &[&str] =
+    &["token-broker", "token-broker-client", "adapter-spin", "envoy-filter", "sql", "xtask"];
 /// The tests that need more than cargo brings, and what brings it
 const NEEDS: &[Need] = &[
     ("sdk_python", setup::python),
@@ -122,6 +114,7 @@ const NEEDS: &[Need] = &[
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
     ("examples_by_the_command", azurite_and_hosts),
+    ("envoy", setup::hosts),
     ("fleet", setup::redis),
     ("endpoint", clients_and_hosts),
     ("injector_in_wasmtime", setup::hosts),

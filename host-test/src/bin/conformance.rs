@@ -4,12 +4,12 @@
     reason = "the bans are for the core; this program reads files and its environment"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use host_test::conformance::{Component, find, run_all};
+use host_test::conformance::{Subject, find, run_all};
 
 /// Run conformance cases against the built component, and say which fail.
 #[derive(Parser)]
@@ -17,7 +17,7 @@ struct Args {
     /// The directory with the cases, one JSON file each.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"), hide_default_value = true)]
     cases: PathBuf,
-    /// The component under test; `cargo xtask build` makes it.
+    /// The component under test, or the filter, which is a module; `cargo xtask build` makes both.
     #[arg(long, env = "TOKEN_BROKER_COMPONENT", value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components/token-broker.wasm"), hide_default_value = true)]
     component: PathBuf,
     /// Only cases whose path below the directory holds this text, `imds/I12` for instance.
@@ -28,8 +28,7 @@ struct Args {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let files = find(&args.cases, &args.filter)?;
-    let component = Component::load(Path::new(&args.component))?;
-    let sum = run_all(&component, &files);
+    let sum = run_all(&Subject::load(&args.component)?, &files);
     println!("{sum}");
     if files.is_empty() {
         eprintln!("no case below {} has {:?} in its path", args.cases.display(), args.filter);

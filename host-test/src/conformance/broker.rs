@@ -14,10 +14,11 @@ pub(crate) use self::bindings::exports::token_broker::identity::types::{
 };
 use super::case::{Ask, Case, Identity};
 use super::store;
+use super::subject::{Instance, Playable};
 use super::world::{State, World};
 
 /// A broker component, ready to be instantiated, and beside it the one for hosts that have a store.
-pub struct Component {
+pub(crate) struct Component {
     broker: Compiled,
     core: Option<Compiled>,
 }
@@ -29,7 +30,7 @@ impl Component {
     ///
     /// # Errors
     /// If there is none, or if it is not a broker that runs on WASI alone.
-    pub fn load(path: &Path) -> Result<Self> {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
         let file = path.display();
         let bytes =
             std::fs::read(path).with_context(|| format!("cannot read the component {file}; {ADVICE}"))?;
@@ -53,8 +54,12 @@ impl Component {
             Wasi::P2 | Wasi::P3 => None,
         }
     }
+}
 
-    pub(crate) async fn instantiate(&self, world: &World) -> Result<Instance> {
+impl Playable for Component {
+    type Instance = Broker;
+
+    async fn instantiate(&self, _case: &Case, world: &World) -> Result<Broker> {
         let compiled = match world.lends() {
             true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
             false => &self.broker,
@@ -62,7 +67,7 @@ impl Component {
         let mut store = Store::new(compiled.pre.engine(), world.state()?);
         let instance = compiled.pre.instantiate_async(&mut store).await?;
         let exports = Exports::of(&mut store, &instance, compiled.wasi)?;
-        Ok(Instance { store, exports, wasi: compiled.wasi })
+        Ok(Broker { store, exports, wasi: compiled.wasi })
     }
 }
 
@@ -121,7 +126,7 @@ fn linker(engine: &Engine, wasi: Wasi, lends: bool) -> Result<Linker<State>> {
 }
 
 /// One instance, and the store that it lives in.
-pub(crate) struct Instance {
+pub(crate) struct Broker {
     store: Store<State>,
     exports: Exports,
     wasi: Wasi,
@@ -129,21 +134,37 @@ pub(crate) struct Instance {
 
 pub(crate) type Outcome = std::result::Result<AccessToken, Error>;
 
-impl Instance {
-    /// The surroundings have changed.
-    pub(crate) fn see(&mut self, world: &World) -> Result<()> {
+impl Instance for Broker {
+    fn see(&mut self, world: &World) -> Result<()> {
         self.store.data_mut().wasi = world.wasi()?;
         Ok(())
     }
 
-    /// Ask as often and as concurrently as a case says, and let everything that this set off come to its end.
-    pub(crate) async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+    async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
         match self.wasi {
             Wasi::P2 => self.ask_in_turn(ask).await,
             Wasi::P3 => self.ask_at_once(ask).await,
         }
     }
 
+    async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
+        Ok(self.exports.peek.call_async(&mut self.store, (scope.to_owned(),)).await?.0)
+    }
+
+    async fn forget(&mut self, scope: &str) -> Result<()> {
+        Ok(self.exports.forget.call_async(&mut self.store, (scope.to_owned(),)).await?)
+    }
+
+    async fn stats(&mut self) -> Result<Statistics> {
+        Ok(self.exports.stats.call_async(&mut self.store, ()).await?.0)
+    }
+
+    async fn explain(&mut self) -> Result<Vec<SourceReport>> {
+        Ok(self.exports.explain.call_async(&mut self.store, ()).await?.0)
+    }
+}
+
+impl Broker {
     async fn ask_in_turn(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
         let (exports, store) = (&self.exports, &mut self.store);
         let mut outcomes = Vec::new();
@@ -172,22 +193,6 @@ impl Instance {
                 Ok(outcomes)
             })
             .await?
-    }
-
-    pub(crate) async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
-        Ok(self.exports.peek.call_async(&mut self.store, (scope.to_owned(),)).await?.0)
-    }
-
-    pub(crate) async fn forget(&mut self, scope: &str) -> Result<()> {
-        Ok(self.exports.forget.call_async(&mut self.store, (scope.to_owned(),)).await?)
-    }
-
-    pub(crate) async fn stats(&mut self) -> Result<Statistics> {
-        Ok(self.exports.stats.call_async(&mut self.store, ()).await?.0)
-    }
-
-    pub(crate) async fn explain(&mut self) -> Result<Vec<SourceReport>> {
-        Ok(self.exports.explain.call_async(&mut self.store, ()).await?.0)
     }
 }
 

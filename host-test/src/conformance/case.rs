@@ -112,7 +112,7 @@ pub(crate) struct Ask {
     pub(crate) concurrent: u32,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Identity {
     #[default]

@@ -2,33 +2,39 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::broker::{Component, Instance, Outcome};
+use super::broker::Outcome;
 use super::case::{Case, Step, Then};
 use super::check::{other_counts, other_verdicts};
 use super::secrets::Secrets;
+use super::subject::{Instance, Kind, Playable, Subject};
 use super::world::World;
 
-/// Play a case to a fresh instance of a component. Blocks; needs no runtime around it.
+/// Play a case to a fresh instance of what is under test. Blocks; needs no runtime around it.
 ///
 /// # Errors
-/// Everything in which the component did not do what the case says, or why it could not be found out.
-pub fn run(component: &Component, case: &Case) -> Result<()> {
+/// Everything in which it did not do what the case says, or why it could not be found out.
+pub fn run(subject: &Subject, case: &Case) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    runtime.block_on(play(component, case))
+    match subject.kind() {
+        Kind::Component(component) => runtime.block_on(play(component.as_ref(), case)),
+        Kind::Filter(filter) => runtime.block_on(play(filter, case)),
+    }
 }
 
-async fn play(component: &Component, case: &Case) -> Result<()> {
+async fn play<S: Playable>(subject: &S, case: &Case) -> Result<()> {
     let world = World::of(case)?;
-    let instance = component.instantiate(&world).await?;
-    let mut stage = Stage { component, instance, world, seen: String::new() };
+    let instance = subject.instantiate(case, &world).await?;
+    let mut stage = Stage { subject, case, instance, world, seen: String::new() };
     for (nth, step) in (1..).zip(&case.steps) {
-        let problems = stage.step(step).await.with_context(|| format!("step {nth}"))?;
+        let step = stage.instance.visible(step);
+        let problems = stage.step(&step).await.with_context(|| format!("step {nth}"))?;
         if !problems.is_empty() {
             bail!("step {nth}: {}", problems.join("\n  "));
         }
     }
     stage.look_around().await?;
     stage.seen.push_str(&stage.world.log());
+    stage.seen.push_str(&stage.instance.log());
     stage.seen.extend(stage.world.lent.iter().map(|lent| lent.shown()));
     match Secrets::of(case).found_in(&stage.seen) {
         Some(secret) => {
@@ -40,15 +46,16 @@ async fn play(component: &Component, case: &Case) -> Result<()> {
     }
 }
 
-struct Stage<'a> {
-    component: &'a Component,
-    instance: Instance,
+struct Stage<'a, S: Playable> {
+    subject: &'a S,
+    case: &'a Case,
+    instance: S::Instance,
     world: World,
     /// Everything that an operator gets to see.
     seen: String,
 }
 
-impl Stage<'_> {
+impl<S: Playable> Stage<'_, S> {
     /// Do one step. What comes back is what was wrong.
     async fn step(&mut self, step: &Step) -> Result<Vec<String>> {
         self.change(step).await?;
@@ -79,9 +86,11 @@ impl Stage<'_> {
             step.store_stands.into_iter().for_each(|stands| lent.stand(stands));
             step.store_happens.into_iter().for_each(|happens| lent.happen(happens));
         }
+        self.instance.shared(step.store_stands, step.store_happens);
         if step.restart {
             self.look_around().await?;
-            self.instance = self.component.instantiate(&self.world).await?;
+            self.seen.push_str(&self.instance.log());
+            self.instance = self.subject.instantiate(self.case, &self.world).await?;
         } else if step.set_env.is_some() {
             self.instance.see(&self.world)?;
         }

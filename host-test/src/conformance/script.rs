@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::case::Exchange;
+use super::case::{Exchange, Reply};
 use super::expect::Received;
 use super::files::Files;
 
@@ -44,6 +44,15 @@ impl Script {
             problems.push(format!("no request used http entry {nth} ({url})"));
         }
         problems
+    }
+
+    /// What a request is answered, if it is expected; files change before.
+    pub(crate) fn reply(&self, files: &Files, head: &http::request::Parts, body: &[u8]) -> Option<Reply> {
+        let entry = self.entry(&Received::new(head, body, self.since_step_began()))?;
+        if let Some(Err(error)) = entry.set_files.map(|set| files.set(&set)) {
+            self.scene().problems.push(format!("{error:#}"));
+        }
+        Some(entry.reply)
     }
 
     /// The first entry that a request fits. None, and a problem, if it fits none.
@@ -98,17 +107,11 @@ async fn play(
     request: http::Request<WasiBody>,
     options: RequestOptions,
 ) -> Sent {
-    let after_ms = script.since_step_began();
     let (head, body) = request.into_parts();
     let body = collect(body).await?;
-    let Some(entry) = script.entry(&Received::new(&head, &body, after_ms)) else {
-        // What a host says that denies the request: nobody tries that again.
-        return Err(Error::HttpRequestDenied);
-    };
-    if let Some(Err(error)) = entry.set_files.map(|set| files.set(&set)) {
-        script.scene().problems.push(format!("{error:#}"));
-    }
-    Ok((entry.reply.play(options).await?, Box::new(async { Ok(()) })))
+    // What a host says that denies the request: nobody tries that again.
+    let reply = script.reply(&files, &head, &body).ok_or(Error::HttpRequestDenied)?;
+    Ok((reply.play(options).await?, Box::new(async { Ok(()) })))
 }
 
 async fn collect(body: WasiBody) -> Result<Bytes, Error> {

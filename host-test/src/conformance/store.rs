@@ -45,7 +45,8 @@ impl Lent {
             }
             Happens::Exchanged => {
                 let mut values: Vec<_> = entries.values().map(|entry| entry.value.clone()).collect();
-                values.rotate_right(1);
+                let one = 1.min(values.len());
+                values.rotate_right(one);
                 entries.values_mut().zip(values).for_each(|(entry, value)| entry.value = value);
             }
         });

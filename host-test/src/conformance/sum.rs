@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{CaseFile, Component, run};
+use super::{CaseFile, Subject, run};
 
 /// What came of some cases.
 #[derive(Debug, Default)]
@@ -36,14 +36,14 @@ enum Outcome {
 }
 
 /// Run cases, as many at once as there are processors. A file that cannot be read is a case that failed.
-pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
+pub fn run_all(subject: &Subject, files: &[CaseFile]) -> Sum {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
         while let Some((nth, file)) = {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             files.get(nth).map(|file| (nth, file))
         } {
-            let outcome = play(component, file);
+            let outcome = play(subject, file);
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(nth, outcome);
         }
     };
@@ -60,14 +60,14 @@ pub fn run_all(component: &Component, files: &[CaseFile]) -> Sum {
     sum
 }
 
-fn play(component: &Component, file: &CaseFile) -> Outcome {
+fn play(subject: &Subject, file: &CaseFile) -> Outcome {
     let case = match file.read() {
         Ok(case) => case,
         Err(error) => return Outcome::Failed(error),
     };
-    match component.lacks(&case) {
+    match subject.cannot_play(&case) {
         Some(what) => Outcome::LeftOut(what),
-        None => run(component, &case).map_or_else(Outcome::Failed, |()| Outcome::Passed),
+        None => run(subject, &case).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the component is lent: an environment, files, a clock, a random source of zeros, and a place for its log.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +23,18 @@ use super::files::Files;
 use super::script::{Hooks, Script};
 use super::store::Lent;
 
+/// Values and their versions, by key.
+pub(crate) type SharedData = Rc<RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>>;
+
 /// What stays the same when the component is started anew.
 pub(crate) struct World {
-    clock: Clock,
+    pub(crate) clock: Clock,
     pub(crate) files: Arc<Files>,
-    env: BTreeMap<String, Text>,
+    pub(crate) env: BTreeMap<String, Text>,
     log: MemoryOutputPipe,
     pub(crate) script: Arc<Script>,
+    /// What the VMs of a proxy share.
+    pub(crate) shared: SharedData,
     /// The store and the settings, where a case lends them.
     pub(crate) lent: Option<Arc<Lent>>,
 }
@@ -40,6 +47,7 @@ impl World {
             env: case.env.clone(),
             log: MemoryOutputPipe::new(MAX_LOG),
             script: Arc::default(),
+            shared: SharedData::default(),
             lent: case.store.then(|| Arc::new(Lent::with(&case.settings))),
         })
     }
@@ -106,9 +114,19 @@ impl WasiHttpView for State {
 
 /// The case's time, which passes as tokio's paused clock does.
 #[derive(Clone, Copy)]
-struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     now: Duration,
+}
+
+impl Clock {
+    pub(crate) fn since_epoch(&self) -> Duration {
+        self.now + self.start.elapsed()
+    }
+
+    pub(crate) fn since_start(&self) -> Duration {
+        self.start.elapsed()
+    }
 }
 
 impl HostWallClock for Clock {
@@ -117,7 +135,7 @@ impl HostWallClock for Clock {
     }
 
     fn now(&self) -> Duration {
-        self.now + self.start.elapsed()
+        self.since_epoch()
     }
 }
 
@@ -127,7 +145,7 @@ impl HostMonotonicClock for Clock {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.since_start().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

@@ -1,20 +1,24 @@
-//! What a component imports, against the list under `components/imports/`.
+//! What a component or a module imports, against the list under `components/imports/`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use wasmparser::{Parser, Payload};
 use wit_parser::decoding::{DecodedWasm, decode};
 use wit_parser::{Resolve, WorldId};
 
 use crate::process;
 
-/// The imports of a component, by interface and minor version
+/// The imports of a component, by interface and minor version, or the functions that a module imports
 ///
 /// Patch versions differ between the standard libraries of different compilers.
-pub(super) fn of(component: &[u8]) -> Result<BTreeSet<String>> {
-    Ok(names(component)?.iter().map(|import| minor(import)).collect())
+pub(super) fn of(artefact: &[u8]) -> Result<BTreeSet<String>> {
+    if artefact.starts_with(MODULE) {
+        return of_module(artefact);
+    }
+    Ok(names(artefact)?.iter().map(|import| minor(import)).collect())
 }
 
 /// The imports of a component by their whole names
@@ -27,6 +31,19 @@ pub(crate) fn names(component: &[u8]) -> Result<BTreeSet<String>> {
 pub(crate) fn exported(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
     Ok(resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect())
+}
+
+fn of_module(module: &[u8]) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::ImportSection(imports) = payload.context("not a module")? {
+            for import in imports.into_imports() {
+                let import = import.context("not a module")?;
+                names.insert(format!("{}.{}", import.module, import.name));
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// The type of a component, as a WIT world
@@ -66,7 +83,9 @@ fn minor(import: &str) -> String {
     format!("{interface}@{}", kept.join("."))
 }
 
-/// The magic number of wasm, and the version and layer of components
+/// The magic number of wasm, and the version and layer of modules
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+/// The same of components
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 #[cfg(test)]
@@ -81,8 +100,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_an_error() {
-        assert!(of(b"\0asm\x01\0\0\0").is_err());
+    fn the_functions_that_a_module_imports_are_named_with_where_they_are() {
+        let mut module = wasm_encoder::Module::new();
+        let mut types = wasm_encoder::TypeSection::new();
+        types.ty().function([], []);
+        let mut imports = wasm_encoder::ImportSection::new();
+        imports.import("env", "proxy_log", wasm_encoder::EntityType::Function(0));
+        module.section(&types).section(&imports);
+
+        assert_eq!(of(&module.finish()).unwrap(), BTreeSet::from(["env.proxy_log".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_neither_a_component_nor_a_module_is_an_error() {
+        assert!(of(b"\0asm\x01\0\0\0\x02\xff").is_err());
         assert!(of(b"<html>").is_err());
+        assert!(world(b"\0asm\x01\0\0\0").is_err());
     }
 }

@@ -14,12 +14,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::Toolchain;
+use crate::setup::{Target, Toolchain};
 use crate::{process, repo, say};
 
 pub(crate) use compose::{plug, wire};
 pub(crate) use imports::{exported as exports, names as imports};
-pub(crate) use table::{ARTEFACTS, GUESTS};
+pub(crate) use table::{ARTEFACTS, GUESTS, MODULE};
 
 /// A file of `target/components/`
 pub(crate) struct Artefact {
@@ -39,6 +39,8 @@ pub(crate) struct Artefact {
 enum Part {
     /// A package of the workspace
     Guest(&'static str),
+    /// A package that is for hosts without components
+    Module(&'static str),
     /// An artefact that is made before
     Made(&'static str),
 }
@@ -80,6 +82,13 @@ impl Artefact {
         parts.flat_map(|part| part.packages()).collect()
     }
 
+    pub(crate) fn target(&self) -> Target {
+        match self.socket {
+            Part::Module(_) => Target::Module,
+            Part::Guest(_) | Part::Made(_) => Target::Component,
+        }
+    }
+
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
         fs::read(path(self.name))
             .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
@@ -108,7 +117,7 @@ impl Artefact {
 impl Part {
     fn packages(&self) -> BTreeSet<&'static str> {
         match self {
-            Self::Guest(package) => BTreeSet::from([*package]),
+            Self::Guest(package) | Self::Module(package) => BTreeSet::from([*package]),
             Self::Made(name) => {
                 let made = ARTEFACTS.iter().filter(|artefact| artefact.name == *name);
                 made.flat_map(Artefact::packages).collect()
@@ -119,6 +128,7 @@ impl Part {
     fn component(&self, toolchain: &Toolchain) -> Result<Vec<u8>> {
         match self {
             Self::Guest(package) => compile(package, toolchain),
+            Self::Module(package) => cargo(package, Target::Module, toolchain),
             Self::Made(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
         }
     }
@@ -136,12 +146,15 @@ pub(crate) fn bless(toolchain: &Toolchain) -> Result<()> {
         .try_for_each(|artefact| imports::bless(&artefact.import_list(toolchain), &artefact.read()?))
 }
 
-/// Packages are built one at a time: together, their features unify, and with them their imports.
 fn compile(package: &str, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    process::run(toolchain.cargo("build")?.args(["-p", package]))?;
-    let component = toolchain.component(package);
-    let component = fs::read(&component).with_context(|| format!("cargo left no {}", component.display()))?;
-    strip::names(&component)
+    strip::names(&cargo(package, Target::Component, toolchain)?)
+}
+
+/// Packages are built one at a time: together, their features unify, and with them their imports.
+fn cargo(package: &str, target: Target, toolchain: &Toolchain) -> Result<Vec<u8>> {
+    process::run(toolchain.cargo("build", target)?.args(["-p", package]))?;
+    let output = toolchain.output(package, target);
+    fs::read(&output).with_context(|| format!("cargo left no {}", output.display()))
 }
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Which artefacts there are.
 
 use super::Artefact;
-use super::Part::{self, Guest, Made};
+use super::Part::{self, Guest, Made, Module};
 
 /// The packages that are built for wasm alone
 pub(crate) const GUESTS: &[&str] = &[
@@ -21,6 +21,9 @@ pub(crate) const GUESTS: &[&str] = &[
     "sql",
     "storage",
 ];
+
+/// The package that is built for hosts without components
+pub(crate) const MODULE: &str = "envoy-filter";
 
 /// In the order in which they are made of each other
 pub(crate) const ARTEFACTS: &[Artefact] = &[
@@ -52,6 +55,9 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
         .at_most(1_250_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
+    plugged("token-filter", Module(MODULE), &[])
+        .at_most(520_000)
+        .shipped("Azure tokens for requests that pass Envoy, a proxy-wasm module"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),
     guest("sql", "sql"),

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Release, metadata::LICENCES};
-use crate::setup::{TARGET, Toolchain};
+use crate::artefact::Artefact;
+use crate::setup::Toolchain;
 use crate::{process, repo};
 
 /// The crates in a component, and the compiler whose standard library is in it
@@ -27,13 +28,15 @@ struct Crate {
 }
 
 impl Materials {
-    /// Of a component that is made of these packages: what is linked into it, and no tools
-    pub(super) fn of(packages: &BTreeSet<&str>, toolchain: &Toolchain) -> Result<Self> {
+    /// What is linked into an artefact, and no tools
+    pub(super) fn of(artefact: &Artefact, toolchain: &Toolchain) -> Result<Self> {
         let checksums = checksums()?;
         let mut crates = BTreeSet::new();
-        for package in packages {
+        for package in artefact.packages() {
             let tree = process::output(
-                process::cargo().args(["tree", "-p", package, "--target", TARGET]).args(LINKED),
+                process::cargo()
+                    .args(["tree", "-p", package, "--target", artefact.target().name()])
+                    .args(LINKED),
             )?;
             let lines = tree.lines().filter(|line| !line.is_empty());
             let found: Result<Vec<_>> = lines.map(|line| Crate::parse(line, &checksums)).collect();

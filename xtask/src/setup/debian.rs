@@ -1,4 +1,4 @@
-//! The target from Debian's packages alone: its compiler and library source, and the C library of its backports.
+//! The targets from Debian's packages alone: its compiler and library source, and the C library of its backports.
 //!
 //! The system gets packages and nothing else: the standard library is built once, into a sysroot under `target/`.
 
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::toolchain::{TARGET, Toolchain};
+use super::toolchain::{TARGETS, Target, Toolchain};
 use crate::{process, repo, say};
 
 pub(super) fn install() -> Result<Toolchain> {
@@ -21,15 +21,18 @@ pub(super) fn install() -> Result<Toolchain> {
     let path = linker()?;
     let sysroot = repo::target("debian/sysroot");
     let version = process::output(Command::new(RUSTC).arg("-vV"))?;
-    let stamp = sysroot.join("built-by");
-    if fs::read_to_string(&stamp).is_ok_and(|built_by| built_by == version) {
-        say::detail("the standard library is built already");
+    let stamps = TARGETS.map(|target| sysroot.join(target.name()));
+    let is_built = |stamp: &PathBuf| fs::read_to_string(stamp).is_ok_and(|built_by| built_by == version);
+    if stamps.iter().all(is_built) {
+        say::detail("the standard libraries are built already");
     } else {
-        put_c_library(&sysroot)?;
-        put_standard_library(&sysroot)?;
-        process::write_if_changed(&stamp, version.as_bytes())?;
+        put_c_libraries(&sysroot)?;
+        for (target, stamp) in TARGETS.into_iter().zip(&stamps) {
+            put_standard_library(&sysroot, target)?;
+            process::write_if_changed(stamp, version.as_bytes())?;
+        }
     }
-    let proof = vec![PathBuf::from(RUSTC), stamp];
+    let proof = [PathBuf::from(RUSTC)].into_iter().chain(stamps).collect();
     Ok(Toolchain {
         rustc: Some(RUSTC.into()),
         sysroot: Some(sysroot),
@@ -101,7 +104,7 @@ fn llvm_version() -> Result<String> {
 }
 
 /// `wasi-libc` is in the backports, which are rarely among a machine's sources: asked there without adding them.
-fn put_c_library(sysroot: &Path) -> Result<()> {
+fn put_c_libraries(sysroot: &Path) -> Result<()> {
     let began = Instant::now();
     let scratch = fresh("debian/libc")?;
     fs::create_dir_all(scratch.join("lists/partial"))?;
@@ -110,15 +113,25 @@ fn put_c_library(sysroot: &Path) -> Result<()> {
     process::output(apt(&scratch).args(["download", "wasi-libc"]))?;
     let package = files(&scratch, "deb")?.pop().ok_or_else(|| anyhow!("apt-get downloaded no wasi-libc"))?;
     process::output(Command::new("dpkg-deb").arg("-x").arg(&package).arg(scratch.join("unpacked")))?;
-    let own = sysroot.join("lib/rustlib").join(TARGET).join("lib/self-contained");
-    fs::create_dir_all(&own)?;
-    for file in ["libc.a", "crt1-command.o", "crt1-reactor.o"] {
-        let from = scratch.join("unpacked/usr/lib").join(TARGET).join(file);
-        fs::copy(&from, own.join(file))
-            .with_context(|| format!("wasi-libc brought no {}", from.display()))?;
+    for target in TARGETS {
+        let own = sysroot.join("lib/rustlib").join(target.name()).join("lib/self-contained");
+        fs::create_dir_all(&own)?;
+        for file in ["libc.a", "crt1-command.o", "crt1-reactor.o"] {
+            let from = scratch.join("unpacked/usr/lib").join(c_library(target)).join(file);
+            fs::copy(&from, own.join(file))
+                .with_context(|| format!("wasi-libc brought no {}", from.display()))?;
+        }
     }
     say::done("the C library: wasi-libc of the backports", began);
     Ok(())
+}
+
+/// What Debian calls a target
+fn c_library(target: Target) -> &'static str {
+    match target {
+        Target::Component => "wasm32-wasip2",
+        Target::Module => "wasm32-wasi",
+    }
 }
 
 fn apt(scratch: &Path) -> Command {
@@ -150,16 +163,16 @@ fn backports_of(targets: &str, codename: &str) -> Option<String> {
 }
 
 /// Built from source as the dependencies of an empty library, which needs no linker.
-fn put_standard_library(sysroot: &Path) -> Result<()> {
+fn put_standard_library(sysroot: &Path, target: Target) -> Result<()> {
     let began = Instant::now();
-    say::step("building the standard library, about half a minute");
+    say::step(&format!("building the standard library for {}, about half a minute", target.name()));
     let scratch = fresh("debian/std")?;
     fs::create_dir_all(scratch.join("src"))?;
     fs::write(scratch.join("Cargo.toml"), EMPTY_CRATE)?;
     fs::write(scratch.join("src/lib.rs"), "")?;
-    process::run(build_std(&mut process::cargo(), &scratch))?;
-    let to = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-    for library in files(&scratch.join("target").join(TARGET).join("release/deps"), "rlib")? {
+    process::run(build_std(&mut process::cargo(), &scratch, target))?;
+    let to = sysroot.join("lib/rustlib").join(target.name()).join("lib");
+    for library in files(&scratch.join("target").join(target.name()).join("release/deps"), "rlib")? {
         let name = library.file_name().unwrap_or_default();
         if !name.to_string_lossy().starts_with("libempty-") {
             fs::copy(&library, to.join(name))
@@ -170,13 +183,13 @@ fn put_standard_library(sysroot: &Path) -> Result<()> {
     Ok(())
 }
 
-fn build_std<'a>(cargo: &'a mut Command, scratch: &Path) -> &'a mut Command {
+fn build_std<'a>(cargo: &'a mut Command, scratch: &Path, target: Target) -> &'a mut Command {
     cargo.current_dir(scratch).args([
         "build",
         "--release",
         "-Zbuild-std=std,panic_abort",
         "--target",
-        TARGET,
+        target.name(),
     ]);
     cargo.arg("--target-dir").arg(scratch.join("target"));
     cargo.env("RUSTC", RUSTC).env_remove("LD_LIBRARY_PATH").env("RUSTC_BOOTSTRAP", "1");

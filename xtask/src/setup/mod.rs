@@ -7,6 +7,7 @@ mod node;
 mod python;
 mod redis;
 mod toolchain;
+mod wrk;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use anyhow::Result;
 use crate::say;
 
 pub(crate) use deny::cargo_deny;
-pub(crate) use toolchain::{TARGET, Toolchain};
+pub(crate) use toolchain::{Target, Toolchain};
 
 /// What to bring, and how
 #[derive(clap::Args, Default)]
@@ -38,7 +39,7 @@ struct Missing {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
     say::step(
-        "setup: the wasm target, the SDKs for Python and Node, what makes components of both, the hosts, Azurite, a \
+        "setup: the wasm targets, the SDKs for Python and Node, what makes components of both, the hosts, Azurite, a \
          Redis server, cargo-deny",
     );
     toolchain::choose(options.debian_toolchain)?;
@@ -108,6 +109,11 @@ pub(crate) fn azurite() -> bool {
 /// A Redis server, for the tests of stores; false if it cannot be brought here
 pub(crate) fn redis() -> bool {
     report(redis::install())
+}
+
+/// wrk, for the benchmark of Envoy; false if it cannot be brought here
+pub(crate) fn wrk() -> bool {
+    report(wrk::install())
 }
 
 /// cargo-deny, for the check of licences and sources; false if it cannot be brought here

@@ -41,10 +41,10 @@ impl Toolchain {
         Ok(())
     }
 
-    /// Cargo, told to compile for the target with this compiler
-    pub(crate) fn cargo(&self, subcommand: &str) -> Result<Command> {
+    /// Cargo, told to compile for a target with this compiler
+    pub(crate) fn cargo(&self, subcommand: &str, target: Target) -> Result<Command> {
         let mut cargo = self.bare_cargo(subcommand)?;
-        cargo.args(["--target", TARGET, "--profile", PROFILE]);
+        cargo.args(["--target", target.name(), "--profile", PROFILE]);
         cargo.arg("--target-dir").arg(self.target_dir());
         Ok(cargo)
     }
@@ -82,10 +82,10 @@ impl Toolchain {
             .to_owned())
     }
 
-    /// Where cargo leaves the component of a package
-    pub(crate) fn component(&self, package: &str) -> PathBuf {
+    /// Where cargo leaves what it makes of a package
+    pub(crate) fn output(&self, package: &str, target: Target) -> PathBuf {
         let file = format!("{}.wasm", package.replace('-', "_"));
-        self.target_dir().join(TARGET).join(PROFILE).join(file)
+        self.target_dir().join(target.name()).join(PROFILE).join(file)
     }
 
     /// What components of this toolchain may import: its C library brings interfaces of its own
@@ -110,7 +110,13 @@ impl Toolchain {
         let sysroot = self.sysroot.iter().map(|sysroot| format!("--sysroot={}", sysroot.display()));
         let elsewhere =
             sources().into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-        std::iter::once(STACK.to_owned()).chain(sysroot).chain(elsewhere).collect::<Vec<_>>().join("\u{1f}")
+        [STACK, COMPRESSED]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(sysroot)
+            .chain(elsewhere)
+            .collect::<Vec<_>>()
+            .join("\u{1f}")
     }
 
     fn search_path(&self) -> Result<std::ffi::OsString> {
@@ -133,7 +139,7 @@ pub(super) fn choose(debian_only: bool) -> Result<Toolchain> {
     };
     toolchain.save()?;
     let compiler = if toolchain.sysroot.is_some() { "Debian's compiler" } else { "the Rust in use" };
-    say::done(&format!("{TARGET}: ready, by {compiler}"), began);
+    say::done(&format!("{}: ready, by {compiler}", names().join(" and ")), began);
     Ok(toolchain)
 }
 
@@ -141,21 +147,22 @@ fn any() -> Result<Toolchain> {
     if let Some(libraries) = libraries() {
         return Ok(Toolchain::plain(libraries));
     }
-    say::step(&format!("rustup target add {TARGET}"));
-    let added = process::run(Command::new("rustup").args(["target", "add", TARGET]));
-    match (added, libraries()) {
+    let mut add = Command::new("rustup");
+    add.args(["target", "add"]).args(names());
+    say::step(&process::line(&add));
+    match (process::run(&mut add), libraries()) {
         (Ok(()), Some(libraries)) => Ok(Toolchain::plain(libraries)),
-        (Ok(()), None) => debian::install().context(BY_HAND),
+        (Ok(()), None) => debian::install().with_context(by_hand),
         (Err(error), _) => {
             say::detail(&format!("{error:#}; trying Debian's packages"));
-            debian::install().context(BY_HAND)
+            debian::install().with_context(by_hand)
         }
     }
 }
 
 impl Toolchain {
-    fn plain(libraries: PathBuf) -> Self {
-        Self { rustc: None, sysroot: None, path: vec![], proof: vec![libraries], target_dir: "guest".into() }
+    fn plain(libraries: Vec<PathBuf>) -> Self {
+        Self { rustc: None, sysroot: None, path: vec![], proof: libraries, target_dir: "guest".into() }
     }
 }
 
@@ -179,19 +186,55 @@ fn library() -> Option<(PathBuf, String)> {
     Some((PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust"), format!("/rustc/{commit}")))
 }
 
-/// The folder where the compiler on `PATH` has the target's standard library, if it has it
-fn libraries() -> Option<PathBuf> {
+/// The folders where the compiler on `PATH` has the standard libraries of the targets, if it has all of them
+fn libraries() -> Option<Vec<PathBuf>> {
+    TARGETS.into_iter().map(libraries_of).collect()
+}
+
+fn libraries_of(target: Target) -> Option<PathBuf> {
+    let mut rustc = Command::new("rustc");
     let printed =
-        process::output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET])).ok()?;
+        process::output(rustc.args(["--print", "target-libdir", "--target", target.name()])).ok()?;
     let folder = PathBuf::from(printed.trim());
     let mut files = fs::read_dir(&folder).ok()?.filter_map(Result::ok);
     files.any(|file| file.file_name().to_string_lossy().starts_with("libstd-")).then_some(folder)
 }
 
-pub(crate) const TARGET: &str = "wasm32-wasip2";
+/// What guests are compiled to
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    /// A component
+    Component,
+    /// A module, for hosts that know no components
+    Module,
+}
+
+impl Target {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Component => "wasm32-wasip2",
+            Self::Module => "wasm32-wasip1",
+        }
+    }
+}
+
+fn names() -> Vec<&'static str> {
+    TARGETS.map(Target::name).to_vec()
+}
+
+fn by_hand() -> String {
+    format!(
+        "{} are missing: install Rust by https://rustup.rs and run `rustup target add {}`, or use Debian 12, whose \
+         packages do as well",
+        names().join(" and "),
+        names().join(" ")
+    )
+}
+
+pub(super) const TARGETS: [Target; 2] = [Target::Component, Target::Module];
 const PROFILE: &str = "guest";
 const KEPT: &str = "toolchain.json";
-/// Each component has a stack of its own in its linear memory; rustc's 1 MiB is for programs that recurse.
+/// Each guest has a stack of its own in its linear memory; rustc's 1 MiB is for programs that recurse.
 const STACK: &str = "-Clink-arg=-zstack-size=131072";
-const BY_HAND: &str = "wasm32-wasip2 is missing: install Rust by https://rustup.rs and run `rustup target add \
-                       wasm32-wasip2`, or use Debian 12, whose packages do as well";
+/// Else each address in the code has five bytes, whatever it is: a twelfth of the whole.
+const COMPRESSED: &str = "-Clink-arg=--compress-relocations";

@@ -1,0 +1,264 @@
+//! The identity source of a plugin.
+//!
+//! What a platform puts into the environment may be left to it: a value that is not given is looked up there under
+//! Azure's name, if the proxy passes it on (`environment_variables` of the VM's configuration). Secrets come from there
+//! alone, since Envoy shows its configuration to whoever may ask its admin interface.
+
+use http::Uri;
+use token_broker::{Error, Failure, Settings};
+
+use crate::clusters::Clusters;
+use crate::fields::{At, Fields, Wrong};
+
+/// The one identity source of a plugin.
+#[derive(Default)]
+pub(crate) struct Source {
+    /// What the core calls its parts. Each must be ready.
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) settings: Settings,
+    pub(crate) clusters: Clusters,
+    /// The fields that variables of the core were read from.
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Source {
+    /// # Errors
+    /// The field that cannot be used, and why.
+    pub(super) fn read(at: At, environment: Vec<(String, String)>) -> Result<Self, Wrong> {
+        let (kind, value) = at.fields()?.only(SOURCES)?;
+        Reader { environment, source: Self::default() }.read(&kind, value)
+    }
+
+    /// A refusal of the core, with fields in the place of the variables that they were.
+    pub(crate) fn in_words_of_fields(&self, refusal: &str) -> String {
+        let replaced = |text: String, (variable, field): &(&str, String)| text.replace(variable, field);
+        self.fields.iter().fold(refusal.to_owned(), replaced)
+    }
+
+    /// An error as the operator of a proxy reads it: without the sources that this plugin has not.
+    pub(crate) fn told(&self, error: &Error) -> String {
+        let own = |failures: &[Failure]| {
+            failures.iter().filter(|failure| self.names.contains(&&*failure.source)).cloned().collect()
+        };
+        match error {
+            Error::Unavailable(failures) => {
+                self.in_words_of_fields(&Error::Unavailable(own(failures)).to_string())
+            }
+            other => self.in_words_of_fields(&other.to_string()),
+        }
+    }
+
+    pub(super) fn is_of_managed_identity(&self) -> bool {
+        self.names.iter().all(|name| [IMDS, APP_SERVICE].contains(name))
+    }
+
+    /// Whether any app may trust what it proves itself with.
+    pub(super) fn is_of_any_app(&self) -> bool {
+        self.names == [WORKLOAD_IDENTITY]
+    }
+
+    /// Whether it has an identity that is asked for where none is named.
+    pub(crate) fn has_default(&self) -> bool {
+        self.is_of_managed_identity() || !self.is_of_any_app() || self.settings.is_set(CLIENT_ID)
+    }
+
+    pub(super) fn allow_tenants(&mut self, tenants: &[String]) {
+        self.settings.set(ADDITIONAL_TENANTS, tenants.join(";"));
+    }
+}
+
+/// What a source is made of while it is read.
+struct Reader {
+    environment: Vec<(String, String)>,
+    source: Source,
+}
+
+impl Reader {
+    fn read(mut self, kind: &str, value: At) -> Result<Source, Wrong> {
+        let path = value.path.clone();
+        match kind {
+            "imds" | "app_service" => {
+                self.select("ManagedIdentityCredential");
+                self.managed_identity(kind, value)?;
+            }
+            "workload_identity" => self.workload_identity(value)?,
+            "client_secret" => self.client_secret(value)?,
+            "federated_identity" => self.federated_identity(value)?,
+            other => return Err(format!("{path} {}", impossible(other))),
+        }
+        Ok(self.source)
+    }
+
+    fn managed_identity(&mut self, kind: &str, value: At) -> Result<(), Wrong> {
+        let (path, mut fields) = (value.path.clone(), value.fields()?);
+        let cluster = fields.text("cluster")?;
+        let (name, variable) = match kind {
+            "imds" => (IMDS, IMDS_HOST),
+            "app_service" => (APP_SERVICE, IDENTITY_ENDPOINT),
+            other => return Err(format!("{path} {}", impossible(other))),
+        };
+        let endpoint = self.value(&mut fields, "endpoint", variable)?;
+        let endpoint = endpoint.unwrap_or_else(|| DEFAULT_IMDS.to_owned());
+        let url = endpoint
+            .parse::<Uri>()
+            .map_err(|_| self.source.in_words_of_fields(&format!("{path}: {variable} is not a URL")))?;
+        if name == APP_SERVICE {
+            self.inherit(IDENTITY_HEADER);
+        }
+        self.inherit(CLIENT_ID);
+        self.source.clusters.managed_identity = Some((url, cluster));
+        self.source.names.push(name);
+        fields.end()
+    }
+
+    fn workload_identity(&mut self, value: At) -> Result<(), Wrong> {
+        let mut fields = value.fields()?;
+        let token = fields.text("token_cluster")?;
+        self.select("WorkloadIdentityCredential");
+        self.app(&mut fields, (TENANT_ID, CLIENT_ID))?;
+        if !self.source.settings.is_set(TENANT_ID) {
+            return Err(format!("{} is missing, and so is {TENANT_ID}", fields.path_of("tenant_id")));
+        }
+        // The cluster serves one file, whatever its name is.
+        self.source.settings.set(TOKEN_FILE, token.clone());
+        self.source.fields.push((TOKEN_FILE, fields.path_of("token_cluster")));
+        self.source.clusters.token_file = Some((token.clone(), token));
+        self.source.names.push(WORKLOAD_IDENTITY);
+        fields.end()
+    }
+
+    fn client_secret(&mut self, value: At) -> Result<(), Wrong> {
+        let mut fields = value.fields()?;
+        self.select("EnvironmentCredential");
+        self.app(&mut fields, (TENANT_ID, CLIENT_ID))?;
+        self.inherit(CLIENT_SECRET);
+        self.source.names.push("client-secret");
+        fields.end()
+    }
+
+    fn federated_identity(&mut self, value: At) -> Result<(), Wrong> {
+        let mut fields = value.fields()?;
+        self.select("ManagedIdentityCredential");
+        self.app(&mut fields, (FEDERATED_TENANT_ID, FEDERATED_CLIENT_ID))?;
+        let (kind, managed) = fields.required("managed_identity")?.fields()?.only("imds, app_service")?;
+        self.managed_identity(&kind, managed)?;
+        self.source.names.push("federated-identity");
+        fields.end()
+    }
+
+    /// What every app registration has.
+    fn app(
+        &mut self,
+        fields: &mut Fields,
+        (tenant, client): (&'static str, &'static str),
+    ) -> Result<(), Wrong> {
+        self.source.clusters.entra = Some(fields.text("cluster")?);
+        self.value(fields, "tenant_id", tenant)?;
+        self.value(fields, "client_id", client)?;
+        self.value(fields, "authority", AUTHORITY_HOST)?;
+        self.value(fields, "region", REGION)?;
+        // Refused with the reason where they are set.
+        KUBERNETES_PROXY.into_iter().for_each(|variable| self.inherit(variable));
+        Ok(())
+    }
+
+    /// Leave all other sources out.
+    fn select(&mut self, credential: &str) {
+        self.source.settings.set(CREDENTIALS, credential.to_owned());
+    }
+
+    /// The value of a variable, from its field or else from the environment.
+    fn value(
+        &mut self,
+        fields: &mut Fields,
+        field: &str,
+        variable: &'static str,
+    ) -> Result<Option<String>, Wrong> {
+        let Some(at) = fields.optional(field) else {
+            self.inherit(variable);
+            return Ok(self.of_environment(variable));
+        };
+        let text = at.text()?;
+        self.source.fields.push((variable, fields.path_of(field)));
+        self.source.settings.set(variable, text.clone());
+        Ok(Some(text))
+    }
+
+    fn inherit(&mut self, variable: &str) {
+        if let Some(value) = self.of_environment(variable) {
+            self.source.settings.set(variable, value);
+        }
+    }
+
+    fn of_environment(&self, variable: &str) -> Option<String> {
+        let found = self.environment.iter().find(|(name, value)| name == variable && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    }
+}
+
+/// Why there is no source of that name.
+fn impossible(kind: &str) -> String {
+    let why = match kind {
+        "azure_arc" => {
+            "cannot work in a proxy: Arc's agent insists on the content of a file that it names anew each time; run \
+             `token-broker serve` on the machine, and configure that as `imds`"
+        }
+        "client_certificate" => {
+            "cannot work in a proxy, where no key file can be read: use `workload_identity` or `client_secret`"
+        }
+        "service_fabric" => {
+            "cannot work in a proxy, which does not know the endpoint by its SHA-1 thumbprint"
+        }
+        "azure_ml" | "cloud_shell" => "is not for proxies: use the identity of the machine or the pod",
+        _ => return format!("is not a source that is known here; there are {SOURCES}"),
+    };
+    why.to_owned()
+}
+
+const SOURCES: &str = "imds, app_service, workload_identity, client_secret, federated_identity";
+const IMDS: &str = "imds";
+const APP_SERVICE: &str = "app-service";
+const WORKLOAD_IDENTITY: &str = "workload-identity";
+const DEFAULT_IMDS: &str = "http://169.254.169.254";
+
+const CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+const IMDS_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+const TENANT_ID: &str = "AZURE_TENANT_ID";
+const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+const REGION: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
+const KUBERNETES_PROXY: [&str; 4] = [
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+];
+const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
+const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
+const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
+
+#[cfg(test)]
+pub(super) const VARIABLES_SET: [&str; 18] = [
+    REGION,
+    KUBERNETES_PROXY[0],
+    KUBERNETES_PROXY[1],
+    KUBERNETES_PROXY[2],
+    KUBERNETES_PROXY[3],
+    CREDENTIALS,
+    IMDS_HOST,
+    IDENTITY_ENDPOINT,
+    IDENTITY_HEADER,
+    TENANT_ID,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    TOKEN_FILE,
+    AUTHORITY_HOST,
+    ADDITIONAL_TENANTS,
+    FEDERATED_TENANT_ID,
+    FEDERATED_CLIENT_ID,
+    "TOKEN_BROKER_STORE_KEY",
+];

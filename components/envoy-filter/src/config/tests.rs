@@ -1,0 +1,322 @@
+use serde_json::{Value, json};
+use token_broker::{Broker, VARIABLES};
+
+use super::*;
+use crate::host::Proxy;
+use crate::notices::Notices;
+use crate::rules::HeaderForm;
+use crate::store::SharedData;
+
+#[test]
+fn the_schema_and_the_parser_agree_on_what_is_right() {
+    let schema = schema();
+    for good in good() {
+        assert_eq!(schema.validate(&good).err().map(|error| error.to_string()), None, "{good}");
+        assert_eq!(refusal(&good), None, "{good}");
+    }
+}
+
+#[test]
+fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_field() {
+    let schema = schema();
+    for (change, words) in wrong() {
+        let bad = changed(&change);
+        assert!(!schema.is_valid(&bad), "{bad}");
+        let refusal = refusal(&bad).unwrap_or_else(|| panic!("{bad} is accepted"));
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_by_the_parser_alone() {
+    let secret = json!({ "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } });
+    let workload =
+        json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } });
+    let rule = |name: &str, value: Value| {
+        let mut rule = json!({ "scope": "https://a.example" });
+        rule[name] = value;
+        json!([rule])
+    };
+    for (change, words) in [
+        (
+            json!({ "rules": [{ "name": "a", "scope": "x" }, { "name": "a", "scope": "y" }] }),
+            "rules[1].name is that of another rule",
+        ),
+        (json!({ "rules": rule("tenant_id", json!("contoso.com")) }), "rules[0].tenant_id cannot be chosen"),
+        (
+            json!({ "source": secret, "identity": "system_assigned" }),
+            "identity cannot be chosen: the source is an app",
+        ),
+        (
+            json!({ "source": secret, "identity": { "client_id": "a" } }),
+            "identity cannot be chosen: the source is the app",
+        ),
+        (
+            json!({ "source": { "workload_identity": { "cluster": "a", "token_cluster": "b", "client_id": "c" } } }),
+            "source.workload_identity.tenant_id is missing",
+        ),
+        (json!({ "source": workload }), "rules[0].identity is missing, and the source has no client_id"),
+        (json!({ "source": workload, "identity": { "object_id": "a" } }), "known by its client_id"),
+        (
+            json!({ "rules": rule("header", json!({ "name": "Host" })) }),
+            "rules[0].header.name is a header that says where",
+        ),
+        (
+            json!({ "rules": rule("authority", json!("a.example:443")) }),
+            "rules[0].authority must be without a port",
+        ),
+        (json!({ "identity": { "client_id": "a b" } }), "identity.client_id"),
+        (
+            json!({ "rules": rule("header", json!({ "name": "x", "prefix": "a\nb" })) }),
+            "rules[0].header.prefix has a character",
+        ),
+        (
+            json!({ "source": { "imds": { "cluster": "imds", "endpoint": "http://10.0.0.1" } } }),
+            "source.imds.endpoint names a host that is not on this machine",
+        ),
+        (
+            json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b" } } }),
+            "AZURE_CLIENT_SECRET",
+        ),
+        (json!({ "source": { "app_service": { "cluster": "here" } } }), "IDENTITY_ENDPOINT"),
+    ] {
+        let bad = changed(&change);
+        assert!(schema().is_valid(&bad), "{bad}");
+        let refusal = refusal(&bad).unwrap_or_else(|| panic!("{bad} is accepted"));
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}
+
+#[test]
+fn what_cannot_work_in_a_proxy_is_refused_with_the_reason() {
+    for (source, words) in [
+        ("azure_arc", "names anew each time"),
+        ("client_certificate", "no key file can be read"),
+        ("service_fabric", "thumbprint"),
+        ("azure_ml", "not for proxies"),
+        ("cloud_shell", "not for proxies"),
+        ("gcp", "there are imds, app_service"),
+    ] {
+        let refusal = refusal(&changed(&json!({ "source": { source: {} } }))).unwrap();
+        assert!(refusal.starts_with(&format!("source.{source} ")) && refusal.contains(words), "{refusal}");
+    }
+}
+
+#[test]
+fn no_bytes_are_too_odd_to_be_refused() {
+    let deep = "[".repeat(100_000);
+    let huge = format!("{{\"rules\":\"{}\"}}", "x".repeat(1 << 20));
+    for (bytes, words) in [
+        (&b""[..], "is empty"),
+        (b"{", "is not JSON"),
+        (b"[]", "the configuration must be an object"),
+        (b"5", "the configuration must be an object"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"\n\x05", "is not JSON"),
+        (deep.as_bytes(), "is not JSON"),
+        (huge.as_bytes(), "262144 are allowed"),
+    ] {
+        let refusal = Config::parse(bytes, Vec::new()).err().unwrap();
+        assert!(refusal.contains(words), "{words}: {refusal}");
+    }
+}
+
+#[test]
+fn fields_win_over_the_environment_which_fills_what_is_left_out() {
+    let source =
+        json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "of-the-field" } } });
+    let environment =
+        [("AZURE_CLIENT_ID", "of-the-variable"), ("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_SECRET", "s")];
+    let sends = would_send(&changed(&source), &environment);
+    assert_eq!(sends.len(), 1);
+    assert!(sends[0].starts_with("POST https://login.microsoftonline.com/t/oauth2/v2.0/token"), "{sends:?}");
+    assert!(sends[0].contains("client_id=of-the-field"), "{sends:?}");
+}
+
+#[test]
+fn variables_of_other_sources_are_not_looked_at() {
+    let environment = [
+        ("AZURE_CLIENT_SECRET", "s"),
+        ("AZURE_TENANT_ID", "t"),
+        ("IDENTITY_ENDPOINT", "x"),
+        ("MSI_ENDPOINT", "y"),
+    ];
+    assert_eq!(refusal_with(&changed(&json!({})), &environment), None);
+}
+
+#[test]
+fn the_cluster_of_imds_is_for_the_address_that_the_core_asks() {
+    let config = parse(&changed(&json!({})), &[]).unwrap();
+    let asks = would_send(&changed(&json!({})), &[]);
+    let url = asks[asks.len() - 1].strip_prefix("GET ").unwrap().parse().unwrap();
+    assert_eq!(config.source.clusters.of(&url), Some("imds"));
+    assert_eq!(config.source.clusters.of(&"http://169.254.169.253/".parse().unwrap()), None);
+}
+
+#[test]
+fn every_variable_that_is_set_is_one_of_the_core() {
+    for name in source::VARIABLES_SET.iter().chain(LIMITS.iter().map(|(_, variable)| variable)).chain([&LOG])
+    {
+        assert!(VARIABLES.iter().any(|variable| variable.name == *name), "{name}");
+    }
+}
+
+#[test]
+fn without_a_word_requests_are_refused_in_doubt_and_headers_replaced() {
+    let config = parse(&changed(&json!({})), &[]).unwrap();
+    let manners = Manners {
+        passes_unmatched: true,
+        forwards_failed: false,
+        keeps_header: false,
+        deadline: Duration::from_secs(10),
+    };
+    assert_eq!(config.manners, manners);
+    assert_eq!((config.rules[0].name.as_str(), &config.rules[0].header), ("1", &HeaderForm::bearer()));
+}
+
+/// The smallest configuration.
+fn smallest() -> Value {
+    json!({ "source": { "imds": { "cluster": "imds" } }, "rules": [{ "scope": "https://vault.azure.net" }] })
+}
+
+/// The same with other fields at its top.
+fn changed(change: &Value) -> Value {
+    let mut configuration = smallest();
+    for (name, value) in change.as_object().unwrap() {
+        configuration[name] = value.clone();
+    }
+    configuration
+}
+
+fn good() -> Vec<Value> {
+    let changes = [
+        json!({}),
+        json!({ "source": { "imds": { "cluster": "imds", "endpoint": "http://127.0.0.1:8080" } } }),
+        json!({ "source": { "app_service": { "cluster": "here", "endpoint": "http://127.0.0.1:42356/msi/token" } } }),
+        json!({
+            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t", "client_id": "c", "authority": "https://login.microsoftonline.us" } },
+            "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "other" }, "tenant_id": "contoso.com" }],
+        }),
+        json!({ "source": { "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } } }),
+        json!({ "source": { "federated_identity": { "cluster": "entra", "tenant_id": "t", "client_id": "c", "managed_identity": { "imds": { "cluster": "imds" } } } } }),
+        json!({
+            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } },
+            "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "each" } }],
+        }),
+        json!({ "identity": "system_assigned" }),
+        json!({ "identity": { "client_id": "11112222-bbbb-3333-cccc-4444dddd5555" } }),
+        json!({ "identity": { "resource_id": "/subscriptions/a/resourceGroups/é/x" } }),
+        json!({ "rules": [
+            { "name": "vault", "authority": "*.vault.azure.net", "scope": "https://vault.azure.net/.default" },
+            { "name": "storage_2", "route": "blob-*", "scope": "https://storage.azure.com", "identity": { "object_id": "o" } },
+            { "name": "rest-3", "cluster": "*", "scope": "api://mine", "header": { "name": "X-Token", "prefix": "Token " } },
+        ] }),
+        json!({ "unmatched": "refuse", "on_failure": "forward", "existing_header": "keep", "log_level": "off" }),
+        json!({ "deadline_ms": 1, "timeout_ms": 600_000, "budget_ms": 600_000 }),
+    ];
+    changes.iter().map(changed).collect()
+}
+
+fn wrong() -> Vec<(Value, &'static str)> {
+    let of_rule = |name: &str, value: Value| {
+        let mut rule = json!({ "scope": "https://a.example" });
+        rule[name] = value;
+        json!({ "rules": [rule] })
+    };
+    vec![
+        (json!({ "sauce": {} }), "sauce is not a field"),
+        (json!({ "source": {} }), "source must have exactly one field"),
+        (json!({ "source": "imds" }), "source must be an object"),
+        (
+            json!({ "source": { "imds": { "cluster": "a" }, "app_service": { "cluster": "b" } } }),
+            "source must have exactly one",
+        ),
+        (json!({ "source": { "imds": {} } }), "source.imds.cluster is missing"),
+        (json!({ "source": { "imds": { "cluster": "" } } }), "source.imds.cluster must be a text"),
+        (json!({ "source": { "imds": { "cluster": 5 } } }), "source.imds.cluster must be a text"),
+        (json!({ "source": { "imds": { "cluster": "a", "url": "b" } } }), "source.imds.url is not a field"),
+        (
+            json!({ "source": { "workload_identity": { "cluster": "a" } } }),
+            "source.workload_identity.token_cluster is missing",
+        ),
+        (
+            json!({ "source": { "client_secret": { "cluster": "a", "secret": "s" } } }),
+            "source.client_secret.secret is not a field",
+        ),
+        (
+            json!({ "source": { "federated_identity": { "cluster": "a" } } }),
+            "source.federated_identity.managed_identity is missing",
+        ),
+        (
+            json!({ "source": { "federated_identity": { "cluster": "a", "managed_identity": { "client_secret": {} } } } }),
+            "source.federated_identity.managed_identity.client_secret",
+        ),
+        (json!({ "identity": "user_assigned" }), "identity must be one of `system_assigned`"),
+        (json!({ "identity": {} }), "identity must have exactly one field"),
+        (json!({ "identity": { "name": "a" } }), "identity.name is none of client_id"),
+        (json!({ "identity": 5 }), "identity must be an object"),
+        (json!({ "rules": [] }), "rules must have 1 to 256"),
+        (json!({ "rules": {} }), "rules must be a list"),
+        (json!({ "rules": vec![json!({ "scope": "a" }); 257] }), "rules must have 1 to 256"),
+        (json!({ "rules": [{}] }), "rules[0].scope is missing"),
+        (json!({ "rules": ["a"] }), "rules[0] must be an object"),
+        (json!({ "rules": [{ "scope": "a b" }] }), "rules[0].scope"),
+        (json!({ "rules": [{ "scope": "a".repeat(2049) }] }), "rules[0].scope"),
+        (of_rule("nmae", json!("a")), "rules[0].nmae is not a field"),
+        (of_rule("name", json!("A b")), "rules[0].name must have"),
+        (of_rule("authority", json!("a.*.example")), "rules[0].authority must be the name of a host"),
+        (of_rule("route", json!("*a")), "rules[0].route may have a `*` at its end"),
+        (of_rule("cluster", json!(["a"])), "rules[0].cluster must be a text"),
+        (of_rule("header", json!({})), "rules[0].header.name is missing"),
+        (of_rule("header", json!({ "name": "a b" })), "rules[0].header.name is not the name of a header"),
+        (of_rule("header", json!({ "name": "a", "suffix": "b" })), "rules[0].header.suffix is not a field"),
+        (json!({ "unmatched": "deny" }), "unmatched must be one of `pass`, `refuse`"),
+        (json!({ "on_failure": true }), "on_failure must be one of"),
+        (json!({ "existing_header": "append" }), "existing_header must be one of"),
+        (json!({ "deadline_ms": 0 }), "deadline_ms must be a whole number"),
+        (json!({ "timeout_ms": 600_001 }), "timeout_ms must be a whole number"),
+        (json!({ "budget_ms": "10s" }), "budget_ms must be a whole number"),
+        (json!({ "deadline_ms": 1.5 }), "deadline_ms must be a whole number"),
+        (json!({ "log_level": "trace" }), "log_level must be one of"),
+    ]
+}
+
+fn schema() -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(include_str!("../../config.schema.json")).unwrap())
+        .unwrap()
+}
+
+fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<Config, Wrong> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(configuration.to_string().as_bytes(), environment.collect())
+}
+
+/// What the environment of a platform has, so that only what is wrong is wrong.
+const PLATFORM: [(&str, &str); 2] = [("IDENTITY_HEADER", "h"), ("AZURE_CLIENT_SECRET", "s")];
+
+fn refusal(configuration: &Value) -> Option<Wrong> {
+    let is_about_the_environment = configuration.to_string().contains(r#""tenant_id":"b""#);
+    refusal_with(configuration, if is_about_the_environment { &[] } else { &PLATFORM })
+}
+
+fn refusal_with(configuration: &Value, environment: &[(&str, &str)]) -> Option<Wrong> {
+    let config = match parse(configuration, environment) {
+        Ok(config) => config,
+        Err(wrong) => return Some(wrong),
+    };
+    crate::plugin::check(&broker(&config), &config.source).err()
+}
+
+fn would_send(configuration: &Value, environment: &[(&str, &str)]) -> Vec<String> {
+    let config = parse(configuration, environment).unwrap();
+    let reports = broker(&config).explain().into_iter();
+    reports
+        .filter(|report| config.source.names.contains(&report.source))
+        .filter_map(|report| report.would_send)
+        .collect()
+}
+
+fn broker(config: &Config) -> Broker<Proxy, SharedData> {
+    let shared = SharedData { namespace: String::new(), notices: Notices::default() };
+    Broker::new(Proxy::new(1, Default::default()), shared, &config.source.settings)
+}

@@ -1,0 +1,71 @@
+//! What the host calls, by the names of proxy-wasm 0.2.1. What is not here it does not call: each call costs a request
+//! about a microsecond, so there is none when a stream ends.
+
+#![allow(unsafe_code, reason = "names that the host finds")]
+
+use crate::abi;
+use crate::vm::Vm;
+
+thread_local! {
+    static VM: Vm = Vm::default();
+}
+
+/// Called once, before all else. If nobody called the constructors, the linker would have every export do it.
+#[cfg(target_arch = "wasm32")]
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    unsafe { __wasm_call_ctors() };
+}
+
+/// The version of the ABI.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    abi::allocate(size)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(context: u32, root: u32) {
+    VM.with(|vm| vm.create(context, root));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: usize) -> i32 {
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> i32 {
+    VM.with(|vm| vm.configure(root, configuration_size)).into()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(root: u32) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.go_on()));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.notified(queue)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(
+    root: u32,
+    number: u32,
+    headers: usize,
+    body_size: usize,
+    _trailers: usize,
+) {
+    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.called(number, headers, body_size)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _is_end: i32) -> i32 {
+    VM.with(|vm| vm.request(stream)) as i32
+}

@@ -1,0 +1,191 @@
+//! The host of the core, made of proxy-wasm.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use token_broker::{
+    Body, ExposeSecret as _, Host, Level, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind,
+    milliseconds,
+};
+
+use crate::abi::{self, Clock, Status};
+use crate::calls::{Answer, Calls, own_answer};
+use crate::clusters::Clusters;
+use crate::timers::Timers;
+
+/// What the core sees of the proxy.
+pub(crate) struct Proxy {
+    /// The root context, to which calls and ticks belong: they outlast the request that set them off.
+    context: u32,
+    clusters: Clusters,
+    pub(crate) timers: Timers,
+    pub(crate) calls: Calls,
+    /// Whether the plugin is called again.
+    ticks: Cell<bool>,
+}
+
+impl Host for Proxy {
+    fn now(&self) -> Duration {
+        now()
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<Body>,
+        limits: Limits,
+    ) -> Result<http::Response<Body>, SendError> {
+        let Some(cluster) = self.clusters.of(request.uri()) else {
+            return Err(failed(SendErrorKind::Forbidden, "no cluster of the configuration leads there"));
+        };
+        self.exchange(cluster, &request, limits.total, limits.body).await
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.timers.sleep(duration).await;
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        // Without them: no jitter.
+        abi::random(&mut bytes);
+        u64::from_ne_bytes(bytes)
+    }
+
+    async fn read(&self, path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
+        let Some(cluster) = self.clusters.of_file(path).filter(|_| links == Links::Follow) else {
+            return Err(ReadError::NotFound);
+        };
+        let request = http::Request::builder()
+            .uri("http://token/")
+            .body(Body::from(Vec::new()))
+            .map_err(|_| ReadError::Other("no such request".to_owned()))?;
+        let answer = self.exchange(cluster, &request, READ_LIMIT, max_bytes).await;
+        let response = answer.map_err(|error| match error.kind {
+            SendErrorKind::TooLarge => ReadError::TooLarge,
+            _ => ReadError::Other(format!("the cluster {cluster} does not give it: {}", error.detail)),
+        })?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => return Err(ReadError::NotFound),
+            other => return Err(ReadError::Other(format!("the cluster {cluster} answered {other}"))),
+        }
+        match std::str::from_utf8(response.body().expose_secret()) {
+            Ok(text) => Ok(text.into()),
+            Err(_) => Err(ReadError::Other("it is not UTF-8".to_owned())),
+        }
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        log(record, self.now());
+    }
+}
+
+impl Proxy {
+    pub(crate) fn new(context: u32, clusters: Clusters) -> Self {
+        Self { context, clusters, timers: Timers::default(), calls: Calls::default(), ticks: Cell::default() }
+    }
+
+    /// Have the plugin called at a time of the monotonic clock, and then again; none: not any more.
+    pub(crate) fn tick(&self, at: Option<Duration>) {
+        let period = at.map_or(0, |at| {
+            let left = at.saturating_sub(monotonic_now()).as_nanos().div_ceil(1_000_000);
+            u32::try_from(left).unwrap_or(u32::MAX).max(1)
+        });
+        if (period, self.ticks.get()) != (0, false)
+            && abi::act_as(self.context).and_then(|()| abi::tick_every(period)).is_ok()
+        {
+            self.ticks.set(period > 0);
+        }
+    }
+
+    async fn exchange(
+        &self,
+        cluster: &str,
+        request: &http::Request<Body>,
+        limit: Duration,
+        max_body: usize,
+    ) -> Result<http::Response<Body>, SendError> {
+        let began = monotonic_now();
+        let timeout = u32::try_from(milliseconds(limit)).unwrap_or(u32::MAX);
+        let answer = match abi::act_as(self.context) {
+            Ok(()) => self.calls.call(cluster, request, timeout, max_body).await,
+            Err(status) => Err(status),
+        };
+        match answer.map_err(|status| unsent(status, cluster))? {
+            Answer::Response(response) => match own_answer(&response) {
+                Some(error) => Err(with_hint(error, request.uri(), cluster)),
+                None => Ok(response),
+            },
+            Answer::TooLarge => Err(failed(SendErrorKind::TooLarge, "the body goes on")),
+            Answer::Reset if monotonic_now().saturating_sub(began).saturating_add(PUNCTUAL) >= limit => {
+                Err(failed(SendErrorKind::TimedOut, "no complete answer in time"))
+            }
+            Answer::Reset => Err(failed(SendErrorKind::Truncated, "the answer was reset")),
+            Answer::Unreadable => Err(failed(SendErrorKind::Broken, "not an HTTP answer")),
+        }
+    }
+}
+
+/// Envoy does not say why a connection could not be made, and counts it.
+fn with_hint(error: SendError, uri: &http::Uri, cluster: &str) -> SendError {
+    match error.kind {
+        SendErrorKind::NotConnected if uri.scheme_str() == Some("https") => {
+            let hint = format!(
+                "cluster.{cluster}.ssl.fail_verify_error of the proxy's statistics counts bad certificates"
+            );
+            SendError { detail: format!("{}; {hint}", error.detail), ..error }
+        }
+        _ => error,
+    }
+}
+
+fn unsent(status: Status, cluster: &str) -> SendError {
+    match status {
+        Status::BAD_ARGUMENT => {
+            failed(SendErrorKind::Forbidden, &format!("the proxy has no cluster {cluster}"))
+        }
+        other => {
+            failed(SendErrorKind::NotConnected, &format!("the cluster {cluster} takes no call: {other}"))
+        }
+    }
+}
+
+fn failed(kind: SendErrorKind, detail: &str) -> SendError {
+    SendError { kind, detail: detail.to_owned() }
+}
+
+/// Write a record to the proxy's log.
+pub(crate) fn log(record: &Record<'_>, now: Duration) {
+    let level = match record.level {
+        Level::Off => return,
+        Level::Error => 4,
+        Level::Warn => 3,
+        Level::Info => 2,
+        Level::Debug => 1,
+    };
+    abi::log(level, &record.to_json(now));
+}
+
+/// The time since the Unix epoch.
+pub(crate) fn now() -> Duration {
+    Duration::from_nanos(abi::nanoseconds(Clock::Real))
+}
+
+/// The time of a clock that nobody sets, the same for all VMs of the proxy.
+pub(crate) fn monotonic_now() -> Duration {
+    Duration::from_nanos(abi::nanoseconds(Clock::Monotonic))
+}
+
+/// The variables of the environment that are texts.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let lines = abi::environment();
+    let texts = lines.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
+    let pairs = texts.filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// So much before its time a timeout may strike, by our clock.
+const PUNCTUAL: Duration = Duration::from_millis(50);
+
+/// A file is in this proxy: its answer takes no longer.
+const READ_LIMIT: Duration = Duration::from_secs(5);

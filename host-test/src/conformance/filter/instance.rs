@@ -1,0 +1,383 @@
+//! One VM with the filter in it, and the requests that pass through.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
+use tokio::time::Instant;
+use wasmtime::{InstancePre, Store, TypedFunc};
+
+use super::super::broker::{AccessToken, Error, Failure, Outcome, SourceReport, Statistics};
+use super::super::case::{Ask, Count, Counter, Happens, Stands, Step};
+use super::super::content::Text;
+use super::super::files::Files;
+use super::super::script::Script;
+use super::super::subject::Instance;
+use super::super::world::World;
+use super::answer::{Told, answer, file};
+use super::configuration::{Rule, TOKEN, host, value, without_rules};
+use super::proxy::{Answer, Call, Proxy, ROOT, Stream};
+
+/// The filter as it runs, or what it said instead.
+pub(crate) struct Played {
+    vm: Option<Vm>,
+    /// Rules that it has, and those that it refused to have, with its words.
+    rules: Vec<Rule>,
+    refused: Vec<(Rule, String)>,
+    /// Its words for a refusal of everything.
+    refusal: String,
+    script: Arc<Script>,
+    files: Arc<Files>,
+    token_file: PathBuf,
+    next_stream: u32,
+}
+
+struct Vm {
+    store: Store<Proxy>,
+    create: TypedFunc<(u32, u32), ()>,
+    request: TypedFunc<(u32, u32, u32), u32>,
+    tick: TypedFunc<u32, ()>,
+    answered: TypedFunc<(u32, u32, u32, u32, u32), ()>,
+}
+
+impl Played {
+    /// With as many of the rules as the filter takes.
+    pub(super) fn begin(
+        pre: &InstancePre<Proxy>,
+        mut rules: Vec<Rule>,
+        world: &World,
+        keeps_shared: bool,
+    ) -> Result<Self> {
+        if !keeps_shared {
+            world.shared.borrow_mut().clear();
+        }
+        let (mut refused, mut refusal) = (Vec::new(), String::new());
+        let mut vm = None;
+        while vm.is_none() && !rules.is_empty() {
+            match Vm::begin(pre, &configuration(&rules, &world.env), world)? {
+                Ok(begun) => vm = Some(begun),
+                Err(words) => match refused_rule(&words) {
+                    Some(nth) => refused.push((rules.remove(nth), words)),
+                    None => {
+                        refusal = words;
+                        break;
+                    }
+                },
+            }
+        }
+        let token_file = value(&world.env, "AZURE_FEDERATED_TOKEN_FILE").unwrap_or_default();
+        Ok(Self {
+            vm,
+            rules,
+            refused,
+            refusal,
+            script: Arc::clone(&world.script),
+            files: Arc::clone(&world.files),
+            token_file: token_file.trim_start_matches('/').into(),
+            next_stream: ROOT,
+        })
+    }
+
+    /// Send requests for a rule's token, and let everything come to its end.
+    async fn pass(&mut self, rule: &Rule, count: u32) -> Result<Vec<Outcome>> {
+        if let Some((_, words)) = self.refused.iter().find(|(refused, _)| refused == rule) {
+            return Ok(vec![Err(Error::InvalidRequest(words.clone())); count as usize]);
+        }
+        let nth = self.rules.iter().position(|known| known == rule);
+        let (Some(vm), Some(nth)) = (&mut self.vm, nth) else {
+            return Ok(vec![Err(Error::Misconfigured(self.refusal.clone())); count as usize]);
+        };
+        let streams = self.next_stream + 1..=self.next_stream + count;
+        self.next_stream += count;
+        for stream in streams.clone() {
+            vm.request(stream, &host(nth))?;
+        }
+        self.settle().await?;
+        let Some(vm) = &mut self.vm else { bail!("the VM is gone") };
+        streams.map(|stream| vm.outcome(stream, nth)).collect()
+    }
+
+    /// Answer calls and tick until the filter has nothing more to do.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(vm) = &mut self.vm else { return Ok(()) };
+        let limit = Instant::now() + LONGEST_STEP;
+        let mut pending = FuturesUnordered::new();
+        loop {
+            for call in vm.store.data_mut().calls.drain(..) {
+                pending.push(told(&self.script, &self.files, &self.token_file, call).boxed_local());
+            }
+            ensure!(Instant::now() < limit, "the filter still works an hour (of virtual time) later");
+            let tick_at = vm.store.data().tick_at;
+            tokio::select! {
+                Some((number, told)) = pending.next(), if !pending.is_empty() => vm.answer(number, told)?,
+                () = async { tokio::time::sleep_until(tick_at.unwrap_or(limit)).await }, if tick_at.is_some() => vm.tick()?,
+                else => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn told(script: &Script, files: &Files, token_file: &std::path::Path, call: Call) -> (u32, Told) {
+    let number = call.number;
+    let told = match &*call.cluster {
+        TOKEN => file(files.root(), token_file),
+        _ => answer(script, files, call).await,
+    };
+    (number, told)
+}
+
+impl Vm {
+    /// The words of the filter if it refuses its configuration.
+    fn begin(
+        pre: &InstancePre<Proxy>,
+        configuration: &Value,
+        world: &World,
+    ) -> Result<std::result::Result<Self, String>> {
+        let environment = world.env.iter().map(|(name, Text(value))| (name.clone(), value.clone())).collect();
+        let configuration = configuration.to_string().into_bytes();
+        let size = u32::try_from(configuration.len())?;
+        let proxy = Proxy::new(world.clock, environment, configuration, &world.shared);
+        let mut store = Store::new(pre.module().engine(), proxy);
+        let instance = pre.instantiate(&mut store)?;
+        let initialize: TypedFunc<(), ()> = instance.get_typed_func(&mut store, "_initialize")?;
+        initialize.call(&mut store, ())?;
+        let mut vm = Self {
+            create: instance.get_typed_func(&mut store, "proxy_on_context_create")?,
+            request: instance.get_typed_func(&mut store, "proxy_on_request_headers")?,
+            tick: instance.get_typed_func(&mut store, "proxy_on_tick")?,
+            answered: instance.get_typed_func(&mut store, "proxy_on_http_call_response")?,
+            store,
+        };
+        vm.store.data_mut().context = ROOT;
+        vm.create.call(&mut vm.store, (ROOT, 0))?;
+        let start: TypedFunc<(u32, u32), u32> =
+            instance.get_typed_func(&mut vm.store, "proxy_on_vm_start")?;
+        ensure!(start.call(&mut vm.store, (ROOT, 0))? == 1, "the VM does not start");
+        let configure: TypedFunc<(u32, u32), u32> =
+            instance.get_typed_func(&mut vm.store, "proxy_on_configure")?;
+        match configure.call(&mut vm.store, (ROOT, size))? {
+            1 => Ok(Ok(vm)),
+            _ => Ok(Err(vm.last_error()?)),
+        }
+    }
+
+    fn last_error(&self) -> Result<String> {
+        let line = self.store.data().log.lines().last().context("it refuses without a word")?;
+        let record: Value = serde_json::from_str(line.get(2..).unwrap_or_default())?;
+        Ok(record["error"].as_str().context("it refuses without a reason")?.to_owned())
+    }
+
+    /// A request begins.
+    fn request(&mut self, stream: u32, host: &str) -> Result<()> {
+        let headers = [(":method", "GET"), (":path", "/"), (":authority", host)];
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect();
+        let count = u32::try_from(headers.len())?;
+        let proxy = self.store.data_mut();
+        proxy.streams.insert(stream, Stream { headers, ..Stream::default() });
+        proxy.context = stream;
+        self.create.call(&mut self.store, (stream, ROOT))?;
+        if self.request.call(&mut self.store, (stream, count, 1))? == CONTINUE {
+            self.store.data_mut().streams.entry(stream).or_default().goes_on = true;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<()> {
+        let proxy = self.store.data_mut();
+        proxy.tick_at = Some(Instant::now() + Duration::from_millis(proxy.tick_period.into()));
+        proxy.context = ROOT;
+        Ok(self.tick.call(&mut self.store, ROOT)?)
+    }
+
+    fn answer(&mut self, number: u32, told: Told) -> Result<()> {
+        let proxy = self.store.data_mut();
+        proxy.context = ROOT;
+        proxy.answer = match told {
+            Told::Response(answer) => answer,
+            Told::Reset => Answer::default(),
+        };
+        let (headers, body) = (proxy.answer.headers.len(), proxy.answer.body.len());
+        let arguments = (ROOT, number, u32::try_from(headers)?, u32::try_from(body)?, 0);
+        self.answered.call(&mut self.store, arguments)?;
+        // Again, as no proxy should: nobody waits for it any more.
+        Ok(self.answered.call(&mut self.store, arguments)?)
+    }
+
+    /// What became of a request, which ends with it.
+    fn outcome(&mut self, stream: u32, rule: usize) -> Result<Outcome> {
+        let proxy = self.store.data_mut();
+        let Stream { headers, goes_on, response } =
+            proxy.streams.remove(&stream).context("no such stream")?;
+        let token = headers.iter().find(|(name, _)| name == b"authorization").map(|(_, value)| value);
+        match (response, goes_on, token) {
+            (Some(body), _, _) => Ok(Err(problem(&body)?)),
+            (None, true, Some(token)) => {
+                let token = String::from_utf8(token.clone())?;
+                Ok(Ok(AccessToken {
+                    token: token.strip_prefix("Bearer ").context("not a bearer's token")?.to_owned(),
+                    token_type: "Bearer".to_owned(),
+                    expires_on: self.metric(&format!("rule.{rule}.token_expires_at_seconds")),
+                    refresh_on: None,
+                }))
+            }
+            (None, true, None) => bail!("a request goes on without a token"),
+            (None, false, _) => bail!("a request waits for ever"),
+        }
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let metrics = &self.store.data().metrics;
+        let found = metrics.iter().find(|(other, _)| other.strip_prefix("token_broker.") == Some(name));
+        found.and_then(|(_, value)| u64::try_from(*value).ok()).unwrap_or_default()
+    }
+
+    fn failures(&self) -> Vec<(String, u64)> {
+        let metrics = self.store.data().metrics.iter();
+        let failures = metrics.filter_map(|(name, value)| {
+            let kind = name.strip_prefix("token_broker.failures.")?;
+            Some((kind.replace('_', "-"), u64::try_from(*value).unwrap_or_default()))
+        });
+        failures.collect()
+    }
+}
+
+impl Instance for Played {
+    /// No diagnostics, and of a token only what a request carries.
+    fn visible(&self, step: &Step) -> Step {
+        let mut step = step.clone();
+        step.explain = None;
+        if matches!(step.then, None | Some(None)) {
+            // To look without asking is impossible.
+            step.peek = None;
+        }
+        for then in step.then.iter_mut().flatten() {
+            then.refresh_on = None;
+            then.message_contains.retain(|words| !OF_OTHER_HOSTS.iter().any(|other| words.contains(other)));
+        }
+        if let Some(stats) = &mut step.stats {
+            stats.retain(|counter, count| SHOWN.contains(counter) || matches!(count, Count::ByKind(_)));
+        }
+        step
+    }
+
+    fn see(&mut self, world: &World) -> Result<()> {
+        if let Some(vm) = &mut self.vm {
+            let environment = world.env.iter().map(|(name, Text(value))| (name.clone(), value.clone()));
+            vm.store.data_mut().environment = environment.collect();
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
+        let (rule, mut outcomes) = (Rule::of(ask), Vec::new());
+        for _ in 0..ask.times {
+            outcomes.extend(self.pass(&rule, ask.concurrent).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
+        let outcome = self.pass(&Rule::of_scope(scope), 1).await?.pop();
+        Ok(outcome.and_then(Result::ok))
+    }
+
+    async fn forget(&mut self, _scope: &str) -> Result<()> {
+        bail!("the filter forgets nothing")
+    }
+
+    async fn stats(&mut self) -> Result<Statistics> {
+        let count = |name: &str| self.vm.as_ref().map_or(0, |vm| vm.metric(name));
+        Ok(Statistics {
+            requests: 0,
+            hits: 0,
+            stale_hits: 0,
+            misses: 0,
+            refreshes: count("refreshes"),
+            fetches: count("fetches"),
+            waiters: 0,
+            failures: self.vm.as_ref().map(Vm::failures).unwrap_or_default(),
+            store_hits: count("store_hits"),
+            store_misses: 0,
+            store_errors: 0,
+            store_tampered: 0,
+            lease_waits: count("lease_waits"),
+            lease_takeovers: 0,
+            budget_waits: 0,
+        })
+    }
+
+    async fn explain(&mut self) -> Result<Vec<SourceReport>> {
+        Ok(Vec::new())
+    }
+
+    fn shared(&mut self, stands: Option<Stands>, happens: Option<Happens>) {
+        let Some(vm) = &mut self.vm else { return };
+        if let Some(stands) = stands {
+            vm.store.data_mut().shared_fails = !matches!(stands, Stands::Well);
+        }
+        if let Some(happens) = happens {
+            vm.store.data_mut().happen(happens);
+        }
+    }
+
+    fn log(&self) -> String {
+        let log = self.vm.as_ref().map(|vm| vm.store.data().log.clone()).unwrap_or_default();
+        self.refused.iter().fold(log + &self.refusal, |log, (_, words)| log + words)
+    }
+}
+
+fn configuration(rules: &[Rule], env: &BTreeMap<String, Text>) -> Value {
+    let mut configuration = without_rules(env);
+    configuration["rules"] = rules.iter().enumerate().map(|(nth, rule)| rule.to_json(nth)).collect();
+    configuration
+}
+
+/// The number of the rule that a refusal names.
+fn refused_rule(words: &str) -> Option<usize> {
+    words.strip_prefix("rules[")?.split(']').next()?.parse().ok()
+}
+
+/// The error that a problem tells.
+fn problem(body: &[u8]) -> Result<Error> {
+    let problem: Value = serde_json::from_slice(body)?;
+    let text = |name: &str| problem[name].as_str().map(str::to_owned);
+    let words = text("detail").context("a problem without its detail")?;
+    let failure = Failure {
+        source: text("source").unwrap_or_default(),
+        status: problem["source_status"].as_u64().and_then(|status| status.try_into().ok()),
+        code: text("code"),
+        // The words of every source, and not of the last alone.
+        message: words.clone(),
+        correlation_id: text("correlation_id"),
+        remedy: text("remedy"),
+        retry_after_ms: problem["retry_after_ms"].as_u64(),
+    };
+    Ok(match problem["kind"].as_str().unwrap_or_default() {
+        "invalid-request" => Error::InvalidRequest(words),
+        "misconfigured" => Error::Misconfigured(words),
+        "denied" => Error::Denied(words),
+        "unavailable" => Error::Unavailable(vec![failure]),
+        "rejected" => Error::Rejected(failure),
+        "throttled" => Error::Throttled(failure),
+        "transient" => Error::Transient(failure),
+        "protocol" => Error::Protocol(failure),
+        _ => Error::Other(words),
+    })
+}
+
+/// The counters that are metrics.
+const SHOWN: [Counter; 4] = [Counter::Refreshes, Counter::Fetches, Counter::StoreHits, Counter::LeaseWaits];
+/// Words of hosts with files and sockets: a proxy has a cluster for the token, and is silent about connections.
+const OF_OTHER_HOSTS: [&str; 3] = ["connection refused", "AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/"];
+const CONTINUE: u32 = 0;
+
+/// Far beyond any budget of the filter.
+const LONGEST_STEP: Duration = Duration::from_secs(3600);

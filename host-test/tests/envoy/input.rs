@@ -1,0 +1,63 @@
+//! What clients send that is not nice.
+
+use bytes::Bytes;
+use host_test::envoy;
+use http::{HeaderValue, Request};
+use serde_json::json;
+
+use crate::stage::{Stage, VAULT};
+
+#[tokio::test]
+async fn an_authorization_of_the_client_is_replaced_whole_or_kept_whole() {
+    for existing in ["replace", "keep"] {
+        let stage = Stage::new(json!({ "existing_header": existing })).await;
+        let request =
+            Request::get("/").header("authorization", "Basic one").header("authorization", "Basic two");
+        let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
+        assert_eq!(response.status, 200);
+        let seen = stage.only_seen();
+        if existing == "replace" {
+            stage.claims(&seen, VAULT);
+        } else {
+            // Envoy joins two of a kind.
+            assert_eq!(seen.all("authorization").join(","), "Basic one,Basic two");
+            assert_eq!(stage.fetches(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_headers_of_the_name_that_carries_the_token_become_one() {
+    let rules = json!([{ "scope": VAULT, "header": { "name": "x-token" } }]);
+    let stage = Stage::new(json!({ "rules": rules })).await;
+    let request = Request::get("/").header("x-token", "one").header("x-token", "two");
+    let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(response.status, 200);
+    let [token] = &stage.only_seen().all("x-token")[..] else { panic!("not one") };
+    assert!(stage.mock.verify(token, VAULT).is_ok());
+}
+
+#[tokio::test]
+async fn headers_that_are_no_text_or_very_long_do_no_harm() {
+    let stage = Stage::new(json!({ "rules": [{ "authority": "*.example", "scope": VAULT }, { "name": "rest", "scope": VAULT }] })).await;
+    let raw = |bytes: &[u8]| HeaderValue::from_bytes(bytes).unwrap();
+    let long = "x".repeat(58_000);
+    for (name, value, status) in [
+        ("x-odd", raw(b"\xff\xfe"), 200),
+        ("authorization", raw(b"Bearer \xff"), 200),
+        ("host", raw(b"\xff.example"), 400),
+        ("host", raw(b"a.example:99999999999"), 200),
+        ("x-long", raw(long.as_bytes()), 200),
+        ("x-long", raw(&long.as_bytes().repeat(2)), 431),
+    ] {
+        let shown = format!("{name} of {} bytes", value.len());
+        let request = Request::get("/").header(name, value).body(Bytes::new()).unwrap();
+        assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, status, "{shown}");
+        let seen = stage.upstream.take_seen();
+        assert_eq!(seen.len(), usize::from(status == 200), "{shown}");
+        seen.iter().for_each(|seen| _ = stage.claims(seen, VAULT));
+        assert_eq!(stage.get().await.status, 200, "after {shown}");
+        stage.claims(&stage.only_seen(), VAULT);
+    }
+    assert_eq!(stage.envoy.stats("wasm.token-filter.").await.unwrap()["vm_reload"], 0);
+}
