@@ -158,8 +158,10 @@ fn of_step(step: &Step, env: &BTreeMap<String, Text>) -> Option<&'static str> {
     if step.forget.is_some() {
         return Some("a token that is forgotten: no service tells the filter that it refused one");
     }
-    if matches!(step.store_stands, Some(Stands::Silent)) {
-        return Some("a store that does not answer: what VMs share always does");
+    match step.store_stands {
+        Some(Stands::Silent) => return Some("a store that does not answer: what VMs share always does"),
+        Some(Stands::Forbidden) => return Some("a store that is forbidden: what VMs share never is"),
+        Some(Stands::Well | Stands::Gone) | None => {}
     }
     let faults: Vec<_> = step.http.iter().filter_map(|exchange| exchange.reply.fault).collect();
     if faults.contains(&Fault::Untrusted) {
