@@ -105,7 +105,10 @@ impl<H: Host, S: Store> Broker<H, S> {
             match self.flights.join(key)? {
                 Place::Leader(lead) => {
                     let outcome = self.fetch(lead, &Fetch::new(config, &demand, deadline)).await;
-                    return self.grant(&demand, outcome);
+                    // The clock may have been set while others were told.
+                    if self.is_of_use(&outcome) {
+                        return self.grant(&demand, outcome);
+                    }
                 }
                 Place::Waiter(wait) => {
                     self.count(|stats| &mut stats.waiters);

@@ -228,6 +228,22 @@ fn a_fetch_that_takes_long_keeps_its_turn() {
 }
 
 #[test]
+fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_returned() {
+    let (world, store) = fleet();
+    let first = instance(&world, &store);
+    let mut tasks = Tasks::new(&world);
+    let leader = tasks.start(get(&first, VAULT));
+    tasks.poll();
+    store.ails(Fault::Silent);
+    world.script([token("T", 3600), token("T2", DAY)]);
+    tasks.poll();
+    assert!(tasks.output(leader).is_none(), "it waits for the store");
+    world.advance_secs(4000);
+    tasks.settle();
+    assert_eq!(name(tasks.output(leader).unwrap()), "T2");
+}
+
+#[test]
 fn whoever_waits_in_vain_says_so_when_the_call_has_no_time_left() {
     let (world, store) = fleet();
     let (first, second) =
