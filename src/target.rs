@@ -56,6 +56,9 @@ impl Target {
         if authority.contains('@') {
             return Err("has user information before its host");
         }
+        if authority.len() > MAX_AUTHORITY {
+            return Err("is longer than any name");
+        }
         // A colon in brackets is part of an IPv6 address.
         let bracket = authority.rfind(']').unwrap_or(0);
         let colon = authority.get(bracket..).and_then(|rest| rest.find(':'));
@@ -157,14 +160,15 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// The IPv4 address that is reached through an IPv6 address: mapped, compatible, by NAT64 or by 6to4.
+/// The IPv4 address that is reached through an IPv6 address: mapped, compatible, translated, by NAT64 or by 6to4.
 fn meant(address: Ipv6Addr) -> IpAddr {
     let octets = address.octets();
     let embedded = match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => {
-            octets.last_chunk()
-        }
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..]
+        | [0x64, 0xff9b, 1, ..] => octets.last_chunk(),
         [0x2002, ..] => octets.get(2..).and_then(<[u8]>::first_chunk),
         _ => None,
     };
@@ -208,6 +212,9 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// A name of 253 characters, a dot at its end, and a port. Zeros before a number could make it as long as one likes, and it is
+/// remembered as it is spelt.
+const MAX_AUTHORITY: usize = 260;
 const LOOPBACK: [&str; 4] = ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"];
 
 #[cfg(test)]
@@ -251,6 +258,7 @@ mod tests {
             "[::ffff:169.254.169.254]",
             "[::FFFF:a9fe:a9fe]",
             "[::169.254.169.254]",
+            "[::ffff:0:169.254.169.254]",
             "[64:ff9b::a9fe:a9fe]",
             "[64:ff9b:1::a9fe:a9fe]",
             "[2002:a9fe:a9fe::]",
@@ -294,6 +302,8 @@ mod tests {
             "ä.example",
             &"a".repeat(64),
             &format!("{}.example", "a.".repeat(150)),
+            &format!("127.0.0.{}1", "0".repeat(300)),
+            &format!("a.example:{}443", "0".repeat(300)),
         ] {
             let error = shown_as(authority).unwrap_err();
             assert!(error.starts_with("denied: the request goes to "), "{authority}: {error}");

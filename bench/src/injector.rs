@@ -26,7 +26,6 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let engine = Engine::new(&engine_config())?;
     let (plain, injected) = (load(&engine, "egress.wasm")?, load(&engine, "egress-composed.wasm")?);
     let (mut without, mut with) = (Application::new(&plain).await?, Application::new(&injected).await?);
-
     let mut pair = [&mut without, &mut with];
 
     report.section(
@@ -180,7 +179,6 @@ impl WasiHttpHooks for Memory {
         _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(async move {
-            // A network would let the host do something else before it answers.
             // A network would let the host do something else before it answers.
             tokio::task::yield_now().await;
             let body = if request.uri().host() == Some("169.254.169.254") {

@@ -23,38 +23,17 @@ impl Audit {
         Self { level, default_identity }
     }
 
-    /// When a request began, in nanoseconds; none if it is not told of.
-    pub(crate) fn now(&self) -> Option<u64> {
-        self.tells(Level::Info).then(monotonic_clock::now)
-    }
-
-    /// A request was sent with a token, and this came back.
-    pub(crate) fn injected(
-        &self,
-        began: Option<u64>,
-        about: &About<'_>,
-        answer: &Result<Response, ErrorCode>,
-    ) {
-        let Some(began) = began else { return };
-        let took = Duration::from_nanos(monotonic_clock::now().saturating_sub(began));
-        let status = match answer {
-            Ok(response) => response.get_status_code().to_string(),
-            Err(code) => format!("{code:?}"),
-        };
-        let identity = match &about.demand.identity {
-            Identity::Default => &self.default_identity,
-            named => named,
-        };
-        let fields = [
-            ("host", &*about.way.target.to_string()),
-            ("rule", about.way.rule.pattern()),
-            ("audience", audience(&about.demand.scope)),
-            ("identity", &identity.to_string()),
-            ("token_sha256", &about.held.token_sha256),
-            ("status", &status),
-            ("duration_ms", &milliseconds(took).to_string()),
-        ];
-        self.write(Level::Info, "sent a request with a token", &fields);
+    /// A request is about to be sent with a token; none if that is not told.
+    pub(crate) fn sending<'a>(
+        &'a self,
+        way: &'a Way,
+        demand: &'a Demand,
+        held: &'a Held,
+    ) -> Option<Sending<'a>> {
+        self.tells(Level::Info).then(|| {
+            let began = monotonic_clock::now();
+            Sending { audit: self, way, demand, held, began, status: GIVEN_UP.to_owned() }
+        })
     }
 
     /// A request was not sent.
@@ -90,13 +69,51 @@ impl Audit {
     }
 }
 
-/// What a line is about.
-pub(crate) struct About<'a> {
-    pub(crate) way: &'a Way,
-    pub(crate) demand: &'a Demand,
-    pub(crate) held: &'a Held,
+/// A request that is under way with a token. Its line is written when it ends, be it that the application waits no longer:
+/// the service has been shown the token all the same.
+pub(crate) struct Sending<'a> {
+    audit: &'a Audit,
+    way: &'a Way,
+    demand: &'a Demand,
+    held: &'a Held,
+    /// In nanoseconds.
+    began: u64,
+    status: String,
+}
+
+impl Sending<'_> {
+    /// This came back.
+    pub(crate) fn answered(mut self, answer: &Result<Response, ErrorCode>) {
+        self.status = match answer {
+            Ok(response) => response.get_status_code().to_string(),
+            Err(code) => format!("{code:?}"),
+        };
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let took = Duration::from_nanos(monotonic_clock::now().saturating_sub(self.began));
+        let identity = match &self.demand.identity {
+            Identity::Default => &self.audit.default_identity,
+            named => named,
+        };
+        let fields = [
+            ("host", &*self.way.target.to_string()),
+            ("rule", self.way.rule.pattern()),
+            ("audience", audience(&self.demand.scope)),
+            ("identity", &identity.to_string()),
+            ("token_sha256", &self.held.token_sha256),
+            ("status", &self.status),
+            ("duration_ms", &milliseconds(took).to_string()),
+        ];
+        self.audit.write(Level::Info, "sent a request with a token", &fields);
+    }
 }
 
 fn audience(scope: &str) -> &str {
     scope.strip_suffix("/.default").unwrap_or(scope)
 }
+
+/// In the place of a status where the application did not wait for one.
+const GIVEN_UP: &str = "given up";

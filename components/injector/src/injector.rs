@@ -10,7 +10,7 @@ use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 
-use crate::audit::{About, Audit};
+use crate::audit::Audit;
 use crate::bindings::token_broker::identity::settings;
 use crate::credentials::{self, Demand, Held};
 use crate::draft::{Draft, Head};
@@ -62,10 +62,13 @@ impl Injector {
     /// # Errors
     /// [`Error::Denied`] if it does not pass at all.
     fn judge(&self, head: &Head, headers: &Fields) -> Result<Option<Rc<Way>>, Error> {
+        // Behind one address there are many hosts, and only one of them has been judged.
+        let names_another = self.takes_host && headers.has("host");
         let Some(authority) = &head.authority else {
             // Some hosts take it for a request to the application itself.
             Guard::check_path(head.path())?;
-            return if self.rules.refuses_others() { Err(nowhere()) } else { Ok(None) };
+            let is_refused = names_another || self.rules.refuses_others();
+            return if is_refused { Err(nowhere()) } else { Ok(None) };
         };
         let place = self.place(head, authority)?;
         place.access.check(head.method(), head.path(), |name| headers.has(name))?;
@@ -75,8 +78,7 @@ impl Injector {
             return Ok(None);
         };
         way.rule.check_method(head.method())?;
-        // Behind one address there are many hosts, and not all are the rule's.
-        if self.takes_host && headers.has("host") {
+        if names_another {
             let host = &way.target;
             return Err(Error::Denied(format!("no token goes to {host} with a Host header; leave it out")));
         }
@@ -102,29 +104,46 @@ impl Injector {
         head: Head,
         headers: Fields,
     ) -> Result<Result<Response, ErrorCode>, Error> {
-        let began = self.audit.now();
-        let mut demand = way.demand();
-        let mut held = self.token(&demand).await?;
+        let demand = way.demand();
+        let held = self.token(&demand).await?;
         let mut draft = Draft::of(request, head, headers).await;
-        let mut answer = client::send(draft.make(&held)?).await;
+        let answer = self.send_with(way, &demand, &held, draft.make(&held)?).await;
         if let Ok(refusal) = &answer
             && refusal.get_status_code() == UNAUTHORIZED
-            && let Some(another) = self.another(way, &demand, &held, refusal).await
+            && let Some((demand, held)) = self.another(way, &demand, &held, refusal).await
             && draft.is_repeatable()
+            && let Ok(again) = draft.make(&held)
         {
-            (demand, held) = another;
-            answer = client::send(draft.make(&held)?).await;
+            return Ok(self.send_with(way, &demand, &held, again).await);
         }
-        self.audit.injected(began, &About { way, demand: &demand, held: &held }, &answer);
         Ok(answer)
+    }
+
+    async fn send_with(
+        &self,
+        way: &Way,
+        demand: &Demand,
+        held: &Held,
+        request: Request,
+    ) -> Result<Response, ErrorCode> {
+        let sending = self.audit.sending(way, demand, held);
+        let answer = client::send(request).await;
+        if let Some(sending) = sending {
+            sending.answered(&answer);
+        }
+        answer
     }
 
     /// The token that is held for a demand, else the broker's.
     async fn token(&self, demand: &Rc<Demand>) -> Result<Rc<Held>, Error> {
-        if let Some(held) = self.memory.held(demand, unix_seconds()) {
-            return Ok(held);
+        match self.memory.held(demand, unix_seconds()) {
+            Some(held) => Ok(held),
+            None => self.fetched(demand, None).await,
         }
-        let held = credentials::token(demand, None, unix_seconds()).await?;
+    }
+
+    async fn fetched(&self, demand: &Rc<Demand>, claims: Option<String>) -> Result<Rc<Held>, Error> {
+        let held = credentials::token(demand, claims, unix_seconds()).await?;
         Ok(self.memory.hold(demand, held))
     }
 
@@ -161,28 +180,33 @@ impl Injector {
             tenant: tenant.or_else(|| demand.tenant.clone()),
             ..Demand::clone(demand)
         });
+        if other != *demand && !way.may_learn(&other, monotonic_clock::now()) {
+            return Ok(None);
+        }
         // Of the directory that is asked for, or one that another request has got meanwhile.
-        let held = self.token(&other).await?;
+        let held = match self.memory.held(&other, unix_seconds()).filter(|held| !held.is(refused)) {
+            Some(held) => held,
+            None => self.fetched(&other, None).await?,
+        };
         if !held.is(refused) {
             way.learn(&other);
             return Ok(Some((other, held)));
         }
-        if !self.memory.may_renew(demand, monotonic_clock::now()) {
+        let Some(claims) = self.memory.renewal(demand, claims, monotonic_clock::now()) else {
             return Ok(None);
-        }
-        let held = self.renewed(demand, claims).await?;
+        };
+        let held = self.renewed(demand, &claims).await?;
         Ok((!held.is(refused)).then(|| (Rc::clone(demand), held)))
     }
 
     /// A new token, with the claims that the refused one lacks. It takes the place of the refused one here and in the
     /// broker.
-    async fn renewed(&self, demand: &Rc<Demand>, claims: Option<String>) -> Result<Rc<Held>, Error> {
+    async fn renewed(&self, demand: &Rc<Demand>, claims: &Option<String>) -> Result<Rc<Held>, Error> {
         if claims.is_none() {
             credentials::forget(&demand.scope);
         }
         self.memory.forget(&demand.scope);
-        let held = credentials::token(demand, claims, unix_seconds()).await?;
-        Ok(self.memory.hold(demand, held))
+        self.fetched(demand, claims.clone()).await
     }
 }
 
@@ -216,7 +240,7 @@ async fn setting(name: &str) -> Result<Option<String>, Error> {
 }
 
 fn nowhere() -> Error {
-    Error::Denied("the request names no host, and requests without a rule are refused".to_owned())
+    Error::Denied("the request does not say in its URL which host it is for".to_owned())
 }
 
 fn unix_seconds() -> u64 {

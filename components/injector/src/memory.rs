@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::credentials::{Demand, Held};
 use crate::place::Place;
@@ -14,8 +14,15 @@ pub(crate) struct Memory {
     places: RefCell<BTreeMap<String, Rc<Place>>>,
     /// Tokens that need not be asked for again yet.
     held: RefCell<BTreeMap<Rc<Demand>, Rc<Held>>>,
-    /// When tokens were last asked for anew because a service refused one, in nanoseconds.
-    renewals: RefCell<BTreeMap<Rc<Demand>, u64>>,
+    /// The last time that a token was asked for anew because a service refused one.
+    renewals: RefCell<BTreeMap<Rc<Demand>, Renewal>>,
+}
+
+struct Renewal {
+    /// In nanoseconds.
+    began: u64,
+    /// The claims that are asked for, while they are.
+    under_way: Weak<Option<String>>,
 }
 
 impl Memory {
@@ -44,14 +51,25 @@ impl Memory {
         self.held.borrow_mut().retain(|demand, _| demand.scope != scope);
     }
 
-    /// Whether a token may be asked for anew, which is then taken to happen.
-    pub(crate) fn may_renew(&self, demand: &Rc<Demand>, now: u64) -> bool {
+    /// Leave to ask for a token anew, with these claims, to be held until it is there. None so soon after the last time;
+    /// but whoever lacks the same claims while they are asked for has leave too, since the broker makes one fetch of both.
+    pub(crate) fn renewal(
+        &self,
+        demand: &Rc<Demand>,
+        claims: Option<String>,
+        now: u64,
+    ) -> Option<Rc<Option<String>>> {
         let mut renewals = self.renewals.borrow_mut();
-        let is_due = renewals.get(demand).is_none_or(|last| now.saturating_sub(*last) >= PAUSE);
-        if is_due {
-            put(&mut renewals, Rc::clone(demand), now);
+        if let Some(last) = renewals.get(demand) {
+            let same = last.under_way.upgrade().filter(|asked| claims.is_some() && **asked == claims);
+            if same.is_some() || now.saturating_sub(last.began) < PAUSE {
+                return same;
+            }
         }
-        is_due
+        let claims = Rc::new(claims);
+        let renewal = Renewal { began: now, under_way: Rc::downgrade(&claims) };
+        put(&mut renewals, Rc::clone(demand), renewal);
+        Some(claims)
     }
 }
 
@@ -65,4 +83,4 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) {
 const MAX: usize = 256;
 /// Nanoseconds between two tokens that are asked for anew for one demand. A service that refuses every token would
 /// otherwise cost a fetch for each request.
-const PAUSE: u64 = 30_000_000_000;
+pub(crate) const PAUSE: u64 = 30_000_000_000;

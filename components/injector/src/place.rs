@@ -7,6 +7,7 @@ use token_broker::{Access, Error, Guard, Rule, Rules, Target};
 
 use crate::credentials::Demand;
 use crate::draft::Head;
+use crate::memory::PAUSE;
 
 /// A host that requests may be sent to.
 pub(crate) struct Place {
@@ -21,6 +22,8 @@ pub(crate) struct Way {
     pub(crate) target: Target,
     pub(crate) rule: Rule,
     demand: RefCell<Rc<Demand>>,
+    /// What the host last said that it wants instead, and when, in nanoseconds.
+    lesson: RefCell<Option<(Rc<Demand>, u64)>>,
 }
 
 impl Place {
@@ -43,12 +46,31 @@ impl Way {
     fn of(target: Target, rule: Rule) -> Option<Rc<Self>> {
         let scope = rule.scope()?.to_owned();
         let demand = Demand { scope, identity: rule.identity().clone(), tenant: None, form: rule.form() };
-        Some(Rc::new(Self { target, rule, demand: RefCell::new(Rc::new(demand)) }))
+        Some(Rc::new(Self {
+            target,
+            rule,
+            demand: RefCell::new(Rc::new(demand)),
+            lesson: RefCell::default(),
+        }))
     }
 
     /// Which token its rule says, or the host itself if it has said another.
     pub(crate) fn demand(&self) -> Rc<Demand> {
         Rc::clone(&self.demand.borrow())
+    }
+
+    /// Whether a token may be asked for that the host wants instead. Another one than the last only after a while: a host
+    /// that names a new tenant each time would otherwise cost a fetch for each request.
+    pub(crate) fn may_learn(&self, wanted: &Rc<Demand>, now: u64) -> bool {
+        let mut lesson = self.lesson.borrow_mut();
+        match &*lesson {
+            Some((last, _)) if last == wanted => true,
+            Some((_, when)) if now.saturating_sub(*when) < PAUSE => false,
+            _ => {
+                *lesson = Some((Rc::clone(wanted), now));
+                true
+            }
+        }
     }
 
     pub(crate) fn learn(&self, demand: &Rc<Demand>) {

@@ -1,7 +1,9 @@
 //! A component that sends HTTP requests as it is told, for tests and benchmarks.
 
+use std::pin::pin;
+
 use futures_util::StreamExt as _;
-use futures_util::future::{join, join_all};
+use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream;
 use wasip3::cli::environment::get_environment;
 use wasip3::http::client;
@@ -25,6 +27,10 @@ impl Guest for Egress {
     async fn count(request: Request, n: u32, at_once: u32) -> u32 {
         let sent = stream::iter(0..n).map(|_| status(&request)).buffer_unordered(at_once as usize);
         sent.fold(0, async |count, status| count + u32::from(status == Ok(200))).await
+    }
+
+    async fn give_up(request: Request, sign: Request) -> bool {
+        matches!(select(pin!(status(&request)), pin!(status(&sign))).await, Either::Right(_))
     }
 
     fn environment() -> Vec<(String, String)> {

@@ -1,6 +1,6 @@
 //! A service refuses a token and says which one it takes.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::WWW_AUTHENTICATE;
 
@@ -23,6 +23,14 @@ fn insist(stage: &Stage, origin: &str, wanted: &'static str, challenge: &'static
             .header(WWW_AUTHENTICATE, challenge)
             .body(String::new())
             .unwrap()
+    });
+}
+
+fn name_another_tenant_each_time(stage: &Stage) {
+    let nth = AtomicU64::new(1);
+    stage.network.answer(VAULT, move |_| {
+        let challenge = HOME.replace("home", &format!("tenant-{}", nth.fetch_add(1, Ordering::SeqCst)));
+        http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(String::new()).unwrap()
     });
 }
 
@@ -191,15 +199,47 @@ async fn requests_that_are_refused_together_share_the_new_token() {
 #[tokio::test]
 async fn one_challenge_is_answered_and_no_more() {
     let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*")]);
-    let nth = Mutex::new(0);
-    stage.network.answer(VAULT, move |_| {
-        let mut nth = nth.lock().unwrap();
-        *nth += 1;
-        let challenge = HOME.replace("home", &format!("tenant-{nth}"));
-        http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(String::new()).unwrap()
-    });
+    name_another_tenant_each_time(&stage);
     let answer = stage.application().await.get(SECRET).await;
     assert_eq!(answer.status, 401);
     assert!(answer.header("www-authenticate").unwrap().contains("tenant-2"));
     assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home-1", "Bearer sentinel-tenant-1-2"]);
+}
+
+#[tokio::test]
+async fn requests_that_lack_the_same_claims_share_the_token_that_has_them() {
+    let stage = Stage::with_entra(&[]);
+    insist(&stage, VAULT, "Bearer sentinel-home-2-claims", LACKING);
+    let mut application = stage.application().await;
+    let answers = application.send_at_once(&request("GET", SECRET), 50).await;
+    let answered = answers.iter().filter(|answer| answer.as_ref().unwrap().status == 200).count();
+    assert_eq!((answered, stage.network.seen(ENTRA).len(), shown(&stage, VAULT).len()), (50, 2, 100));
+}
+
+#[tokio::test]
+async fn a_service_that_names_another_tenant_each_time_does_not_cost_a_fetch_for_each_request() {
+    let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*")]);
+    name_another_tenant_each_time(&stage);
+    let mut application = stage.application().await;
+    for _ in 0..5 {
+        assert_eq!(application.get(SECRET).await.status, 401);
+    }
+    assert_eq!((stage.network.seen(ENTRA).len(), shown(&stage, VAULT).len()), (2, 6));
+}
+
+#[tokio::test]
+async fn each_showing_of_a_token_is_told() {
+    let stage = Stage::with_imds(&[("TOKEN_BROKER_LOG", "info")]);
+    insist(&stage, VAULT, "Bearer sentinel-2", HOME);
+    assert_eq!(stage.application().await.get(SECRET).await.status, 200);
+    let told: Vec<_> = stage
+        .lines("sent a request with a token")
+        .into_iter()
+        .map(|line| {
+            (line["status"].as_str().unwrap().to_owned(), line["token_sha256"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let sha256 = crate::token_broker_sha256;
+    let expected = [("401", sha256("sentinel-1")), ("200", sha256("sentinel-2"))];
+    assert_eq!(told, expected.map(|(status, token)| (status.to_owned(), token)));
 }

@@ -1,7 +1,11 @@
 //! An application that wants a token for itself.
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use std::sync::Arc;
 
+use host_test::mock::{Endpoint, Mock, MockConfig};
+use tokio::sync::Notify;
+
+use crate::network::text;
 use crate::stage::{Application, ENTRA, IMDS, Stage, request};
 use crate::{SECRET, VAULT};
 
@@ -170,6 +174,53 @@ async fn no_header_makes_the_token_come_back_or_go_elsewhere() {
     assert_eq!(application.send(&empty).await.unwrap().status, 200);
     let [seen] = stage.network.seen(VAULT).try_into().unwrap();
     assert_eq!(seen.authorization(), Some(""), "its own, and no token of ours");
+}
+
+#[tokio::test]
+async fn where_a_host_header_can_be_set_no_token_goes_beside_it_and_it_names_no_host_by_itself() {
+    let stage = Stage::with_imds(&[]);
+    stage.network.take_host();
+    stage.network.answer(VAULT, |_| http::Response::default());
+    stage.network.answer("https://other.example", |_| http::Response::default());
+    let mut application = stage.application().await;
+    let with_host = |url: &str| request("GET", url).with_header("Host", "169.254.169.254");
+    assert!(is_refused(&mut application, &with_host(VAULT)).await);
+    let mut nowhere = with_host(VAULT);
+    nowhere.authority = None;
+    assert!(is_refused(&mut application, &nowhere).await);
+    assert_eq!(stage.network.count(), 0);
+    let other = application.send(&with_host("https://other.example/")).await.unwrap();
+    assert_eq!((other.status, stage.network.seen("https://other.example")[0].authorization()), (200, None));
+    assert_eq!(application.get(VAULT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_is_told_of_for_its_token_was_shown() {
+    let stage = Stage::with_imds(&[("TOKEN_BROKER_LOG", "info")]);
+    let (arrived, sign) = (Arc::new(Notify::new()), "https://sign.example");
+    stage.network.script(VAULT, {
+        let arrived = Arc::clone(&arrived);
+        move |_| {
+            arrived.notify_one();
+            std::future::pending()
+        }
+    });
+    stage.network.script(sign, move |_| {
+        let arrived = Arc::clone(&arrived);
+        async move {
+            arrived.notified().await;
+            http::Response::new(text(String::new()))
+        }
+    });
+    let mut application = stage.application().await;
+    assert!(application.give_up(&request("GET", SECRET), &request("GET", sign)).await);
+    let [line] = stage.lines("sent a request with a token").try_into().unwrap();
+    assert_eq!(
+        (line["status"].as_str(), line["host"].as_str()),
+        (Some("given up"), Some("my.vault.azure.net"))
+    );
+    application.give_up(&request("GET", SECRET), &request("GET", sign)).await;
+    assert_eq!(stage.lines("sent a request with a token").len(), 2, "and the instance goes on");
 }
 
 #[tokio::test]

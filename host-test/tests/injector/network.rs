@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{HOST, HeaderMap};
 use http_body_util::{BodyExt as _, Full};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
+    default_send_request,
+};
 
 /// Shared by all instances of a stage.
 #[derive(Clone, Default)]
@@ -20,6 +24,8 @@ struct Inner {
     /// As on Spin: the origins that the host lets everything in the component reach; all of them if there are none.
     allowed: Mutex<Vec<String>>,
     seen: Mutex<Vec<Seen>>,
+    /// Whether requests may have a `Host` header.
+    takes_host: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -84,6 +90,11 @@ impl Network {
         *self.0.allowed.lock().unwrap() = origins.iter().map(|&origin| origin.to_owned()).collect();
     }
 
+    /// As on hosts where whoever sends a request may say in a header which host it is for.
+    pub(crate) fn take_host(&self) {
+        self.0.takes_host.store(true, Ordering::Relaxed);
+    }
+
     /// What was sent to a name, in order.
     pub(crate) fn seen(&self, origin: &str) -> Vec<Seen> {
         let seen = self.0.seen.lock().unwrap();
@@ -109,6 +120,15 @@ pub(crate) fn text(text: String) -> WasiBody {
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 impl WasiHttpHooks for Network {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        let takes_host = self.0.takes_host.load(Ordering::Relaxed);
+        Arc::new(move |name| DEFAULT_FORBIDDEN_HEADERS.contains(name) && !(takes_host && *name == HOST))
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        !self.0.takes_host.load(Ordering::Relaxed)
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

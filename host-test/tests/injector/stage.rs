@@ -164,6 +164,15 @@ impl Application {
         sent.await.unwrap().unwrap()
     }
 
+    /// Send a request and give it up once another one has been answered.
+    pub(crate) async fn give_up(&mut self, request: &Request, sign: &Request) -> bool {
+        let egress = self.instance.token_broker_test_egress();
+        let sent = self
+            .store
+            .run_concurrent(async |store| egress.call_give_up(store, request.clone(), sign.clone()).await);
+        sent.await.unwrap().unwrap()
+    }
+
     pub(crate) async fn environment(&mut self) -> Vec<(String, String)> {
         let egress = self.instance.token_broker_test_egress();
         egress.call_environment(&mut self.store).await.unwrap()
