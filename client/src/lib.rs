@@ -4,12 +4,11 @@
 //! embeds the broker provide it.
 //!
 //! ```no_run
-//! # async fn read_secret() -> Result<(), token_broker_client::Error> {
+//! # async fn authorize(mut request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
 //! let token = token_broker_client::token("https://vault.azure.net/.default").await?;
-//! send("https://my.vault.azure.net/secrets/MySecret?api-version=7.4", &token.authorization());
+//! request.headers_mut().insert("authorization", token.authorization().parse()?);
 //! # Ok(())
 //! # }
-//! # fn send(_url: &str, _authorization: &str) {}
 //! ```
 //!
 //! Ask for the token each time that one is needed and do not keep it: a held one costs less than a microsecond, and the
@@ -32,7 +31,7 @@ pub use token::AccessToken;
 ///
 /// Why there is none, and who can mend it.
 pub async fn token(scope: &str) -> Result<AccessToken, Error> {
-    // Peeking is a plain call, and costs a tenth of one that could wait.
+    // Peeking is a plain call, which costs a fraction of one that could wait.
     if let Some(held) = credentials::peek_token(scope) {
         return Ok(AccessToken::from(held));
     }

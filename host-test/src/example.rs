@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +17,7 @@ use crate::mock::Environment;
 pub struct Example {
     folder: PathBuf,
     commands: Vec<String>,
+    variables: String,
 }
 
 /// A server that an example's README says to start; it ends when dropped.
@@ -69,7 +69,8 @@ impl Example {
         for shared in ["target", "wit"] {
             symlink(repo.join(shared), root.join(shared))?;
         }
-        let mut commands = commands(&std::fs::read_to_string(source.join("README.md"))?);
+        let readme = std::fs::read_to_string(source.join("README.md"))?;
+        let mut commands = commands(&readme);
         for Installed { by, at, lies } in installed {
             let position = commands.iter().position(|command| command == by);
             commands.remove(position.with_context(|| format!("its README does not say: {by}"))?);
@@ -77,10 +78,10 @@ impl Example {
             ensure!(lies.exists(), "{} is missing; cargo xtask setup brings it", lies.display());
             symlink(lies, folder.join(at))?;
         }
-        Ok(Self { folder, commands })
+        Ok(Self { folder, commands, variables: variables(&readme) })
     }
 
-    /// Its commands, in order, to be run with the variables that the README leaves to its reader.
+    /// Its commands, in order.
     ///
     /// # Errors
     /// What keeps a command from being typed.
@@ -114,13 +115,18 @@ impl Example {
         self.typed(self.commands.last().context("its README says to type nothing")?)
     }
 
-    /// Our command, and hosts that setup has brought, are found before those of the machine.
+    /// Our command, and hosts that setup has brought, are found before those of the machine. A variable that the README
+    /// says to export has that value, unless the command is given another.
     ///
     /// # Errors
     /// What keeps it from being typed.
     pub fn typed(&self, command: &str) -> Result<Command> {
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).current_dir(&self.folder).env("PATH", path()?).kill_on_drop(true);
+        shell
+            .args(["-c", &format!("{}{command}", self.variables)])
+            .current_dir(&self.folder)
+            .env("PATH", path()?)
+            .kill_on_drop(true);
         Ok(shell)
     }
 
@@ -156,6 +162,13 @@ impl Example {
 fn commands(readme: &str) -> Vec<String> {
     let consoles = readme.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("console\n"));
     consoles.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+/// The lines of a README that begin with `export`, as a shell's words for the same that leave alone what is set.
+fn variables(readme: &str) -> String {
+    let exported = readme.lines().filter_map(|line| line.strip_prefix("export "));
+    let pairs = exported.flat_map(str::split_whitespace).filter_map(|word| word.split_once('='));
+    pairs.map(|(name, value)| format!("export {name}=\"${{{name}:-{value}}}\"\n")).collect()
 }
 
 fn path() -> Result<OsString> {
@@ -199,5 +212,21 @@ mod tests {
             "A `word`.\n\n```console\n$ one --two\nits output\n$ three\n```\n\n```sh\n$ not this\n```\n";
 
         assert_eq!(commands(readme), ["one --two", "three"]);
+    }
+
+    #[test]
+    fn what_a_readme_exports_is_set_unless_it_is_already() {
+        let readme = "```sh\nexport ACCOUNT=https://example.com URL=$ACCOUNT/it\n```\n";
+
+        let script = format!("{}echo $ACCOUNT $URL", variables(readme));
+
+        let echo = |given: &[(&str, &str)]| {
+            let mut shell = std::process::Command::new("sh");
+            let output =
+                shell.args(["-c", &script]).env_clear().envs(given.iter().copied()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(echo(&[]), "https://example.com https://example.com/it\n");
+        assert_eq!(echo(&[("ACCOUNT", "http://here")]), "http://here http://here/it\n");
     }
 }

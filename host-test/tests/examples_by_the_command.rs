@@ -3,12 +3,14 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test runs programs")]
 
+use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use host_test::azurite::Azurite;
 use host_test::example::{Example, Served};
 use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -36,6 +38,17 @@ async fn a_token_that_storage_does_not_take_is_told_with_what_mends_it() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains("storage: the container says 40"), "{told}");
     assert!(told.contains("; to mend it: "), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_one_request_is_refused_and_not_cut() {
+    let mock = platform().await;
+    let upload = STORAGE.lines()[1].strip_suffix(" < README.md").unwrap();
+    let mut upload = STORAGE.typed(&format!("head -c 5000000 /dev/zero | {upload}")).unwrap();
+    let output = run(&mut upload, &mock.imds_env()).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("storage: more than "), "{told}");
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
 }
 
 #[tokio::test]
@@ -113,6 +126,28 @@ async fn a_token_for_a_database_is_told_by_its_length_in_a_login() {
     assert!(said.starts_with("a token for https://database.windows.net, good until "), "{said}");
 }
 
+#[tokio::test]
+async fn the_mock_starts_by_the_commands_of_the_readmes() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut started = 0;
+    for example in examples.read_dir().unwrap() {
+        let readme = std::fs::read_to_string(example.unwrap().path().join("README.md")).unwrap_or_default();
+        for command in readme.lines().filter(|line| line.contains("mock-identity")) {
+            let arguments = command.strip_prefix("cargo run --release -p host-test --bin mock-identity -- ");
+            let arguments = arguments.and_then(|rest| rest.strip_suffix(" &")).unwrap();
+            // On ports that nobody has.
+            let arguments = arguments.replace(":8181", ":0").replace(":8182", ":0");
+            let mut mock = Command::new(env!("CARGO_BIN_EXE_mock-identity"));
+            mock.args(arguments.split(' ')).stdout(Stdio::piped()).kill_on_drop(true);
+            let mut mock = mock.spawn().unwrap();
+            let line = BufReader::new(mock.stdout.take().unwrap()).lines().next_line().await.unwrap();
+            assert!(line.is_some_and(|line| line.starts_with("http://127.0.0.1:")), "{command}");
+            started += 1;
+        }
+    }
+    assert!(started > 0);
+}
+
 async fn platform() -> Mock {
     Mock::start(MockConfig::default()).await.unwrap()
 }
@@ -123,11 +158,8 @@ async fn serve_sidecar(mock: &Mock) -> Served {
     let [compose, serve, _] = SIDECAR.lines() else { panic!("{:?}", SIDECAR.lines()) };
     let composed = async { drop(stdout(run(&mut SIDECAR.typed(compose).unwrap(), &vec![]).await)) };
     COMPOSED.get_or_init(|| composed).await;
-    let service = mock.also_url().unwrap();
-    let rule = format!("{service}=https://vault.azure.net");
     let mut variables = mock.imds_env();
-    variables.extend([("SIDECAR_TO", service.to_owned()), ("TOKEN_BROKER_INJECT", rule)]);
-    variables.push(("PORT", "0".to_owned()));
+    variables.extend([("SIDECAR_TO", mock.also_url().unwrap().to_owned()), ("PORT", "0".to_owned())]);
     SIDECAR.serve(serve, &variables).await.unwrap()
 }
 
@@ -146,16 +178,15 @@ async fn vault_beside_imds() -> Mock {
 
 fn in_vault(mock: &Mock) -> Environment {
     let vault = [("KEY_VAULT_URL", mock.url().to_owned()), ("VAULT", mock.url().to_owned())];
-    let component = ("COMPONENT", "../../target/components/key-vault.wasm".to_owned());
-    mock.imds_env().into_iter().chain(vault).chain([component]).collect()
+    mock.imds_env().into_iter().chain(vault).collect()
 }
 
 async fn in_storage(mut command: Command, mock: &Mock, azurite: &Azurite) -> Output {
     let origin = azurite.origin();
+    // Azurite has accounts in the path, where Azure has them in the host.
     let storage = [
-        ("STORAGE_CONTAINER_URL", format!("{origin}/devstoreaccount1/notes")),
+        ("STORAGE_CONTAINER_URL", format!("{origin}/devstoreaccount1/container")),
         ("STORAGE", origin),
-        ("COMPONENT", "../../target/components/storage.wasm".to_owned()),
         ("SSL_CERT_FILE", azurite.authority().display().to_string()),
     ];
     run(&mut command, &mock.imds_env().into_iter().chain(storage).collect()).await

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test reads files")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
@@ -54,6 +55,19 @@ async fn three_hundred_requests_take_three_instances_and_one_token() {
             assert_eq!(stage.get(route).await.0, 200, "{route}");
         }
         assert_eq!(stage.instances(route), 3, "128, 128 and 44");
+        assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_outlives_the_instance_that_idled_too_long() {
+    for route in ["/credentials", "/injected"] {
+        // Nothing but idling ends one.
+        let stage = Stage::start(Reuse { requests: usize::MAX, concurrent: 16, idle: Duration::ZERO }).await;
+        for _ in 0..20 {
+            assert_eq!(stage.get(route).await.0, 200, "{route}");
+        }
+        assert!(stage.instances(route) > 1, "{route}");
         assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask setup | build | plug | demo | test | sim | bench | lint`.
+//! The commands of this repository: `cargo xtask setup | build | plug | dist | demo | test | sim | bench | lint`.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
 mod artefact;
@@ -10,6 +10,8 @@ mod dist;
 mod lint;
 mod plug;
 mod process;
+#[cfg(test)]
+mod readme;
 mod repo;
 mod say;
 mod setup;

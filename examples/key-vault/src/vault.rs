@@ -113,7 +113,7 @@ fn remedy(status: u16) -> &'static str {
             "; to mend it: az role assignment create --role \"Key Vault Secrets User\" --assignee OBJECT_ID \
              --scope $(az keyvault show --name VAULT --query id --output tsv)"
         }
-        404 => "; to mend it: az keyvault secret list shows the names",
+        404 => "; to mend it: az keyvault secret list --vault-name VAULT shows the names",
         429 | 500.. => "; try again later",
         _ => "",
     }

@@ -24,7 +24,8 @@ impl bindings::Guest for Sql {
 
 #[allow(clippy::disallowed_methods, reason = "the one place of this component that reads the environment")]
 async fn login() -> Result<String, Failed> {
-    let domain = std::env::var("SQL_DOMAIN").unwrap_or_else(|_| PUBLIC.into());
+    let domain = std::env::var("SQL_DOMAIN").ok().filter(|domain| !domain.is_empty());
+    let domain = domain.unwrap_or_else(|| PUBLIC.into());
     let token = token_broker_client::token(&format!("https://{domain}/.default")).await?;
     let feature = login::federated_authentication(token.secret())?;
     Ok(format!(

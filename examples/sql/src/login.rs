@@ -1,8 +1,9 @@
 //! How a token goes into the login of a connection to SQL Server: the feature extension FEDAUTH of LOGIN7.
 //!
 //! [MS-TDS] 2.2.6.4, FEDAUTH feature extension: the feature's id, the length of its data, one byte that says that a token
-//! follows and was asked for, and the token in UTF-16 behind its length in bytes. The extensions end with 0xFF. The server must have said in
-//! its PRELOGIN that it wants FEDAUTH, and the connection must be encrypted: whoever reads the login has the token.
+//! follows and was asked for, and the token in UTF-16 behind its length in bytes, numbers and letters with the lower byte
+//! first. The extensions end with 0xFF. The server must have said in its PRELOGIN that it wants FEDAUTH, and the connection
+//! must be encrypted: whoever reads the login has the token.
 //!
 //! [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds
 
@@ -10,10 +11,10 @@
 ///
 /// # Errors
 ///
-/// The token is too long for a login.
+/// The token takes more than 64 KiB in a login, which none of Entra's does.
 pub(crate) fn federated_authentication(token: &str) -> Result<Vec<u8>, String> {
     let token: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let token_length = u16::try_from(token.len()).map_err(|_| "the token is too long for a login")?;
+    let token_length = u16::try_from(token.len()).map_err(|_| "the token takes more than 64 KiB")?;
     let (token_length, data_length) = (u32::from(token_length), u32::from(token_length) + LIBRARY_AND_LENGTH);
     let mut feature = vec![FEDAUTH];
     feature.extend(data_length.to_le_bytes());

@@ -25,11 +25,7 @@ async fn run() -> Result<(), Failed> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["create"] => container.create().await?,
-        ["upload", name] => {
-            let mut content = Vec::new();
-            stdin().take(MAX_UPLOAD).read_to_end(&mut content)?;
-            container.upload(name, content).await?;
-        }
+        ["upload", name] => container.upload(name, content()?).await?,
         ["list"] => {
             for name in container.list().await? {
                 writeln!(stdout(), "{name}")?;
@@ -41,6 +37,18 @@ async fn run() -> Result<(), Failed> {
     Ok(())
 }
 
+fn content() -> Result<Vec<u8>, Failed> {
+    let mut content = Vec::new();
+    stdin().take(MAX_UPLOAD + 1).read_to_end(&mut content)?;
+    match content.len() as u64 <= MAX_UPLOAD {
+        true => Ok(content),
+        false => {
+            Err(format!("more than {MAX_UPLOAD} bytes; Storage takes them in blocks, and this does not")
+                .into())
+        }
+    }
+}
+
 /// Why it is not done, in one line
 struct Failed(String);
 
@@ -50,7 +58,7 @@ impl<E: Display> From<E> for Failed {
     }
 }
 
-/// More is uploaded in blocks, which is not shown here.
+/// In bytes.
 const MAX_UPLOAD: u64 = 4 * 1024 * 1024;
 
 mod bindings {

@@ -50,14 +50,8 @@ async fn it_serves_by_the_commands_of_its_readme() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     let example = Example::copy("wasmtime-app", &[]).unwrap();
     let [serve, curl] = example.lines() else { panic!("{:?}", example.lines()) };
-    let components = "../../target/components";
     let mut variables = mock.imds_env();
-    variables.extend([
-        ("KEY_VAULT_URL", mock.url().to_owned()),
-        ("KEY_VAULT_COMPONENT", format!("{components}/key-vault.wasm")),
-        ("TOKEN_BROKER_COMPONENT", format!("{components}/token-broker-core.wasm")),
-        ("LISTEN", "127.0.0.1:0".to_owned()),
-    ]);
+    variables.extend([("KEY_VAULT_URL", mock.url().to_owned()), ("LISTEN", "127.0.0.1:0".to_owned())]);
     let app = example.serve(serve, &variables).await.unwrap();
     let answer = example.typed(curl).unwrap().env("LISTEN", app.address()).output().await.unwrap();
     let answer = String::from_utf8(answer.stdout).unwrap();
