@@ -32,28 +32,28 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .shipped("Azure tokens for components, with store and settings left to the host"),
     plugged("token-broker", Made("token-broker-core"), &[Guest("adapter-none")])
         .exports(BROKER)
-        .at_most(720_000)
+        .at_most(680_000)
         .shipped("Azure tokens for components, on any host with WASI 0.3"),
     plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
         .exports(BROKER)
-        .at_most(800_000)
+        .at_most(760_000)
         .shipped("Azure tokens for components, on Spin"),
     guest("token-broker-sync", "broker-sync")
         .exports("broker-sync")
-        .at_most(650_000)
+        .at_most(600_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),
     guest("endpoint", "endpoint")
         .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),
     plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")])
-        .at_most(960_000)
+        .at_most(920_000)
         .shipped("An identity endpoint for Azure's SDKs"),
     plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")])
         .shipped("An identity endpoint for Azure's SDKs, with store and settings left to the host"),
     plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
-        .at_most(1_080_000)
+        .at_most(1_020_000)
         .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_250_000)
+        .at_most(1_180_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     plugged("token-filter", Module(MODULE), &[])
         .at_most(520_000)
