@@ -22,6 +22,8 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
     let imds = |answer| Fault::new(Endpoint::Imds, answer);
     let cases = [
         (imds(Answer::status(500)), "transient", "got 500"),
+        // Not one of Envoy's own.
+        (imds(Answer::status(503)), "transient", "got 503"),
         (imds(Answer::status(400)), "rejected", "got 400"),
         (imds(Answer::status(404)), "transient", "got 404"),
         (imds(Answer::Garbage), "protocol", "is not the JSON of a token"),
