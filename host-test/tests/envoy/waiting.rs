@@ -42,9 +42,9 @@ async fn a_body_waits_with_its_request() {
     let stage = Stage::new(json!({})).await;
     stage.mock.fault(slow(Duration::from_millis(500)));
     // More than Envoy buffers.
-    let body = bytes::Bytes::from(vec![b'x'; 4 << 20]);
-    let request = http::Request::post("/").body(body).unwrap();
-    assert_eq!(host_test::envoy::send(stage.address(), request).await.unwrap().status, 200);
+    let body = Bytes::from(vec![b'x'; 4 << 20]);
+    let request = Request::post("/").body(body).unwrap();
+    assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, 200);
     assert_eq!(stage.only_seen().body_length, 4 << 20);
 }
 
@@ -56,7 +56,7 @@ async fn a_source_that_is_not_there_is_told_at_the_deadline_and_found_when_it_co
         let endpoint = format!("http://{gone}");
         let source = json!({ "imds": { "cluster": "gone", "endpoint": endpoint } });
         let limits = json!({ "source": source, "deadline_ms": deadline, "budget_ms": 3000 });
-        host_test::envoy::token_filter("vm", &configuration(&mock, limits), &[])
+        envoy::token_filter("vm", &configuration(&mock, limits), &[])
     };
     let filters = [filter(20_000)];
     let stage =
