@@ -1,7 +1,6 @@
 //! Calls through the host's clusters, and what comes back.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use futures_channel::oneshot;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -12,9 +11,10 @@ use crate::pairs;
 
 /// Calls whose answer has not come. The host answers each within its timeout.
 #[derive(Default)]
-pub(crate) struct Calls(RefCell<BTreeMap<u32, Awaited>>);
+pub(crate) struct Calls(RefCell<Vec<Awaited>>);
 
 struct Awaited {
+    number: u32,
     answer: oneshot::Sender<Answer>,
     max_body: usize,
 }
@@ -46,19 +46,25 @@ impl Calls {
         let headers = Body::from(serialized(request));
         let number = abi::call(cluster, headers.expose_secret(), request.body().expose_secret(), timeout_ms)?;
         let (answer, answered) = oneshot::channel();
-        self.0.borrow_mut().insert(number, Awaited { answer, max_body });
+        self.0.borrow_mut().push(Awaited { number, answer, max_body });
         Ok(answered.await.unwrap_or(Answer::Unreadable))
     }
 
     /// The host has an answer, which can be read now and not later. No headers: there is none.
     pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
-        let Some(Awaited { answer, max_body }) = self.0.borrow_mut().remove(&number) else { return };
+        let Some(Awaited { answer, max_body, .. }) = self.take(number) else { return };
         // Whoever asked may be gone.
         let _ = answer.send(match (headers, body_size) {
             (0, _) => Answer::Reset,
             (_, size) if size > max_body => Answer::TooLarge,
             (_, size) => response(size).map_or(Answer::Unreadable, Answer::Response),
         });
+    }
+
+    fn take(&self, number: u32) -> Option<Awaited> {
+        let mut calls = self.0.borrow_mut();
+        let place = calls.iter().position(|call| call.number == number)?;
+        Some(calls.swap_remove(place))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the time at which it was sent. Each queue holds one at most: what is still there when the next is sent was not heard,
 //! and whoever has not heard for [`DEAF`] is gone. Without a notice a VM looks all the same, only later.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::store::{NEVER, PREFIX, put_if};
 pub(crate) struct Notices {
     own: Option<u32>,
     waiting: RefCell<Vec<Waker>>,
-    heard: std::cell::Cell<u64>,
+    heard: Cell<u64>,
 }
 
 impl Notices {
@@ -64,6 +64,10 @@ impl Notices {
         poll_fn(move |context| {
             if self.heard.get() != before {
                 return Poll::Ready(());
+            }
+            if self.own.is_none() {
+                // Nobody would ever wake it.
+                return Poll::Pending;
             }
             let mut waiting = self.waiting.borrow_mut();
             if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {

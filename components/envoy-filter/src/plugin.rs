@@ -93,7 +93,7 @@ impl Plugin {
                 let _ = abi::act_as(stream);
                 self.answer(rule, &outcome)
             }
-            None => self.hold(stream, nth),
+            None => self.hold(stream, nth, rule),
         }
     }
 
@@ -132,11 +132,11 @@ impl Plugin {
     }
 
     /// Pause the current request until there is a token, or too long.
-    fn hold(&self, stream: u32, rule: usize) -> Action {
+    fn hold(&self, stream: u32, nth: usize, rule: &Rule) -> Action {
         self.metrics.misses.add(1);
         let until = monotonic_now().saturating_add(self.manners.deadline);
-        if !self.waiting.enter(Waiting { stream, rule, until }) {
-            return self.fail(&refusal::too_many());
+        if !self.waiting.enter(Waiting { stream, rule: nth, until }) {
+            return self.fail(rule, &refusal::too_many());
         }
         self.set_alarm();
         Action::Pause
@@ -177,13 +177,15 @@ impl Plugin {
                 self.metrics.hits.add(1);
                 Action::Continue
             }
-            Ok(()) => self.fail(&refusal::too_late(self.manners.deadline)),
-            Err(error) => self.fail(error),
+            Ok(()) => self.fail(rule, &refusal::too_late(self.manners.deadline)),
+            Err(error) => self.fail(rule, error),
         }
     }
 
-    fn fail(&self, error: &Error) -> Action {
+    fn fail(&self, rule: &Rule, error: &Error) -> Action {
         if self.manners.forwards_failed {
+            // A token that the client brought is not the one that should be there. None is no failure.
+            let _ = abi::remove_request_header(&rule.header.name);
             self.metrics.forwarded.add(1);
             return Action::Continue;
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use token_broker::{Error, Failure, milliseconds};
+use token_broker::{Error, Failure, Problem, milliseconds};
 
 use crate::abi;
 use crate::pairs;
@@ -15,10 +15,10 @@ use crate::pairs;
 pub(crate) fn send(error: &Error, detail: &str) {
     let wait = wait(error).as_secs().max(1).to_string();
     let headers = pairs::encode(&[
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", Problem::CONTENT_TYPE.as_bytes()),
         (b"cache-control", b"no-store"),
         (b"retry-after", wait.as_bytes()),
-        (b"x-token-broker", error.kind().as_bytes()),
+        (Problem::HEADER.as_bytes(), error.kind().as_bytes()),
     ]);
     let body = problem(error, detail).to_string();
     let details = format!("token_broker_{}", error.kind().replace('-', "_"));

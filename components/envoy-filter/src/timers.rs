@@ -1,38 +1,34 @@
 //! Sleepers, and when the next of them is to be woken.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Who sleeps, by the time of the monotonic clock at which it is woken.
+/// Who sleeps: a few for each fetch that is under way.
 #[derive(Default)]
 pub(crate) struct Timers {
     now: Cell<Duration>,
-    sleepers: RefCell<BTreeMap<Alarm, Waker>>,
+    sleepers: RefCell<Vec<(Alarm, Waker)>>,
     count: Cell<u64>,
 }
 
-/// When, and which of those at the same time.
+/// The time of the monotonic clock at which a sleeper is woken, and its number.
 type Alarm = (Duration, u64);
 
 impl Timers {
     /// The time that sleepers count from; those whose time has come are woken.
     pub(crate) fn advance(&self, now: Duration) {
         self.now.set(now);
-        loop {
-            let due = self.sleepers.borrow().first_key_value().map(|(alarm, _)| *alarm);
-            let Some(alarm) = due.filter(|(at, _)| *at <= now) else { return };
-            let waker = self.sleepers.borrow_mut().remove(&alarm);
-            waker.into_iter().for_each(Waker::wake);
-        }
+        let (due, asleep) = self.sleepers.take().into_iter().partition(|((at, _), _)| *at <= now);
+        self.sleepers.replace(asleep);
+        due.into_iter().for_each(|(_, waker): (Alarm, Waker)| waker.wake());
     }
 
     /// When the next sleeper is due.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.sleepers.borrow().first_key_value().map(|((at, _), _)| *at)
+        self.sleepers.borrow().iter().map(|((at, _), _)| *at).min()
     }
 
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep<'_> {
@@ -48,6 +44,12 @@ pub(crate) struct Sleep<'a> {
     alarm: Alarm,
 }
 
+impl Sleep<'_> {
+    fn leave(&self) {
+        self.timers.sleepers.borrow_mut().retain(|(alarm, _)| *alarm != self.alarm);
+    }
+}
+
 impl Future for Sleep<'_> {
     type Output = ();
 
@@ -55,14 +57,15 @@ impl Future for Sleep<'_> {
         if self.alarm.0 <= self.timers.now.get() {
             return Poll::Ready(());
         }
-        self.timers.sleepers.borrow_mut().insert(self.alarm, context.waker().clone());
+        self.leave();
+        self.timers.sleepers.borrow_mut().push((self.alarm, context.waker().clone()));
         Poll::Pending
     }
 }
 
 impl Drop for Sleep<'_> {
     fn drop(&mut self) {
-        self.timers.sleepers.borrow_mut().remove(&self.alarm);
+        self.leave();
     }
 }
 

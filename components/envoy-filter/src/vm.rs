@@ -1,7 +1,7 @@
 //! Which plugin a call of the host is for.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use token_broker::Error;
@@ -13,21 +13,23 @@ use crate::refusal;
 /// What lives in this VM.
 #[derive(Default)]
 pub(crate) struct Vm {
-    /// By root context.
-    plugins: RefCell<BTreeMap<u32, Rc<Plugin>>>,
-    /// Streams whose headers have not come yet.
-    streams: RefCell<BTreeMap<u32, Rc<Plugin>>>,
+    /// By root context: one for each configuration that is in use.
+    plugins: RefCell<Vec<(u32, Rc<Plugin>)>>,
+    /// Streams whose headers have not come yet, in the order of their coming, and their root contexts.
+    streams: RefCell<VecDeque<(u32, u32)>>,
 }
 
 impl Vm {
     /// A root context begins, of which nothing is known yet, or the stream of one.
     pub(crate) fn create(&self, context: u32, root: u32) {
-        let Some(plugin) = self.plugin(root) else { return };
+        if self.plugin(root).is_none() {
+            return;
+        }
         let mut streams = self.streams.borrow_mut();
-        streams.insert(context, plugin);
+        streams.push_back((context, root));
         if streams.len() > MAX_STREAMS {
-            // The oldest ended before they came here: numbers count up.
-            streams.pop_first();
+            // Its stream ended before it came here.
+            streams.pop_front();
         }
     }
 
@@ -39,8 +41,8 @@ impl Vm {
         let _ = abi::act_as(root);
         match Plugin::configure(root, &json) {
             Ok(plugin) => {
-                let former = self.plugins.borrow_mut().insert(root, plugin);
-                former.into_iter().for_each(|plugin| plugin.end());
+                self.forget(root);
+                self.plugins.borrow_mut().push((root, plugin));
                 true
             }
             Err(why) => {
@@ -51,8 +53,7 @@ impl Vm {
     }
 
     pub(crate) fn request(&self, stream: u32) -> Action {
-        let plugin = self.streams.borrow_mut().remove(&stream);
-        match plugin {
+        match self.root_of(stream).and_then(|root| self.plugin(root)) {
             Some(plugin) => plugin.request(stream),
             None => {
                 let error =
@@ -64,16 +65,27 @@ impl Vm {
     }
 
     pub(crate) fn plugin(&self, root: u32) -> Option<Rc<Plugin>> {
-        self.plugins.borrow().get(&root).cloned()
+        let plugins = self.plugins.borrow();
+        plugins.iter().find(|(of, _)| *of == root).map(|(_, plugin)| Rc::clone(plugin))
+    }
+
+    /// The root context of a stream whose headers have come. Those of most come as soon as it has begun.
+    fn root_of(&self, stream: u32) -> Option<u32> {
+        let mut streams = self.streams.borrow_mut();
+        let place = streams.iter().rposition(|(number, _)| *number == stream)?;
+        streams.remove(place).map(|(_, root)| root)
     }
 
     /// Nobody says when a root context ends. In the name of one that has, nobody can act.
     fn forget_the_dead(&self) {
-        let roots: Vec<u32> = self.plugins.borrow().keys().copied().collect();
-        for root in roots.into_iter().filter(|root| abi::act_as(*root).is_err()) {
-            let dead = self.plugins.borrow_mut().remove(&root);
-            dead.into_iter().for_each(|plugin| plugin.end());
-        }
+        let roots: Vec<u32> = self.plugins.borrow().iter().map(|(root, _)| *root).collect();
+        roots.into_iter().filter(|root| abi::act_as(*root).is_err()).for_each(|root| self.forget(root));
+    }
+
+    fn forget(&self, root: u32) {
+        let Some(plugin) = self.plugin(root) else { return };
+        self.plugins.borrow_mut().retain(|(of, _)| *of != root);
+        plugin.end();
     }
 }
 

@@ -22,6 +22,8 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
     let imds = |answer| Fault::new(Endpoint::Imds, answer);
     let cases = [
         (imds(Answer::status(500)), "transient", "got 500"),
+        // Not one of Envoy's own.
+        (imds(Answer::status(503)), "transient", "got 503"),
         (imds(Answer::status(400)), "rejected", "got 400"),
         (imds(Answer::status(404)), "transient", "got 404"),
         (imds(Answer::Garbage), "protocol", "is not the JSON of a token"),
@@ -36,6 +38,7 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
         // Last, since no source is looked for again for a while.
         (imds(Answer::Html), "unavailable", "is not JSON"),
     ];
+    let mut remedies = 0;
     for (nth, (fault, kind, words)) in cases.into_iter().enumerate() {
         let what = format!("{fault:?}");
         stage.mock.fault(fault);
@@ -48,12 +51,18 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
         );
         assert!(problem["detail"].as_str().unwrap().contains(words), "{what}: {problem}");
         assert!(response.header("retry-after").parse::<u64>().unwrap() >= 1, "{what}");
+        if let Some(remedy) = problem.get("remedy") {
+            remedies += 1;
+            let logged = remedy.to_string();
+            assert!(stage.envoy.log().contains(logged.trim_matches('"')), "{what}: {logged}");
+        }
         assert!(stage.upstream.take_seen().is_empty(), "{what}: nothing goes on without a token");
         // Another token of the same source.
         let good = stage.get_for(&format!("{}.example", AUDIENCES.len() - 1)).await;
         assert_eq!(good.status, 200, "after {what}: {}", good.text());
         stage.claims(&stage.only_seen(), AUDIENCES[AUDIENCES.len() - 1]);
     }
+    assert!(remedies > 2, "{remedies}");
     assert_eq!(stage.envoy.stats("wasm.token-filter.").await.unwrap()["vm_reload"], 0);
 }
 

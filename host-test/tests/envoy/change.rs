@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use host_test::envoy::{self, Bootstrap, Envoy, Upstream, cluster, http_listener, token_filter};
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use http::Request;
 use serde_json::{Value, json};
 
@@ -49,13 +50,7 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
     let upstream = Upstream::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     put_listener(folder.path(), &mock, VAULT);
-    let listeners = json!({ "path_config_source": { "path": folder.path().join("lds.json"), "watched_directory": { "path": folder.path() } } });
-    let clusters = vec![cluster("app", upstream.address()), cluster("imds", address_of(mock.url()))];
-    let more = vec![
-        ("node", json!({ "id": "it", "cluster": "it" })),
-        ("dynamic_resources", json!({ "lds_config": listeners })),
-    ];
-    let envoy = Envoy::start(&Bootstrap { clusters, more, ..Bootstrap::default() }, 2).await.unwrap();
+    let envoy = start(folder.path(), &mock, &upstream).await;
     let address = envoy.listener("in").await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let load = {
@@ -90,6 +85,45 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
     assert_eq!(envoy::get(address, "/").await.unwrap().status, 200);
 }
 
+/// Once with another configuration of the filter, and once with the same in a listener that differs.
+#[tokio::test]
+async fn requests_that_wait_while_their_listener_is_replaced_get_their_token() {
+    for scope in ["https://storage.azure.com", VAULT] {
+        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        let upstream = Upstream::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        put_listener(folder.path(), &mock, VAULT);
+        let envoy = start(folder.path(), &mock, &upstream).await;
+        let address = envoy.listener("in").await.unwrap();
+        // Less than Envoy gives an old listener's connections here.
+        mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(900)));
+        let waiting = tokio::spawn(join_all((0..10).map(|_| envoy::get(address, "/"))));
+        until(async || mock.counters().of(Endpoint::Imds).requests == 1).await;
+        let mut listener = listener_of(&mock, scope);
+        listener["per_connection_buffer_limit_bytes"] = json!(1 << 20);
+        put(folder.path(), &listener);
+        // Of two workers, each for the second time.
+        let listening = async || envoy.stats("listener_manager.").await.unwrap()["listener_create_success"];
+        until(async || listening().await == 4).await;
+        let answers = waiting.await.unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)));
+        let seen = upstream.take_seen();
+        assert_eq!(seen.len(), 10);
+        assert!(seen.iter().all(|seen| mock.verify(&seen.token().unwrap(), VAULT).is_ok()));
+    }
+}
+
+/// Envoy with the listeners of a folder.
+async fn start(folder: &Path, mock: &Mock, upstream: &Upstream) -> Envoy {
+    let source = json!({ "path": folder.join("lds.json"), "watched_directory": { "path": folder } });
+    let more = vec![
+        ("node", json!({ "id": "it", "cluster": "it" })),
+        ("dynamic_resources", json!({ "lds_config": { "path_config_source": source } })),
+    ];
+    let clusters = vec![cluster("app", upstream.address()), cluster("imds", address_of(mock.url()))];
+    Envoy::start(&Bootstrap { clusters, more, ..Bootstrap::default() }, 2).await.unwrap()
+}
+
 /// A listener that Envoy refuses: the one before it stays. What Envoy says of it.
 async fn put_and_reject(envoy: &Envoy, folder: &Path) -> String {
     let bad = json!({ "source": { "imds": { "cluster": "imds" } }, "rules": [{ "scope": 5 }] });
@@ -99,8 +133,12 @@ async fn put_and_reject(envoy: &Envoy, folder: &Path) -> String {
 }
 
 fn put_listener(folder: &Path, mock: &Mock, scope: &str) {
+    put(folder, &listener_of(mock, scope));
+}
+
+fn listener_of(mock: &Mock, scope: &str) -> Value {
     let rules = json!({ "rules": [{ "name": "only", "scope": scope }] });
-    put(folder, &http_listener("in", &[token_filter("vm", &configuration(mock, rules), &[])], "app"));
+    http_listener("in", &[token_filter("vm", &configuration(mock, rules), &[])], "app")
 }
 
 fn put(folder: &Path, listener: &Value) {

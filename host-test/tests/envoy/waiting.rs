@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use host_test::envoy::cluster;
+use bytes::Bytes;
+use host_test::envoy::{self, cluster};
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use http::Request;
 use serde_json::json;
 
 use crate::stage::{Stage, configuration, problem, until};
@@ -40,9 +42,9 @@ async fn a_body_waits_with_its_request() {
     let stage = Stage::new(json!({})).await;
     stage.mock.fault(slow(Duration::from_millis(500)));
     // More than Envoy buffers.
-    let body = bytes::Bytes::from(vec![b'x'; 4 << 20]);
-    let request = http::Request::post("/").body(body).unwrap();
-    assert_eq!(host_test::envoy::send(stage.address(), request).await.unwrap().status, 200);
+    let body = Bytes::from(vec![b'x'; 4 << 20]);
+    let request = Request::post("/").body(body).unwrap();
+    assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, 200);
     assert_eq!(stage.only_seen().body_length, 4 << 20);
 }
 
@@ -54,7 +56,7 @@ async fn a_source_that_is_not_there_is_told_at_the_deadline_and_found_when_it_co
         let endpoint = format!("http://{gone}");
         let source = json!({ "imds": { "cluster": "gone", "endpoint": endpoint } });
         let limits = json!({ "source": source, "deadline_ms": deadline, "budget_ms": 3000 });
-        host_test::envoy::token_filter("vm", &configuration(&mock, limits), &[])
+        envoy::token_filter("vm", &configuration(&mock, limits), &[])
     };
     let filters = [filter(20_000)];
     let stage =
@@ -77,6 +79,11 @@ async fn without_a_token_a_request_goes_on_only_if_the_configuration_says_so() {
     assert_eq!(stage.get().await.status, 200);
     assert!(stage.only_seen().all("authorization").is_empty());
     assert_eq!(stage.envoy.metric("forwarded_without_token").await.unwrap(), 1);
+    // What a client claims itself does not go on where a token would be in its place.
+    let request =
+        Request::get("/").header("authorization", "Bearer one").header("authorization", "Bearer two");
+    assert_eq!(envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap().status, 200);
+    assert!(stage.only_seen().all("authorization").is_empty());
     assert_eq!(stage.envoy.metric("refused").await.unwrap(), 0);
 }
 
