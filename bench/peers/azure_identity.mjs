@@ -1,5 +1,6 @@
 // What @azure/identity costs: `cached`, `first` or `herd`, with the mock in the environment.
 
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 // Setup installs the packages under target/, where an import does not look.
@@ -11,6 +12,12 @@ const BATCH = 500;
 
 const credential = new ManagedIdentityCredential();
 
+// What `process.resourceUsage` says is that of whoever started this program, if that is more.
+function mostMemoryMib() {
+  const [, kib] = /^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"));
+  return kib / 1024;
+}
+
 const modes = {
   async cached() {
     await credential.getToken(SCOPE);
@@ -21,7 +28,7 @@ const modes = {
       batches.push(((performance.now() - start) / BATCH) * 1000);
     }
     const version = require("@azure/identity/package.json").version;
-    const memory = process.resourceUsage().maxRSS / 1024;
+    const memory = mostMemoryMib();
     console.log(JSON.stringify({ version, cached_us: batches.sort((a, b) => a - b)[10], memory_mib: memory }));
   },
   async first() {

@@ -27,7 +27,7 @@ pub(crate) struct Stampede {
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
     report.section("a fleet starts cold, all at once; IMDS answers five requests a second");
-    report.columns(&["processes", "requests", "all answered, ms", "without a token"]);
+    report.columns(&["processes", "requests", "answered, ms", "without a token"]);
     let mut curves = Vec::new();
     let mut ours = Vec::new();
     for (processes, instances) in [(1, 1), (8, 4), (8, 50)] {
