@@ -8,13 +8,12 @@
 
 use std::fmt;
 
-use aes_gcm::aead::{Aead as _, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hkdf::Hkdf;
 use secrecy::zeroize::Zeroizing;
 use sha2::Sha256;
+use token_broker_cipher::{Cipher, NONCE};
 
 use crate::config::STORE_KEY;
 use crate::error::Error;
@@ -33,7 +32,7 @@ struct Key {
 
 /// Where something is kept: a name of fixed length, the key for what is there, and what is authenticated with it.
 pub(super) struct Place {
-    cipher: Aes256Gcm,
+    cipher: Cipher,
     context: Vec<u8>,
     pub(super) name: String,
 }
@@ -82,7 +81,7 @@ impl Key {
 
     fn place(&self, what: &[u8]) -> Place {
         let hex: String = expanded(&self.names, what).iter().map(|byte| format!("{byte:02x}")).collect();
-        let cipher = Aes256Gcm::new(&(*expanded(&self.ciphers, what)).into());
+        let cipher = Cipher::new(&expanded(&self.ciphers, what));
         Place { cipher, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
     }
 }
@@ -100,17 +99,14 @@ impl Place {
         let bits = (u128::from(random()) << 64) | u128::from(random());
         let mut nonce = [0; NONCE];
         nonce.copy_from_slice(&bits.to_be_bytes()[..NONCE]);
-        let payload = Payload { msg: plain, aad: &self.context };
-        // The one failure is a text of 64 GiB; an empty value is one that nobody can open.
-        let sealed = self.cipher.encrypt(&nonce.into(), payload).unwrap_or_default();
+        let sealed = self.cipher.seal(&nonce, &self.context, plain);
         [&[VERSION], &nonce[..], &sealed].concat()
     }
 
     /// What a value holds, if it was sealed for this place with this key.
     pub(super) fn open(&self, value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = value.strip_prefix(&[VERSION])?.split_first_chunk::<NONCE>()?;
-        let payload = Payload { msg: sealed, aad: &self.context };
-        self.cipher.decrypt(&(*nonce).into(), payload).ok().map(Zeroizing::new)
+        self.cipher.open(nonce, &self.context, sealed)
     }
 }
 
@@ -122,7 +118,6 @@ impl fmt::Debug for Key {
 
 /// The form of what is sealed, and of the text inside. Another version's values are as if they were not there.
 const VERSION: u8 = 1;
-const NONCE: usize = 12;
 
 #[cfg(test)]
 mod tests {
