@@ -104,8 +104,15 @@ fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
 /// What needs no wasmtime, and of the components what needs no host.
-const LIGHT: &[&str] =
-    &["token-broker", "token-broker-client", "adapter-spin", "envoy-filter", "sql", "xtask"];
+const LIGHT: &[&str] = &[
+    "token-broker",
+    "token-broker-cipher",
+    "token-broker-client",
+    "adapter-spin",
+    "envoy-filter",
+    "sql",
+    "xtask",
+];
 /// The tests that need more than cargo brings, and what brings it
 const NEEDS: &[Need] = &[
     ("sdk_python", setup::python),
