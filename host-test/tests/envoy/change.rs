@@ -35,9 +35,13 @@ async fn a_worker_that_crashes_begins_anew_and_has_its_token_from_the_others() {
     let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(response.status, 503);
     assert!(stage.upstream.take_seen().is_empty(), "a worker without its filter lets nothing pass");
-    until(async || stage.get_at_once(10).await.iter().all(|response| response.status == 200)).await;
-    let reloads = stage.envoy.stats("wasm.token-filter.").await.unwrap();
-    assert_eq!(reloads["vm_reload_success"], 1, "{reloads:?}");
+    // The other worker may be the one that answers for a while.
+    until(async || {
+        let responses = stage.get_at_once(10).await;
+        let reloads = stage.envoy.stats("wasm.token-filter.").await.unwrap();
+        reloads["vm_reload_success"] == 1 && responses.iter().all(|response| response.status == 200)
+    })
+    .await;
     for seen in stage.upstream.take_seen() {
         stage.claims(&seen, VAULT);
     }
