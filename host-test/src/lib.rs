@@ -8,7 +8,6 @@
 pub mod azurite;
 pub mod certificate;
 pub mod conformance;
-pub mod door;
 pub mod endpoint;
 pub mod envoy;
 pub mod example;

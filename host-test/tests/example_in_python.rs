@@ -34,9 +34,9 @@ fn now() -> u64 {
 /// What wasmtime prints of the function's result.
 async fn ends(mock: &Mock) -> String {
     let output = EXAMPLE.shown().unwrap().envs(mock.imds_env()).output().await.unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !errors.contains(TOKEN), "{errors}");
-    String::from_utf8(output.stdout).unwrap()
+    let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success() && !said.contains(TOKEN) && !errors.contains(TOKEN), "{errors}");
+    said
 }
 
 static EXAMPLE: LazyLock<Example> = LazyLock::new(|| {

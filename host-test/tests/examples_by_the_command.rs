@@ -172,8 +172,7 @@ async fn ask_sidecar(sidecar: &Served, secret: &str) -> String {
 
 /// The same at two addresses: where tokens are given no application is let.
 async fn vault_beside_imds() -> Mock {
-    let also_listen = Some(([127, 0, 0, 1], 0).into());
-    Mock::start(MockConfig { also_listen, ..MockConfig::default() }).await.unwrap()
+    Mock::start(MockConfig::at_two_addresses()).await.unwrap()
 }
 
 fn in_vault(mock: &Mock) -> Environment {

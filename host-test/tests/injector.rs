@@ -45,8 +45,8 @@ async fn an_application_reads_a_secret_with_a_token_that_it_does_not_see() {
 
 #[tokio::test]
 async fn a_rule_may_be_for_plain_http_on_this_machine() {
-    let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let vault = host_test::door::to(mock.url()).await.unwrap();
+    let mock = Mock::start(MockConfig::at_two_addresses()).await.unwrap();
+    let vault = mock.also_url().unwrap();
     let rule = format!("{vault}=https://vault.azure.net/.default");
     let stage = Stage::new(mock.imds_env().into_iter().chain([("TOKEN_BROKER_INJECT", rule)]));
     let mut application = stage.application().await;

@@ -29,14 +29,13 @@ async fn send(mock: &Mock, environment: &[(&str, String)], base: &str, path: &st
 
 #[tokio::test]
 async fn its_requests_get_tokens_and_its_way_to_the_metadata_service_is_barred() {
-    let mock = Mock::start(MockConfig::default()).await.unwrap();
-    // A vault on its own port: the mock's own is that of its IMDS.
-    let vault = host_test::door::to(mock.url()).await.unwrap();
+    let mock = Mock::start(MockConfig::at_two_addresses()).await.unwrap();
+    let vault = mock.also_url().unwrap();
     let environment = [
         ("TOKEN_BROKER_INJECT", format!("{vault}=https://vault.azure.net")),
         ("TOKEN_BROKER_LOG", "info".to_owned()),
     ];
-    let (answer, log) = send(&mock, &environment, &vault, "/secrets/MySecret?api-version=7.4").await;
+    let (answer, log) = send(&mock, &environment, vault, "/secrets/MySecret?api-version=7.4").await;
     assert!(answer.contains("status: 200") && answer.contains("the secret of the mock vault"), "{answer}");
     assert!(log.contains(r#""event":"sent a request with a token""#) && !log.contains("MySecret"), "{log}");
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);

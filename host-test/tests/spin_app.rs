@@ -145,8 +145,7 @@ impl Stage {
 }
 
 async fn platform() -> Mock {
-    let also_listen = Some(([127, 0, 0, 1], 0).into());
-    Mock::start(MockConfig { also_listen, ..MockConfig::default() }).await.unwrap()
+    Mock::start(MockConfig::at_two_addresses()).await.unwrap()
 }
 
 async fn start(manifest: &str, mock: &Mock, key: &str, reuse: Reuse) -> anyhow::Result<App> {

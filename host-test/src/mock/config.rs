@@ -75,6 +75,11 @@ impl MockConfig {
     /// Not a secret, for the same reason as the signing key.
     pub const CLIENT_CERTIFICATE_PEM: &str = include_str!("client-certificate.pem");
 
+    /// The default configuration, at two free addresses: one to get tokens from, one for the services that take them
+    pub fn at_two_addresses() -> Self {
+        Self { also_listen: Some(([127, 0, 0, 1], 0).into()), ..Self::default() }
+    }
+
     /// Read a configuration
     ///
     /// # Errors
