@@ -135,7 +135,7 @@ impl fmt::Display for Failure {
             write!(f, "; try again in {} s", milliseconds(wait).div_ceil(1000))?;
         }
         if let Some(remedy) = &self.remedy {
-            write!(f, "; to mend it: {remedy}")?;
+            write!(f, "; fix: {remedy}")?;
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ mod tests {
         let line = Error::Throttled(failure()).to_string();
         assert_eq!(
             line,
-            "throttled: imds: asked for a token and got 429 (correlation id c-1); try again in 2 s; to mend it: wait"
+            "throttled: imds: asked for a token and got 429 (correlation id c-1); try again in 2 s; fix: wait"
         );
     }
 

@@ -84,7 +84,7 @@ fn write_failure(f: &mut fmt::Formatter<'_>, failure: &Failure) -> fmt::Result {
         write!(f, "; try again in {} s", ms.div_ceil(1000))?;
     }
     match &failure.remedy {
-        Some(remedy) => write!(f, "; to mend it: {remedy}"),
+        Some(remedy) => write!(f, "; fix: {remedy}"),
         None => Ok(()),
     }
 }
@@ -102,7 +102,7 @@ mod tests {
 
         let line = Error::from(Cause::Rejected(failure)).to_string();
 
-        assert_eq!(line, "rejected: imds: Identity not found; to mend it: run az identity assign");
+        assert_eq!(line, "rejected: imds: Identity not found; fix: run az identity assign");
     }
 
     #[test]

@@ -10,6 +10,6 @@ export function ends(scope) {
 
 // A text, or what each source answered.
 function words({ tag, val }) {
-  const reasons = typeof val === "string" ? [val] : [val].flat().map(({ message, remedy }) => remedy ? `${message}; to mend it: ${remedy}` : message);
+  const reasons = typeof val === "string" ? [val] : [val].flat().map(({ message, remedy }) => remedy ? `${message}; fix: ${remedy}` : message);
   return `${tag}: ${reasons.join(" | ")}`;
 }

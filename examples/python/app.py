@@ -18,7 +18,7 @@ def words(error) -> str:
     kind = type(error).__name__.removeprefix("Error_")
     return f"{kind}: " + " | ".join(
         reason if isinstance(reason, str)
-        else f"{reason.message}; to mend it: {reason.remedy}" if reason.remedy
+        else f"{reason.message}; fix: {reason.remedy}" if reason.remedy
         else reason.message
         for reason in reasons
     )

@@ -24,7 +24,7 @@ async fn a_component_in_python_is_told_why_there_is_no_token_and_what_mends_it()
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
     let said = ends(&mock).await;
     assert!(said.starts_with("err(\"Unavailable: "), "{said}");
-    assert!(said.contains("to mend it: give this machine an identity: `az vm identity assign"), "{said}");
+    assert!(said.contains("fix: give this machine an identity: `az vm identity assign"), "{said}");
 }
 
 fn now() -> u64 {

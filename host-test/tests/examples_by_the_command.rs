@@ -37,7 +37,7 @@ async fn a_token_that_storage_does_not_take_is_told_with_what_mends_it() {
     let output = in_storage(commands.into_iter().nth(2).unwrap(), &mock, &azurite).await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains("storage: the container says 40"), "{told}");
-    assert!(told.contains("; to mend it: "), "{told}");
+    assert!(told.contains("; fix: "), "{told}");
 }
 
 #[tokio::test]

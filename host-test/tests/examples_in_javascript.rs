@@ -75,7 +75,7 @@ async fn a_component_in_javascript_is_told_why_there_is_no_token_and_what_mends_
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
     let said = ends(&mock).await;
     assert!(said.starts_with("err(\"unavailable: "), "{said}");
-    assert!(said.contains("to mend it: give this machine an identity: `az vm identity assign"), "{said}");
+    assert!(said.contains("fix: give this machine an identity: `az vm identity assign"), "{said}");
 }
 
 async fn node(mock: &Mock) -> Output {

@@ -83,7 +83,7 @@ async fn get(vault: &Vault, path: &str, authorization: Option<&str>) -> Result<R
         request = request.header(AUTHORIZATION, authorization);
     }
     let answer = guest_http::send(request.body(Bytes::new())?).await;
-    Ok(answer.map_err(|why| format!("{why}; to mend it: check KEY_VAULT_URL"))?)
+    Ok(answer.map_err(|why| format!("{why}; fix: check KEY_VAULT_URL"))?)
 }
 
 fn read(vault: &Vault, path: &str, answer: &Response<Bytes>) -> Result<Secret, Failed> {
@@ -108,12 +108,12 @@ fn words(body: &[u8]) -> String {
 
 fn remedy(status: u16) -> &'static str {
     match status {
-        401 => "; to mend it: use the vault's tenant, which is not this token's",
+        401 => "; fix: use the vault's tenant, which is not this token's",
         403 => {
-            "; to mend it: az role assignment create --role \"Key Vault Secrets User\" --assignee OBJECT_ID \
+            "; fix: az role assignment create --role \"Key Vault Secrets User\" --assignee OBJECT_ID \
              --scope $(az keyvault show --name VAULT --query id --output tsv)"
         }
-        404 => "; to mend it: az keyvault secret list --vault-name VAULT shows the names",
+        404 => "; fix: az keyvault secret list --vault-name VAULT shows the names",
         429 | 500.. => "; try again later",
         _ => "",
     }

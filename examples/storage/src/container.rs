@@ -94,12 +94,12 @@ fn expect(answer: Response<Bytes>, wanted: StatusCode) -> Result<Bytes, Failed> 
 
 fn remedy(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::UNAUTHORIZED => "; to mend it: use the account's tenant, which is not this token's",
+        StatusCode::UNAUTHORIZED => "; fix: use the account's tenant, which is not this token's",
         StatusCode::FORBIDDEN => {
-            "; to mend it: az role assignment create --role \"Storage Blob Data Contributor\" --assignee OBJECT_ID \
+            "; fix: az role assignment create --role \"Storage Blob Data Contributor\" --assignee OBJECT_ID \
              --scope $(az storage account show --name ACCOUNT --query id --output tsv)"
         }
-        StatusCode::NOT_FOUND => "; to mend it: `list` shows the names, `create` makes the container",
+        StatusCode::NOT_FOUND => "; fix: `list` shows the names, `create` makes the container",
         _ => "",
     }
 }

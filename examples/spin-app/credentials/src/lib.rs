@@ -34,7 +34,7 @@ async fn secret() -> Result<Secret> {
 /// Why there is no token, and what mends it
 fn line(error: Error) -> anyhow::Error {
     let failure = |Failure { message, remedy, .. }| match remedy {
-        Some(remedy) => format!("{message}; to mend it: {remedy}"),
+        Some(remedy) => format!("{message}; fix: {remedy}"),
         None => message,
     };
     anyhow!(match error {
