@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::answer::{Answer, Exchange};
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::certificate::{Certificate, MAX_PEM};
 use crate::error::{Error, Failure};
 use crate::fetch::Fetch;
@@ -24,7 +24,7 @@ use crate::words::shown;
 /// Who is asked, by whom, for what.
 pub(crate) struct Asking<'a, H, S> {
     pub(crate) source: &'a Source,
-    pub(crate) broker: &'a Broker<H, S>,
+    pub(crate) broker: &'a Rc<Core<H, S>>,
     pub(crate) fetch: &'a Fetch<'a>,
     /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
     pub(crate) has_answered: &'a Cell<bool>,
@@ -36,7 +36,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         let refused = self.fetch.demand.claims().and_then(|_| self.broker.held(self.fetch.demand));
         let ask = Ask { demand: self.fetch.demand, proof: None, refused: refused.as_deref() };
         self.source.takes(&ask)?;
-        let mut retries = Retries::until(self.fetch.deadline);
+        let mut retries = Retries::until(self.fetch.deadline());
         loop {
             let proof = self.proof(&ask).await?;
             let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
@@ -85,7 +85,8 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
             Need::ManagedIdentity(demand) => {
                 let demand = Rc::clone(demand);
-                let token = self.broker.assertion(demand, self.fetch.deadline).await.map_err(Stop::Failed)?;
+                let token =
+                    self.broker.assertion(demand, self.fetch.deadline()).await.map_err(Stop::Failed)?;
                 Ok(Some(token.secret().clone()))
             }
         }
@@ -177,8 +178,10 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         self.hold_back(request.uri()).await?;
         let asked_at = self.host().now();
         let limits = self.limits(asked_at);
-        self.fetch.sends(&request_id);
-        let mut answer = match self.host().send(request, limits).await {
+        self.fetch.sends(&request_id, asked_at.saturating_add(limits.total));
+        let response = self.host().send(request, limits).await;
+        self.fetch.is_answered();
+        let mut answer = match response {
             Ok(response) => {
                 let exchange = Exchange { asked_at, received_at: self.host().now() };
                 let answer = self.source.parse(ask, &response, exchange);
@@ -243,7 +246,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     fn host(&self) -> &H {
-        self.broker.host()
+        &self.broker.host
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {

@@ -22,7 +22,7 @@ use futures_util::future::select;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::cache::rest_after;
 use crate::config::{Config, REALM, STORE_KEY, Settings};
 use crate::error::{Error, Failure};
@@ -99,12 +99,12 @@ impl Shared {
     /// Remove the token under a key from the store, if it is the one with this fingerprint.
     pub(crate) async fn remove_token<H: Host, S: Store>(
         &self,
-        broker: &Broker<H, S>,
+        broker: &Rc<Core<H, S>>,
         config: &Config,
         key: &Key,
         token_hash: &str,
     ) {
-        if !self.is_away(broker.host().now()) {
+        if !self.is_away(broker.host.now()) {
             // If this fails, another instance takes the token, is refused by the service, and forgets it in turn.
             let _ = Shelf::new(self, broker, config, key).remove_token(token_hash).await;
         }
@@ -127,7 +127,7 @@ impl Shared {
 /// One fetch, for which memory has nothing good, and the store that may.
 pub(crate) struct Sharing<'a, H, S> {
     shared: &'a Shared,
-    broker: &'a Broker<H, S>,
+    broker: &'a Rc<Core<H, S>>,
     fetch: &'a Fetch<'a>,
     shelf: Shelf<'a, H, S>,
 }
@@ -159,7 +159,7 @@ struct Watch {
 }
 
 impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
-    pub(crate) fn new(shared: &'a Shared, broker: &'a Broker<H, S>, fetch: &'a Fetch<'a>) -> Self {
+    pub(crate) fn new(shared: &'a Shared, broker: &'a Rc<Core<H, S>>, fetch: &'a Fetch<'a>) -> Self {
         let shelf = Shelf::new(shared, broker, fetch.config, fetch.demand.key());
         Self { shared, broker, fetch, shelf }
     }
@@ -241,7 +241,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
                 return Found::Nothing { together: watch.pauses > 0 };
             }
             // From before the look, so that nothing is missed.
-            let changed = pin!(self.broker.store().changed());
+            let changed = pin!(self.broker.store.changed());
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
                 Ok(None) => watch.bears_until = None,
@@ -253,7 +253,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
                     }
                 }
             }
-            if self.now() >= self.fetch.deadline {
+            if self.now() >= self.fetch.deadline() {
                 return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
             }
             let pause = pin!(self.host().sleep(watch.pause(self.host().random())));
@@ -368,7 +368,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
     }
 
     fn host(&self) -> &H {
-        self.broker.host()
+        &self.broker.host
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
