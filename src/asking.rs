@@ -14,7 +14,9 @@ use crate::fetch::Fetch;
 use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::random::uuid;
+use crate::rate_limit::Rate;
 use crate::retry::{Class, Next, Retries};
+use crate::shared::Shared;
 use crate::source::entra::{Entra, MAX_TOKEN_FILE};
 use crate::source::{Ask, MAX_BODY, Need, Source, Stop, arc};
 use crate::token::{Secret, Token};
@@ -203,11 +205,16 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         Ok(answer)
     }
 
-    /// Without the store that tells what other instances do, ask no more often than all of them together may.
+    /// Wait for a turn under the endpoint's rate limit.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if that would take longer than the fetch may.
     async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
-        let Some(shared) = &self.fetch.config.shared else { return Ok(()) };
         let (now, endpoint) = (self.host().now(), endpoint.host().unwrap_or_default());
-        let wait = shared.hold_back(endpoint, now, self.fetch.left(now))?;
+        let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
+        let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
+        let turn = self.broker.rate_limits.take(endpoint, rate, now, self.fetch.left(now));
+        let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
         if !wait.is_zero() {
             self.broker.count(|stats| &mut stats.budget_waits);
             self.host().sleep(wait).await;
@@ -252,4 +259,25 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
         log(self.host(), self.fetch.config, level, event, fields);
     }
+}
+
+fn over_the_limit(endpoint: &str, is_alone: bool, wait: Duration) -> Error {
+    let (why, remedy) = if is_alone {
+        (
+            "without the store that instances share, which does not answer",
+            "mend the store: the log says what it answers; until then ask for fewer different tokens",
+        )
+    } else {
+        (
+            "for all that was asked of the broker",
+            "ask for fewer different tokens: scopes, identities, tenants and claims; keep a token until its end",
+        )
+    };
+    Error::Throttled(Failure {
+        source: "token-broker".into(),
+        message: format!("this instance has asked {endpoint} as often as it may {why}"),
+        remedy: Some(remedy.to_owned()),
+        retry_after: Some(wait),
+        ..Failure::default()
+    })
 }

@@ -107,14 +107,20 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// Drop every held token for a scope, because a service refused it. A scope that is none holds nothing.
+    /// Drop every held token for a scope, because a service refused it, and every failure that is remembered. A scope
+    /// that is none holds nothing.
+    ///
+    /// What was forgotten less than half a minute ago stays: one refusal is worth one new token. False if nothing was
+    /// dropped.
     ///
     /// A copy in the store stays there until the next call replaces it, or [`Broker::forget_shared`] removes it.
-    pub fn forget(&self, scope: &str) {
-        if let Ok(scope) = Scope::parse(scope) {
-            self.0.cache.borrow_mut().forget(&scope);
+    pub fn forget(&self, scope: &str) -> bool {
+        let Ok(scope) = Scope::parse(scope) else { return false };
+        let has_dropped = self.0.cache.borrow_mut().forget(&scope, self.0.host.now());
+        if has_dropped {
             self.0.chain.forget();
         }
+        has_dropped
     }
 
     /// Remove from the store what was forgotten here, so that no other instance takes it: in a task of its own, after

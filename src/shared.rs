@@ -7,7 +7,6 @@
 //! that is down, slow, full of garbage or in the hands of somebody else costs a bounded delay and some more fetches,
 //! never a wrong token.
 
-mod budget;
 mod entry;
 mod lease;
 mod seal;
@@ -36,7 +35,6 @@ use crate::source::is_of_the_machine;
 use crate::token::{Freshness, Token};
 use crate::words::shown;
 
-use budget::Budget;
 use lease::{Lease, Stands};
 use seal::Seal;
 use shelf::Shelf;
@@ -54,7 +52,6 @@ pub(crate) struct Shared {
     away: Cell<Duration>,
     /// Whether it was left alone, and has not answered since.
     is_lost: Cell<bool>,
-    budget: Budget,
 }
 
 impl Shared {
@@ -76,24 +73,12 @@ impl Shared {
             has_told_deployment: Cell::default(),
             away: Cell::default(),
             is_lost: Cell::default(),
-            budget: Budget::default(),
         }))
     }
 
-    /// How long to wait before a request to an endpoint: no time at all while a store tells what other instances do.
-    ///
-    /// # Errors
-    /// [`Error::Throttled`] if that is longer than `longest`.
-    pub(crate) fn hold_back(
-        &self,
-        endpoint: &str,
-        now: Duration,
-        longest: Duration,
-    ) -> Result<Duration, Error> {
-        if !self.is_lost.get() {
-            return Ok(Duration::ZERO);
-        }
-        self.budget.take(endpoint, now, longest).map_err(|wait| over_budget(endpoint, wait))
+    /// Whether the store has not answered since it was left alone, and so does not tell what other instances do.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.get()
     }
 
     /// Remove the token under a key from the store, if it is the one with this fingerprint.
@@ -407,27 +392,12 @@ fn shared_rest(error: &Error, had_time: bool) -> Option<Duration> {
     let answered = error.failures().iter().any(|failure| failure.status.is_some());
     let of_the_machine = error.failures().iter().any(|failure| is_of_the_machine(&failure.source));
     match error {
-        Error::Throttled(_) => Some(rest),
+        // Others have a rate limit of their own.
+        Error::Throttled(_) => answered.then_some(rest),
         _ if answered && !of_the_machine => Some(rest),
         _ if answered || had_time => Some(rest.min(OF_ONE_MACHINE)),
         _ => None,
     }
-}
-
-fn over_budget(endpoint: &str, wait: Duration) -> Error {
-    Error::Throttled(Failure {
-        source: "token-broker".into(),
-        message: format!(
-            "the store that instances share does not answer, and this instance has asked {endpoint} as often as it may \
-             without it"
-        ),
-        remedy: Some(
-            "mend the store: the log says what it answers; until then ask for fewer different tokens"
-                .to_owned(),
-        ),
-        retry_after: Some(wait),
-        ..Failure::default()
-    })
 }
 
 /// In which a store that fails may come back, before we go on without it.

@@ -13,6 +13,7 @@ use crate::flight::{Flights, Outcome};
 use crate::host::{Host, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::policy::{Demand, Key};
+use crate::rate_limit::RateLimits;
 use crate::request::{Identity, TokenRequest};
 use crate::stats::{Statistics, count};
 use crate::token::Token;
@@ -25,6 +26,7 @@ pub(crate) struct Core<H, S> {
     pub(crate) chain: Chain,
     pub(crate) cache: RefCell<Cache>,
     pub(crate) flights: Flights,
+    pub(crate) rate_limits: RateLimits,
     pub(crate) stats: RefCell<Statistics>,
     recent: RefCell<Vec<(String, Rc<Demand>)>>,
 }
@@ -38,6 +40,7 @@ impl<H: Host, S: Store> Core<H, S> {
             chain: Chain::detect(settings),
             cache: RefCell::default(),
             flights: Flights::default(),
+            rate_limits: RateLimits::default(),
             stats: RefCell::default(),
             recent: RefCell::default(),
         }

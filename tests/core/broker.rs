@@ -277,6 +277,111 @@ fn a_forgotten_token_is_fetched_anew_whosever_it_was() {
 }
 
 #[test]
+fn a_consumer_that_forgets_every_token_gets_one_new_one_in_half_a_minute() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script((1..=3).map(|n| token(&format!("T{n}"), DAY)));
+    for (second, held) in [(0, "T1"), (0, "T2"), (0, "T2"), (29, "T2"), (30, "T2"), (30, "T3"), (59, "T3")] {
+        world.set_clock(Duration::from_secs(START + second));
+        assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), held, "after {second} s");
+        broker.forget(VAULT);
+    }
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
+fn a_consumer_that_forgets_every_failure_makes_one_more_request_in_half_a_minute() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script((0..2).map(|_| fault(SendErrorKind::NotConnected)));
+    for _ in 0..100 {
+        assert_eq!(kind(world.run(get(&broker, VAULT))), "unavailable");
+        broker.forget(VAULT);
+    }
+    assert_eq!(world.requests(), 2);
+}
+
+// The rate limit in front of each endpoint.
+
+/// Requests for tokens that differ in their scope, identity and claims.
+fn different(n: usize) -> RawRequest {
+    let claims = (n % 3 == 0).then(|| format!(r#"{{"n":{n}}}"#));
+    let identity =
+        if n % 3 == 1 { Identity::client_id(&format!("id-{n}")).unwrap() } else { Identity::Default };
+    let scope = if n % 3 == 2 { format!("https://s{n}.example") } else { VAULT.to_owned() };
+    RawRequest { claims, ..raw(&scope, identity) }
+}
+
+#[test]
+fn different_questions_share_the_rate_limit_of_their_endpoint() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
+    let mut tasks = Tasks::new(&world);
+    (0..100).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    tasks.settle();
+    assert!(tasks.outputs().into_iter().all(|outcome| kind(outcome) == "a token"));
+    let expected: Vec<u128> = [0; 20].into_iter().chain((1..=80).map(|n| n * 200)).collect();
+    assert_eq!(world.moments(), expected);
+    assert_eq!(broker.stats().budget_waits, 80);
+}
+
+#[test]
+fn a_turn_that_would_come_after_the_calls_budget_is_throttled_at_once_and_says_when() {
+    let world = World::new();
+    let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "1000")]);
+    let mut tasks = Tasks::new(&world);
+    (0..30).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    tasks.poll();
+    let refused = tasks.outputs();
+    assert_eq!(refused.len(), 6, "four have a turn within a second");
+    for outcome in refused {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(Duration::from_secs(1))));
+        assert!(error.to_string().contains("169.254.169.254 as often as it may"), "{error}");
+    }
+}
+
+#[test]
+fn tries_that_fail_take_turns_like_all_others() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script((0..100).map(|_| json(500, "{}")));
+    let mut tasks = Tasks::new(&world);
+    (0..20).for_each(|n| _ = tasks.start(ask(&broker, different(3 * n + 2))));
+    tasks.settle();
+    let moments = world.moments();
+    assert_eq!(moments.len(), 80);
+    for second in 1..20 {
+        let so_far = moments.iter().filter(|moment| **moment < 1000 * second).count();
+        assert!(so_far <= 20 + 5 * second as usize, "{so_far} requests in {second} s");
+    }
+}
+
+#[test]
+fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
+    let world = World::new();
+    let broker = world.broker(&[
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_CLIENT_SECRET", "s3cret"),
+        ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
+    ]);
+    let body = r#"{"access_token":"T","expires_in":3600}"#;
+    world.script((0..150).map(|_| json(200, body)));
+    let mut tasks = Tasks::new(&world);
+    for n in 0..150 {
+        let tenant_id = (n % 2 == 0).then(|| format!("t{n}.example"));
+        let user_assertion = (n % 2 == 1).then(|| format!("user-{n}").into());
+        let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT, Identity::Default) };
+        tasks.start(ask(&broker, request));
+    }
+    tasks.settle();
+    let expected: Vec<u128> = [0; 100].into_iter().chain((1..=50).map(|n| n * 20)).collect();
+    assert_eq!(world.moments(), expected);
+}
+
+#[test]
 fn forgetting_ends_the_rest_after_a_failure_unless_the_service_asked_for_it() {
     let world = World::new();
     let broker = world.broker(&[]);
