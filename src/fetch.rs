@@ -24,20 +24,24 @@ pub(crate) struct Term {
     deadline: Cell<Duration>,
     /// The limit of the request that is under way.
     request: Cell<Option<Duration>>,
+    /// Whether the identity sources are asked. Before that there is a store to look into, and others who do.
+    has_asked: Cell<bool>,
 }
 
 impl Term {
     pub(crate) fn until(deadline: Duration) -> Rc<Self> {
-        Rc::new(Self { deadline: Cell::new(deadline), request: Cell::default() })
+        Rc::new(Self { deadline: Cell::new(deadline), request: Cell::default(), has_asked: Cell::default() })
     }
 
     pub(crate) fn set_deadline(&self, deadline: Duration) {
         self.deadline.set(deadline);
     }
 
-    /// Whether a limit has passed. A fetch that nobody has polled meanwhile would only tell that.
-    pub(crate) fn is_over(&self, now: Duration) -> bool {
-        now >= self.deadline.get() || self.request.get().is_some_and(|limit| now >= limit)
+    /// Whether a fetch that nobody has polled for a while is worth going on with: it has asked, and no limit has passed
+    /// which is all that it would tell.
+    pub(crate) fn is_resumable(&self, now: Duration) -> bool {
+        let is_within = now < self.deadline.get() && self.request.get().is_none_or(|limit| now < limit);
+        self.has_asked.get() && is_within
     }
 }
 
@@ -49,6 +53,11 @@ impl<'a> Fetch<'a> {
     /// Nothing begins after it (time since the Unix epoch).
     pub(crate) fn deadline(&self) -> Duration {
         self.term.deadline.get()
+    }
+
+    /// The identity sources are asked.
+    pub(crate) fn asks(&self) {
+        self.term.has_asked.set(true);
     }
 
     /// A request is sent, known to the service by this id, and answered by a moment.

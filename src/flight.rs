@@ -3,8 +3,8 @@
 //! - Keys do not wait for one another.
 //! - All who wait share the outcome, success or failure.
 //! - The first of those who wait polls the fetch. When it gives up, the next one does.
-//! - When nobody is left, the fetch stays as it is, and the next caller resumes it, within the fetch's own limits
-//!   ([`Term`]): what has passed them is begun anew.
+//! - When nobody is left, the fetch stays as it is, and the next caller resumes it, if it has asked and is within its
+//!   own limits ([`Term`]); else it is begun anew.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Flights {
         now: Duration,
         begin: impl FnOnce() -> (Rc<Term>, Work),
     ) -> Result<Wait, Error> {
-        self.drop_overdue(now);
+        self.drop_idle(now);
         let flying = self.flying(key);
         match flying.map_or_else(|| self.begin(key, begin), Some) {
             Some(flight) => Ok(Wait::new(self, flight)),
@@ -101,11 +101,11 @@ impl Flights {
         self.0.borrow().iter().find(|flight| flight.key == *key).cloned()
     }
 
-    /// Drop the fetches that nobody polls and whose time is over: their result would only tell that.
-    fn drop_overdue(&self, now: Duration) {
-        let is_overdue = |flight: &Rc<Flight>| flight.is_idle() && flight.term.is_over(now);
-        let overdue: Vec<_> = self.0.borrow_mut().extract_if(.., |flight| is_overdue(flight)).collect();
-        drop(overdue);
+    /// Drop the fetches that nobody polls and that are not worth going on with.
+    fn drop_idle(&self, now: Duration) {
+        let is_idle = |flight: &Rc<Flight>| flight.is_idle() && !flight.term.is_resumable(now);
+        let idle: Vec<_> = self.0.borrow_mut().extract_if(.., |flight| is_idle(flight)).collect();
+        drop(idle);
     }
 
     fn remove(&self, flight: &Rc<Flight>) {

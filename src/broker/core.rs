@@ -93,6 +93,7 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// Ask the identity sources.
     pub(crate) async fn acquire(self: &Rc<Self>, fetch: &Fetch<'_>) -> Outcome {
+        fetch.asks();
         let key = fetch.demand.key();
         let refreshes = !matches!(self.look(key), Look::Failed(_) | Look::Nothing);
         if refreshes {
