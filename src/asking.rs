@@ -205,21 +205,27 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         Ok(answer)
     }
 
-    /// Wait for a turn under the endpoint's rate limit.
+    /// Wait for a turn under the endpoint's rate limit. A turn that was missed, because nobody polled the fetch, is over.
     ///
     /// # Errors
     /// [`Error::Throttled`] if that would take longer than the fetch may.
     async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
-        let (now, endpoint) = (self.host().now(), endpoint.host().unwrap_or_default());
-        let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
-        let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
-        let turn = self.broker.rate_limits.take(endpoint, rate, now, self.fetch.left(now));
-        let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
-        if !wait.is_zero() {
+        let endpoint = endpoint.host().unwrap_or_default();
+        loop {
+            let now = self.host().now();
+            let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
+            let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
+            let turn = self.broker.rate_limits.take(endpoint, rate, now, self.fetch.left(now));
+            let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
+            if wait.is_zero() {
+                return Ok(());
+            }
             self.broker.count(|stats| &mut stats.budget_waits);
             self.host().sleep(wait).await;
+            if self.host().now() <= now.saturating_add(wait).saturating_add(LATE) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn limits(&self, now: Duration) -> Limits {
@@ -260,6 +266,9 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         log(self.host(), self.fetch.config, level, event, fields);
     }
 }
+
+/// By how much a turn under a rate limit may be missed.
+const LATE: Duration = Duration::from_secs(1);
 
 fn over_the_limit(endpoint: &str, is_alone: bool, wait: Duration) -> Error {
     let (why, remedy) = if is_alone {

@@ -359,6 +359,27 @@ fn tries_that_fail_take_turns_like_all_others() {
 }
 
 #[test]
+fn a_turn_that_was_missed_because_nobody_polled_the_fetch_is_taken_anew() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    let scopes: Vec<_> = (0..60).map(|n| format!("https://s{n}.example")).collect();
+    let call = |scopes: &[String]| {
+        let mut tasks = Tasks::new(&world);
+        scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
+        tasks.poll();
+    };
+    call(&scopes[..40]);
+    assert_eq!(world.requests(), 20);
+    world.advance_secs(8);
+    call(&scopes);
+    assert_eq!(
+        world.requests(),
+        40,
+        "as many as the bucket has, of those that missed their turn and the new ones"
+    );
+}
+
+#[test]
 fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
     let world = World::new();
     let broker = world.broker(&[

@@ -115,22 +115,22 @@ impl Invariants {
         }
         let fleets = self.0.fleets.borrow().get(&key).copied();
         // A fetch that was left alone, the next of its tries included, has lost its lease.
-        let is_alone = own.is_some_and(|own| own.task != task && self.0.world.was_killed(own.task));
-        let excused = |last: &Last| is_alone || last.was_alone;
+        let goes_on = |own: &Last| {
+            own.task == task || matches!(own.came, Came::Failure { .. }) && self.0.world.was_killed(own.task)
+        };
+        let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task);
+        let excused = |last: &Last| was_alone || last.was_alone;
         if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now) && !excused(last)) {
             self.reasonable(
                 &Last { excused: last.excused && matches!(last.came, Came::Token { .. }), ..last },
                 "the fleet",
             );
         }
-        let goes_on = |own: &Last| {
-            own.task == task || matches!(own.came, Came::Failure { .. }) && self.0.world.was_killed(own.task)
-        };
         let begun = own.filter(goes_on).map_or(now, |own| own.begun);
         self.within_limit(seat);
         self.within_limit_alone(seat, begun);
         let came = Came::Nothing;
-        let last = Last { id, at: now, limit, begun, task, was_alone: false, came, excused: false };
+        let last = Last { id, at: now, limit, begun, task, was_alone, came, excused: false };
         self.0.own.borrow_mut().insert((seat.instance, key), last);
         self.0.fleets.borrow_mut().insert(key, last);
         id
@@ -284,14 +284,14 @@ impl Invariants {
             self.0.held.borrow_mut().get_mut(&key).map(excuse);
             let mut pauses = self.0.pauses.borrow_mut();
             let pause = pauses.entry((seat.instance, key)).or_default();
-            // Else it stays.
+            // A moment after another, it may stay.
             let goes = *pause <= now;
-            if goes {
-                *pause = now + BETWEEN_FORGETS;
-            }
-            if goes && key == refused_key {
-                self.0.refused.borrow_mut().insert((seat.instance, key), (secret.clone(), now));
-            }
+            *pause = now + BETWEEN_FORGETS;
+            // An instance remembers the last one, and which one of the other key's that is it knows alone.
+            match goes && key == refused_key {
+                true => self.0.refused.borrow_mut().insert((seat.instance, key), (secret.clone(), now)),
+                false => self.0.refused.borrow_mut().remove(&(seat.instance, key)),
+            };
         }
     }
 

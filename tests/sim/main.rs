@@ -68,7 +68,7 @@ fn every_invariant_holds_for_every_seed() {
     let seed = number("SIM_SEED");
     let failed = match seed {
         Some(seed) => run(seed, false).violation.map(|_| seed),
-        None => first_failing(number("SIM_SEEDS").unwrap_or(SEEDS)),
+        None => first_failing(number("SIM_FROM").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS)),
     };
     if let Some(seed) = failed {
         panic!("{}", report(seed));
@@ -84,8 +84,9 @@ fn a_seed_is_always_the_same_run() {
 }
 
 /// The smallest of so many seeds that does not pass.
-fn first_failing(seeds: u64) -> Option<u64> {
-    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(seeds));
+fn first_failing(from: u64, seeds: u64) -> Option<u64> {
+    let end = from + seeds;
+    let (next, failed) = (AtomicU64::new(from), AtomicU64::new(end));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +102,7 @@ fn first_failing(seeds: u64) -> Option<u64> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         (0..threads).for_each(|_| _ = scope.spawn(work));
     });
-    Some(failed.into_inner()).filter(|seed| *seed < seeds)
+    Some(failed.into_inner()).filter(|seed| *seed < end)
 }
 
 /// A panic is a violation like any other.
