@@ -169,6 +169,8 @@ impl<'a> FailureText<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_000_000);
@@ -257,4 +259,65 @@ mod tests {
             assert!(token(text.as_bytes()).is_none(), "{text}");
         }
     }
+
+    /// The fields of an entry, with values of the right types and of wrong ones.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let name = proptest::sample::select(
+            &[
+                "secret",
+                "type",
+                "expires_on",
+                "refresh_on",
+                "received_on",
+                "source",
+                "holder",
+                "at_ms",
+                "failed",
+                "kind",
+                "failures",
+                "rest_ms",
+                "message",
+                "retry_after_ms",
+                "status",
+            ][..],
+        );
+        let value = prop_oneof![
+            any::<u64>().prop_map(|n| n.to_string()),
+            Just("null".to_owned()),
+            "\"[a-z\\\\\"]{0,9}",
+            Just(r#"{"kind":"rejected","failures":[{"source":"s","message":"m"}],"rest_ms":1}"#.to_owned()),
+            Just(r#"{"kind":"throttled","failures":[],"rest_ms":18446744073709551615}"#.to_owned()),
+            "\"(imds|throttled|rejected)\"",
+        ];
+        let fields = proptest::collection::vec((name, value), 0..9);
+        let object = fields.prop_map(|fields| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", fields.join(",")).into_bytes()
+        });
+        prop_oneof![object, proptest::collection::vec(any::<u8>(), 0..300)]
+    }
+
+    proptest! {
+        #![proptest_config(crate::hostile::cases(512))]
+
+        #[test]
+        fn entries(text in text(), now in any::<u32>(), cut in any::<usize>(), changed in any::<u8>()) {
+            let now = Duration::from_secs(now.into());
+            let _ = token(&text);
+            if let Some(Holding::Failed { left, .. }) = holding(&text, now) {
+                prop_assert!(left >= SHORTEST);
+            }
+            let seal = super::super::seal::Seal::parse(KEY).unwrap();
+            let place = seal.place(b"token");
+            prop_assert!(place.open(&text).is_none(), "nobody sealed it");
+            let mut sealed = place.seal(&text, || 7);
+            let whole = place.open(&sealed);
+            prop_assert_eq!(whole.as_deref(), Some(&text));
+            let at = cut % sealed.len();
+            sealed[at] ^= changed.max(1);
+            prop_assert!(place.open(&sealed).is_none() && place.open(&sealed[..at]).is_none());
+        }
+    }
+
+    const KEY: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
 }
