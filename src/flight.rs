@@ -7,7 +7,6 @@
 //!   own limits ([`Term`]); else it is begun anew.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -43,7 +42,7 @@ struct Flight {
     /// How many [`Wait`]s there are, those included that were not polled yet.
     waits: Cell<usize>,
     /// Those that were polled, in the order in which they came. The first polls the work.
-    waiting: RefCell<BTreeMap<u64, Waker>>,
+    waiting: RefCell<Vec<(u64, Waker)>>,
     next_seat: Cell<u64>,
     relay: Arc<Relay>,
 }
@@ -119,7 +118,7 @@ impl Flights {
         let proofs: Vec<_> =
             self.0.borrow().iter().filter(|flight| flight.key.is_assertion()).cloned().collect();
         for flight in proofs {
-            flight.waiting.take().into_values().for_each(Waker::wake);
+            flight.wake_all();
         }
     }
 }
@@ -147,20 +146,27 @@ impl Flight {
         self.has_begun.get() && self.waiting.borrow().is_empty()
     }
 
+    /// Wake all who wait, who may take a seat again.
+    fn wake_all(&self) {
+        self.waiting.take().into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
     fn is_first(&self, seat: u64) -> bool {
-        self.waiting.borrow().first_key_value().is_some_and(|(first, _)| *first == seat)
+        self.waiting.borrow().first().is_some_and(|(first, _)| *first == seat)
     }
 
     /// Take a seat, or keep it.
     fn sit(&self, seat: Option<u64>, waker: &Waker) -> u64 {
         let mut waiting = self.waiting.borrow_mut();
-        if let Some((seat, place)) = seat.and_then(|seat| Some((seat, waiting.get_mut(&seat)?))) {
+        if let Some(seat) = seat
+            && let Some((_, place)) = waiting.iter_mut().find(|(taken, _)| *taken == seat)
+        {
             place.clone_from(waker);
             return seat;
         }
         let seat = self.next_seat.get();
         self.next_seat.set(seat.saturating_add(1));
-        waiting.insert(seat, waker.clone());
+        waiting.push((seat, waker.clone()));
         seat
     }
 
@@ -169,8 +175,8 @@ impl Flight {
         let was_first = self.is_first(seat);
         let next = {
             let mut waiting = self.waiting.borrow_mut();
-            waiting.remove(&seat);
-            waiting.first_key_value().filter(|_| was_first).map(|(_, waker)| waker.clone())
+            waiting.retain(|(taken, _)| *taken != seat);
+            waiting.first().filter(|_| was_first).map(|(_, waker)| waker.clone())
         };
         if was_first {
             // Its task may be gone.
@@ -238,8 +244,8 @@ impl Future for Wait {
         let Some(outcome) = flight.work_on(context.waker()) else { return Poll::Pending };
         flight.outcome.replace(Some(outcome.clone()));
         self.flights.remove(&flight);
-        flight.waiting.borrow_mut().remove(&seat);
-        flight.waiting.take().into_values().for_each(Waker::wake);
+        flight.waiting.borrow_mut().retain(|(taken, _)| *taken != seat);
+        flight.wake_all();
         Poll::Ready(outcome)
     }
 }
