@@ -220,7 +220,7 @@ impl Mock {
         self.platform.faults().add(fault);
     }
 
-    /// The requests seen, oldest first; only the newest ten thousand are kept
+    /// The requests seen, oldest first; only the newest ten thousand are kept, and fewer if they are large
     pub fn requests(&self) -> Vec<Recorded> {
         self.platform.log.requests()
     }

@@ -23,16 +23,13 @@ pub(crate) async fn send(
 
 async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
-    let (mut writer, contents) = wit_stream::new();
-    let contents = (!body.expose_secret().is_empty()).then_some(contents);
-    let has_body = contents.is_some();
+    let (writer, contents) = (!body.expose_secret().is_empty()).then(wit_stream::new).unzip();
     let outgoing = outgoing(&parts, contents, limits)
         .ok_or_else(|| failed(SendErrorKind::Unsendable, "it does not take such a request"))?;
     let upload = async {
-        if has_body {
+        if let Some(mut writer) = writer {
             writer.write_all(body.expose_secret().to_vec()).await;
         }
-        drop(writer);
     };
     let (response, ()) = join(client::send(outgoing), upload).await;
     incoming(response.map_err(|code| unsent(&code))?, limits.body).await

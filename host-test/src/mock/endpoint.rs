@@ -49,6 +49,11 @@ impl Endpoint {
         Self::Unknown,
     ];
 
+    /// Whether it has no answer but 404 to a request in chunks, as login.microsoftonline.com (envoyproxy/envoy#20179)
+    pub(super) fn refuses_chunks(self) -> bool {
+        matches!(self, Self::Entra | Self::OpenId | Self::CloudShell)
+    }
+
     pub(super) fn of(path: &str, door: Door) -> Self {
         match (door, segments(path).as_slice()) {
             (Door::Pinned, ["metadata", "identity", "oauth2", "token"]) => Self::ServiceFabric,

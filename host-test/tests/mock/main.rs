@@ -13,6 +13,7 @@ mod discovery;
 mod entra;
 mod faults;
 mod federation;
+mod framing;
 mod imds;
 mod on_behalf_of;
 mod program;
