@@ -55,7 +55,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-pub use app::{App, AppSecret, FederatedCredential, User};
+pub use app::{App, AppSecret, FederatedCredential, User, UserRefused};
 pub use claims::TokenClaims;
 pub use config::MockConfig;
 pub use endpoint::Endpoint;
@@ -63,8 +63,8 @@ pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, Recorded};
 pub use sections::{
-    AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, DateForm,
-    EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+    AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, CloudShellConfig,
+    DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
 };
 
 use platform::Platform;

@@ -211,7 +211,8 @@ fn status(platform: &Platform, call: &Call, answer: &StatusAnswer) -> Reply {
 fn failure(platform: &Platform, call: &Call, code: StatusCode) -> Reply {
     match call.endpoint {
         Endpoint::Imds => imds::failure(code),
-        Endpoint::AppService | Endpoint::AppService2017 => app_service::failure(code),
+        Endpoint::AppService => app_service::failure(code),
+        Endpoint::AppService2017 => msi_2017::app_service_failure(code),
         Endpoint::AzureMl => msi_2017::azure_ml_failure(code),
         Endpoint::CloudShell => cloud_shell::failure(code),
         Endpoint::Arc => arc::failure(code),
