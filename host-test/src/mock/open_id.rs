@@ -14,7 +14,7 @@ use super::{
 };
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
-    entra::of_discovery(document(platform, call), &Uuid::new_v4().to_string())
+    entra::of_discovery(document(platform, call), call, &Uuid::new_v4().to_string())
 }
 
 fn document(platform: &Platform, call: &Call) -> Reply {

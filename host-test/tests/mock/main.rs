@@ -17,6 +17,7 @@ mod framing;
 mod imds;
 mod on_behalf_of;
 mod program;
+mod recorded;
 mod secure;
 mod service_fabric;
 mod vault_and_tenant;

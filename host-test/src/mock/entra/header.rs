@@ -12,13 +12,8 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     if super::request::is_adfs(call) {
         return reply.with(REQUEST_ID, request_id);
     }
-    let reply = of_all(reply, request_id, "no-store, no-cache");
+    let reply = of_all(reply, call, request_id, "no-store, no-cache");
     let reply = NEVER_KEPT.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value));
-    let reply = COOKIES.iter().fold(reply, |reply, cookie| reply.beside(http::header::SET_COOKIE, cookie));
-    let reply = match call.header("client-request-id") {
-        Some(id) => reply.with(named("client-request-id"), id),
-        None => reply,
-    };
     match refused {
         Some(number) => reply.with(TELEMETRY, &format!("1,{number},0,,")),
         // Who tells how it fares is told so.
@@ -28,16 +23,21 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
 }
 
 /// Those of discovery
-pub(in super::super) fn of_discovery(reply: Reply, request_id: &str) -> Reply {
-    let reply = of_all(reply, request_id, "max-age=86400, private");
+pub(in super::super) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
+    let reply = of_all(reply, call, request_id, "max-age=86400, private");
     reply
         .with(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
         .with(http::header::ACCESS_CONTROL_ALLOW_METHODS, "GET, OPTIONS")
 }
 
-fn of_all(reply: Reply, request_id: &str, cache: &str) -> Reply {
+fn of_all(reply: Reply, call: &Call, request_id: &str, cache: &str) -> Reply {
     let reply = reply.with(http::header::CACHE_CONTROL, cache).with(REQUEST_ID, request_id);
-    ALL.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value))
+    let reply = ALL.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value));
+    let reply = COOKIES.iter().fold(reply, |reply, cookie| reply.beside(http::header::SET_COOKIE, cookie));
+    match call.header("client-request-id") {
+        Some(id) => reply.with(named("client-request-id"), id),
+        None => reply,
+    }
 }
 
 fn named(name: &'static str) -> HeaderName {
@@ -63,7 +63,8 @@ const NEVER_KEPT: [(&str, &str); 4] = [
     ("pragma", "no-cache"),
     ("x-ms-srs", "1.P"),
 ];
-const COOKIES: [&str; 3] = [
+const COOKIES: [&str; 4] = [
+    "esctx=AQAB; domain=.login.microsoftonline.com; path=/; secure; HttpOnly; SameSite=None",
     "fpc=AgAAAA; expires=Thu, 01-Apr-2027 23:59:33 GMT; path=/; secure; HttpOnly; SameSite=None",
     "x-ms-gateway-slice=estsfd; path=/; secure; samesite=none; httponly",
     "stsservicecookie=estsfd; path=/; secure; samesite=none; httponly",
