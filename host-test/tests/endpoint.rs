@@ -118,7 +118,12 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
-    for (answer, status) in [(Answer::retry_after(429, "1"), "429"), (Answer::status(503), "503")] {
+    for (answer, status) in [
+        (Answer::retry_after(429, "1"), "429"),
+        (Answer::status(503), "503"),
+        (Answer::Empty, "503"),
+        (Answer::Truncated, "503"),
+    ] {
         for sdk in &SDKS {
             let mock = mock().await;
             let mut environment = platform(&mock);

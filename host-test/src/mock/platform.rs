@@ -189,7 +189,7 @@ impl Platform {
             Answer::Oversize => Reply::json(StatusCode::OK, &()),
             Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with(http::header::LOCATION, url),
             Answer::Garbage => {
-                Reply { body: r#"{"access_token": tru"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
+                Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
             }
         })
     }
