@@ -27,6 +27,7 @@ mod call;
 mod claims;
 mod cloud_shell;
 mod config;
+mod container_group;
 mod date;
 mod door;
 mod endpoint;
@@ -64,7 +65,7 @@ pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, Recorded};
 pub use sections::{
     AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, CloudShellConfig,
-    DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+    ContainerGroupConfig, DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
 };
 
 use platform::Platform;
@@ -153,6 +154,11 @@ impl Mock {
     /// The environment that points a program at the mock's Cloud Shell
     pub fn cloud_shell_env(&self) -> Environment {
         cloud_shell::environment(&self.platform)
+    }
+
+    /// The environment of a container group on Windows
+    pub fn container_group_env(&self) -> Environment {
+        container_group::environment(&self.platform)
     }
 
     /// The environment that points a program at the mock's Arc agent, if the configuration has one

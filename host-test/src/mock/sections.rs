@@ -89,6 +89,17 @@ pub struct CloudShellConfig {
     pub token_lifetime_seconds: NonZeroU64,
 }
 
+/// The identity endpoint of a container group on Windows
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ContainerGroupConfig {
+    /// How long its tokens are good
+    #[serde(default = "a_day")]
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `secret`
+    pub secret: String,
+}
+
 /// The agent of Azure Arc
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -151,6 +162,12 @@ impl ArcConfig {
 impl Default for ArcConfig {
     fn default() -> Self {
         Self::with_keys_in(&Self::agents_key_directory())
+    }
+}
+
+impl Default for ContainerGroupConfig {
+    fn default() -> Self {
+        Self { token_lifetime_seconds: a_day(), secret: "2f6b1d7e-53a0-4c19-8f4e-9a0c1e7d3b52".to_owned() }
     }
 }
 

@@ -154,6 +154,7 @@ fn target(service: &str, url: &str) -> String {
         "app-service" if query.contains("2017-09-01") => "/2017/msi/token".to_owned(),
         "app-service" | "automation" => "/msi/token".to_owned(),
         "arc" => format!("/arc{path}"),
+        "container-instances" if query.contains("api-version=1.0") => format!("/container-group{path}"),
         "key-vault" => "/secrets/example".to_owned(),
         "machine-learning" => "/msi/auth".to_owned(),
         _ => path,

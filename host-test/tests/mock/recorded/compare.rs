@@ -118,7 +118,13 @@ fn directives(value: &str) -> BTreeSet<String> {
 }
 
 fn of_bodies(recorded: &str, ours: &str) -> Vec<String> {
+    let lines = |body: &str| body.trim().lines().count();
     match (serde_json::from_str(recorded), serde_json::from_str(ours)) {
+        (Ok(Value::Object(_)), Ok(Value::Object(body)))
+            if body.contains_key("error") && lines(recorded) != lines(ours) =>
+        {
+            vec![format!("the body has {} lines and not {}", lines(ours), lines(recorded))]
+        }
         (Ok(recorded), Ok(ours)) => of_values("", &recorded, &ours),
         (Err(_), Err(_)) if normal(recorded, false) == normal(ours, false) => Vec::new(),
         _ => vec![format!("the body is {ours} and not {recorded}")],

@@ -63,6 +63,7 @@ pub(super) const SCENES: &[Scene] = &[
     scene("cloud-shell/audience-not-supported-2021"),
     scene("container-apps/forbidden-2025").with(of_container_apps),
     scene("container-apps/method-not-allowed-2023").with(of_container_apps),
+    scene("container-instances/default-identity-not-defined-2024").with(without_identities),
     scene("container-instances/success-doc").with(|config| config.imds.older_form = true),
     scene("entra/aadsts500011-2024").asking(Ask::Form(&[
         GRANT,
@@ -145,10 +146,6 @@ pub(super) const SCENES: &[Scene] = &[
 pub(super) const NOT_PLAYED: &[(&str, &str)] = &[
     ("automation/user-assigned-refused-2023", "a hybrid worker; the envelope of its words is not known"),
     ("cloud-shell/audience-not-supported-2024", "Cloud Shell at the path of IMDS"),
-    (
-        "container-instances/default-identity-not-defined-2024",
-        "a Windows group, which has an endpoint of its own",
-    ),
     ("entra/aadsts50001-2016", "no scope: today it is 900144"),
     ("entra/aadsts500133-2026", "no token of the mock expires within a test"),
     ("entra/aadsts50076-suberror-2025", "another grant; the form is that of 50076 on behalf of a user"),
@@ -186,6 +183,7 @@ pub(super) fn config() -> MockConfig {
     config.app_service.identity_header = "placeholder".to_owned();
     config.app_service_2017.secret = "placeholder".to_owned();
     config.azure_ml.secret = "placeholder".to_owned();
+    config.container_group.secret = "placeholder".to_owned();
     // The only identity, so that it answers for the system-assigned one where that is asked for.
     config.identities.truncate(1);
     config.identities[0].kind = IdentityKind::UserAssigned;
