@@ -32,7 +32,6 @@ struct Recording {
 #[derive(Deserialize)]
 struct Source {
     kind: String,
-    note: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +110,7 @@ async fn play(scene: &Scene, request: &Request) -> Received {
         ids.into_iter()
             .filter(|(id, _)| !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(id))),
     );
-    if scene.ask == Ask::KeyOfArc {
+    if matches!(scene.ask, Ask::KeyOfArc) {
         let challenge = ask(&mock, service, request, &headers[..1], "").await;
         let key =
             fs::read_to_string(challenge.headers["www-authenticate"].strip_prefix("Basic realm=").unwrap());
@@ -149,7 +148,7 @@ async fn ask(
 fn target(service: &str, url: &str) -> String {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let path = &path[path.find("://").unwrap() + 3..];
-    let path = path.split_once('/').map_or("/".to_owned(), |(_, path)| format!("/{path}"));
+    let path = path.split_once('/').map_or_else(|| "/".to_owned(), |(_, path)| format!("/{path}"));
     let path = match service {
         "app-service" if query.contains("2017-09-01") => "/2017/msi/token".to_owned(),
         "app-service" | "automation" => "/msi/token".to_owned(),
@@ -176,7 +175,7 @@ fn body(mock: &Mock, scene: &Scene, request: &Request) -> String {
     };
     let scope = ("scope", "00000000-0000-0000-0000-000000000003/.default");
     let client = ("client_id", "00000000-0000-0000-0000-000000000002");
-    if scene.ask == Ask::OnBehalfOf {
+    if matches!(scene.ask, Ask::OnBehalfOf) {
         let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
         let secret = ("client_secret", "placeholder");
         return form(&[

@@ -91,10 +91,11 @@ fn of_headers(response: &Response, received: &Received) -> Vec<String> {
                     different.push(format!("{} cookies are too few", ours.len()));
                 }
             }
-            (compared, ours) if COMPARED.contains(&compared) => {
-                if ours.iter().all(|(_, ours)| directives(ours) != directives(value)) {
-                    different.push(format!("{name} is {ours:?} and not {value}"));
-                }
+            (compared, ours)
+                if COMPARED.contains(&compared)
+                    && ours.iter().all(|(_, ours)| directives(ours) != directives(value)) =>
+            {
+                different.push(format!("{name} is {ours:?} and not {value}"));
             }
             _ => {}
         }
@@ -214,7 +215,7 @@ fn normal(text: &str, on_one_line: bool) -> String {
 fn named(text: &str) -> String {
     let name = NAMED.iter().find_map(|marker| text.split_once(marker)?.1.split([' ', '.']).next());
     let list = text.split_once(LISTED).map(|(_, list)| list);
-    list.or(name).map_or(text.to_owned(), |own| text.replace(own, "<own>"))
+    list.or(name).map_or_else(|| text.to_owned(), |own| text.replace(own, "<own>"))
 }
 
 fn is_id(text: &str) -> bool {

@@ -16,7 +16,7 @@ pub(super) struct Scene {
 }
 
 /// What is sent in the place of placeholders
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(super) enum Ask {
     AsRecorded,
     /// These fields
