@@ -98,6 +98,17 @@ impl<'a> Asked<'a> {
         Answer::Final(Error::Protocol(Failure { status, remedy: Some(remedy), ..self.failure(came_back) }))
     }
 
+    /// An answer of which the end, or all of it, did not come: the next try may bring it.
+    pub(crate) fn incomplete(&self, status: Option<u16>, came_back: &str) -> Answer {
+        let remedy = format!(
+            "see what stands between the broker and {}, and whether that restarts: a proxy or the service itself ended \
+             the connection early",
+            self.endpoint
+        );
+        let failure = Failure { status, remedy: Some(remedy), ..self.failure(came_back) };
+        Answer::Again(failure, Class::Busy)
+    }
+
     /// An answer with an error status, in the service's own words where they can be shown.
     pub(crate) fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
         let status = response.status().as_u16();
@@ -121,6 +132,9 @@ pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, exchange:
     match status {
         200 | 202 => match token(asked.source, response, exchange) {
             Ok(token) => Answer::Token(token),
+            Err(_) if ends_early(response) => {
+                asked.incomplete(Some(status), &format!("got {status} with {}", extent(response)))
+            }
             Err(unreadable) => asked.protocol(Some(status), &format!("got {status}, which {unreadable}")),
         },
         300..=399 => {
@@ -140,6 +154,16 @@ pub(crate) fn is_labelled_json(response: &http::Response<Body>) -> bool {
 /// Whether a body is JSON, whatever it claims.
 pub(crate) fn is_json(response: &http::Response<Body>) -> bool {
     serde_json::from_slice::<IgnoredAny>(response.body().expose_secret()).is_ok()
+}
+
+/// Whether a body ends where JSON must go on. A server that ends the connection in the place of a length hides the cut.
+fn ends_early(response: &http::Response<Body>) -> bool {
+    serde_json::from_slice::<IgnoredAny>(response.body().expose_secret()).is_err_and(|error| error.is_eof())
+}
+
+/// How much there is of a body that ends early.
+fn extent(response: &http::Response<Body>) -> &'static str {
+    if response.body().expose_secret().is_empty() { "an empty body" } else { "a body without its end" }
 }
 
 /// The token in a body.

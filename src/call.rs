@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::HeaderValue;
-use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use percent_encoding::{PercentEncode, utf8_percent_encode};
 
 use crate::error::Error;
@@ -56,8 +56,12 @@ impl<'a> Call<'a> {
         let body = match self.form {
             None => Vec::new(),
             Some(form) => {
-                builder = builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-                encoded(&form).into_bytes()
+                let body = encoded(&form).into_bytes();
+                // Entra answers 404 to a request in chunks, and a host cannot know the length of what is yet to come.
+                builder = builder
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .header(CONTENT_LENGTH, body.len());
+                body
             }
         };
         builder
@@ -114,6 +118,7 @@ mod tests {
             request.body().expose_secret(),
             b"client_secret=a%20b%26c%3Dd&scope=https%3A%2F%2Fx%2F.default"
         );
+        assert_eq!(request.headers()[CONTENT_LENGTH], request.body().expose_secret().len().to_string());
     }
 
     #[test]
@@ -125,6 +130,7 @@ mod tests {
         assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
         assert_eq!(request.headers()["x-ms-client-request-id"], "id");
         assert!(request.body().expose_secret().is_empty());
+        assert_eq!(request.headers().get(CONTENT_LENGTH), None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub type Body = secrecy::SecretSlice<u8>;
 /// - **secrecy**: no body and no header value is ever logged, and none is put into an error;
 /// - **bounds**: the limits given to [`send`](Host::send) and [`read`](Host::read) are enforced, also against a
 ///   peer that sends one byte at a time;
+/// - **framing**: the `content-length` that a request with a body has reaches the peer, and no chunks do: Entra answers
+///   404 to a request in chunks. One without a body is sent without any;
 /// - **no redirects**, no proxy, no cookies, no retries: a 3xx is an answer like any other.
 ///
 /// Futures need not be `Send`: the core is single-threaded. A future may be polled by one task and later by another.

@@ -188,7 +188,7 @@ impl Source {
             SendErrorKind::Broken => again("lost the connection"),
             SendErrorKind::Untrusted => untrusted(&asked, &detail, self.trusted_by()),
             SendErrorKind::Truncated => {
-                asked.protocol(None, &format!("got an answer without its end: {detail}"))
+                asked.incomplete(None, &format!("got an answer without its end: {detail}"))
             }
             SendErrorKind::TooLarge => {
                 asked.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))

@@ -27,6 +27,7 @@ mod call;
 mod claims;
 mod cloud_shell;
 mod config;
+mod container_group;
 mod date;
 mod door;
 mod endpoint;
@@ -55,7 +56,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Result;
 
-pub use app::{App, AppSecret, FederatedCredential, User};
+pub use app::{App, AppSecret, FederatedCredential, User, UserRefused};
 pub use claims::TokenClaims;
 pub use config::MockConfig;
 pub use endpoint::Endpoint;
@@ -63,8 +64,8 @@ pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, Recorded};
 pub use sections::{
-    AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, DateForm,
-    EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+    AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, CloudShellConfig,
+    ContainerGroupConfig, DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
 };
 
 use platform::Platform;
@@ -155,6 +156,11 @@ impl Mock {
         cloud_shell::environment(&self.platform)
     }
 
+    /// The environment of a container group on Windows
+    pub fn container_group_env(&self) -> Environment {
+        container_group::environment(&self.platform)
+    }
+
     /// The environment that points a program at the mock's Arc agent, if the configuration has one
     pub fn arc_env(&self) -> Option<Environment> {
         arc::environment(&self.platform)
@@ -220,7 +226,7 @@ impl Mock {
         self.platform.faults().add(fault);
     }
 
-    /// The requests seen, oldest first; only the newest ten thousand are kept
+    /// The requests seen, oldest first; only the newest ten thousand are kept, and fewer if they are large
     pub fn requests(&self) -> Vec<Recorded> {
         self.platform.log.requests()
     }

@@ -44,6 +44,16 @@ async fn both_sdks_get_every_identitys_token_by_both_protocols_from_wasmtime() {
     every_identity(&mock, &command.imds_env(), &command.app_service_env(SECRET)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_in_pieces_is_read_whole_in_wasmtime() {
+    let mock = mock().await;
+    let command = wasmtime(&platform(&mock)).await;
+    mock.fault(Fault::new(Endpoint::Imds, Answer::Chunked).forever());
+    let seen = get_token(&SDKS[0], &mock, &command.imds_env(), &["managed-identity", ARM]).await;
+    assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+}
+
 async fn every_identity(mock: &Mock, imds: &Environment, app_service: &Environment) {
     let orders = identity(mock, "orders");
     let chosen = [
@@ -118,7 +128,12 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
-    for (answer, status) in [(Answer::retry_after(429, "1"), "429"), (Answer::status(503), "503")] {
+    for (answer, status) in [
+        (Answer::retry_after(429, "1"), "429"),
+        (Answer::status(503), "503"),
+        (Answer::Empty, "503"),
+        (Answer::Truncated, "503"),
+    ] {
         for sdk in &SDKS {
             let mock = mock().await;
             let mut environment = platform(&mock);

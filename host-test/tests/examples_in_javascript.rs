@@ -36,7 +36,8 @@ async fn a_node_program_is_told_why_there_is_no_token_and_what_mends_it() {
 async fn a_node_program_outlives_what_an_endpoint_can_do() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     for (answer, tag) in [
-        (Answer::Truncated, "protocol"),
+        (Answer::Truncated, "transient"),
+        (Answer::Empty, "transient"),
         (Answer::Oversize, "protocol"),
         (Answer::SlowDrip, "transient"),
         (Answer::Reset, "transient"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use host_test::mock::{Answer, Endpoint, Fault};
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use token_broker_host::{Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, Verdict};
 
 use consumer::Consumers;
@@ -33,6 +33,26 @@ async fn consumers_in_stores_of_their_own_share_one_token() {
     assert_eq!(fixture.requests(), 1);
     let statistics = fixture.broker.stats().await.unwrap();
     assert_eq!((statistics.requests, statistics.hits, statistics.fetches), (34, 33, 1));
+}
+
+#[tokio::test]
+async fn a_form_reaches_its_peer_with_its_length_and_a_request_without_a_body_says_none() {
+    let tls = ([127, 0, 0, 1], 0).into();
+    let mock = Mock::start(MockConfig { listen_tls: Some(tls), ..MockConfig::default() }).await.unwrap();
+    for environment in [mock.entra_env().unwrap(), mock.cloud_shell_env(), mock.imds_env()] {
+        let builder = broker().environment(environment.into_iter().collect());
+        let broker = builder.trusted_roots(mock.ca_pem().unwrap()).build().await.unwrap();
+        broker.get_token(VAULT).await.unwrap();
+    }
+    let framing = mock.requests().into_iter().map(|request| {
+        let of = |name: &str| request.headers.get(name).cloned();
+        (request.method, of("content-length").is_some(), of("transfer-encoding"))
+    });
+    let [post, get] = ["POST", "GET"].map(str::to_owned);
+    assert_eq!(
+        framing.collect::<Vec<_>>(),
+        [(post.clone(), true, None), (post, true, None), (get, false, None)]
+    );
 }
 
 #[tokio::test]

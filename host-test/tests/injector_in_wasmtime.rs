@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use host_test::hosts;
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use tokio::process::Command;
 
 /// What the application got for a request, as wasmtime prints it, and what was logged.
@@ -39,10 +39,13 @@ async fn its_requests_get_tokens_and_its_way_to_the_metadata_service_is_barred()
     assert!(answer.contains("status: 200") && answer.contains("the secret of the mock vault"), "{answer}");
     assert!(log.contains(r#""event":"sent a request with a token""#) && !log.contains("MySecret"), "{log}");
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+    mock.fault(Fault::new(Endpoint::KeyVault, Answer::Chunked));
+    let (answer, _) = send(&mock, &environment, vault, "/secrets/MySecret?api-version=7.4").await;
+    assert!(answer.contains("the secret of the mock vault"), "an answer in pieces comes whole: {answer}");
 
     let metadata = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net";
     let (answer, log) = send(&mock, &environment, mock.url(), metadata).await;
     assert!(answer.contains("status: 403") && answer.contains("x-token-broker"), "{answer}");
     assert!(log.contains(r#""event":"refused a request""#) && !log.contains("oauth2"), "{log}");
-    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 2);
 }

@@ -40,13 +40,30 @@ async fn a_request_with_a_body_is_sent_whole() {
     let token = broker.get().await.unwrap();
     mock.verify(&token.token, "https://vault.azure.net").unwrap();
     assert_eq!(mock.counters().of(Endpoint::CloudShell).requests, 1);
+    let sent = &mock.requests()[0];
+    assert_eq!(sent.headers["content-length"], "resource=https%3A%2F%2Fvault.azure.net".len().to_string());
+    assert!(!sent.headers.contains_key("transfer-encoding"));
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_is_sent_without_any_and_chunks_are_read() {
+    let mock = Mock::start(MockConfig::default()).await.unwrap();
+    mock.fault(Fault::new(Endpoint::Imds, Answer::Chunked));
+    let mut broker = Broker::start(&mock.imds_env()).await;
+    mock.verify(&broker.get().await.unwrap().token, "https://vault.azure.net").unwrap();
+    let sent = &mock.requests()[0].headers;
+    assert!(!sent.contains_key("content-length") && !sent.contains_key("transfer-encoding"), "{sent:?}");
 }
 
 #[tokio::test]
 async fn what_an_endpoint_can_do_to_a_connection_is_told_apart_and_never_waited_out() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     for (answer, kind, words) in [
-        (Answer::Truncated, "Protocol", "an answer without its end"),
+        (Answer::Empty, "Transient", "got 200 with an empty body"),
+        (Answer::Truncated, "Transient", "an answer without its end"),
+        (Answer::TruncatedChunks, "Transient", "an answer without its end"),
+        (Answer::TruncatedUnsized, "Transient", "got 200 with a body without its end"),
+        (Answer::Closed, "Transient", "lost the connection"),
         (Answer::Oversize, "Protocol", "an answer of more than"),
         (Answer::SlowDrip, "Transient", "no answer in time: nothing complete within 300 ms"),
         (Answer::Reset, "Transient", "lost the connection"),

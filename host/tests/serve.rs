@@ -87,6 +87,28 @@ async fn an_identity_is_the_clients_to_choose_and_a_failure_is_told_with_its_rem
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_its_end_is_a_503_that_clients_repeat_and_one_in_chunks_is_read() {
+    for (answer, status) in [
+        (Reply::Chunked, 200),
+        (Reply::Empty, 503),
+        (Reply::Closed, 503),
+        (Reply::Truncated, 503),
+        (Reply::TruncatedChunks, 503),
+        (Reply::TruncatedUnsized, 503),
+    ] {
+        let mock = mock().await;
+        let mut environment = mock.imds_env();
+        // No time for a retry of the broker's own.
+        environment.push(("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()));
+        let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
+        mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
+        let answered = serving.vault_token().await;
+        assert_eq!(answered.status, status, "{answer:?}: {answered:?}");
+        assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn policy_and_configuration_hold_for_every_client() {
     let mock = mock().await;
     let mut environment = mock.imds_env();

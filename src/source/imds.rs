@@ -63,7 +63,8 @@ impl Imds {
             // What Docker Desktop answers in the place of IMDS.
             return Answer::Absent(absent(&asked, "got 403: a proxy cannot reach it"));
         }
-        if status == 200 && !answer::is_labelled_json(response) && !answer::is_json(response) {
+        let is_empty = response.body().expose_secret().is_empty();
+        if status == 200 && !is_empty && !answer::is_labelled_json(response) && !answer::is_json(response) {
             return Answer::Absent(absent(
                 &asked,
                 "got 200 with a body that is not JSON: something else answers there",

@@ -626,7 +626,7 @@ fn transport_faults_are_told_apart() {
         (SendErrorKind::Broken, "transient", 4),
         (SendErrorKind::NotConnected, "transient", 4),
         (SendErrorKind::Untrusted, "protocol", 1),
-        (SendErrorKind::Truncated, "protocol", 1),
+        (SendErrorKind::Truncated, "transient", 4),
         (SendErrorKind::TooLarge, "protocol", 1),
         (SendErrorKind::Forbidden, "misconfigured", 1),
         (SendErrorKind::Unsendable, "other", 1),

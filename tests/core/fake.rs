@@ -208,6 +208,15 @@ impl Host for World {
     }
 
     async fn send(&self, request: http::Request<Body>, limits: Limits) -> Reply {
+        let length =
+            request.headers().get(http::header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
+        let body = request.body().expose_secret();
+        assert_eq!(
+            length,
+            (!body.is_empty()).then(|| body.len().to_string()).as_deref(),
+            "{}",
+            request.uri()
+        );
         self.0.sent.borrow_mut().push(Sent {
             at: self.now(),
             url: request.uri().to_string(),

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use token_broker::{
-    Broker, Error, ExposeSecret as _, Grant, Identity, RawRequest, SendErrorKind, SourceReport, TokenRequest,
-    Verdict,
+    Broker, Error, ExposeSecret as _, Grant, Identity, IdentityApi, RawRequest, SendErrorKind, Settings,
+    SourceReport, TokenRequest, Verdict,
 };
 
 use crate::fake::{NoStore, Reply, START, World, fault, json, json_with, token};
@@ -851,4 +851,48 @@ fn jwt(text: &str) -> (Value, Value) {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     };
     (part(0), part(1))
+}
+
+#[test]
+fn an_answer_without_its_end_is_asked_for_again_from_every_source_and_then_a_503_to_sdks() {
+    let cloud_shell: &Pairs = &[("MSI_ENDPOINT", "http://localhost:50342/oauth2/token")];
+    let fabric = with(FABRIC, &[PIN]);
+    let app_service = [("IDENTITY_ENDPOINT", "http://127.0.0.1:4/msi/token"), ("IDENTITY_HEADER", "h")];
+    let question = http::Request::builder()
+        .uri("/metadata/identity/oauth2/token?resource=https://vault.azure.net&api-version=2018-02-01")
+        .header("metadata", "true")
+        .body(());
+    let question =
+        IdentityApi::new(&Settings::default()).unwrap().read(&question.unwrap().into_parts().0).unwrap();
+    for source in [SECRET, WORKLOAD, ARC, MSI, cloud_shell, &fabric, &app_service, &[]] {
+        for incomplete in [
+            || json(200, ""),
+            || json(200, r#"{"access_token":"T1","expires_"#),
+            || fault(SendErrorKind::Truncated),
+        ] {
+            let world = World::new();
+            world.file(KEY_FILE, "the-key");
+            world.file("/tokens/azure", "assertion");
+            let broker = world.broker(source);
+            let is_arc = source == ARC;
+            let tries = |reply: fn() -> Reply, count: usize| {
+                (0..count).flat_map(move |_| is_arc.then(|| challenge(KEY_FILE)).into_iter().chain([reply()]))
+            };
+            world.script(tries(incomplete, 4));
+            let error = world.run(get(&broker, VAULT)).unwrap_err();
+            assert_eq!(
+                (error.kind(), world.requests()),
+                ("transient", if is_arc { 8 } else { 4 }),
+                "{error}"
+            );
+            assert!(
+                error.remedy().is_some_and(|remedy| remedy.contains("ended the connection early")),
+                "{error}"
+            );
+            assert_eq!(question.answer(Err(&error), Duration::ZERO).status(), 503);
+            world.advance_secs(10);
+            world.script(tries(incomplete, 1).chain(tries(|| token("T1", DAY), 1)));
+            assert_eq!(secret(&world.run(get(&broker, VAULT))), "T1");
+        }
+    }
 }

@@ -27,9 +27,8 @@ pub(crate) async fn send(
 async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
     let body = body.expose_secret();
-    let outgoing = outgoing(&parts)
+    let (outgoing, contents) = outgoing(&parts, !body.is_empty())
         .ok_or_else(|| failed(SendErrorKind::Unsendable, "it does not take such a request"))?;
-    let contents = if body.is_empty() { None } else { outgoing.body().ok() };
     let incoming = handle(outgoing, Some(options(limits))).map_err(|code| unsent(&code))?;
     let upload = async {
         if let Some(contents) = contents {
@@ -42,7 +41,8 @@ async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::
     answer(status, headers, contents_of(&response, limits.body).await?)
 }
 
-fn outgoing(parts: &http::request::Parts) -> Option<OutgoingRequest> {
+/// The request, and where to write its body if it has one.
+fn outgoing(parts: &http::request::Parts, has_body: bool) -> Option<(OutgoingRequest, Option<OutgoingBody>)> {
     let headers: Vec<_> = parts
         .headers
         .iter()
@@ -59,7 +59,8 @@ fn outgoing(parts: &http::request::Parts) -> Option<OutgoingRequest> {
     request.set_scheme(Some(&scheme)).ok()?;
     request.set_authority(parts.uri.authority().map(|authority| authority.as_str())).ok()?;
     request.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).ok()?;
-    Some(request)
+    let contents = if has_body { Some(request.body().ok()?) } else { None };
+    Some((request, contents))
 }
 
 /// What a host does not support of these it may leave out: the timer around the exchange bounds it all the same.

@@ -109,12 +109,16 @@ impl Draft {
                     wit_bindgen::spawn_local(async move {
                         let _ = outcome.write(sent.await).await;
                     });
+                } else {
+                    hold(sent);
                 }
                 request
             }
             None => {
                 let (_, no_trailers) = wit_future::new(|| Ok(None));
-                Request::new(headers, None, no_trailers, options).0
+                let (request, sent) = Request::new(headers, None, no_trailers, options);
+                hold(sent);
+                request
             }
         };
         let Head { method, scheme, authority, path } = &self.head;
@@ -140,6 +144,14 @@ async fn is_empty(contents: &mut StreamReader<u8>) -> bool {
         Either::Left(((StreamResult::Dropped, _), _)) => true,
         Either::Left(_) | Either::Right(_) => false,
     }
+}
+
+/// Until the connection has ended: wasmtime 49 drops it with what tells how a request went out, and the answer's body then
+/// seems to end after what had come by then.
+fn hold(sent: FutureReader<Result<(), ErrorCode>>) {
+    wit_bindgen::spawn_local(async move {
+        let _ = sent.await;
+    });
 }
 
 fn unfit(what: &str) -> Error {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
@@ -48,6 +49,7 @@ impl Script {
 
     /// What a request is answered, if it is expected; files change before.
     pub(crate) fn reply(&self, files: &Files, head: &http::request::Parts, body: &[u8]) -> Option<Reply> {
+        self.scene().problems.extend(misframed(head, body));
         let entry = self.entry(&Received::new(head, body, self.since_step_began()))?;
         if let Some(Err(error)) = entry.set_files.map(|set| files.set(&set)) {
             self.scene().problems.push(format!("{error:#}"));
@@ -81,6 +83,18 @@ impl Script {
     fn scene(&self) -> MutexGuard<'_, Scene> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is wrong with the headers that frame a body: Entra answers 404 to a request that does not say how long it is.
+fn misframed(head: &http::request::Parts, body: &[u8]) -> Option<String> {
+    let of = |name| head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let lengths: Vec<_> = of(CONTENT_LENGTH).collect();
+    let right = (!body.is_empty()).then(|| body.len().to_string());
+    let is_framed = lengths.iter().eq(right.iter()) && of(TRANSFER_ENCODING).next().is_none();
+    (!is_framed).then(|| {
+        let (method, uri, size) = (&head.method, &head.uri, body.len());
+        format!("{method} {uri} has a body of {size} bytes, and content-length {lengths:?}")
+    })
 }
 
 /// The component's way to the network, which ends here.
@@ -122,3 +136,30 @@ async fn collect(body: WasiBody) -> Result<Bytes, Error> {
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 const MAX_REQUEST_BODY: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_framed(headers: &[(&str, &str)], body: &[u8]) -> bool {
+        let request = headers
+            .iter()
+            .fold(http::Request::post("http://h/"), |request, (name, value)| request.header(*name, *value));
+        misframed(&request.body(()).unwrap().into_parts().0, body).is_none()
+    }
+
+    #[test]
+    fn a_body_comes_with_its_length_and_in_no_chunks() {
+        assert!(is_framed(&[("content-length", "3")], b"a=b") && is_framed(&[], b""));
+        for headers in [
+            &[][..],
+            &[("transfer-encoding", "chunked")],
+            &[("content-length", "2")],
+            &[("content-length", "3"), ("content-length", "3")],
+            &[("content-length", "3"), ("transfer-encoding", "chunked")],
+        ] {
+            assert!(!is_framed(headers, b"a=b"), "{headers:?}");
+        }
+        assert!(!is_framed(&[("content-length", "0")], b""), "a GET has none");
+    }
+}

@@ -52,6 +52,9 @@ fn add_faults(platform: &Platform, body: &[u8]) -> Reply {
     match read_faults(body) {
         Ok(faults) => {
             let mut script = platform.faults();
+            if script.len().saturating_add(faults.len()) > MAX_FAULTS {
+                return Reply::text(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY_FAULTS);
+            }
             faults.into_iter().for_each(|fault| script.add(fault));
             Reply::json(StatusCode::OK, &script.pending())
         }
@@ -68,6 +71,11 @@ fn read_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
         fault => Ok(vec![Fault::deserialize(fault)?]),
     }
 }
+
+/// What can wait to be played. A test that needs more of the same uses `times`.
+const MAX_FAULTS: usize = 1000;
+const TOO_MANY_FAULTS: &str =
+    "more than 1000 faults would wait; fix: use \"times\", or clear them with POST /admin/reset\n";
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 

@@ -60,6 +60,21 @@ pub struct User {
     pub name: String,
     /// `oid` and `sub` in the token
     pub object_id: String,
+    /// Why an app that has the user's token gets no other one with it
+    #[serde(default)]
+    pub refused: Option<UserRefused>,
+}
+
+/// What stands in the way of on-behalf-of
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserRefused {
+    /// A policy wants a second factor: the answer has claims to pass on to the user's client
+    SecondFactor,
+    /// Nobody has consented to what the app asks for
+    Consent,
+    /// The user's sessions have been revoked
+    SessionsRevoked,
 }
 
 impl App {

@@ -1,6 +1,6 @@
 //! The identity endpoint of App Service, Functions and Container Apps, version 2019-08-01.
 
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,28 +11,41 @@ use super::{
     issuer::Issued,
     platform::Platform,
     reply::Reply,
+    sections::AppServiceHost,
 };
 
 pub(super) fn environment(platform: &Platform) -> Environment {
-    vec![
-        ("IDENTITY_ENDPOINT", format!("{}/msi/token", platform.addresses.plain)),
+    let endpoint = format!("{}/msi/token", platform.addresses.plain);
+    let mut environment = vec![
+        ("IDENTITY_ENDPOINT", endpoint.clone()),
         ("IDENTITY_HEADER", platform.config.app_service.identity_header.clone()),
-    ]
+    ];
+    if platform.config.app_service.host == AppServiceHost::ContainerApps {
+        // Of the older protocol the endpoint alone, which is the same: a client that takes it for Cloud Shell gets 405.
+        environment.push(("MSI_ENDPOINT", endpoint));
+    }
+    environment
 }
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
-    token(platform, call).unwrap_or_else(|refusal| refusal)
+    token(platform, call).unwrap_or_else(|refusal| match platform.config.app_service.host {
+        AppServiceHost::AppService => refusal.of_app_service(),
+        AppServiceHost::ContainerApps => refusal.of_container_apps(),
+        AppServiceHost::Automation => refusal.of_automation(),
+    })
 }
 
 /// What it says with a status that a fault asks for
 pub(super) fn failure(status: StatusCode) -> Reply {
     // The misspelling is on the wire, and clients look for it.
-    refusal(status, "An unexpected error occured while fetching the AAD Token.")
+    Refusal::new(status, "An unexpected error occured while fetching the AAD Token.").of_app_service()
 }
 
-fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
+fn token(platform: &Platform, call: &Call) -> Result<Reply, Refusal> {
     check_caller(platform, call)?;
-    check_version(call)?;
+    if platform.config.app_service.host != AppServiceHost::Automation {
+        check_version(call)?;
+    }
     let resource = call
         .parameter("resource")
         .filter(|resource| !resource.is_empty())
@@ -42,21 +55,22 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
         return Err(bad_request(&platform.unknown_audience(resource)));
     }
     let lifetime = platform.config.app_service.token_lifetime_seconds;
-    let issued = platform.issue_to(identity, call, resource, lifetime)?;
+    let issued = platform.issue_to(identity, call, resource, lifetime);
+    let issued = issued.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no token"))?;
     Ok(success(&issued).issued_to(&issued.holder))
 }
 
-fn check_caller(platform: &Platform, call: &Call) -> Result<(), Reply> {
+fn check_caller(platform: &Platform, call: &Call) -> Result<(), Refusal> {
     if call.method != Method::GET {
-        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed."));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed."));
     }
     match call.header("x-identity-header") {
         Some(value) if value == platform.config.app_service.identity_header => Ok(()),
-        _ => Err(refusal(StatusCode::UNAUTHORIZED, "The X-IDENTITY-HEADER is missing or wrong.")),
+        _ => Err(Refusal::new(StatusCode::UNAUTHORIZED, "The X-IDENTITY-HEADER is missing or wrong.")),
     }
 }
 
-fn check_version(call: &Call) -> Result<(), Reply> {
+fn check_version(call: &Call) -> Result<(), Refusal> {
     match call.parameter("api-version") {
         Some(API_VERSION) => Ok(()),
         Some(_) => Err(bad_request("The api-version is not supported: use 2019-08-01.")),
@@ -64,22 +78,27 @@ fn check_version(call: &Call) -> Result<(), Reply> {
     }
 }
 
-fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply> {
+fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Refusal> {
     let selector = Selector::of(call, &SELECTORS)
         .map_err(|_| bad_request("Only one of client_id, principal_id and mi_res_id can be specified."))?;
     match selector {
-        None => {
-            platform.config.system_assigned().ok_or("Unable to load the proper Managed Identity.")
+        None => platform.config.system_assigned().ok_or_else(|| no_identity(platform, "")),
+        Some(selector) => {
+            platform.config.selected(selector).ok_or_else(|| no_identity(platform, NO_USER_ASSIGNED))
         }
-        Some(selector) => platform.config.selected(selector).ok_or(
-            "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.",
-        ),
     }
-    .map_err(bad_request)
+}
+
+/// App Service says nothing of a system-assigned identity that is not there.
+fn no_identity(platform: &Platform, of_app_service: &str) -> Refusal {
+    bad_request(match platform.config.app_service.host {
+        AppServiceHost::AppService | AppServiceHost::ContainerApps => of_app_service,
+        AppServiceHost::Automation => "No managed identity was found for Automation account mock",
+    })
 }
 
 fn success(issued: &Issued) -> Reply {
-    Reply::json(
+    let reply = Reply::json(
         StatusCode::OK,
         &json!({
             "access_token": issued.token,
@@ -88,20 +107,59 @@ fn success(issued: &Issued) -> Reply {
             "resource": issued.claims.aud,
             "token_type": "Bearer",
         }),
-    )
+    );
+    traced(reply.in_chunks(), &Uuid::new_v4().to_string())
 }
 
-pub(super) fn bad_request(message: &str) -> Reply {
-    refusal(StatusCode::BAD_REQUEST, message)
+/// What was refused, in words that may be empty
+struct Refusal {
+    status: StatusCode,
+    message: String,
+    correlation_id: String,
 }
 
-pub(super) fn refusal(status: StatusCode, message: &str) -> Reply {
-    let correlation_id = Uuid::new_v4().to_string();
-    Reply::json(
-        status,
-        &json!({ "statusCode": status.as_u16(), "message": message, "correlationId": correlation_id }),
-    )
+impl Refusal {
+    fn new(status: StatusCode, message: &str) -> Self {
+        Self { status, message: message.to_owned(), correlation_id: Uuid::new_v4().to_string() }
+    }
+
+    fn of_app_service(self) -> Reply {
+        let Self { status, message, correlation_id } = self;
+        let mut reply = Reply::json(
+            status,
+            &json!({ "statusCode": status.as_u16(), "message": message, "correlationId": correlation_id }),
+        );
+        if message.is_empty() {
+            reply.body = String::new();
+        }
+        traced(reply.in_chunks(), &correlation_id)
+    }
+
+    /// Who does not show the header is forbidden, and not told why.
+    fn of_container_apps(self) -> Reply {
+        match self.status {
+            StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &self.correlation_id),
+            StatusCode::METHOD_NOT_ALLOWED => traced(Reply::empty(self.status), &self.correlation_id),
+            _ => self.of_app_service(),
+        }
+    }
+
+    fn of_automation(self) -> Reply {
+        Reply::json(self.status, &json!({ "Message": self.message }))
+    }
 }
+
+/// `reply` by the server that all of them are
+pub(super) fn traced(reply: Reply, correlation_id: &str) -> Reply {
+    reply.with(header::SERVER, "Kestrel").with(HeaderName::from_static("x-correlation-id"), correlation_id)
+}
+
+fn bad_request(message: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+const NO_USER_ASSIGNED: &str =
+    "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
 
 /// `msi_res_id` is not among them: App Service ignores it and answers for the system-assigned identity.
 const SELECTORS: [(&str, IdKind); 4] = [

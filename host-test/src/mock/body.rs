@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::Response;
+use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use tokio::time::{Sleep, sleep};
@@ -36,14 +36,22 @@ impl ScriptedBody {
     /// `reply`, its body sent in the way that `answer` asks for
     pub(super) fn scripted(mut reply: Reply, answer: &Answer) -> Response<Self> {
         let whole = Bytes::from(std::mem::take(&mut reply.body));
-        let length = (*answer != Answer::Oversize).then_some(whole.len() as u64);
+        let has_length = !reply.in_chunks && !matches!(answer, Answer::Oversize | Answer::TruncatedUnsized);
+        let length = has_length.then_some(whole.len() as u64);
         let steps = match answer {
-            Answer::Truncated => truncated(&whole),
+            Answer::Chunked => pieces(&whole),
+            Answer::Truncated | Answer::TruncatedChunks => truncated(&whole),
+            Answer::TruncatedUnsized => VecDeque::from([Step::Send(half(&whole))]),
             Answer::SlowDrip => dripping(&whole),
             Answer::Oversize => endless(),
             _ => VecDeque::from([Step::Send(whole)]),
         };
-        respond(reply, Self { steps, pause: None, length })
+        let mut response = respond(reply, Self { steps, pause: None, length });
+        if *answer == Answer::TruncatedUnsized {
+            // The end of the connection is the end of such a body: nothing tells that half of it is missing.
+            *response.version_mut() = Version::HTTP_10;
+        }
+        response
     }
 }
 
@@ -80,8 +88,15 @@ impl Body for ScriptedBody {
 
 /// The pause lets the first half leave the server's buffers before the connection goes.
 fn truncated(whole: &Bytes) -> VecDeque<Step> {
-    let half = whole.slice(..whole.len() / 2);
-    VecDeque::from([Step::Send(half), Step::Pause(FLUSH), Step::Cut])
+    VecDeque::from([Step::Send(half(whole)), Step::Pause(FLUSH), Step::Cut])
+}
+
+fn half(whole: &Bytes) -> Bytes {
+    whole.slice(..whole.len() / 2)
+}
+
+fn pieces(whole: &Bytes) -> VecDeque<Step> {
+    whole.chunks(CHUNK).map(|piece| Step::Send(whole.slice_ref(piece))).collect()
 }
 
 fn dripping(whole: &Bytes) -> VecDeque<Step> {
@@ -106,5 +121,6 @@ fn respond(reply: Reply, body: ScriptedBody) -> Response<ScriptedBody> {
 
 const FLUSH: Duration = Duration::from_millis(10);
 const DRIP: Duration = Duration::from_millis(100);
+const CHUNK: usize = 100;
 const OVERSIZE: usize = 50 * 1024 * 1024;
 const OVERSIZE_CHUNK: usize = 64 * 1024;

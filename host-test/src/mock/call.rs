@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, Method,
-    header::{CONTENT_TYPE, HOST},
+    header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING},
     request::Parts,
 };
 use http_body_util::{BodyExt, Limited};
@@ -25,6 +25,8 @@ pub(super) struct Call {
     /// The request's own idea of where it went, for the URLs in answers
     pub(super) origin: String,
     pub(super) body: Vec<u8>,
+    /// The body came in chunks, without a `Content-Length`
+    pub(super) in_chunks: bool,
     /// A fault asks for the token of some other identity
     pub(super) wrong_identity: bool,
 }
@@ -45,6 +47,7 @@ impl Call {
             query: pairs(uri.query().unwrap_or_default().as_bytes()),
             form: is_form(&headers).then(|| pairs(&body)),
             origin: format!("{}://{host}", door.scheme()),
+            in_chunks: headers.contains_key(TRANSFER_ENCODING),
             headers,
             body: body.to_vec(),
             wrong_identity: false,

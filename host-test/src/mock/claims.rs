@@ -15,6 +15,9 @@ pub struct TokenClaims {
     pub aud: String,
     /// Who issued it
     pub iss: String,
+    /// What Entra ID keeps there for itself
+    #[serde(default)]
+    pub aio: String,
     /// When it was issued, in Unix seconds
     pub iat: u64,
     /// From when it is good
@@ -89,6 +92,7 @@ impl Grant<'_> {
             aud: self.audience.to_owned(),
             idp: iss.clone(),
             iss,
+            aio: Uuid::new_v4().simple().to_string(),
             iat: now.saturating_sub(BACKDATED),
             nbf: now.saturating_sub(BACKDATED),
             exp: now.saturating_add(self.lifetime),

@@ -35,11 +35,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         .filter(|resource| !resource.is_empty())
         .ok_or_else(|| bad_request("The resource field of the form is missing"))?;
     if !platform.config.knows_audience(resource) {
-        return Err(refusal(
-            StatusCode::BAD_REQUEST,
-            "invalid_resource",
-            &platform.unknown_audience(resource),
-        ));
+        return Err(audience_not_supported(platform, resource));
     }
     let user = platform.config.users.first().ok_or_else(|| bad_request("No user is signed in"))?;
     let holder = Holder::User { user, client_id: APP, proof: Proof::Assertion, scopes: "user_impersonation" };
@@ -78,6 +74,14 @@ fn success(issued: &Issued) -> Reply {
             "token_type": "Bearer",
         }),
     )
+}
+
+fn audience_not_supported(platform: &Platform, resource: &str) -> Reply {
+    let supported = platform.config.audiences.join(",");
+    let message = format!(
+        "Audience {resource} is not a supported MSI token audience. Supported audiences: {supported}"
+    );
+    refusal(StatusCode::BAD_REQUEST, "AudienceNotSupported", &message)
 }
 
 fn bad_request(message: &str) -> Reply {

@@ -11,8 +11,8 @@ use super::{
     fault::Fault,
     identity::{IdKind, Identity, IdentityKind, Selector},
     sections::{
-        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, EntraConfig,
-        ImdsConfig, ServiceFabricConfig, VaultConfig,
+        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig,
+        ContainerGroupConfig, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
     },
 };
 
@@ -45,6 +45,9 @@ pub struct MockConfig {
     pub azure_ml: AzureMlConfig,
     /// The token endpoint of Cloud Shell
     pub cloud_shell: CloudShellConfig,
+    /// The identity endpoint of a container group on Windows
+    #[serde(default)]
+    pub container_group: ContainerGroupConfig,
     /// The agent of Azure Arc, if there is one
     pub arc: Option<ArcConfig>,
     /// The token service of Service Fabric, if there is one

@@ -42,6 +42,11 @@ pub(super) fn of_entra(unix_seconds: u64) -> String {
     )
 }
 
+/// `2023-02-28T09:57:37.0000000Z`, as Entra ID writes the times of assertions
+pub(super) fn in_full(unix_seconds: u64) -> String {
+    format!("{}.0000000Z", of_entra(unix_seconds).trim_end_matches('Z').replace(' ', "T"))
+}
+
 /// What is beyond the year 9999 is taken for the epoch.
 fn utc(unix_seconds: u64) -> OffsetDateTime {
     i64::try_from(unix_seconds)

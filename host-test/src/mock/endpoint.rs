@@ -19,6 +19,8 @@ pub enum Endpoint {
     AzureMl,
     /// The token endpoint of Cloud Shell: `/oauth2/token`
     CloudShell,
+    /// A container group on Windows: `/container-group/metadata/identity/oauth2/token`
+    ContainerGroup,
     /// The agent of Azure Arc: `/arc/metadata/identity/oauth2/token`
     Arc,
     /// The token service of Service Fabric: `/metadata/identity/oauth2/token` on its own listener
@@ -35,12 +37,13 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Imds,
         Self::AppService,
         Self::AppService2017,
         Self::AzureMl,
         Self::CloudShell,
+        Self::ContainerGroup,
         Self::Arc,
         Self::ServiceFabric,
         Self::Entra,
@@ -48,6 +51,11 @@ impl Endpoint {
         Self::KeyVault,
         Self::Unknown,
     ];
+
+    /// Whether it has no answer but 404 to a request in chunks, as login.microsoftonline.com (envoyproxy/envoy#20179)
+    pub(super) fn refuses_chunks(self) -> bool {
+        matches!(self, Self::Entra | Self::OpenId | Self::CloudShell)
+    }
 
     pub(super) fn of(path: &str, door: Door) -> Self {
         match (door, segments(path).as_slice()) {
@@ -57,6 +65,7 @@ impl Endpoint {
             // A client secret must not travel without TLS.
             (Door::Tls, [_, "oauth2", "v2.0", "token"] | ["adfs", "oauth2", "token"]) => Self::Entra,
             (_, ["metadata", "identity", "oauth2", "token"]) => Self::Imds,
+            (_, ["container-group", "metadata", "identity", "oauth2", "token"]) => Self::ContainerGroup,
             (_, ["arc", "metadata", "identity", "oauth2", "token"]) => Self::Arc,
             (_, ["msi", "token"]) => Self::AppService,
             (_, ["2017", "msi", "token"]) => Self::AppService2017,
@@ -92,6 +101,7 @@ mod tests {
         for (path, endpoint) in [
             ("/metadata/identity/oauth2/token/", Endpoint::Imds),
             ("/arc/metadata/identity/oauth2/token/", Endpoint::Arc),
+            ("/container-group/metadata/identity/oauth2/token/", Endpoint::ContainerGroup),
             ("/msi/token/", Endpoint::AppService),
             ("/2017/msi/token/", Endpoint::AppService2017),
             ("/msi/auth/", Endpoint::AzureMl),

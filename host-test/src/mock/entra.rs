@@ -3,6 +3,7 @@
 mod assertion;
 mod client;
 mod environment;
+mod header;
 mod on_behalf_of;
 mod refusal;
 mod request;
@@ -11,6 +12,7 @@ mod scope;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::StatusCode;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     call::Call,
@@ -24,8 +26,9 @@ use refusal::{Code, Refusal};
 use request::TokenRequest;
 
 pub(super) use environment::{managed_identity, of_certificate, of_federated_token, of_secret};
+pub(super) use header::of_discovery;
 pub(super) use on_behalf_of::user_token;
-pub(super) use refusal::unknown_resource;
+pub(super) use refusal::{invalid_tenant, relayed_unknown_resource, unknown_resource};
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     token(platform, call).unwrap_or_else(|refusal| refusal.reply(call))
@@ -107,7 +110,8 @@ fn reply(platform: &Platform, request: &TokenRequest<'_>, issued: &Issued, more:
     if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
         body.extend(more);
     }
-    refusal::traced(Reply::json(StatusCode::OK, &body), request.call).issued_to(&issued.holder)
+    let reply = Reply::json(StatusCode::OK, &body).issued_to(&issued.holder);
+    header::of_token(reply, request.call, &Uuid::new_v4().to_string(), None)
 }
 
 /// Who the user is, in a form that clients' caches want

@@ -44,8 +44,18 @@ pub enum Answer {
     Status(StatusAnswer),
     /// The connection is reset: a TCP RST before any byte of an answer
     Reset,
+    /// The connection is closed before any byte of an answer
+    Closed,
+    /// The usual status and headers, and no body
+    Empty,
+    /// The usual body in small chunks, without its length
+    Chunked,
     /// Half of the usual body, then the connection is cut although `Content-Length` promises more
     Truncated,
+    /// The same in chunks, of which the last one is missing
+    TruncatedChunks,
+    /// Half of the usual body of an answer in HTTP/1.0 without its length: the end of the connection seems to be its end
+    TruncatedUnsized,
     /// 200 and a web page, as from a proxy or a captive portal
     Html,
     /// 200 and a JSON body of 50 MiB that does not announce its length
@@ -67,8 +77,9 @@ pub struct StatusAnswer {
     /// The status code, from 200 to 599
     #[serde(deserialize_with = "final_status")]
     pub code: u16,
-    /// The value of `Retry-After`: seconds or a date
-    pub retry_after: Option<String>,
+    /// The values of `Retry-After`, a header each, as they are: seconds, a date, or what is neither
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub retry_after: Vec<String>,
     /// The body, instead of the endpoint's own wording
     pub body: Option<String>,
     /// What `body` is labelled as; `application/json` when left out
@@ -127,23 +138,24 @@ impl Fault {
 impl Answer {
     /// This status in the endpoint's own words
     pub fn status(code: u16) -> Self {
-        Self::Status(StatusAnswer { code, retry_after: None, body: None, content_type: None })
+        Self::retry_after_each(code, &[])
     }
 
     /// This status in the endpoint's own words, with a `Retry-After`
     pub fn retry_after(code: u16, value: &str) -> Self {
-        Self::Status(StatusAnswer {
-            code,
-            retry_after: Some(value.to_owned()),
-            body: None,
-            content_type: None,
-        })
+        Self::retry_after_each(code, &[value])
+    }
+
+    /// The same with several of them
+    pub fn retry_after_each(code: u16, values: &[&str]) -> Self {
+        let retry_after = values.iter().map(|value| (*value).to_owned()).collect();
+        Self::Status(StatusAnswer { code, retry_after, body: None, content_type: None })
     }
 
     /// This status and body
     pub fn body(code: u16, content_type: &str, body: &str) -> Self {
         let (body, content_type) = (Some(body.to_owned()), Some(content_type.to_owned()));
-        Self::Status(StatusAnswer { code, retry_after: None, body, content_type })
+        Self::Status(StatusAnswer { code, retry_after: Vec::new(), body, content_type })
     }
 
     /// What the log calls it; a body that a test scripted stays out of the log
@@ -152,7 +164,12 @@ impl Answer {
             Self::AsUsual => "delay".to_owned(),
             Self::Status(answer) => format!("status {}", answer.code),
             Self::Reset => "reset".to_owned(),
+            Self::Closed => "closed".to_owned(),
+            Self::Empty => "empty".to_owned(),
+            Self::Chunked => "chunked".to_owned(),
             Self::Truncated => "truncated".to_owned(),
+            Self::TruncatedChunks => "truncated-chunks".to_owned(),
+            Self::TruncatedUnsized => "truncated-unsized".to_owned(),
             Self::Html => "html".to_owned(),
             Self::Oversize => "oversize".to_owned(),
             Self::SlowDrip => "slow-drip".to_owned(),
@@ -186,6 +203,11 @@ impl FaultScript {
         self.queues.entry(fault.endpoint).or_default().push_back(fault);
     }
 
+    /// How many wait
+    pub(super) fn len(&self) -> usize {
+        self.queues.values().map(VecDeque::len).sum()
+    }
+
     pub(super) fn pending(&self) -> Vec<Fault> {
         self.queues.values().flatten().cloned().collect()
     }
@@ -207,6 +229,19 @@ impl FaultScript {
         }
         Some(played)
     }
+}
+
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "retry-after is a text or a list of texts")]
+    enum Values {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Values::deserialize(deserializer)? {
+        Values::One(value) => vec![value],
+        Values::Many(values) => values,
+    })
 }
 
 /// An interim status (1xx) would not end the exchange.

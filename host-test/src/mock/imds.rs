@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     Environment,
     call::Call,
+    entra,
     identity::{IdKind, Identity, Selector},
     issuer::Issued,
     platform::Platform,
@@ -46,14 +47,11 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
         .ok_or_else(|| bad_request("Required query variable 'resource' is missing"))?;
     let identity = choose(platform, call)?;
     if !platform.config.knows_audience(resource) {
-        return Err(refusal(
-            StatusCode::BAD_REQUEST,
-            "invalid_resource",
-            &platform.unknown_audience(resource),
-        ));
+        return Err(entra::relayed_unknown_resource(platform, call, resource));
     }
     let lifetime = platform.config.imds.token_lifetime_seconds;
     let issued = platform.issue_to(identity, call, resource, lifetime)?;
+    let success = if platform.config.imds.older_form { older_success } else { success };
     Ok(success(&issued).issued_to(&issued.holder))
 }
 
@@ -67,9 +65,7 @@ fn check_guards(call: &Call) -> Result<(), Reply> {
     }
     match call.header("metadata") {
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(()),
-        _ => {
-            Err(refusal(StatusCode::BAD_REQUEST, "bad_request_102", "Required metadata header not specified"))
-        }
+        _ => Err(bad_request("Required metadata header not specified")),
     }
 }
 
@@ -111,17 +107,32 @@ fn choose_unspecified(platform: &Platform) -> Result<&Identity, Reply> {
 }
 
 fn success(issued: &Issued) -> Reply {
-    let expires_in = issued.expires_in().saturating_sub(1).to_string();
+    let expires_in = issued.expires_in();
     Reply::json(
         StatusCode::OK,
         &json!({
             "access_token": issued.token,
             "client_id": issued.claims.appid,
-            "expires_in": expires_in,
+            "expires_in": expires_in.to_string(),
             "expires_on": issued.claims.exp.to_string(),
-            "ext_expires_in": expires_in,
+            "ext_expires_in": expires_in.saturating_sub(1).to_string(),
             "not_before": issued.claims.nbf.to_string(),
+            "resource": issued.claims.aud,
+            "token_type": "Bearer",
+        }),
+    )
+}
+
+/// What it was before 2024, and still is where something stands before it
+fn older_success(issued: &Issued) -> Reply {
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "access_token": issued.token,
             "refresh_token": "",
+            "expires_in": issued.expires_in().to_string(),
+            "expires_on": issued.claims.exp.to_string(),
+            "not_before": issued.claims.nbf.to_string(),
             "resource": issued.claims.aud,
             "token_type": "Bearer",
         }),

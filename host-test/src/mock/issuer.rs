@@ -43,8 +43,13 @@ impl Issued {
 #[derive(Debug)]
 pub(super) enum Refused {
     Invalid,
-    Expired,
-    Audience { found: String },
+    /// At this time, in Unix seconds
+    Expired {
+        at: u64,
+    },
+    Audience {
+        found: String,
+    },
 }
 
 pub(super) struct Issuer {
@@ -107,7 +112,7 @@ impl Issuer {
         };
         self.verifier
             .verify_token::<NoCustomClaims>(token, Some(options))
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| refused(&error, token))?;
         let claims = claims(token).ok_or(Refused::Invalid)?;
         if same_audience(&claims.aud, audience) {
             Ok(claims)
@@ -127,7 +132,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid => f.write_str("this platform did not issue the token"),
-            Self::Expired => f.write_str("the token has expired"),
+            Self::Expired { .. } => f.write_str("the token has expired"),
             Self::Audience { found } => write!(f, "the token is for {found}"),
         }
     }
@@ -139,9 +144,11 @@ pub(super) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn refused(error: &jwt_simple::Error) -> Refused {
+fn refused(error: &jwt_simple::Error, token: &str) -> Refused {
     match error.downcast_ref() {
-        Some(JWTError::TokenHasExpired) => Refused::Expired,
+        Some(JWTError::TokenHasExpired) => {
+            Refused::Expired { at: claims(token).map_or(0, |claims| claims.exp) }
+        }
         _ => Refused::Invalid,
     }
 }
@@ -210,7 +217,7 @@ mod tests {
         let other = issuer.verify(&good.token, "https://storage.azure.com").unwrap_err();
         assert_eq!(other.to_string(), "the token is for https://vault.azure.net");
         let (_, expired) = issued(VAULT, 0);
-        assert!(matches!(issuer.verify(&expired.token, VAULT), Err(Refused::Expired)));
+        assert!(matches!(issuer.verify(&expired.token, VAULT), Err(Refused::Expired { .. })));
         let altered = good.token.replacen("eyJ", "eyK", 1);
         assert!(matches!(issuer.verify(&altered, VAULT), Err(Refused::Invalid)));
         assert!(matches!(issuer.verify("", VAULT), Err(Refused::Invalid)));

@@ -1,7 +1,8 @@
 //! A small Key Vault: it challenges, checks the bearer token, and hands out secrets.
 
-use http::{Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     call::Call,
@@ -12,9 +13,16 @@ use super::{
 };
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
-    match check_bearer(platform, call) {
+    let reply = match check_bearer(platform, call) {
         Ok(()) => secret(platform, call),
         Err(refusal) => refusal,
+    };
+    let reply =
+        HEADERS.iter().fold(reply, |reply, (name, value)| reply.with(HeaderName::from_static(name), value));
+    let reply = reply.with(HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
+    match call.header(CLIENT_REQUEST_ID) {
+        Some(id) => reply.with(HeaderName::from_static(CLIENT_REQUEST_ID), id),
+        None => reply,
     }
 }
 
@@ -49,7 +57,7 @@ fn check_bearer(platform: &Platform, call: &Call) -> Result<(), Reply> {
         Err(Refused::Audience { found }) => {
             format!("AKV10022: Invalid audience. Expected {audience}, found: {found}.")
         }
-        Err(Refused::Expired) => "[TokenExpired] Error validating token: 'S2S12086'.".to_owned(),
+        Err(Refused::Expired { .. }) => "[TokenExpired] Error validating token: 'S2S12086'.".to_owned(),
         Err(Refused::Invalid) => {
             "[BearerReadAccessTokenFailed] Error validating token: 'S2S12005'.".to_owned()
         }
@@ -108,6 +116,18 @@ fn challenge(platform: &Platform, message: &str) -> Reply {
 fn error(status: StatusCode, code: &str, message: &str) -> Reply {
     Reply::json(status, &json!({ "error": { "code": code, "message": message } }))
 }
+
+const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
+const HEADERS: [(&str, &str); 8] = [
+    ("cache-control", "no-cache"),
+    ("expires", "-1"),
+    ("pragma", "no-cache"),
+    ("strict-transport-security", "max-age=31536000;includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-ms-keyvault-network-info", "addr=203.0.113.1;act_addr_fam=InterNetwork;"),
+    ("x-ms-keyvault-region", "eastus"),
+    ("x-ms-keyvault-service-version", "1.1.0.878"),
+];
 
 /// Every secret has one version.
 const VERSION: &str = "00000000000000000000000000000001";

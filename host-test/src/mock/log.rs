@@ -76,6 +76,8 @@ pub(super) struct RequestLog {
 struct Entries {
     last: u64,
     kept: VecDeque<Recorded>,
+    /// The size of all that is kept
+    bytes: usize,
     counters: Counters,
 }
 
@@ -85,10 +87,7 @@ impl RequestLog {
         let mut entries = self.entries();
         entries.last += 1;
         let number = entries.last;
-        entries.kept.push_back(record(number, call, fault));
-        if entries.kept.len() > KEPT {
-            entries.kept.pop_front();
-        }
+        entries.keep(record(number, call, fault));
         entries.count(call.endpoint, |counts| {
             counts.requests += 1;
             counts.faults += u64::from(fault.is_some());
@@ -132,6 +131,7 @@ impl RequestLog {
     pub(super) fn clear(&self) {
         let mut entries = self.entries();
         entries.kept.clear();
+        entries.bytes = 0;
         entries.counters = Counters::default();
     }
 
@@ -141,6 +141,16 @@ impl RequestLog {
 }
 
 impl Entries {
+    /// Make room for a request: the oldest go first
+    fn keep(&mut self, entry: Recorded) {
+        self.bytes = self.bytes.saturating_add(entry.size());
+        self.kept.push_back(entry);
+        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.size());
+        }
+    }
+
     fn count(&mut self, endpoint: Endpoint, change: impl FnOnce(&mut Counts)) {
         change(self.counters.0.entry(endpoint).or_default());
     }
@@ -161,4 +171,51 @@ fn record(number: u64, call: &Call, fault: Option<&Fault>) -> Recorded {
     }
 }
 
+impl Recorded {
+    /// What it takes to keep, in bytes, as known when it arrives
+    fn size(&self) -> usize {
+        let pairs = self.query.iter().chain(&self.form).map(|(name, value)| (name, value));
+        let texts = pairs.chain(&self.headers).map(|(name, value)| name.len().saturating_add(value.len()));
+        texts.fold(self.path.len().saturating_add(EACH), usize::saturating_add)
+    }
+}
+
 const KEPT: usize = 10_000;
+/// Four times what ten thousand requests of SDKs take.
+const KEPT_BYTES: usize = 32 * 1024 * 1024;
+/// For all of a request that has no length of its own.
+const EACH: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: u64, path: String) -> Recorded {
+        let (query, form) = (vec![("resource".to_owned(), path.clone())], Vec::new());
+        let method = "GET".to_owned();
+        let (headers, fault, status, issued_to) = (BTreeMap::new(), None, None, None);
+        Recorded {
+            number,
+            endpoint: Endpoint::Imds,
+            method,
+            path,
+            query,
+            form,
+            headers,
+            fault,
+            status,
+            issued_to,
+        }
+    }
+
+    #[test]
+    fn the_log_is_bounded_by_its_size_and_by_its_length_and_the_oldest_go_first() {
+        let mut entries = Entries::default();
+        (1..=100).for_each(|number| entries.keep(entry(number, "x".repeat(512 * 1024))));
+        assert_eq!(entries.kept.len(), 31, "of a little more than a mebibyte each");
+        assert_eq!(entries.kept[0].number, 70);
+        assert_eq!(entries.bytes, entries.kept.iter().map(Recorded::size).sum::<usize>());
+        (1..=20_000).for_each(|number| entries.keep(entry(number, String::new())));
+        assert_eq!((entries.kept.len(), entries.kept[0].number), (KEPT, 10_001));
+    }
+}

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     Environment, app_service as modern,
@@ -37,7 +38,27 @@ pub(super) fn app_service(platform: &Platform, call: &Call) -> Reply {
         DateForm::Windows => |exp| date::on_windows(exp).into(),
     };
     let (secret, lifetime) = (&config.secret, config.token_lifetime_seconds);
-    Service { secret, lifetime, expires_on, refusal: modern::refusal }.answer(platform, call)
+    Service { secret, lifetime, expires_on, refusal: app_service_refusal }.answer(platform, call)
+}
+
+/// What App Service said in 2017 with a status that a fault asks for
+pub(super) fn app_service_failure(status: StatusCode) -> Reply {
+    let correlation_id = Uuid::new_v4().to_string();
+    if status != StatusCode::SERVICE_UNAVAILABLE {
+        return app_service_refusal(
+            status,
+            Wrong::Other("An unexpected error occured while fetching the AAD Token."),
+        );
+    }
+    let body = json!({
+        "ExceptionMessage": "",
+        "ErrorCode": "service_unavailable",
+        "ServiceErrorCodes": null,
+        "StatusCode": status.as_u16(),
+        "Message": null,
+        "CorrelationId": correlation_id,
+    });
+    modern::traced(Reply::json(status, &body).in_chunks(), &correlation_id)
 }
 
 pub(super) fn azure_ml(platform: &Platform, call: &Call) -> Reply {
@@ -48,7 +69,7 @@ pub(super) fn azure_ml(platform: &Platform, call: &Call) -> Reply {
 
 /// What Azure Machine Learning says with a status that a fault asks for
 pub(super) fn azure_ml_failure(status: StatusCode) -> Reply {
-    azure_ml_refusal(status, "Failed to acquire the token.")
+    azure_ml_refusal(status, Wrong::Other("Failed to acquire the token."))
 }
 
 /// One of the two services that speak this version
@@ -56,7 +77,17 @@ struct Service<'a> {
     secret: &'a str,
     lifetime: NonZeroU64,
     expires_on: fn(u64) -> Value,
-    refusal: fn(StatusCode, &str) -> Reply,
+    refusal: fn(StatusCode, Wrong<'_>) -> Reply,
+}
+
+/// What is wrong with a request
+#[derive(Clone, Copy)]
+enum Wrong<'a> {
+    /// It shows this secret, or an empty one
+    Secret(&'a str),
+    /// There is no such identity
+    Identity,
+    Other(&'a str),
 }
 
 impl Service<'_> {
@@ -83,12 +114,12 @@ impl Service<'_> {
 
     fn check_caller(&self, call: &Call) -> Result<(), Reply> {
         if call.method != Method::GET {
-            return Err((self.refusal)(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed."));
+            return Err((self.refusal)(StatusCode::METHOD_NOT_ALLOWED, Wrong::Other("Only GET is allowed.")));
         }
-        if call.header("secret") == Some(self.secret) {
-            return Ok(());
+        match call.header("secret").unwrap_or_default() {
+            secret if secret == self.secret => Ok(()),
+            other => Err((self.refusal)(StatusCode::UNAUTHORIZED, Wrong::Secret(other))),
         }
-        Err((self.refusal)(StatusCode::UNAUTHORIZED, "The secret header is missing or wrong."))
     }
 
     fn check_version(&self, call: &Call) -> Result<(), Reply> {
@@ -105,7 +136,7 @@ impl Service<'_> {
             None => platform.config.system_assigned(),
             Some(id) => platform.config.selected(Selector { kind: IdKind::Client, id }),
         }
-        .ok_or_else(|| self.bad_request("No managed identity was found for the specified clientid."))
+        .ok_or_else(|| (self.refusal)(StatusCode::BAD_REQUEST, Wrong::Identity))
     }
 
     fn success(&self, issued: &Issued) -> Reply {
@@ -121,17 +152,35 @@ impl Service<'_> {
     }
 
     fn bad_request(&self, message: &str) -> Reply {
-        (self.refusal)(StatusCode::BAD_REQUEST, message)
+        (self.refusal)(StatusCode::BAD_REQUEST, Wrong::Other(message))
     }
 }
 
-fn azure_ml_refusal(status: StatusCode, message: &str) -> Reply {
-    let error = match status {
-        StatusCode::UNAUTHORIZED => "unauthorized",
-        status if status.is_client_error() => "bad_request",
-        _ => "internal_error",
+/// With capitals, unlike its later version
+fn app_service_refusal(status: StatusCode, wrong: Wrong<'_>) -> Reply {
+    let message = match wrong {
+        Wrong::Secret(_) => "The secret header is missing or wrong.",
+        Wrong::Identity => "No MSI found for specified ClientId/ResourceId.",
+        Wrong::Other(message) => message,
     };
-    Reply::json(status, &json!({ "error": error, "message": message }))
+    let correlation_id = Uuid::new_v4().to_string();
+    let body = json!({ "StatusCode": status.as_u16(), "Message": message, "CorrelationId": correlation_id });
+    modern::traced(Reply::json(status, &body).in_chunks(), &correlation_id)
+}
+
+/// In plain words, the secret that was shown among them
+fn azure_ml_refusal(status: StatusCode, wrong: Wrong<'_>) -> Reply {
+    Reply::text(
+        status,
+        match wrong {
+            Wrong::Secret(shown) => format!("Invalid secret token header: {shown}."),
+            Wrong::Identity => {
+                "SSO failure: unable to retrieve a token. Error Token service mock-compute. Token not found"
+                    .to_owned()
+            }
+            Wrong::Other(message) => message.to_owned(),
+        },
+    )
 }
 
 const API_VERSION: &str = "2017-09-01";

@@ -2,16 +2,22 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     call::Call,
     claims::{ADFS, issuer},
     door::Door,
+    entra,
     platform::Platform,
     reply::Reply,
 };
 
 pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+    entra::of_discovery(document(platform, call), call, &Uuid::new_v4().to_string())
+}
+
+fn document(platform: &Platform, call: &Call) -> Reply {
     let segments = call.segments();
     if call.method != Method::GET {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed");
@@ -21,7 +27,7 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     }
     let asked = segments.first().copied().unwrap_or_default();
     let Some(tenant) = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked)) else {
-        return unknown_tenant();
+        return entra::invalid_tenant(call, asked);
     };
     if segments.last() == Some(&"keys") {
         return Reply::json(StatusCode::OK, &platform.issuer.key_set());
@@ -37,12 +43,27 @@ fn configuration(url: &str, tenant: &str, version_2: bool) -> Value {
     json!({
         "issuer": issuer(tenant, version_2),
         "authorization_endpoint": format!("{url}/{tenant}/oauth2{version}/authorize"),
+        "device_authorization_endpoint": format!("{url}/{tenant}/oauth2{version}/devicecode"),
+        "end_session_endpoint": format!("{url}/{tenant}/oauth2{version}/logout"),
         "token_endpoint": format!("{url}/{tenant}/oauth2{version}/token"),
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "jwks_uri": format!("{url}/{tenant}/discovery{version}/keys"),
+        "userinfo_endpoint": "https://graph.microsoft.com/oidc/userinfo",
+        "kerberos_endpoint": format!("{url}/{tenant}/kerberos"),
         "id_token_signing_alg_values_supported": ["RS256"],
+        "response_modes_supported": ["query", "fragment", "form_post"],
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
         "subject_types_supported": ["pairwise"],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "nonce", "name", "tid", "ver"],
+        "request_uri_parameter_supported": false,
+        "http_logout_supported": true,
+        "frontchannel_logout_supported": true,
+        "tenant_region_scope": "WW",
+        "cloud_instance_name": "microsoftonline.com",
+        "cloud_graph_host_name": "graph.windows.net",
+        "msgraph_host": "graph.microsoft.com",
+        "rbac_url": "https://pas.windows.net",
     })
 }
 
@@ -64,11 +85,4 @@ fn base<'a>(platform: &'a Platform, call: &'a Call) -> &'a str {
         Door::Tls => &call.origin,
         Door::Plain | Door::Pinned => &platform.addresses.plain,
     }
-}
-
-fn unknown_tenant() -> Reply {
-    Reply::json(
-        StatusCode::BAD_REQUEST,
-        &json!({ "error": "invalid_tenant", "error_description": "AADSTS90002: Tenant not found." }),
-    )
 }

@@ -17,6 +17,7 @@ use super::{
     claims::{Grant, Holder},
     cloud_shell,
     config::MockConfig,
+    container_group,
     endpoint::Endpoint,
     entra,
     fault::{Answer, Fault, FaultScript, StatusAnswer},
@@ -44,9 +45,14 @@ pub(super) struct Platform {
     faults: Mutex<FaultScript>,
 }
 
-/// The connection is to be reset instead of answered
-#[derive(Debug)]
-pub(super) struct Reset;
+/// The connection ends in the place of an answer
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With a TCP RST
+    Reset,
+    /// As at the end of a conversation
+    Closed,
+}
 
 impl Platform {
     pub(super) fn new(config: MockConfig, addresses: Addresses) -> Result<Self> {
@@ -62,7 +68,7 @@ impl Platform {
         })
     }
 
-    pub(super) async fn answer(&self, call: Call) -> Result<Response<ScriptedBody>, Reset> {
+    pub(super) async fn answer(&self, call: Call) -> Result<Response<ScriptedBody>, Ended> {
         match call.segments().as_slice() {
             [] => Ok(ScriptedBody::whole(start_page::answer(self))),
             ["admin", path @ ..] => Ok(ScriptedBody::whole(admin::answer(self, &call, path))),
@@ -71,7 +77,7 @@ impl Platform {
     }
 
     /// Answer as Azure does, unless a fault is to be played
-    async fn play(&self, mut call: Call) -> Result<Response<ScriptedBody>, Reset> {
+    async fn play(&self, mut call: Call) -> Result<Response<ScriptedBody>, Ended> {
         let fault = self.faults().next(call.endpoint);
         let number = self.log.arrival(&call, fault.as_ref());
         let Some(fault) = fault else {
@@ -81,7 +87,7 @@ impl Platform {
         };
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
         call.wrong_identity = fault.answer == Answer::WrongIdentity;
-        let reply = self.faulty(&call, &fault).ok_or(Reset)?;
+        let reply = self.faulty(&call, &fault)?;
         self.log.answered(number, &reply);
         Ok(ScriptedBody::scripted(reply, &fault.answer))
     }
@@ -149,12 +155,16 @@ impl Platform {
 
     /// The answer of a healthy platform: one arm, one file
     fn route(&self, call: &Call) -> Reply {
+        if call.in_chunks && call.endpoint.refuses_chunks() {
+            return Reply::empty(StatusCode::NOT_FOUND);
+        }
         match call.endpoint {
             Endpoint::Imds => imds::answer(self, call),
             Endpoint::AppService => app_service::answer(self, call),
             Endpoint::AppService2017 => msi_2017::app_service(self, call),
             Endpoint::AzureMl => msi_2017::azure_ml(self, call),
             Endpoint::CloudShell => cloud_shell::answer(self, call),
+            Endpoint::ContainerGroup => container_group::answer(self, call),
             Endpoint::Arc => arc::answer(self, call),
             Endpoint::ServiceFabric => service_fabric::answer(self, call),
             Endpoint::Entra => entra::answer(self, call),
@@ -164,19 +174,24 @@ impl Platform {
         }
     }
 
-    /// The answer that `fault` asks for; none is a reset
-    fn faulty(&self, call: &Call, fault: &Fault) -> Option<Reply> {
-        Some(match &fault.answer {
-            Answer::Reset => return None,
-            Answer::AsUsual | Answer::Truncated | Answer::SlowDrip | Answer::WrongIdentity => {
-                self.route(call)
-            }
+    /// The answer that `fault` asks for
+    fn faulty(&self, call: &Call, fault: &Fault) -> Result<Reply, Ended> {
+        Ok(match &fault.answer {
+            Answer::Reset => return Err(Ended::Reset),
+            Answer::Closed => return Err(Ended::Closed),
+            Answer::AsUsual
+            | Answer::Truncated
+            | Answer::TruncatedUnsized
+            | Answer::SlowDrip
+            | Answer::WrongIdentity => self.route(call),
+            Answer::Chunked | Answer::TruncatedChunks => self.route(call).in_chunks(),
+            Answer::Empty => Reply { body: String::new(), ..self.route(call) },
             Answer::Status(answer) => status(self, call, answer),
             Answer::Html => Reply::html(StatusCode::OK, "<html><body><h1>Sign in</h1></body></html>\n"),
             Answer::Oversize => Reply::json(StatusCode::OK, &()),
             Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with(http::header::LOCATION, url),
             Answer::Garbage => {
-                Reply { body: r#"{"access_token": tru"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
+                Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
             }
         })
     }
@@ -191,19 +206,18 @@ fn status(platform: &Platform, call: &Call, answer: &StatusAnswer) -> Reply {
     if let Some(content_type) = &answer.content_type {
         reply = reply.with(http::header::CONTENT_TYPE, content_type);
     }
-    if let Some(value) = &answer.retry_after {
-        reply = reply.with(http::header::RETRY_AFTER, value);
-    }
-    reply
+    answer.retry_after.iter().fold(reply, |reply, value| reply.beside(http::header::RETRY_AFTER, value))
 }
 
 /// This status in the endpoint's own words
 fn failure(platform: &Platform, call: &Call, code: StatusCode) -> Reply {
     match call.endpoint {
         Endpoint::Imds => imds::failure(code),
-        Endpoint::AppService | Endpoint::AppService2017 => app_service::failure(code),
+        Endpoint::AppService => app_service::failure(code),
+        Endpoint::AppService2017 => msi_2017::app_service_failure(code),
         Endpoint::AzureMl => msi_2017::azure_ml_failure(code),
         Endpoint::CloudShell => cloud_shell::failure(code),
+        Endpoint::ContainerGroup => container_group::failure(code),
         Endpoint::Arc => arc::failure(code),
         Endpoint::ServiceFabric => service_fabric::failure(code),
         Endpoint::Entra => entra::failure(call, code),

@@ -56,12 +56,14 @@ const SHOWN_PARAMETERS: [&str; 18] = [
     "xms_cc",
 ];
 
-const SHOWN_HEADERS: [&str; 11] = [
+const SHOWN_HEADERS: [&str; 13] = [
     "accept",
     "client-request-id",
+    "content-length",
     "content-type",
     "host",
     "metadata",
+    "transfer-encoding",
     "user-agent",
     "x-client-sku",
     "x-client-ver",

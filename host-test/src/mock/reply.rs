@@ -7,6 +7,8 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: String,
+    /// Whether the body is sent in chunks, without a length
+    pub(super) in_chunks: bool,
     /// The identity whose token the body carries
     pub(super) issued_to: Option<String>,
 }
@@ -25,9 +27,13 @@ impl Reply {
         Self::new(status, "text/html; charset=utf-8", body.into())
     }
 
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: String::new(), in_chunks: false, issued_to: None }
+    }
+
     fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
         let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        Self { status, headers, body, issued_to: None }
+        Self { headers, body, ..Self::empty(status) }
     }
 
     /// Add a header, or replace the one of that name; a value that no header can carry is left out
@@ -37,6 +43,17 @@ impl Reply {
             self.headers.push((name, value));
         }
         self
+    }
+
+    /// Add a header beside those of the same name; a value that no header can carry is left out
+    pub(super) fn beside(mut self, name: HeaderName, value: &str) -> Self {
+        self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+        self
+    }
+
+    /// Send the body without its length, as services do that do not know it when they begin
+    pub(super) fn in_chunks(self) -> Self {
+        Self { in_chunks: true, ..self }
     }
 
     /// Say whose token the body carries

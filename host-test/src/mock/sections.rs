@@ -17,6 +17,10 @@ pub struct ImdsConfig {
     pub token_lifetime_seconds: NonZeroU64,
     /// How many requests it answers in a second before it says 429; all if left out, and five on a real machine
     pub requests_per_second: Option<NonZeroU32>,
+    /// Whether its tokens come as they did before 2024, with an empty `refresh_token` and no `client_id`: container groups
+    /// and the proxies of clusters still send that
+    #[serde(default)]
+    pub older_form: bool,
 }
 
 /// The identity endpoint of App Service, Functions and Container Apps
@@ -27,6 +31,22 @@ pub struct AppServiceConfig {
     pub token_lifetime_seconds: NonZeroU64,
     /// What callers must send as `X-IDENTITY-HEADER`
     pub identity_header: String,
+    /// Whose endpoint it is: they refuse in forms of their own
+    #[serde(default)]
+    pub host: AppServiceHost,
+}
+
+/// A platform that speaks App Service's protocol
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppServiceHost {
+    /// App Service and Functions
+    #[default]
+    AppService,
+    /// Container Apps: no word of why
+    ContainerApps,
+    /// Automation: one field, `Message`, and no version in the request
+    Automation,
 }
 
 /// The identity endpoint of App Service, version 2017-09-01
@@ -67,6 +87,17 @@ pub struct AzureMlConfig {
 pub struct CloudShellConfig {
     /// How long its tokens are good
     pub token_lifetime_seconds: NonZeroU64,
+}
+
+/// The identity endpoint of a container group on Windows
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ContainerGroupConfig {
+    /// How long its tokens are good
+    #[serde(default = "a_day")]
+    pub token_lifetime_seconds: NonZeroU64,
+    /// What callers must send as `secret`
+    pub secret: String,
 }
 
 /// The agent of Azure Arc
@@ -131,6 +162,12 @@ impl ArcConfig {
 impl Default for ArcConfig {
     fn default() -> Self {
         Self::with_keys_in(&Self::agents_key_directory())
+    }
+}
+
+impl Default for ContainerGroupConfig {
+    fn default() -> Self {
+        Self { token_lifetime_seconds: a_day(), secret: "2f6b1d7e-53a0-4c19-8f4e-9a0c1e7d3b52".to_owned() }
     }
 }
 

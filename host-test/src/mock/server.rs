@@ -30,7 +30,7 @@ use super::{
     config::MockConfig,
     door::Door,
     link::Link,
-    platform::{Platform, Reset},
+    platform::{Ended, Platform},
     reply::Reply,
     tls,
 };
@@ -162,8 +162,10 @@ async fn exchange(
     watcher: Watcher,
 ) {
     let service = service_fn(move |request| answer(platform.clone(), request, door, reset.clone()));
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
     // An error here is a client that left or a fault that was asked for.
     let _ = watcher.watch(connection).await;
 }
@@ -173,23 +175,25 @@ async fn answer(
     request: Request<Incoming>,
     door: Door,
     reset: Arc<AtomicBool>,
-) -> Result<Response<ScriptedBody>, Reset> {
+) -> Result<Response<ScriptedBody>, Ended> {
     let Ok(call) = Call::read(request, door).await else {
         return Ok(ScriptedBody::whole(Reply::text(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the request is too large",
         )));
     };
-    platform.answer(call).await.inspect_err(|Reset| reset.store(true, Ordering::Relaxed))
+    platform.answer(call).await.inspect_err(|ended| reset.store(*ended == Ended::Reset, Ordering::Relaxed))
 }
 
-impl std::fmt::Display for Reset {
+impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is to be reset")
+        f.write_str("the connection ends in the place of an answer")
     }
 }
 
-impl std::error::Error for Reset {}
+impl std::error::Error for Ended {}
 
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(5);

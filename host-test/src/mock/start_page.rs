@@ -5,8 +5,8 @@ use std::{fmt::Write, path::Path};
 use http::StatusCode;
 
 use super::{
-    Environment, app_service, arc, cloud_shell, entra, federation, imds, msi_2017, platform::Platform,
-    reply::Reply, service_fabric,
+    Environment, app_service, arc, cloud_shell, container_group, entra, federation, imds, msi_2017,
+    platform::Platform, reply::Reply, service_fabric,
 };
 
 pub(super) fn answer(platform: &Platform) -> Reply {
@@ -34,6 +34,9 @@ Azure Machine Learning:
 Cloud Shell:
 
 {cloud_shell}
+A container group on Windows:
+
+{container_group}
 Azure Arc:
 
 {arc}
@@ -70,6 +73,7 @@ Make it fail:      curl -d '{{\"endpoint\":\"imds\",\"answer\":{{\"status\":{{\"
         app_service_2017 = exports(&msi_2017::app_service_environment(platform)),
         azure_ml = exports(&msi_2017::azure_ml_environment(platform)),
         cloud_shell = exports(&cloud_shell::environment(platform)),
+        container_group = exports(&container_group::environment(platform)),
         arc = if_any(arc::environment(platform), "[arc] in the configuration"),
         service_fabric = if_any(service_fabric::environment(platform), "[service-fabric] in the configuration"),
         secret = if_any(entra::of_secret(platform), ENTRA),

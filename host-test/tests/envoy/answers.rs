@@ -29,9 +29,13 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
         (imds(Answer::Garbage), "protocol", "is not the JSON of a token"),
         (imds(Answer::Redirect("http://evil.example/".to_owned())), "protocol", "a redirect"),
         (imds(Answer::WrongIdentity), "protocol", "the token of another identity"),
-        (imds(Answer::Truncated), "protocol", "without its end"),
-        // Envoy itself gives up on it.
-        (imds(Answer::Oversize), "protocol", "without its end"),
+        (imds(Answer::Empty), "transient", "an empty body"),
+        (imds(Answer::Truncated), "transient", "without its end"),
+        (imds(Answer::TruncatedChunks), "transient", "without its end"),
+        (imds(Answer::TruncatedUnsized), "transient", "without its end"),
+        (imds(Answer::Closed), "transient", "lost the connection"),
+        // Envoy itself gives up on it, and tells no more than of one that is cut.
+        (imds(Answer::Oversize), "transient", "without its end"),
         (imds(Answer::Reset), "transient", "lost the connection"),
         (imds(Answer::SlowDrip), "transient", "in time"),
         (imds(Answer::AsUsual).delayed(Duration::from_secs(5)), "transient", "in time"),

@@ -97,6 +97,8 @@ async fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
     assert_eq!(token(&stage).await.appid, app(&stage, "partner"));
     assert_eq!(stage.fetches(), 1);
     assert_eq!(stage.mock.counters().of(Endpoint::Entra).tokens, 1);
+    let form = stage.mock.requests().pop().unwrap().headers;
+    assert!(form.contains_key("content-length") && !form.contains_key("transfer-encoding"), "{form:?}");
 }
 
 #[tokio::test]

@@ -33,6 +33,26 @@ async fn faults_can_be_set_at_run_time_and_a_bad_one_is_refused_with_the_reason(
 }
 
 #[tokio::test]
+async fn no_more_faults_wait_than_a_thousand() {
+    let mock = mock().await;
+    let faults = |count| format!("[{}]", vec![r#"{"endpoint":"imds"}"#; count].join(","));
+    assert_eq!(send(&mock, "POST", "/admin/faults", &[], &faults(999)).await.unwrap().status, 200);
+    let refused = send(&mock, "POST", "/admin/faults", &[], &faults(2)).await.unwrap();
+    assert_eq!(refused.status, 413);
+    assert!(refused.text().contains("fix: use \"times\""), "{}", refused.text());
+    assert_eq!(get(&mock, "/admin/faults", &[]).await.json().as_array().unwrap().len(), 999, "all or none");
+    assert_eq!(send(&mock, "POST", "/admin/faults", &[], &faults(1)).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_url_of_a_hundred_thousand_bytes_is_refused() {
+    let mock = mock().await;
+    let target = format!("/msi/token?resource={}", "x".repeat(100_000));
+    assert_eq!(get(&mock, &target, &[]).await.status, 414);
+    assert_eq!(mock.requests(), []);
+}
+
+#[tokio::test]
 async fn the_log_tells_what_was_asked_and_keeps_no_secret() {
     let mock = mock().await;
     let issued = token(&mock, VAULT).await;
@@ -74,6 +94,7 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
         mock.app_service_2017_env(),
         mock.azure_ml_env(),
         mock.cloud_shell_env(),
+        mock.container_group_env(),
     ];
     let configured = [
         mock.arc_env(),
@@ -108,6 +129,7 @@ async fn every_endpoint_has_its_counters_and_what_is_none_is_unknown() {
             "arc",
             "azure-ml",
             "cloud-shell",
+            "container-group",
             "entra",
             "imds",
             "key-vault",

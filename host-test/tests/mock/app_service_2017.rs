@@ -52,7 +52,7 @@ async fn app_service_2017_knows_clientid_alone() {
     }
     let unknown = ask(&mock, "&clientid=unknown").await;
     assert_eq!(unknown.status, 400);
-    assert!(unknown.text().contains("specified clientid"), "{}", unknown.text());
+    assert!(unknown.text().contains("No MSI found for specified ClientId"), "{}", unknown.text());
 }
 
 #[tokio::test]
@@ -76,8 +76,8 @@ async fn app_service_2017_refuses_another_secret_version_audience_and_method() {
         (post(&mock, &target, &right, "").await, 405, "Only GET"),
     ] {
         let body = answer.json();
-        assert_eq!((answer.status, &body["statusCode"]), (status, &json!(status)));
-        assert!(text(&body, "message").contains(words), "{body}");
+        assert_eq!((answer.status, &body["StatusCode"]), (status, &json!(status)));
+        assert!(text(&body, "Message").contains(words), "{body}");
     }
     let counts = mock.counters().of(Endpoint::AppService2017);
     assert_eq!(counts, Counts { requests: 8, tokens: 0, refused: 8, faults: 0 });
@@ -92,6 +92,6 @@ async fn app_service_2017_is_found_by_its_environment_and_fails_in_its_own_words
     assert_eq!(environment[1], ("MSI_SECRET", mock.config().app_service_2017.secret.clone()));
     mock.fault(Fault::new(Endpoint::AppService2017, Answer::status(500)));
     let broken = ask(&mock, "").await;
-    assert_eq!(broken.json()["message"], "An unexpected error occured while fetching the AAD Token.");
+    assert_eq!(broken.json()["Message"], "An unexpected error occured while fetching the AAD Token.");
     assert_eq!(mock.counters().of(Endpoint::AppService2017).faults, 1);
 }

@@ -12,7 +12,12 @@ use tokio::{
 pub(crate) struct Received {
     pub(crate) status: u16,
     pub(crate) headers: BTreeMap<String, String>,
+    /// The same as they came, by lower-case name
+    pub(crate) fields: Vec<(String, String)>,
+    /// Without the frames of chunks
     pub(crate) body: Vec<u8>,
+    /// Whether the body came to its end
+    pub(crate) whole: bool,
 }
 
 impl Received {
@@ -103,11 +108,14 @@ pub(crate) fn request(
 ) -> Vec<u8> {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let length = body.len();
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
-         content-length: {length}\r\n{headers}\r\n"
-    );
-    [head.as_bytes(), body].concat()
+    let (framing, body) = if headers.contains(CHUNKS.0) {
+        (String::new(), [format!("{length:x}\r\n").as_bytes(), body, b"\r\n0\r\n\r\n"].concat())
+    } else {
+        (format!("content-length: {length}\r\n"), body.to_vec())
+    };
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{framing}{headers}\r\n");
+    [head.as_bytes(), &body].concat()
 }
 
 pub(crate) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
@@ -117,9 +125,29 @@ pub(crate) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result
     let head = String::from_utf8(raw[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.map(|line| line.split_once(": ").unwrap());
-    let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    Ok(Received { status, headers, body: raw[end + 4..].to_vec() })
+    let fields = lines.map(|line| line.split_once(": ").unwrap());
+    let fields: Vec<_> = fields.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+    let headers: BTreeMap<_, _> = fields.iter().cloned().collect();
+    let (body, whole) = match (headers.get("transfer-encoding"), headers.get("content-length")) {
+        (Some(_), _) => dechunked(&raw[end + 4..]),
+        (None, Some(length)) => (raw[end + 4..].to_vec(), raw[end + 4..].len().to_string() == *length),
+        (None, None) => (raw[end + 4..].to_vec(), true),
+    };
+    Ok(Received { status, headers, fields, body, whole })
+}
+
+/// What is in the chunks, and whether the last one is among them
+fn dechunked(mut raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = raw.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&raw[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return (body, true);
+        }
+        body.extend(&raw[end + 2..][..size]);
+        raw = &raw[end + 2 + size + 2..];
+    }
+    (body, false)
 }
 
 /// Search all that a test can see of the log
@@ -131,6 +159,8 @@ pub(crate) fn assert_log_is_without(mock: &Mock, secrets: &[&str]) {
 }
 
 pub(crate) const METADATA: [(&str, &str); 1] = [("Metadata", "true")];
+/// In the place of `Content-Length`
+pub(crate) const CHUNKS: (&str, &str) = ("Transfer-Encoding", "chunked");
 pub(crate) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 pub(crate) const VAULT: &str = "https://vault.azure.net";
 pub(crate) const SECRET: &str = "/secrets/MySecret?api-version=7.6";

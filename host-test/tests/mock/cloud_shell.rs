@@ -44,7 +44,11 @@ async fn cloud_shell_takes_a_form_with_the_metadata_header_and_nothing_else() {
             "missing",
         ),
         (ask(&mock, &[("resource", "")]).await, 400, "missing"),
-        (ask(&mock, &[("resource", "https://nowhere.example")]).await, 400, "AADSTS500011"),
+        (
+            ask(&mock, &[("resource", "https://nowhere.example")]).await,
+            400,
+            "is not a supported MSI token audience. Supported audiences: https://",
+        ),
         (ask(&mock, &[("SENTINEL-3", "SENTINEL-4")]).await, 400, "missing"),
     ] {
         assert_eq!(answer.status, status, "{}", answer.text());

@@ -20,10 +20,8 @@ pub(crate) fn assert_refused(answer: &Received, status: u16, error: &str, code: 
     assert_eq!(body["error_codes"], json!([code]));
     let (trace, correlation) = (text(&body, "trace_id"), text(&body, "correlation_id"));
     let description = text(&body, "error_description");
-    let traces = format!(
-        "\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\nTimestamp: {}",
-        text(&body, "timestamp")
-    );
+    let traces =
+        format!(" Trace ID: {trace} Correlation ID: {correlation} Timestamp: {}", text(&body, "timestamp"));
     assert!(description.starts_with(&format!("AADSTS{code}: ")), "{description}");
     assert!(description.ends_with(&traces), "{description}");
     assert_eq!(text(&body, "error_uri"), format!("https://login.microsoftonline.com/error?code={code}"));

@@ -62,6 +62,65 @@ async fn a_truncated_fault_sends_half_of_the_promised_body() {
 }
 
 #[tokio::test]
+async fn chunks_come_whole_and_a_cut_is_seen_where_the_framing_shows_it() {
+    let mock = mock().await;
+    let usual = imds(&mock, &[]).await;
+    assert!(usual.whole);
+    for (answer, framing, is_whole) in [
+        (Answer::Chunked, "transfer-encoding", true),
+        (Answer::Truncated, "content-length", false),
+        (Answer::TruncatedChunks, "transfer-encoding", false),
+    ] {
+        mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
+        let received = imds(&mock, &[]).await;
+        assert_eq!((received.status, received.whole), (200, is_whole), "{answer:?}");
+        assert!(received.headers.contains_key(framing), "{answer:?}");
+        let size = if is_whole { usual.body.len() } else { usual.body.len() / 2 };
+        assert_eq!(received.body.len(), size, "{answer:?}");
+        assert_eq!(serde_json::from_slice::<Value>(&received.body).is_ok(), is_whole, "{answer:?}");
+    }
+    mock.fault(Fault::new(Endpoint::Imds, Answer::TruncatedUnsized));
+    let unsized_body = imds(&mock, &[]).await;
+    assert!(!unsized_body.headers.contains_key("content-length"));
+    assert!(!unsized_body.headers.contains_key("transfer-encoding"));
+    assert_eq!(unsized_body.body.len(), usual.body.len() / 2);
+}
+
+#[tokio::test]
+async fn an_answer_can_be_empty_or_none_at_all() {
+    let mock = mock().await;
+    mock.fault(Fault::new(Endpoint::Imds, Answer::Empty));
+    let empty = imds(&mock, &[]).await;
+    assert_eq!((empty.status, empty.body.len(), empty.headers["content-length"].as_str()), (200, 0, "0"));
+    assert!(empty.headers["content-type"].starts_with("application/json"));
+    mock.fault(Fault::new(Endpoint::Imds, Answer::Closed));
+    let mut stream = open(&mock, "GET", &imds_target(&[]), &METADATA, "").await.unwrap();
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "the end, and no reset");
+}
+
+#[tokio::test]
+async fn retry_after_goes_out_as_it_is_written_once_for_each_value() {
+    let mock = mock().await;
+    for (written, sent) in [
+        (r#""1.5""#, vec!["1.5"]),
+        (r#""soon""#, vec!["soon"]),
+        (
+            r#"["2", "7, 9", "Wed, 21 Oct 2015 07:28:00 GMT"]"#,
+            vec!["2", "7, 9", "Wed, 21 Oct 2015 07:28:00 GMT"],
+        ),
+        ("[]", vec![]),
+    ] {
+        let fault =
+            format!(r#"{{"endpoint":"imds","answer":{{"status":{{"code":429,"retry-after":{written}}}}}}}"#);
+        assert_eq!(send(&mock, "POST", "/admin/faults", &[], &fault).await.unwrap().status, 200);
+        let answer = imds(&mock, &[]).await;
+        let values =
+            answer.fields.iter().filter(|(name, _)| name == "retry-after").map(|(_, value)| value.as_str());
+        assert_eq!((answer.status, values.collect::<Vec<_>>()), (429, sent));
+    }
+}
+
+#[tokio::test]
 async fn an_oversize_fault_sends_fifty_mebibytes_of_json() {
     let mock = mock().await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::Oversize));

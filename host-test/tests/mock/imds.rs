@@ -21,7 +21,7 @@ async fn imds_answers_with_string_typed_numbers_and_a_signed_token() {
     assert_eq!(text(&body, "expires_on"), claims.exp.to_string());
     assert_eq!(text(&body, "not_before"), claims.nbf.to_string());
     assert_eq!((text(&body, "resource"), text(&body, "token_type")), (VAULT, "Bearer"));
-    assert!((86_390..86_400).contains(&text(&body, "expires_in").parse::<u64>().unwrap()));
+    assert!((86_391..=86_400).contains(&text(&body, "expires_in").parse::<u64>().unwrap()));
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn imds_demands_the_metadata_header_and_refuses_forwarded_requests() {
         assert_eq!(answer.status, 400);
         assert_eq!(
             answer.json(),
-            json!({ "error": "bad_request_102", "error_description": "Required metadata header not specified" })
+            json!({ "error": "invalid_request", "error_description": "Required metadata header not specified" })
         );
     }
     let forwarded = get(&mock, &target, &[("Metadata", "true"), ("X-Forwarded-For", "10.0.0.1")]).await;

@@ -12,6 +12,7 @@ use webpki::{EndEntityCert, ring::RSA_PKCS1_2048_8192_SHA256, ring::RSA_PSS_2048
 
 use super::super::{
     app::{App, FederatedCredential},
+    date,
     issuer::unix_now,
     platform::Platform,
     tls,
@@ -82,10 +83,12 @@ impl<'a> Assertion<'a> {
         Err(Refusal::new(
             Code::ASSERTION_EXPIRED,
             format!(
-                "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {}, \
-                 expiry time of assertion {}. Review the documentation at \
+                "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
+                 time of assertion {}. Review the documentation at \
                  https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
-                self.claims.nbf, self.claims.exp
+                date::in_full(now as u64),
+                date::in_full(self.claims.nbf as u64),
+                date::in_full(self.claims.exp as u64),
             ),
         ))
     }
@@ -129,13 +132,21 @@ pub(super) fn check_federated(
 ) -> Result<(), Refusal> {
     let Claims { iss, sub, aud, .. } = &assertion.claims;
     let mut trusted: Vec<&FederatedCredential> = app.federated_credentials.iter().collect();
+    let fits_in_part = |credential: &&FederatedCredential| {
+        credential.issuer == *iss || credential.subject == *sub || aud.contains(&credential.audience)
+    };
+    if !trusted.iter().any(fits_in_part) {
+        return Err(no_credential_at_all(&assertion.claims));
+    }
     trusted.retain(|credential| credential.issuer == *iss);
     if trusted.is_empty() {
         return Err(no_match(Code::NO_FEDERATED_ISSUER, "issuer", iss));
     }
+    let but_for_its_case = trusted.iter().any(|credential| credential.subject.eq_ignore_ascii_case(sub));
     trusted.retain(|credential| credential.subject == *sub);
     if trusted.is_empty() {
-        return Err(no_match(Code::NO_FEDERATED_SUBJECT, "subject", sub));
+        let code = if but_for_its_case { Code::FEDERATED_SUBJECT_CASE } else { Code::NO_FEDERATED_SUBJECT };
+        return Err(no_match(code, "subject", sub));
     }
     trusted.retain(|credential| aud.contains(&credential.audience));
     if trusted.is_empty() {
@@ -226,6 +237,17 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
 fn bad_signature(reason: &str) -> Refusal {
     let message = format!("Client assertion failed signature validation. [Reason - {reason}]");
     Refusal::new(Code::BAD_SIGNATURE, message)
+}
+
+/// What it says of all three where none of them fits
+fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> Refusal {
+    let message = format!(
+        "No matching federated identity record found for presented assertion. Assertion Issuer: '{iss}'. Assertion \
+         Subject: '{sub}'. Assertion Audience: '{}'. \
+         https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
+        aud.first()
+    );
+    Refusal::new(Code::NO_FEDERATED_CREDENTIAL, message)
 }
 
 fn no_match(code: Code, what: &str, presented: &str) -> Refusal {

@@ -1,11 +1,13 @@
 //! On-behalf-of: an app shows the token with which a user has called it, and gets one for a service behind it.
 
 use anyhow::Result;
+use serde_json::json;
 
 use super::super::{
-    app::{App, User},
+    app::{App, User, UserRefused},
     claims::{Holder, Proof, TokenClaims},
-    issuer::Refused,
+    date,
+    issuer::{Refused, unix_now},
     platform::Platform,
 };
 use super::{
@@ -40,7 +42,45 @@ pub(super) fn read<'a>(
     let user = platform.config.users.iter().find(|user| user.object_id == claims.oid).ok_or_else(|| {
         Refusal::new(Code::UNKNOWN_USER, "The user account does not exist in the directory.")
     })?;
-    Ok(OnBehalfOf { user, delegated: scope::of_user(request.required("scope")?)? })
+    let delegated = scope::of_user(request.required("scope")?)?;
+    match user.refused {
+        Some(refused) => Err(refusal_of(refused, app, delegated.resource)),
+        None => Ok(OnBehalfOf { user, delegated }),
+    }
+}
+
+/// Why an app gets no token of a user whose token it has
+fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> Refusal {
+    match refused {
+        UserRefused::SecondFactor => Refusal::new(
+            Code::SECOND_FACTOR,
+            format!(
+                "Due to a configuration change made by your administrator, or because you moved to a new location, you \
+                 must use multi-factor authentication to access '{resource}'."
+            ),
+        )
+        .with(json!({ "suberror": "basic_action", "claims": REQUIRED_POLICY })),
+        UserRefused::Consent => Refusal::new(
+            Code::NO_CONSENT,
+            format!(
+                "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an \
+                 interactive authorization request for this user and resource.",
+                app.client_id, app.name
+            ),
+        )
+        .with(json!({ "suberror": "consent_required" })),
+        UserRefused::SessionsRevoked => {
+            let (issued, valid_from) = (date::in_full(unix_now()), date::in_full(unix_now()));
+            Refusal::new(
+                Code::SESSIONS_REVOKED,
+                format!(
+                    "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user \
+                     might have changed or reset their password. The grant was issued on '{issued}' and the \
+                     TokensValidFrom date (before which tokens are not valid) for this user is '{valid_from}'."
+                ),
+            )
+        }
+    }
 }
 
 /// The token of a user who calls `app`
@@ -65,10 +105,14 @@ fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaim
         Refused::Audience { .. } => {
             invalid("Assertion audience does not match the Client app presenting the assertion.")
         }
-        Refused::Expired => Refusal::new(
+        Refused::Expired { at } => Refusal::new(
             Code::USER_ASSERTION_EXPIRED,
-            "Assertion is not within its valid time range. Ensure that the access token is not expired before using \
-             it for user assertion, or request a new token.",
+            format!(
+                "Assertion is not within its valid time range. Ensure that the access token is not expired before \
+                 using it for user assertion, or request a new token. Current time: {}, expiry time of assertion {}.",
+                date::in_full(unix_now()),
+                date::in_full(at)
+            ),
         ),
     })
 }
@@ -81,3 +125,7 @@ fn audiences(app: &App) -> Vec<String> {
 fn invalid(reason: &str) -> Refusal {
     Refusal::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
 }
+
+/// The claims that an app passes on to its caller, whose sign-in has to fulfil them
+const REQUIRED_POLICY: &str =
+    r#"{"access_token":{"capolids":{"essential":true,"values":["00000000-0000-0000-0000-000000000005"]}}}"#;

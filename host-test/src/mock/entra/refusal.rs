@@ -1,16 +1,18 @@
 //! How Entra ID says no: an OAuth error, its own number for it, and the ids by which support finds the request.
 
-use http::{HeaderName, StatusCode};
-use serde_json::json;
+use http::StatusCode;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::{call::Call, date, issuer::unix_now, reply::Reply};
+use super::super::{call::Call, date, issuer::unix_now, platform::Platform, reply::Reply};
+use super::header::{self, ADDRESS};
 
 /// What was refused, in words for the caller
 #[derive(Debug)]
 pub(super) struct Refusal {
     code: Code,
     message: String,
+    more: Value,
 }
 
 /// The number of a mistake, and the OAuth error and status that go with it
@@ -22,6 +24,11 @@ pub(super) struct Code {
 }
 
 impl Code {
+    pub(super) const SECOND_FACTOR: Self = Self::of(50_076, "invalid_grant", 400);
+    pub(super) const SESSIONS_REVOKED: Self = Self::of(50_173, "invalid_grant", 400);
+    pub(super) const NO_CONSENT: Self = Self::of(65_001, "invalid_grant", 400);
+    pub(super) const NO_FEDERATED_CREDENTIAL: Self = Self::of(70_021, "invalid_request", 400);
+    pub(super) const FEDERATED_SUBJECT_CASE: Self = Self::of(7_002_138, "invalid_client", 401);
     pub(super) const ASSERTION_INVALID: Self = Self::of(50_013, "invalid_grant", 400);
     pub(super) const JWT_MALFORMED: Self = Self::of(50_027, "invalid_request", 400);
     pub(super) const UNKNOWN_USER: Self = Self::of(50_034, "invalid_grant", 400);
@@ -59,7 +66,12 @@ impl Code {
 
 impl Refusal {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), more: json!({}) }
+    }
+
+    /// With these fields beside the others
+    pub(super) fn with(self, more: Value) -> Self {
+        Self { more, ..self }
     }
 
     pub(super) fn missing(parameter: &str) -> Self {
@@ -68,34 +80,60 @@ impl Refusal {
     }
 
     pub(super) fn reply(&self, call: &Call) -> Reply {
-        let Code { number, error, status } = self.code;
-        let (trace, correlation) = (Uuid::new_v4(), correlation_id(call));
+        let Code { number, status, .. } = self.code;
+        let trace = Uuid::new_v4().to_string();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let reply = Reply::json(status, &self.body(&trace, &correlation_id(call), ADDRESS));
+        header::of_token(reply, call, &trace, Some(number))
+    }
+
+    /// In the words of the host at `address`
+    fn body(&self, trace: &str, correlation: &str, address: &str) -> Value {
+        let Code { number, error, .. } = self.code;
         let timestamp = date::of_entra(unix_now());
         let description = format!(
-            "AADSTS{number}: {}\r\nTrace ID: {trace}\r\nCorrelation ID: {correlation}\r\nTimestamp: {timestamp}",
+            "AADSTS{number}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}",
             self.message
         );
-        let body = json!({
+        let mut body = json!({
             "error": error,
             "error_description": description,
             "error_codes": [number],
             "timestamp": timestamp,
-            "trace_id": trace.to_string(),
+            "trace_id": trace,
             "correlation_id": correlation,
-            "error_uri": format!("https://login.microsoftonline.com/error?code={number}"),
+            "error_uri": format!("{address}/error?code={number}"),
         });
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        Reply::json(status, &body).with(REQUEST_ID, &trace.to_string())
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), &self.more) {
+            body.extend(more.clone());
+        }
+        body
     }
 }
 
-/// `reply`, by which support finds the request
-pub(super) fn traced(reply: Reply, call: &Call) -> Reply {
-    let reply = reply.with(REQUEST_ID, &Uuid::new_v4().to_string());
-    match call.header("client-request-id") {
-        Some(id) => reply.with(HeaderName::from_static("client-request-id"), id),
-        None => reply,
-    }
+/// What IMDS passes on of it, without its headers: it asks at an address of its own region
+pub(in super::super) fn relayed_unknown_resource(platform: &Platform, call: &Call, resource: &str) -> Reply {
+    let refusal =
+        Refusal::new(Code::UNKNOWN_RESOURCE, unknown_resource(resource, &platform.config.tenant_id));
+    let trace = Uuid::new_v4().to_string();
+    Reply::json(StatusCode::BAD_REQUEST, &refusal.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
+}
+
+/// What the discovery of a tenant says that is none: the words of the token endpoint, and another error
+pub(in super::super) fn invalid_tenant(call: &Call, tenant: &str) -> Reply {
+    let refusal =
+        Refusal::new(Code { error: "invalid_tenant", ..Code::UNKNOWN_TENANT }, unknown_tenant(tenant));
+    let trace = Uuid::new_v4().to_string();
+    let body = refusal.body(&trace, &correlation_id(call), ADDRESS);
+    Reply::json(StatusCode::BAD_REQUEST, &body)
+}
+
+pub(super) fn unknown_tenant(tenant: &str) -> String {
+    format!(
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the \
+         correct cloud. Check with your subscription administrator, this may happen if there are no active \
+         subscriptions for the tenant."
+    )
 }
 
 /// A refusal with this status, as a fault asks for it
@@ -109,7 +147,7 @@ pub(super) fn scripted(status: StatusCode) -> Refusal {
     Refusal::new(Code { status: status.as_u16(), ..code }, message)
 }
 
-/// Without the number in front, since IMDS says it too
+/// Without the number in front, since others say it too
 pub(in super::super) fn unknown_resource(resource: &str, tenant: &str) -> String {
     format!(
         "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the \
@@ -126,4 +164,4 @@ fn correlation_id(call: &Call) -> String {
     id.to_string()
 }
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
+const REGIONAL_ADDRESS: &str = "https://westus2.login.microsoft.com";

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::super::{app::App, call::Call, claims::ADFS, platform::Platform};
-use super::{Code, Refusal};
+use super::{Code, Refusal, refusal};
 
 pub(super) struct TokenRequest<'a> {
     pub(super) call: &'a Call,
@@ -80,16 +80,15 @@ fn tenant<'a>(platform: &'a Platform, call: &Call) -> Result<&'a str, Refusal> {
     let segments = call.segments();
     let asked = segments.first().copied().unwrap_or_default();
     // An AD FS has another path than a tenant of that name would have.
-    let is_adfs = segments.len() == ADFS_SEGMENTS;
+    let is_adfs = is_adfs(call);
     let known = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked));
-    known.filter(|&id| (id == ADFS) == is_adfs).ok_or_else(|| {
-        let message = format!(
-            "Tenant '{asked}' not found. Check to make sure you have the correct tenant ID and are signing into the \
-             correct cloud. Check with your subscription administrator, this may happen if there are no active \
-             subscriptions for the tenant."
-        );
-        Refusal::new(Code::UNKNOWN_TENANT, message)
-    })
+    known
+        .filter(|&id| (id == ADFS) == is_adfs)
+        .ok_or_else(|| Refusal::new(Code::UNKNOWN_TENANT, refusal::unknown_tenant(asked)))
+}
+
+pub(super) fn is_adfs(call: &Call) -> bool {
+    call.segments().len() == ADFS_SEGMENTS
 }
 
 fn duplicate(form: &[(String, String)]) -> Option<&str> {

@@ -18,9 +18,10 @@ impl Delegated<'_> {
     }
 }
 
-/// The resource that an app asks for itself: `RESOURCE/.default`, of which a slash at the end is part
+/// The resource that an app asks for itself: `RESOURCE/.default`, of which a slash at the end is part; scopes of OpenID
+/// beside it are taken and do not count
 pub(super) fn of_app(scope: &str) -> Result<&str, Refusal> {
-    let mut scopes = scope.split_whitespace();
+    let mut scopes = scope.split_whitespace().filter(|scope| !OPEN_ID.contains(scope));
     let resource = scopes.next().and_then(|scope| scope.strip_suffix("/.default"));
     match (resource, scopes.next()) {
         (Some(resource), None) if !resource.is_empty() => Ok(resource),
