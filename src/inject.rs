@@ -85,6 +85,7 @@ impl Rules {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable, the entry and the accepted form.
     pub fn parse(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
         let refuses_others = refuses_others(settings)?;
         let Some(text) = settings.get(INJECT) else { return Self::new([], true, refuses_others) };
         let (extends, list) = text.trim_start().strip_prefix('+').map_or((false, text), |list| (true, list));
