@@ -44,7 +44,7 @@ impl Guard {
                 endpoints.push((endpoint.host, endpoint.port));
             }
         }
-        let authority = place(AUTHORITY_HOST, &cloud::authority(settings)?)?.host;
+        let authority = place(AUTHORITY_HOST, &cloud::url(settings)?)?.host;
         Ok(Self { endpoints, authority })
     }
 

@@ -34,7 +34,7 @@ fn sources() -> Vec<Source> {
     let app = [
         ("AZURE_CLIENT_SECRET", IDENTITY_HEADER),
         ("AZURE_CLIENT_ID", "aaa"),
-        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_TENANT_ID", "tenant.example"),
         ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
     ];
     vec![

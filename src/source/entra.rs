@@ -91,12 +91,13 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
         None => Identity::Default,
         Some(id) => client(CLIENT_ID, id)?,
     };
-    let authority = Authority::detect(settings)?;
+    let tenant = tenant::parse(FEDERATED_TENANT_ID, tenant)?;
+    let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
     let demand = Demand::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
         name: FEDERATED_IDENTITY.name,
         authority,
-        tenant: tenant::parse(FEDERATED_TENANT_ID, tenant)?,
+        tenant,
         client: client(FEDERATED_CLIENT_ID, client_id)?,
         proof: Proof::ManagedIdentity(Rc::new(demand)),
     }))
@@ -144,10 +145,11 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
             KUBERNETES_PROXY.join(", ")
         )));
     }
+    let tenant = tenant::parse(TENANT_ID, tenant)?;
     Ok(Some(Entra {
         name: WORKLOAD_IDENTITY.name,
-        authority: Authority::detect(settings)?,
-        tenant: tenant::parse(TENANT_ID, tenant)?,
+        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        tenant,
         client: settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(CLIENT_ID, id))?,
         proof: Proof::TokenFile(path.to_owned()),
     }))
@@ -155,11 +157,12 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
 
 fn app(settings: &Settings, name: &'static str, variable: &str, proof: Proof) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
+    let tenant = tenant::parse(TENANT_ID, needed(TENANT_ID)?)?;
     Ok(Entra {
         name,
-        tenant: tenant::parse(TENANT_ID, needed(TENANT_ID)?)?,
         client: client(CLIENT_ID, needed(CLIENT_ID)?)?,
-        authority: Authority::detect(settings)?,
+        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        tenant,
         proof,
     })
 }
