@@ -15,8 +15,8 @@ use crate::policy::Demand;
 use crate::request::Identity;
 use crate::selection::Selection;
 use crate::source::{
-    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, Stop, app_service, arc,
-    cloud_shell, container_instances, entra, imds, machine_learning, service_fabric,
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, Stop,
+    app_service, arc, cloud_shell, container_instances, entra, imds, machine_learning, service_fabric,
 };
 use crate::token::Token;
 

@@ -104,8 +104,7 @@ fn base(uri: &Uri) -> String {
 fn is_of_tenant(path: &str, tenant: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let path = path.trim_matches('/');
-    path.is_empty()
-        || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
+    path.is_empty() || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
 }
 
 fn region(text: &str) -> Result<&str, Error> {
@@ -258,7 +257,9 @@ mod tests {
 
     #[test]
     fn an_ad_fs_has_a_path_of_its_own() {
-        for authority in ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"] {
+        for authority in
+            ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"]
+        {
             let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority.to_owned())]);
             let authority = Authority::detect(&settings, (TENANT_ID, ADFS)).unwrap();
             assert_eq!(authority.token_url(ADFS, false), "https://sts.contoso.com/adfs/oauth2/token");

@@ -462,7 +462,9 @@ mod tests {
         assert!(parse(CLIENT_SECRET, "\"sec'ret\"").is_ok());
         let error = parse(CLIENT_SECRET, "hunter2\n").unwrap_err().to_string();
         assert!(!error.contains("hunter2") && error.contains("U+000A at byte 7 of 8"), "{error}");
-        for (value, quoted) in [("\"a\"", true), ("'a'", true), ("\"", false), ("\"a'", false), ("a\"b\"", false)] {
+        for (value, quoted) in
+            [("\"a\"", true), ("'a'", true), ("\"", false), ("\"a'", false), ("a\"b\"", false)]
+        {
             assert_eq!(is_quoted(value), quoted, "{value}");
         }
     }

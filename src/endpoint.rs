@@ -152,7 +152,8 @@ fn is_local(host: &str) -> bool {
         || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
 }
 
-const FORM: &str = "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for instance";
+const FORM: &str =
+    "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for instance";
 
 #[cfg(test)]
 mod tests {
@@ -187,10 +188,21 @@ mod tests {
     #[test]
     fn an_endpoint_is_allowed_by_its_whole_url_and_nothing_but_a_private_address_is() {
         let url = "http://10.92.0.21:2377/token";
-        for allowed in ["*", "10.92.0.21", "http://10.92.0.21:2377", "http://10.92.0.21:2377/token/", "http://10.92.0.22:2377/token"] {
+        for allowed in [
+            "*",
+            "10.92.0.21",
+            "http://10.92.0.21:2377",
+            "http://10.92.0.21:2377/token/",
+            "http://10.92.0.22:2377/token",
+        ] {
             assert!(Endpoint::parse(&allowing(allowed), "V", url).is_err(), "{allowed}");
         }
-        for url in ["http://8.8.8.8/token", "http://attacker.contoso.com/msi", "http://x@10.92.0.21/", "http://[::ffff:10.0.0.1]/"] {
+        for url in [
+            "http://8.8.8.8/token",
+            "http://attacker.contoso.com/msi",
+            "http://x@10.92.0.21/",
+            "http://[::ffff:10.0.0.1]/",
+        ] {
             assert!(Endpoint::parse(&allowing(url), "V", url).is_err(), "{url}");
         }
     }

@@ -9,7 +9,8 @@ use http::Uri;
 
 use crate::cloud;
 use crate::config::{
-    ALLOWED_ENDPOINT, AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST, Settings,
+    ALLOWED_ENDPOINT, AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST,
+    Settings,
 };
 use crate::endpoint::{absolute, refused};
 use crate::error::Error;
@@ -31,14 +32,8 @@ pub struct Guard {
 
 impl Guard {
     /// The variables that name what is guarded.
-    pub const VARIABLES: [&str; 6] = [
-        IDENTITY_ENDPOINT,
-        MSI_ENDPOINT,
-        IMDS_ENDPOINT,
-        POD_IDENTITY_HOST,
-        ALLOWED_ENDPOINT,
-        AUTHORITY_HOST,
-    ];
+    pub const VARIABLES: [&str; 6] =
+        [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT, AUTHORITY_HOST];
 
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
@@ -272,7 +267,11 @@ mod tests {
         assert!(!allows(&fabric, "https://10.4:2377/", &[]));
         for variable in [IDENTITY_ENDPOINT, MSI_ENDPOINT, ALLOWED_ENDPOINT] {
             let group = self::guard(&[(variable, "http://10.92.0.21:2377/token?api-version=1.0")]);
-            for url in ["http://10.92.0.21:2377/token?api-version=1.0", "http://0x0a5c0015:2377/", "https://10.92.21:2377/"] {
+            for url in [
+                "http://10.92.0.21:2377/token?api-version=1.0",
+                "http://0x0a5c0015:2377/",
+                "https://10.92.21:2377/",
+            ] {
                 assert!(!allows(&group, url, &[]), "{variable} {url}");
             }
             assert!(allows(&group, "http://10.92.0.21:8080/", &[]), "{variable}");

@@ -9,7 +9,8 @@ pub(crate) struct UnknownName(String);
 impl UnknownName {
     /// The mistake in a name of the environment, if there is one. An empty value is an unset one, so it is no mistake.
     pub(crate) fn of(name: &str, value: &str) -> Option<Self> {
-        let is_mistake = !value.is_empty() && has_prefix(name) && !is_known(name) && !is_service_link(name, value);
+        let is_mistake =
+            !value.is_empty() && has_prefix(name) && !is_known(name) && !is_service_link(name, value);
         is_mistake.then(|| Self(name.chars().take(MAX_SHOWN).filter(|c| !c.is_control()).collect()))
     }
 
@@ -17,7 +18,9 @@ impl UnknownName {
     pub(crate) fn complaint(&self) -> String {
         let Self(name) = self;
         let nearest = nearest(&name.to_ascii_uppercase());
-        format!("{name} is not a variable of token-broker; the nearest one is {nearest}: correct the name, or unset it")
+        format!(
+            "{name} is not a variable of token-broker; the nearest one is {nearest}: correct the name, or unset it"
+        )
     }
 }
 

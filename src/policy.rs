@@ -280,7 +280,8 @@ fn flaw_of_scope(audience: &str) -> Option<&'static str> {
         return Some("has a `*` in it; each scope is listed as it is");
     }
     let is_id = audience.split('/').next().is_some_and(is_guid);
-    (!is_uri && !is_id).then_some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID")
+    (!is_uri && !is_id)
+        .then_some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID")
 }
 
 fn flaw_of_id(entry: &str) -> Option<&'static str> {
@@ -338,7 +339,11 @@ mod tests {
 
     #[test]
     fn an_audience_with_and_without_its_closing_slash_is_one_entry() {
-        for list in ["https://database.windows.net", "https://database.windows.net/", "https://database.windows.net//.default"] {
+        for list in [
+            "https://database.windows.net",
+            "https://database.windows.net/",
+            "https://database.windows.net//.default",
+        ] {
             let policy = Policy::new(Some(list), None).unwrap();
             for scope in ["https://database.windows.net//.default", "https://database.windows.net/.default"] {
                 assert_eq!(check(&policy, scope, Identity::Default), Ok(()), "{list} {scope}");
@@ -367,7 +372,10 @@ mod tests {
         ] {
             let error = Policy::new(Some(&format!("https://storage.azure.com {entry}")), None).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
-            assert!(error.to_string().contains(entry) && error.to_string().contains(ALLOWED_SCOPES), "{error}");
+            assert!(
+                error.to_string().contains(entry) && error.to_string().contains(ALLOWED_SCOPES),
+                "{error}"
+            );
         }
         for entry in [
             "api://11111111-1111-1111-1111-111111111111/.default",
@@ -383,7 +391,9 @@ mod tests {
 
     #[test]
     fn an_identity_that_nobody_has_is_refused_by_the_variable() {
-        for entry in ["aaa,bbb", "aaa;", "\"aaa\"", "'aaa'", "System-Assigned", "systemassigned", "system_assigned"] {
+        for entry in
+            ["aaa,bbb", "aaa;", "\"aaa\"", "'aaa'", "System-Assigned", "systemassigned", "system_assigned"]
+        {
             let error = Policy::new(None, Some(entry)).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             assert!(error.to_string().contains(ALLOWED_IDENTITIES), "{error}");

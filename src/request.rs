@@ -202,7 +202,9 @@ impl Id {
             return Err(invalid(format!("the {what} of the identity is empty")));
         }
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
-            return Err(invalid(format!("the {what} has a quote at its beginning or end; leave the quotes out")));
+            return Err(invalid(format!(
+                "the {what} has a quote at its beginning or end; leave the quotes out"
+            )));
         }
         check_text(what, text, MAX_ID, allowed)?;
         Ok(Self(text.to_owned()))

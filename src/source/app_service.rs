@@ -7,7 +7,8 @@ use http::HeaderValue;
 use crate::answer::{self, Answer, Asked, Exchange};
 use crate::call::Call;
 use crate::config::{
-    ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, Settings,
+    ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
+    IMDS_ENDPOINT, Settings,
 };
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};

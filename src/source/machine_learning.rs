@@ -6,7 +6,9 @@ use http::HeaderValue;
 
 use crate::answer::{self, Answer, Asked, Exchange};
 use crate::call::Call;
-use crate::config::{ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings};
+use crate::config::{
+    ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
@@ -38,7 +40,9 @@ impl MachineLearning {
     /// secret, and for values that cannot be used.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
-            (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => Err(half(MSI_ENDPOINT, MSI_SECRET)),
+            (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => {
+                Err(half(MSI_ENDPOINT, MSI_SECRET))
+            }
             // Without a secret the endpoint is Cloud Shell's.
             (_, None) => Ok(None),
             (None, Some(_)) => Err(half(MSI_SECRET, MSI_ENDPOINT)),

@@ -263,8 +263,11 @@ fn what_a_service_refused_goes_from_the_store_too() {
 
 #[test]
 fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
-    let federated: &[(&str, &str)] =
-        &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant.example"), KEY];
+    let federated: &[(&str, &str)] = &[
+        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
+        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant.example"),
+        KEY,
+    ];
     let (world, store) = fleet();
     let expired =
         r#"{"error":"invalid_client","error_description":"AADSTS700024: expired","error_codes":[700024]}"#;

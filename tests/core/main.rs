@@ -5,6 +5,7 @@
 mod broker;
 mod fake;
 mod lease;
+mod platforms;
 mod shared;
 mod sources;
 mod store;

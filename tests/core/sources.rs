@@ -24,8 +24,11 @@ const WORKLOAD: &Pairs = &[
     ("AZURE_TENANT_ID", "tenant.example"),
     ("AZURE_CLIENT_ID", "app"),
 ];
-const SECRET: &Pairs =
-    &[("AZURE_CLIENT_SECRET", "s3cret & more"), ("AZURE_TENANT_ID", "tenant.example"), ("AZURE_CLIENT_ID", "app")];
+const SECRET: &Pairs = &[
+    ("AZURE_CLIENT_SECRET", "s3cret & more"),
+    ("AZURE_TENANT_ID", "tenant.example"),
+    ("AZURE_CLIENT_ID", "app"),
+];
 const CERTIFICATE: &Pairs = &[
     ("AZURE_CLIENT_CERTIFICATE_PATH", "/app.pem"),
     ("AZURE_TENANT_ID", "tenant.example"),
@@ -165,19 +168,6 @@ fn a_token_file_without_a_token_stops_the_chain_and_nothing_is_sent() {
 }
 
 #[test]
-fn workload_identity_without_a_tenant_is_named_and_the_next_source_is_tried() {
-    let world = World::new();
-    let broker = world.broker(&WORKLOAD[..1]);
-    world.script([fault(SendErrorKind::NotConnected)]);
-    let error = world.run(get(&broker, VAULT)).unwrap_err();
-    let first = &error.failures()[0];
-    assert_eq!(
-        (first.source.as_ref(), first.message.as_str()),
-        ("workload-identity", "AZURE_TENANT_ID is not set")
-    );
-}
-
-#[test]
 fn workload_identity_takes_the_client_id_of_the_request() {
     let world = World::new();
     world.file("/tokens/azure", "k");
@@ -238,7 +228,9 @@ fn a_client_secret_is_sent_to_entra_alone_and_never_shown() {
     }
     let shown = report(&broker, "client-secret").would_send.unwrap();
     assert!(
-        shown.starts_with("POST https://login.microsoftonline.com/tenant.example/oauth2/v2.0/token client_id=app&"),
+        shown.starts_with(
+            "POST https://login.microsoftonline.com/tenant.example/oauth2/v2.0/token client_id=app&"
+        ),
         "{shown}"
     );
 }

@@ -7,10 +7,8 @@ use http::header::WWW_AUTHENTICATE;
 use crate::stage::{Body, ENTRA, IMDS, Stage, request};
 use crate::{SECRET, VAULT};
 
-const HOME: &str =
-    r#"Bearer authorization="https://login.microsoftonline.com/home.example", resource="https://vault.azure.net""#;
-const AWAY: &str =
-    r#"Bearer authorization="https://login.microsoftonline.com/away.example", resource="https://vault.azure.net""#;
+const HOME: &str = r#"Bearer authorization="https://login.microsoftonline.com/home.example", resource="https://vault.azure.net""#;
+const AWAY: &str = r#"Bearer authorization="https://login.microsoftonline.com/away.example", resource="https://vault.azure.net""#;
 const LACKING: &str = r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzI2MDc3NTk1In19fQ==""#;
 
 /// Have a service refuse every token but one that begins with this.
@@ -29,7 +27,8 @@ fn insist(stage: &Stage, origin: &str, wanted: &'static str, challenge: &'static
 fn name_another_tenant_each_time(stage: &Stage) {
     let nth = AtomicU64::new(1);
     stage.network.answer(VAULT, move |_| {
-        let challenge = HOME.replace("home.example", &format!("tenant-{}.example", nth.fetch_add(1, Ordering::SeqCst)));
+        let challenge =
+            HOME.replace("home.example", &format!("tenant-{}.example", nth.fetch_add(1, Ordering::SeqCst)));
         http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(String::new()).unwrap()
     });
 }
@@ -144,7 +143,11 @@ async fn a_service_may_name_the_scope_of_its_own_domain() {
     }
     assert_eq!(
         shown(&stage, vault),
-        ["Bearer sentinel-home.example-1", "Bearer sentinel-home.example-2", "Bearer sentinel-home.example-2"]
+        [
+            "Bearer sentinel-home.example-1",
+            "Bearer sentinel-home.example-2",
+            "Bearer sentinel-home.example-2"
+        ]
     );
 }
 
@@ -159,9 +162,11 @@ async fn missing_claims_are_asked_for_once_and_later_requests_have_them() {
         assert_eq!(application.send(&sent).await.unwrap().status, 200);
         assert_eq!(stage.network.seen(ENTRA).len(), 2);
         let expected: &[_] = match status {
-            200 => {
-                &["Bearer sentinel-home.example-1", "Bearer sentinel-home.example-2-claims", "Bearer sentinel-home.example-2-claims"]
-            }
+            200 => &[
+                "Bearer sentinel-home.example-1",
+                "Bearer sentinel-home.example-2-claims",
+                "Bearer sentinel-home.example-2-claims",
+            ],
             _ => &["Bearer sentinel-home.example-1", "Bearer sentinel-home.example-2-claims"],
         };
         assert_eq!(shown(&stage, VAULT), expected);
@@ -203,7 +208,10 @@ async fn one_challenge_is_answered_and_no_more() {
     let answer = stage.application().await.get(SECRET).await;
     assert_eq!(answer.status, 401);
     assert!(answer.header("www-authenticate").unwrap().contains("tenant-2"));
-    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home.example-1", "Bearer sentinel-tenant-1.example-2"]);
+    assert_eq!(
+        shown(&stage, VAULT),
+        ["Bearer sentinel-home.example-1", "Bearer sentinel-tenant-1.example-2"]
+    );
 }
 
 #[tokio::test]

@@ -29,9 +29,9 @@ fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_fie
 
 #[test]
 fn what_does_not_go_together_is_refused_by_the_parser_alone() {
-    let secret = json!({ "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } });
-    let workload =
-        json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } });
+    let secret =
+        json!({ "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } });
+    let workload = json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } });
     let rule = |name: &str, value: Value| {
         let mut rule = json!({ "scope": "https://a.example" });
         rule[name] = value;
@@ -125,11 +125,17 @@ fn no_bytes_are_too_odd_to_be_refused() {
 fn fields_win_over_the_environment_which_fills_what_is_left_out() {
     let source =
         json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "of-the-field" } } });
-    let environment =
-        [("AZURE_CLIENT_ID", "of-the-variable"), ("AZURE_TENANT_ID", "t.example"), ("AZURE_CLIENT_SECRET", "s")];
+    let environment = [
+        ("AZURE_CLIENT_ID", "of-the-variable"),
+        ("AZURE_TENANT_ID", "t.example"),
+        ("AZURE_CLIENT_SECRET", "s"),
+    ];
     let sends = would_send(&changed(&source), &environment);
     assert_eq!(sends.len(), 1);
-    assert!(sends[0].starts_with("POST https://login.microsoftonline.com/t.example/oauth2/v2.0/token"), "{sends:?}");
+    assert!(
+        sends[0].starts_with("POST https://login.microsoftonline.com/t.example/oauth2/v2.0/token"),
+        "{sends:?}"
+    );
     assert!(sends[0].contains("client_id=of-the-field"), "{sends:?}");
 }
 
@@ -148,7 +154,8 @@ fn variables_of_other_sources_are_not_looked_at() {
 fn a_mistaken_name_with_the_brokers_prefix_is_refused_with_the_nearest_one() {
     let text = refusal_with(&changed(&json!({})), &[("TOKEN_BROKER_STORE_KYE", "x")]).unwrap();
     assert!(text.contains("TOKEN_BROKER_STORE_KYE") && text.contains("TOKEN_BROKER_STORE_KEY"), "{text}");
-    let of_kubernetes = [("TOKEN_BROKER_SERVICE_HOST", "10.0.0.1"), ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:80")];
+    let of_kubernetes =
+        [("TOKEN_BROKER_SERVICE_HOST", "10.0.0.1"), ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:80")];
     assert_eq!(refusal_with(&changed(&json!({})), &of_kubernetes), None);
 }
 

@@ -34,7 +34,9 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
 /// The policy's list is the arguments', not the variable's.
 fn of_arguments(error: Error) -> Error {
     match error {
-        Error::Misconfigured(why) => Error::InvalidRequest(why.replace("TOKEN_BROKER_ALLOWED_SCOPES", "--scope")),
+        Error::Misconfigured(why) => {
+            Error::InvalidRequest(why.replace("TOKEN_BROKER_ALLOWED_SCOPES", "--scope"))
+        }
         other => other,
     }
 }
