@@ -36,8 +36,8 @@ impl Endpoint {
             _ if is_local(host) => Ok(Self(uri.to_string())),
             Some(_) if is_allowed(settings, text) => Ok(Self(uri.to_string())),
             Some(platform) => Err(Error::Misconfigured(format!(
-                "{variable} names the private address {host}, {platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must \
-                 have the same value, to the letter, which lets the identity's secret go there unencrypted"
+                "{variable} names the private address {host}{platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must have \
+                 the same value, to the letter, which lets secrets and tokens pass there unencrypted"
             ))),
             None => Err(refused(variable, "names a host that is not on this machine", FORM)),
         }
@@ -135,12 +135,12 @@ fn private(host: &str) -> Option<&'static str> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address = host.parse::<Ipv4Addr>().ok();
     match address.map(|ip| ip.octets()) {
-        Some([10, 92, ..]) => Some("as Windows container groups of Azure Container Instances do"),
-        Some([172, 16..=31, ..]) => Some("as App Service on Linux did until 2021"),
-        Some(_) => address.filter(Ipv4Addr::is_private).map(|_| "as no platform that is known here does"),
+        Some([10, 92, ..]) => Some(", as Windows container groups of Azure Container Instances do"),
+        Some([172, 16..=31, ..]) => Some(", as App Service on Linux did until 2021"),
+        Some(_) => address.filter(Ipv4Addr::is_private).map(|_| ", which is not on this machine"),
         None => {
             let ip = bare.parse::<Ipv6Addr>().ok().filter(Ipv6Addr::is_unique_local);
-            ip.map(|_| "as no platform that is known here does")
+            ip.map(|_| ", which is not on this machine")
         }
     }
 }
@@ -173,9 +173,9 @@ mod tests {
             ("http://10.92.0.21:2377/metadata/identity/oauth2/token", "Azure Container Instances"),
             ("http://172.16.2.6:8081/msi/token", "App Service"),
             ("http://172.31.0.2:8081/msi/token", "App Service"),
-            ("http://192.168.0.2/msi/token", "no platform"),
-            ("https://10.0.0.2/msi/token", "no platform"),
-            ("http://[fd00::1]/msi/token", "no platform"),
+            ("http://192.168.0.2/msi/token", "not on this machine"),
+            ("https://10.0.0.2/msi/token", "not on this machine"),
+            ("http://[fd00::1]/msi/token", "not on this machine"),
         ] {
             let text = parse(url).unwrap_err().to_string();
             for part in ["IDENTITY_ENDPOINT", ALLOWED_ENDPOINT, platform] {

@@ -241,7 +241,8 @@ fn parse_scopes(list: &str) -> Result<Vec<String>, Error> {
 
 /// What a list says for a scope. On the wire, the audiences with and without the slash are two.
 fn entry_of(scope: &Scope) -> &str {
-    scope.audience().strip_suffix('/').unwrap_or(scope.audience())
+    let audience = scope.audience();
+    audience.strip_suffix('/').unwrap_or(audience)
 }
 
 fn parse_identities(list: &str) -> Result<Identities, Error> {

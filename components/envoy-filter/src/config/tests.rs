@@ -72,7 +72,7 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
         ),
         (
             json!({ "source": { "imds": { "cluster": "imds", "endpoint": "http://10.0.0.1" } } }),
-            "source.imds.endpoint names a host that is not on this machine",
+            "source.imds.endpoint names the private address 10.0.0.1",
         ),
         (
             json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b.example" } } }),
