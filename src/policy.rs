@@ -231,7 +231,7 @@ fn parse_scopes(list: &str) -> Result<Vec<String>, Error> {
     let mut scopes = Vec::new();
     for entry in list.split_whitespace() {
         let scope = Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error.to_string()))?;
-        if let Some(why) = flaw_of_list(entry).or_else(|| flaw_of_scope(scope.audience())) {
+        if let Some(why) = flaw_of_scope(scope.audience()) {
             return Err(unusable(ALLOWED_SCOPES, &format!("{entry} {why}")));
         }
         scopes.push(entry_of(&scope).to_owned());
@@ -254,7 +254,7 @@ fn parse_identities(list: &str) -> Result<Identities, Error> {
         }
         let identity = Identity::client_id(entry);
         let identity = identity.map_err(|error| unusable(ALLOWED_IDENTITIES, &error.to_string()))?;
-        if let Some(why) = flaw_of_list(entry).or_else(|| flaw_of_id(entry)) {
+        if let Some(why) = flaw_of_id(entry) {
             return Err(unusable(ALLOWED_IDENTITIES, &format!("{entry} {why}")));
         }
         identities.user_assigned.extend(identity.id().cloned());
@@ -263,31 +263,34 @@ fn parse_identities(list: &str) -> Result<Identities, Error> {
     non_empty(ALLOWED_IDENTITIES, (is_empty, identities))
 }
 
-/// Why an entry is rather a list.
-fn flaw_of_list(entry: &str) -> Option<&'static str> {
-    entry.contains([',', ';']).then_some("has a comma or a semicolon in it; entries are separated by spaces")
-}
-
 /// Why no token is for an audience: it names an application by a URI or by its id.
-fn flaw_of_scope(audience: &str) -> Option<&'static str> {
+pub(crate) fn flaw_of_scope(audience: &str) -> Option<&'static str> {
     let is_scheme = |text: &str| {
         text.starts_with(|c: char| c.is_ascii_alphabetic())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-'))
     };
-    let is_uri = audience
-        .split_once(':')
-        .is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.trim_matches('/').is_empty());
-    if audience.contains('*') {
-        return Some("has a `*` in it; each scope is listed as it is");
+    let is_uri = || {
+        let parts = audience.split_once(':');
+        parts.is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.trim_matches('/').is_empty())
+    };
+    let is_id = || audience.split('/').next().is_some_and(is_guid);
+    match audience {
+        _ if audience.contains(SEPARATORS) => Some(SEVERAL),
+        _ if audience.contains('*') => Some("has a `*` in it; each scope is named as it is"),
+        _ if is_uri() || is_id() => None,
+        _ => Some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID"),
     }
-    let is_id = audience.split('/').next().is_some_and(is_guid);
-    (!is_uri && !is_id)
-        .then_some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID")
 }
 
 fn flaw_of_id(entry: &str) -> Option<&'static str> {
     let letters: String = entry.chars().filter(char::is_ascii_alphabetic).collect();
-    letters.eq_ignore_ascii_case("systemassigned").then_some("is no identity; it must be `system-assigned`")
+    match entry {
+        _ if entry.contains(SEPARATORS) => Some(SEVERAL),
+        _ if letters.eq_ignore_ascii_case("systemassigned") => {
+            Some("is no identity; it must be `system-assigned`")
+        }
+        _ => None,
+    }
 }
 
 /// A list without an entry would allow nothing: more likely a template that was not filled in.
@@ -303,6 +306,8 @@ fn unusable(variable: &str, why: &str) -> Error {
 }
 
 const SYSTEM_ASSIGNED: &str = "system-assigned";
+const SEPARATORS: [char; 2] = [',', ';'];
+const SEVERAL: &str = "has a comma or a semicolon in it; entries are separated by spaces";
 
 #[cfg(test)]
 mod tests {
