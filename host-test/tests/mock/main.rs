@@ -9,6 +9,7 @@ mod assertion;
 mod azure_ml;
 mod client;
 mod cloud_shell;
+mod container_instances;
 mod discovery;
 mod entra;
 mod faults;
