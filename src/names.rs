@@ -54,7 +54,8 @@ fn is_service_link(name: &str, value: &str) -> bool {
 fn is_port(text: &str) -> bool {
     let Some((number, rest)) = text.split_once('_') else { return false };
     let (protocol, part) = rest.split_once('_').unwrap_or((rest, "ADDR"));
-    number.bytes().all(|byte| byte.is_ascii_digit())
+    !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
         && ["TCP", "UDP", "SCTP"].contains(&protocol)
         && ["PROTO", "PORT", "ADDR"].contains(&part)
 }
