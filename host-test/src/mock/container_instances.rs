@@ -76,16 +76,9 @@ fn no_identity() -> Reply {
 
 /// Over several lines, with a space behind the message, as recorded
 fn refusal(status: StatusCode, code: &str) -> Reply {
-    let body = [
-        "{",
-        "  \"error\": {",
-        &format!("    \"code\": \"{code}\","),
-        &format!("    \"message\": \"{code} \","),
-        "    \"details\": []",
-        "  }",
-        "}",
-    ];
-    Reply { body: body.join("\n"), ..Reply::json(status, &()) }
+    let error = json!({ "error": { "code": code, "message": format!("{code} "), "details": [] } });
+    let body = serde_json::to_string_pretty(&error).unwrap_or_default();
+    Reply { body, ..Reply::json(status, &()) }
 }
 
 const API_VERSION: &str = "1.0";
