@@ -27,7 +27,6 @@ mod call;
 mod claims;
 mod cloud_shell;
 mod config;
-mod container_instances;
 mod date;
 mod door;
 mod endpoint;
@@ -64,8 +63,8 @@ pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, Recorded};
 pub use sections::{
-    AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig,
-    ContainerInstancesConfig, DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+    AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, DateForm,
+    EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
 };
 
 use platform::Platform;
@@ -149,11 +148,6 @@ impl Mock {
     /// The environment that points a program at the mock's Azure Machine Learning endpoint
     pub fn azure_ml_env(&self) -> Environment {
         msi_2017::azure_ml_environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's endpoint of Windows container groups
-    pub fn container_instances_env(&self) -> Environment {
-        container_instances::environment(&self.platform)
     }
 
     /// The environment that points a program at the mock's Cloud Shell

@@ -11,8 +11,8 @@ use super::{
     fault::Fault,
     identity::{IdKind, Identity, IdentityKind, Selector},
     sections::{
-        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig,
-        ContainerInstancesConfig, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig, EntraConfig,
+        ImdsConfig, ServiceFabricConfig, VaultConfig,
     },
 };
 
@@ -43,8 +43,6 @@ pub struct MockConfig {
     pub app_service_2017: AppService2017Config,
     /// The identity endpoint of Azure Machine Learning
     pub azure_ml: AzureMlConfig,
-    /// The identity endpoint of Windows container groups
-    pub container_instances: ContainerInstancesConfig,
     /// The token endpoint of Cloud Shell
     pub cloud_shell: CloudShellConfig,
     /// The agent of Azure Arc, if there is one

@@ -17,8 +17,6 @@ pub enum Endpoint {
     AppService2017,
     /// The identity endpoint of Azure Machine Learning: `/msi/auth`
     AzureMl,
-    /// The identity endpoint of Windows container groups: `/container-group/metadata/identity/oauth2/token`
-    ContainerInstances,
     /// The token endpoint of Cloud Shell: `/oauth2/token`
     CloudShell,
     /// The agent of Azure Arc: `/arc/metadata/identity/oauth2/token`
@@ -37,12 +35,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Imds,
         Self::AppService,
         Self::AppService2017,
         Self::AzureMl,
-        Self::ContainerInstances,
         Self::CloudShell,
         Self::Arc,
         Self::ServiceFabric,
@@ -64,7 +61,6 @@ impl Endpoint {
             (_, ["msi", "token"]) => Self::AppService,
             (_, ["2017", "msi", "token"]) => Self::AppService2017,
             (_, ["msi", "auth"]) => Self::AzureMl,
-            (_, ["container-group", "metadata", "identity", "oauth2", "token"]) => Self::ContainerInstances,
             (_, ["oauth2", "token"]) => Self::CloudShell,
             (_, ["secrets", ..]) => Self::KeyVault,
             (
@@ -99,7 +95,6 @@ mod tests {
             ("/msi/token/", Endpoint::AppService),
             ("/2017/msi/token/", Endpoint::AppService2017),
             ("/msi/auth/", Endpoint::AzureMl),
-            ("/container-group/metadata/identity/oauth2/token/", Endpoint::ContainerInstances),
             ("/oauth2/token/", Endpoint::CloudShell),
             ("/t/oauth2/v2.0/token/", Endpoint::Entra),
             ("/adfs/oauth2/token/", Endpoint::Entra),

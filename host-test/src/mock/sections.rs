@@ -61,16 +61,6 @@ pub struct AzureMlConfig {
     pub secret: String,
 }
 
-/// The identity endpoint of Windows container groups
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ContainerInstancesConfig {
-    /// How long its tokens are good
-    pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `secret`
-    pub secret: String,
-}
-
 /// The token endpoint of Cloud Shell
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

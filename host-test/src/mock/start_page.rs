@@ -5,8 +5,8 @@ use std::{fmt::Write, path::Path};
 use http::StatusCode;
 
 use super::{
-    Environment, app_service, arc, cloud_shell, container_instances, entra, federation, imds, msi_2017,
-    platform::Platform, reply::Reply, service_fabric,
+    Environment, app_service, arc, cloud_shell, entra, federation, imds, msi_2017, platform::Platform,
+    reply::Reply, service_fabric,
 };
 
 pub(super) fn answer(platform: &Platform) -> Reply {
@@ -31,9 +31,6 @@ App Service as of 2017:
 Azure Machine Learning:
 
 {azure_ml}
-Windows container groups of Container Instances:
-
-{container_instances}
 Cloud Shell:
 
 {cloud_shell}
@@ -72,7 +69,6 @@ Make it fail:      curl -d '{{\"endpoint\":\"imds\",\"answer\":{{\"status\":{{\"
         app_service = exports(&app_service::environment(platform)),
         app_service_2017 = exports(&msi_2017::app_service_environment(platform)),
         azure_ml = exports(&msi_2017::azure_ml_environment(platform)),
-        container_instances = exports(&container_instances::environment(platform)),
         cloud_shell = exports(&cloud_shell::environment(platform)),
         arc = if_any(arc::environment(platform), "[arc] in the configuration"),
         service_fabric = if_any(service_fabric::environment(platform), "[service-fabric] in the configuration"),

@@ -74,7 +74,6 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
         mock.app_service_2017_env(),
         mock.azure_ml_env(),
         mock.cloud_shell_env(),
-        mock.container_instances_env(),
     ];
     let configured = [
         mock.arc_env(),
@@ -109,7 +108,6 @@ async fn every_endpoint_has_its_counters_and_what_is_none_is_unknown() {
             "arc",
             "azure-ml",
             "cloud-shell",
-            "container-instances",
             "entra",
             "imds",
             "key-vault",

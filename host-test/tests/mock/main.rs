@@ -9,7 +9,6 @@ mod assertion;
 mod azure_ml;
 mod client;
 mod cloud_shell;
-mod container_instances;
 mod discovery;
 mod entra;
 mod faults;
