@@ -100,14 +100,6 @@ impl Candidate {
         matches!(self.state, State::Absent)
     }
 
-    /// Whether the variable that tells it is set, and another that it needs is not: all others are not worth a word.
-    pub(crate) fn is_half_set(&self) -> bool {
-        let is_set = |name: &&str| self.variables.iter().any(|(known, set)| known == name && *set);
-        self.is_absent()
-            && self.about.needs.first().is_some_and(is_set)
-            && !self.about.needs.iter().all(is_set)
-    }
-
     pub(crate) fn absence(&self, now: Duration) -> Option<Failure> {
         let memory = self.memory.borrow();
         let (failure, until) = memory.absence.as_ref()?;

@@ -17,8 +17,8 @@ use crate::policy::Demand;
 use crate::request::Identity;
 use crate::selection::Selection;
 use crate::source::{
-    AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, Stop, app_service, arc,
-    cloud_shell, entra, imds, machine_learning, service_fabric,
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, Stop,
+    app_service, arc, cloud_shell, container_instances, entra, imds, machine_learning, service_fabric,
 };
 use crate::token::Token;
 
@@ -36,6 +36,12 @@ impl Chain {
             Candidate::detect(read, &entra::CERTIFICATE, entra::client_certificate, Source::Entra),
             Candidate::detect(read, &entra::WORKLOAD_IDENTITY, entra::workload_identity, Source::Entra),
             Candidate::detect(read, &service_fabric::SOURCE, ServiceFabric::detect, Source::ServiceFabric),
+            Candidate::detect(
+                read,
+                &container_instances::SOURCE,
+                ContainerInstances::detect,
+                Source::ContainerInstances,
+            ),
             Candidate::detect(read, &app_service::SOURCE, AppService::detect, Source::AppService),
             Candidate::detect(
                 read,
@@ -90,10 +96,7 @@ impl Chain {
         for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.demand)) {
             let source = match (&candidate.state, candidate.absence(broker.host.now())) {
                 (State::Broken(error), _) => return Err(error.clone()),
-                (State::Absent | State::LeftOut, _) => {
-                    attempts.extend(candidate.is_half_set().then(|| candidate.failure()));
-                    continue;
-                }
+                (State::Absent | State::LeftOut, _) => continue,
                 (State::Ready(_), Some(absence)) => {
                     attempts.push(absence);
                     continue;

@@ -2,6 +2,8 @@
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
 
+use std::borrow::Cow;
+
 use http::Uri;
 
 use crate::config::{AUTHORITY_HOST, REGIONAL_AUTHORITY, Settings};
@@ -12,7 +14,7 @@ use crate::tenant::ADFS;
 /// An Entra authority, or an AD FS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authority {
-    /// Scheme, host and path, without a slash at the end.
+    /// Scheme, host and port.
     base: String,
     /// The same for requests that may be answered in a region.
     regional: Option<String>,
@@ -20,12 +22,17 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// The authority that the variables name: the public cloud's if they name none.
+    /// The authority that the variables name, the public cloud's if they name none, for the tenant of a variable.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
-    pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
-        let base = base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?;
+    pub(crate) fn detect(settings: &Settings, (variable, tenant): (&str, &str)) -> Result<Self, Error> {
+        let uri = url(settings)?;
+        if !is_of_tenant(uri.path(), tenant) {
+            let why = format!("has a path that is not the tenant of {variable}");
+            return Err(refused(AUTHORITY_HOST, &why, FORM));
+        }
+        let base = base(&uri);
         let host = base.strip_prefix(HTTPS).unwrap_or(&base);
         let host = host.strip_suffix(":443").unwrap_or(host);
         let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
@@ -62,8 +69,19 @@ impl Authority {
 ///
 /// # Errors
 /// As [`Authority::detect`].
-pub(crate) fn authority(settings: &Settings) -> Result<Uri, Error> {
-    checked(AUTHORITY_HOST, &base(settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC))?, FORM)
+pub(crate) fn url(settings: &Settings) -> Result<Uri, Error> {
+    // Azure's libraries take a bare host too.
+    let text = settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC);
+    // For some readers of URLs a backslash ends the host, for others it does not.
+    if text.contains('\\') {
+        return Err(refused(AUTHORITY_HOST, "holds a backslash", FORM));
+    }
+    let text = if text.contains("://") { Cow::from(text) } else { format!("{HTTPS}{text}").into() };
+    let uri = checked(AUTHORITY_HOST, &text, FORM)?;
+    if uri.scheme_str() != Some("https") {
+        return Err(refused(AUTHORITY_HOST, "is not https", FORM));
+    }
+    Ok(uri)
 }
 
 /// Whether a host, in lower case, is Entra's in some cloud, or that of one of its regions.
@@ -77,20 +95,16 @@ pub(crate) fn is_at(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
 }
 
-/// Azure's libraries take a bare host too, and the workload identity webhook ends it with a slash.
-fn base(text: &str) -> Result<String, Error> {
-    // For some readers of URLs a backslash ends the host, for others it does not.
-    if text.contains('\\') {
-        return Err(refused(AUTHORITY_HOST, "holds a backslash", FORM));
-    }
-    let url = if text.contains("://") { text.to_owned() } else { format!("{HTTPS}{text}") };
-    let uri = checked(AUTHORITY_HOST, &url, FORM)?;
-    if uri.scheme_str() != Some("https") {
-        return Err(refused(AUTHORITY_HOST, "is not https", FORM));
-    }
-    let authority =
-        uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default();
-    Ok(format!("{HTTPS}{authority}{}", uri.path().trim_end_matches('/')))
+fn base(uri: &Uri) -> String {
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    format!("{HTTPS}{}", authority.to_ascii_lowercase())
+}
+
+/// Whether a path says no more than a tenant: nothing, the tenant, or one of the URLs that portals show for it.
+fn is_of_tenant(path: &str, tenant: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let path = path.trim_matches('/');
+    path.is_empty() || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
 }
 
 fn region(text: &str) -> Result<&str, Error> {
@@ -104,7 +118,10 @@ fn region(text: &str) -> Result<&str, Error> {
     )))
 }
 
-const FORM: &str = "an https URL without query, https://login.microsoftonline.com for instance";
+const FORM: &str = "an https URL with no path and no query, https://login.microsoftonline.com for instance";
+/// What may stand behind a tenant.
+const ENDPOINTS: [&str; 5] =
+    ["", "/v2.0", "/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration"];
 const HTTPS: &str = "https://";
 const PUBLIC: &str = "https://login.microsoftonline.com";
 const PUBLIC_HOST: &str = "login.microsoftonline.com";
@@ -122,10 +139,11 @@ const OTHER_HOSTS: [&str; 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TENANT_ID;
 
     fn detect(pairs: &[(&str, &str)]) -> Result<Authority, Error> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Authority::detect(&Settings::from_pairs(pairs))
+        Authority::detect(&Settings::from_pairs(pairs), (TENANT_ID, "t"))
     }
 
     #[test]
@@ -148,8 +166,8 @@ mod tests {
                 "api://AzureADTokenExchangeUSGov",
             ),
             (
-                "https://sts.contoso.com:8443/x/",
-                "https://sts.contoso.com:8443/x/t/oauth2/v2.0/token",
+                "https://sts.contoso.com:8443/",
+                "https://sts.contoso.com:8443/t/oauth2/v2.0/token",
                 "api://AzureADTokenExchange",
             ),
         ] {
@@ -198,7 +216,54 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_may_repeat_the_tenant_and_say_nothing_else() {
+        let url = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
+        let detect = |path: &str| {
+            let authority = format!("https://login.microsoftonline.com{path}");
+            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority)]);
+            Authority::detect(&settings, (TENANT_ID, "contoso.com"))
+        };
+        for path in [
+            "/",
+            "//",
+            "/contoso.com",
+            "/Contoso.COM/",
+            "/contoso.com/v2.0",
+            "/contoso.com/oauth2/token",
+            "/contoso.com/oauth2/v2.0/token",
+            "/contoso.com/v2.0/.well-known/openid-configuration",
+        ] {
+            assert_eq!(detect(path).unwrap().token_url("contoso.com", false), url, "{path}");
+        }
+        for path in [
+            "/common",
+            "/adfs",
+            "/contoso.com.evil.example",
+            "/fabrikam.com",
+            "/fabrikam.com/oauth2/v2.0/token",
+            "/contoso.com/contoso.com",
+            "/contoso.com/oauth2",
+            "/x/contoso.com",
+            "/contoso.com//oauth2/token",
+            "/contoso%2ecom",
+            "/../contoso.com",
+        ] {
+            let error = detect(path).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.kind(), "misconfigured", "{path}");
+            assert!(text.contains(AUTHORITY_HOST) && text.contains(TENANT_ID), "{path}: {text}");
+        }
+    }
+
+    #[test]
     fn an_ad_fs_has_a_path_of_its_own() {
+        for authority in
+            ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"]
+        {
+            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority.to_owned())]);
+            let authority = Authority::detect(&settings, (TENANT_ID, ADFS)).unwrap();
+            assert_eq!(authority.token_url(ADFS, false), "https://sts.contoso.com/adfs/oauth2/token");
+        }
         let authority = detect(&[(AUTHORITY_HOST, "https://sts.contoso.com")]).unwrap();
         assert_eq!(authority.token_url("adfs", false), "https://sts.contoso.com/adfs/oauth2/token");
     }

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::error::Error;
 use crate::log::Level;
+use crate::names::UnknownName;
 use crate::policy::Policy;
 use crate::request::Identity;
 use crate::selection::Selection;
@@ -23,18 +24,20 @@ pub struct Variable {
     pub secret: bool,
     /// Whether its value is the path of a file that the broker reads.
     pub file: bool,
+    /// Whether its value may have line ends and tabs in it.
+    pub lines: bool,
     /// Its form, its default and what it does.
     pub about: &'static str,
 }
 
 /// Every variable that the broker reads; a host need not show it any other.
 pub const VARIABLES: &[Variable] = &[
-    plain(ALLOWED_SCOPES, "scopes or audiences separated by spaces; unset: all, set: nothing else"),
-    plain(
+    lines(ALLOWED_SCOPES, "scopes or audiences separated by spaces; unset: all, set: nothing else"),
+    lines(
         ALLOWED_IDENTITIES,
         "client, object or resource ids or `system-assigned`, separated by spaces; unset: all, set: nothing else",
     ),
-    plain(
+    lines(
         INJECT,
         "`host=scope` separated by spaces: which requests that pass the injector get which token; behind a leading `+` \
          together with the built-in rules, else in their place",
@@ -61,6 +64,11 @@ pub const VARIABLES: &[Variable] = &[
         ENDPOINT_SECRET,
         "the secret that clients of an endpoint of ours show as `IDENTITY_HEADER`, 16 to 1024 characters; unset: it speaks \
          IMDS's protocol only, which has none",
+    ),
+    plain(
+        ALLOWED_ENDPOINT,
+        "an identity endpoint at a private address that may be sent its secret over plain http: the value of \
+         `IDENTITY_ENDPOINT` or `MSI_ENDPOINT`, to the letter",
     ),
     plain(
         PINNED_THUMBPRINT,
@@ -91,7 +99,7 @@ pub const VARIABLES: &[Variable] = &[
     plain(KUBERNETES_PROXY[0], NO_PROXY),
     plain(KUBERNETES_PROXY[1], NO_PROXY),
     plain(KUBERNETES_PROXY[2], NO_PROXY),
-    plain(KUBERNETES_PROXY[3], NO_PROXY),
+    lines(KUBERNETES_PROXY[3], NO_PROXY),
     plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
     plain(
         IDENTITY_ENDPOINT,
@@ -127,6 +135,7 @@ pub(crate) const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 pub(crate) const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
 pub(crate) const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
 pub(crate) const ENDPOINT_SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
+pub(crate) const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 pub(crate) const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 pub(crate) const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 pub(crate) const CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -171,20 +180,28 @@ pub(crate) const REALM: [&str; 8] = [
 const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
-    Variable { name, secret: false, file: false, about }
+    Variable { name, secret: false, file: false, lines: false, about }
 }
 
 const fn secret(name: &'static str, about: &'static str) -> Variable {
-    Variable { name, secret: true, file: false, about }
+    Variable { secret: true, ..plain(name, about) }
 }
 
 const fn file(name: &'static str, about: &'static str) -> Variable {
-    Variable { name, secret: false, file: true, about }
+    Variable { file: true, ..plain(name, about) }
+}
+
+const fn lines(name: &'static str, about: &'static str) -> Variable {
+    Variable { lines: true, ..plain(name, about) }
 }
 
 /// The values of the broker's variables as they were when they were read. An empty value is an unset one.
 #[derive(Debug, Default)]
-pub struct Settings(Vec<(&'static str, Secret)>);
+pub struct Settings {
+    values: Vec<(&'static Variable, Secret)>,
+    /// The first name with the broker's prefix that is none of its variables.
+    unknown: Option<UnknownName>,
+}
 
 impl Settings {
     /// The variables on which the default identity depends.
@@ -193,7 +210,7 @@ impl Settings {
     /// The variable that [`Settings::log_level`] reads.
     pub const LOG: &str = LOG;
 
-    /// Keep what the broker knows of some variables and drop the rest.
+    /// Keep what the broker knows of some variables and drop the rest, but for the name of a mistaken one.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
         for (name, value) in pairs {
@@ -204,12 +221,26 @@ impl Settings {
 
     /// Set a variable, if the broker knows it and the value is not empty.
     pub fn set(&mut self, name: &str, value: String) {
-        if let Some(variable) = VARIABLES.iter().find(|variable| variable.name == name)
-            && !value.is_empty()
-        {
-            self.0.retain(|(set, _)| *set != name);
-            self.0.push((variable.name, value.into()));
+        match VARIABLES.iter().find(|variable| variable.name == name) {
+            None => self.unknown = self.unknown.take().or_else(|| UnknownName::of(name, &value)),
+            Some(_) if value.is_empty() => {}
+            Some(variable) => {
+                self.values.retain(|(set, _)| set.name != name);
+                self.values.push((variable, value.into()));
+            }
         }
+    }
+
+    /// What holds for all variables, before any of them is used.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a name that has the broker's prefix and is none of its variables, for a value with a
+    /// control character, and for one with quotes around it that is no secret.
+    pub fn check(&self) -> Result<(), Error> {
+        if let Some(unknown) = &self.unknown {
+            return Err(Error::Misconfigured(unknown.complaint()));
+        }
+        self.values.iter().try_for_each(|(variable, value)| check_value(variable, value.expose_secret()))
     }
 
     /// Whether a variable has a value.
@@ -259,8 +290,37 @@ impl Settings {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(set, _)| *set == name).map(|(_, value)| value.expose_secret())
+        self.values.iter().find(|(set, _)| set.name == name).map(|(_, value)| value.expose_secret())
     }
+}
+
+/// A value is not repeated: it may be a secret under the wrong name.
+fn check_value(variable: &Variable, value: &str) -> Result<(), Error> {
+    let name = variable.name;
+    let is_separator = |c: char| variable.lines && matches!(c, '\n' | '\r' | '\t');
+    if let Some((at, c)) = value.char_indices().find(|(_, c)| c.is_control() && !is_separator(*c)) {
+        return Err(Error::Misconfigured(format!(
+            "{name} has the character U+{:04X} at byte {at} of {}; it must be without line ends and other control \
+             characters, which `printf %s` does not add where `echo` does",
+            u32::from(c),
+            value.len()
+        )));
+    }
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(Error::Misconfigured(format!("{name} is not UTF-8; it must be")));
+    }
+    if !variable.secret && value.starts_with(['"', '\'']) {
+        return Err(Error::Misconfigured(format!(
+            "{name} begins with a quote, which an env file keeps as a part of the value; it must be without"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a value has quotes around it, as env files keep them. A secret may begin and end with one all the same.
+pub(crate) fn is_quoted(value: &str) -> bool {
+    let inside = |quote: char| value.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote));
+    inside('"') || inside('\'')
 }
 
 /// What holds for every request, whatever source answers it.
@@ -281,6 +341,7 @@ impl Config {
     /// # Errors
     /// [`Error::Misconfigured`] for the first variable whose value cannot be used.
     pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
         Ok(Self {
             policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
             default_identity: settings.default_identity()?,
@@ -359,6 +420,20 @@ mod tests {
             (TOKEN_CREDENTIALS, "InvalidCredential"),
             (STORE_KEY, "c2VjcmV0"),
             (DISABLE_MULTITENANT, "yes"),
+            (CLIENT_SECRET, "secret\n"),
+            (CLIENT_SECRET, "sec\u{7f}ret"),
+            (CLIENT_SECRET, "sec\u{fffd}ret"),
+            (IDENTITY_HEADER, "a\tb"),
+            (MSI_SECRET, "a\r\nx: y"),
+            (STORE_KEY, "\0"),
+            (FEDERATED_TOKEN_FILE, "/var/run/token\n"),
+            (FEDERATED_TOKEN_FILE, "'/var/run/token'"),
+            (CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
+            (FEDERATED_CLIENT_ID, "'11111111-1111-1111-1111-111111111111'"),
+            (DEFAULT_IDENTITY_CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
+            (TENANT_ID, "\"22222222-2222-2222-2222-222222222222\""),
+            (ALLOWED_SCOPES, "\"https://vault.azure.net\""),
+            (TOKEN_CREDENTIALS, "\"prod\""),
         ] {
             let error = parse(name, value).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{name}={value}");
@@ -374,6 +449,35 @@ mod tests {
             let settings = Settings::from_pairs([(SEND_CERTIFICATE_CHAIN.to_owned(), text.to_owned())]);
             assert_eq!(settings.is_on(SEND_CERTIFICATE_CHAIN), Ok(on), "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_may_be_written_in_lines() {
+        let scopes = "\n  https://vault.azure.net\r\n\thttps://storage.azure.com\n";
+        assert!(parse(ALLOWED_SCOPES, scopes).is_ok());
+    }
+
+    #[test]
+    fn a_secret_may_have_quotes_and_is_not_repeated_where_it_is_refused() {
+        assert!(parse(CLIENT_SECRET, "\"sec'ret\"").is_ok());
+        let error = parse(CLIENT_SECRET, "hunter2\n").unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && error.contains("U+000A at byte 7 of 8"), "{error}");
+        for (value, quoted) in
+            [("\"a\"", true), ("'a'", true), ("\"", false), ("\"a'", false), ("a\"b\"", false)]
+        {
+            assert_eq!(is_quoted(value), quoted, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_mistaken_name_is_refused_whatever_else_is_set() {
+        let pairs = [("TOKEN_BROKER_ALOWED_SCOPES", "https://a"), (CLIENT_ID, "x"), ("PATH", "/bin")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let error = Config::parse(&Settings::from_pairs(pairs)).unwrap_err();
+        assert_eq!(error.kind(), "misconfigured");
+        let text = error.to_string();
+        assert!(text.contains("TOKEN_BROKER_ALOWED_SCOPES") && text.contains(ALLOWED_SCOPES), "{text}");
+        assert!(!text.contains("https://a"), "{text}");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use http::Uri;
 
 use crate::cloud;
 use crate::config::{
-    AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST, Settings,
+    ALLOWED_ENDPOINT, AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST,
+    Settings,
 };
-use crate::endpoint::{checked, refused};
+use crate::endpoint::{absolute, refused};
 use crate::error::Error;
 use crate::target::{Host, Scheme, Target};
 use crate::tenant::is_only_dots;
@@ -31,20 +32,22 @@ pub struct Guard {
 
 impl Guard {
     /// The variables that name what is guarded.
-    pub const VARIABLES: [&str; 5] =
-        [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, AUTHORITY_HOST];
+    pub const VARIABLES: [&str; 6] =
+        [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT, AUTHORITY_HOST];
 
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
         let mut endpoints = vec![(Host::Ip(Ipv4Addr::LOCALHOST.into()), ARC_PORT)];
-        for variable in [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST] {
+        let named = [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT];
+        for variable in named {
             if let Some(url) = settings.get(variable) {
-                let endpoint = place(variable, &checked(variable, url, FORM)?)?;
+                // Whatever its query is: Windows container groups have one.
+                let endpoint = place(variable, &absolute(variable, url, FORM)?)?;
                 endpoints.push((endpoint.host, endpoint.port));
             }
         }
-        let authority = place(AUTHORITY_HOST, &cloud::authority(settings)?)?.host;
+        let authority = place(AUTHORITY_HOST, &cloud::url(settings)?)?.host;
         Ok(Self { endpoints, authority })
     }
 
@@ -262,6 +265,17 @@ mod tests {
         let fabric =
             self::guard(&[(IDENTITY_ENDPOINT, "https://10.0.0.4:2377/metadata/identity/oauth2/token")]);
         assert!(!allows(&fabric, "https://10.4:2377/", &[]));
+        for variable in [IDENTITY_ENDPOINT, MSI_ENDPOINT, ALLOWED_ENDPOINT] {
+            let group = self::guard(&[(variable, "http://10.92.0.21:2377/token?api-version=1.0")]);
+            for url in [
+                "http://10.92.0.21:2377/token?api-version=1.0",
+                "http://0x0a5c0015:2377/",
+                "https://10.92.21:2377/",
+            ] {
+                assert!(!allows(&group, url, &[]), "{variable} {url}");
+            }
+            assert!(allows(&group, "http://10.92.0.21:8080/", &[]), "{variable}");
+        }
         assert!(allows(&fabric, "https://10.0.0.4/", &[]));
     }
 

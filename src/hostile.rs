@@ -14,7 +14,9 @@ use crate::config::Settings;
 use crate::host::Body;
 use crate::policy::{Demand, Policy};
 use crate::request::{Identity, TokenRequest};
-use crate::source::{AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, entra};
+use crate::source::{
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, entra,
+};
 use crate::token::Secret;
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
@@ -38,17 +40,23 @@ fn sources() -> Vec<Source> {
         ("IDENTITY_HEADER", IDENTITY_HEADER),
         ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
     ];
+    let group = [
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:2377/token?api-version=1.0"),
+        ("IDENTITY_HEADER", IDENTITY_HEADER),
+        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ];
     let msi = [("MSI_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("MSI_SECRET", IDENTITY_HEADER)];
     let app = [
         ("AZURE_CLIENT_SECRET", IDENTITY_HEADER),
         ("AZURE_CLIENT_ID", "aaa"),
-        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_TENANT_ID", "tenant.example"),
         ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
     ];
     vec![
         Source::Entra(entra::client_secret(&settings(&app)).unwrap().unwrap()),
         Source::Entra(entra::workload_identity(&settings(&app)).unwrap().unwrap()),
         Source::ServiceFabric(ServiceFabric::detect(&settings(&cluster)).unwrap().unwrap()),
+        Source::ContainerInstances(ContainerInstances::detect(&settings(&group)).unwrap().unwrap()),
         Source::AppService(AppService::detect(&settings(&endpoint)).unwrap().unwrap()),
         Source::MachineLearning(MachineLearning::detect(&settings(&msi)).unwrap().unwrap()),
         Source::CloudShell(CloudShell::detect(&settings(&msi[..1])).unwrap().unwrap()),

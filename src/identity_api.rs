@@ -61,6 +61,7 @@ impl IdentityApi {
     /// # Errors
     /// [`Error::Misconfigured`] for a secret that is too easily guessed or that no header can carry.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
         let secret = settings.get(ENDPOINT_SECRET).map(secret).transpose()?;
         let upstream = [POD_IDENTITY_HOST, IDENTITY_ENDPOINT, MSI_ENDPOINT].into_iter();
         let upstream =

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use crate::call::percent;
 use crate::config::{INJECT, INJECT_OTHERS, Settings};
 use crate::error::Error;
+use crate::policy::flaw_of_scope;
 use crate::request::{Identity, Scope};
 use crate::target::Target;
 use crate::token::Secret;
@@ -85,6 +86,7 @@ impl Rules {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable, the entry and the accepted form.
     pub fn parse(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
         let refuses_others = refuses_others(settings)?;
         let Some(text) = settings.get(INJECT) else { return Self::new([], true, refuses_others) };
         let (extends, list) = text.trim_start().strip_prefix('+').map_or((false, text), |list| (true, list));
@@ -247,7 +249,8 @@ fn entry(text: &str) -> Result<RawRule, Error> {
 fn checked(raw: RawRule) -> Result<(Pattern, Rule), String> {
     let pattern = Pattern::parse(&raw.pattern)?;
     if let Some(scope) = &raw.scope {
-        Scope::parse(scope).map_err(|error| error.to_string())?;
+        let parsed = Scope::parse(scope).map_err(|error| error.to_string())?;
+        flaw_of_scope(parsed.audience()).map_or(Ok(()), |why| Err(format!("its scope {scope} {why}")))?;
     } else if raw.identity != Identity::Default || raw.replaces || raw.form != HeaderForm::Bearer {
         return Err("it says how to show a token and gives none".to_owned());
     }
@@ -476,6 +479,9 @@ mod tests {
             "a.example=https://a;client-id=",
             "a.example=https://a;client-id=x;system-assigned",
             "a.example=\"",
+            "a.example=vault.azure.net",
+            "a.example=https://*.vault.azure.net",
+            "a.example=https://a,b.example=https://b",
             "a.example=none;replace",
             "a.example=none;system-assigned",
             "*=https://a",

@@ -7,11 +7,13 @@ use crate::claims::Claims;
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 use crate::error::Error;
 use crate::request::{Id, Identity, OnBehalfOf, Scope, TokenRequest};
+use crate::tenant::is_guid;
 
 /// The scopes and identities that a consumer may ask for. The default allows everything.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    scopes: Option<Vec<Scope>>,
+    /// Audiences, each without its closing slash.
+    scopes: Option<Vec<String>>,
     identities: Option<Identities>,
 }
 
@@ -24,10 +26,11 @@ struct Identities {
 impl Policy {
     /// A policy from two lists separated by white space; `None` allows all, a list allows nothing else.
     ///
-    /// An identity is written as its client id, object id or resource id, or as `system-assigned`.
+    /// An identity is written as its client id, object id or resource id, or as `system-assigned`. A scope is written
+    /// with or without `/.default`; an audience with and without its closing slash is one entry.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] if a list has no entry or one of an unacceptable form.
+    /// [`Error::Misconfigured`] if a list has no entry, or one that no request can match.
     pub fn new(scopes: Option<&str>, identities: Option<&str>) -> Result<Self, Error> {
         Ok(Self {
             scopes: scopes.map(parse_scopes).transpose()?,
@@ -49,7 +52,7 @@ impl Policy {
             (named, _) => named,
         };
         let scope = &request.scope;
-        if self.scopes.as_ref().is_some_and(|allowed| !allowed.contains(scope)) {
+        if self.scopes.as_ref().is_some_and(|allowed| !allowed.iter().any(|entry| entry == entry_of(scope))) {
             return Err(Error::Denied(format!(
                 "the policy does not allow the scope {}; whoever deploys this can add it to \
                  {ALLOWED_SCOPES}, or to the policy that the host gives this consumer",
@@ -224,27 +227,70 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn parse_scopes(list: &str) -> Result<Vec<Scope>, Error> {
+fn parse_scopes(list: &str) -> Result<Vec<String>, Error> {
     let mut scopes = Vec::new();
     for entry in list.split_whitespace() {
-        scopes.push(Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error))?);
+        let scope = Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error.to_string()))?;
+        if let Some(why) = flaw_of_scope(scope.audience()) {
+            return Err(unusable(ALLOWED_SCOPES, &format!("{entry} {why}")));
+        }
+        scopes.push(entry_of(&scope).to_owned());
     }
     non_empty(ALLOWED_SCOPES, (scopes.is_empty(), scopes))
+}
+
+/// What a list says for a scope. On the wire, the audiences with and without the slash are two.
+fn entry_of(scope: &Scope) -> &str {
+    let audience = scope.audience();
+    audience.strip_suffix('/').unwrap_or(audience)
 }
 
 fn parse_identities(list: &str) -> Result<Identities, Error> {
     let mut identities = Identities::default();
     for entry in list.split_whitespace() {
-        if entry == "system-assigned" {
+        if entry == SYSTEM_ASSIGNED {
             identities.system_assigned = true;
-        } else if let Some(id) =
-            Identity::client_id(entry).map_err(|error| unusable(ALLOWED_IDENTITIES, &error))?.id()
-        {
-            identities.user_assigned.push(id.clone());
+            continue;
         }
+        let identity = Identity::client_id(entry);
+        let identity = identity.map_err(|error| unusable(ALLOWED_IDENTITIES, &error.to_string()))?;
+        if let Some(why) = flaw_of_id(entry) {
+            return Err(unusable(ALLOWED_IDENTITIES, &format!("{entry} {why}")));
+        }
+        identities.user_assigned.extend(identity.id().cloned());
     }
     let is_empty = !identities.system_assigned && identities.user_assigned.is_empty();
     non_empty(ALLOWED_IDENTITIES, (is_empty, identities))
+}
+
+/// Why no token is for an audience: it names an application by a URI or by its id.
+pub(crate) fn flaw_of_scope(audience: &str) -> Option<&'static str> {
+    let is_scheme = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-'))
+    };
+    let is_uri = || {
+        let parts = audience.split_once(':');
+        parts.is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.trim_matches('/').is_empty())
+    };
+    let is_id = || audience.split('/').next().is_some_and(is_guid);
+    match audience {
+        _ if audience.contains(SEPARATORS) => Some(SEVERAL),
+        _ if audience.contains('*') => Some("has a `*` in it; each scope is named as it is"),
+        _ if is_uri() || is_id() => None,
+        _ => Some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID"),
+    }
+}
+
+fn flaw_of_id(entry: &str) -> Option<&'static str> {
+    let letters: String = entry.chars().filter(char::is_ascii_alphabetic).collect();
+    match entry {
+        _ if entry.contains(SEPARATORS) => Some(SEVERAL),
+        _ if letters.eq_ignore_ascii_case("systemassigned") => {
+            Some("is no identity; it must be `system-assigned`")
+        }
+        _ => None,
+    }
 }
 
 /// A list without an entry would allow nothing: more likely a template that was not filled in.
@@ -255,9 +301,13 @@ fn non_empty<T>(variable: &str, (is_empty, list): (bool, T)) -> Result<T, Error>
     Ok(list)
 }
 
-fn unusable(variable: &str, error: &Error) -> Error {
-    Error::Misconfigured(format!("{variable} has an entry that cannot be used: {error}"))
+fn unusable(variable: &str, why: &str) -> Error {
+    Error::Misconfigured(format!("{variable} has an entry that cannot be used: {why}"))
 }
+
+const SYSTEM_ASSIGNED: &str = "system-assigned";
+const SEPARATORS: [char; 2] = [',', ';'];
+const SEVERAL: &str = "has a comma or a semicolon in it; entries are separated by spaces";
 
 #[cfg(test)]
 mod tests {
@@ -291,6 +341,70 @@ mod tests {
         assert_eq!(error.kind(), "denied");
         assert!(error.to_string().contains("https://graph.microsoft.com"), "{error}");
         assert!(error.to_string().contains("TOKEN_BROKER_ALLOWED_SCOPES"), "{error}");
+    }
+
+    #[test]
+    fn an_audience_with_and_without_its_closing_slash_is_one_entry() {
+        for list in [
+            "https://database.windows.net",
+            "https://database.windows.net/",
+            "https://database.windows.net//.default",
+        ] {
+            let policy = Policy::new(Some(list), None).unwrap();
+            for scope in ["https://database.windows.net//.default", "https://database.windows.net/.default"] {
+                assert_eq!(check(&policy, scope, Identity::Default), Ok(()), "{list} {scope}");
+            }
+            for scope in ["https://database.windows.net///.default", "https://database.windows.net.example"] {
+                assert!(check(&policy, scope, Identity::Default).is_err(), "{list} {scope}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_scope_that_no_request_can_be_for_is_refused_by_the_variable_and_the_entry() {
+        for entry in [
+            "https://vault.azure.net,https://storage.azure.com",
+            "https://vault.azure.net;",
+            "a,b",
+            "vault.azure.net",
+            "vault.azure.net:443",
+            "vault.azure.net/.default",
+            "https://*.vault.azure.net",
+            "https://",
+            "https:",
+            "'https://vault.azure.net'",
+            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1",
+            "*",
+        ] {
+            let error = Policy::new(Some(&format!("https://storage.azure.com {entry}")), None).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{entry}");
+            assert!(
+                error.to_string().contains(entry) && error.to_string().contains(ALLOWED_SCOPES),
+                "{error}"
+            );
+        }
+        for entry in [
+            "api://11111111-1111-1111-1111-111111111111/.default",
+            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default",
+            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/user_impersonation",
+            "https://graph.microsoft.com/User.Read",
+            "urn:ms-drs:enterpriseregistration.windows.net",
+            "spn:2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+        ] {
+            assert!(Policy::new(Some(entry), None).is_ok(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn an_identity_that_nobody_has_is_refused_by_the_variable() {
+        for entry in
+            ["aaa,bbb", "aaa;", "\"aaa\"", "'aaa'", "System-Assigned", "systemassigned", "system_assigned"]
+        {
+            let error = Policy::new(None, Some(entry)).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{entry}");
+            assert!(error.to_string().contains(ALLOWED_IDENTITIES), "{error}");
+        }
+        assert!(Policy::new(None, Some("/subscriptions/s/resourceGroups/g/x")).is_ok());
     }
 
     #[test]

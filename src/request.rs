@@ -201,6 +201,11 @@ impl Id {
         if text.is_empty() {
             return Err(invalid(format!("the {what} of the identity is empty")));
         }
+        if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
+            return Err(invalid(format!(
+                "the {what} has a quote at its beginning or end; leave the quotes out"
+            )));
+        }
         check_text(what, text, MAX_ID, allowed)?;
         Ok(Self(text.to_owned()))
     }
@@ -279,6 +284,7 @@ fn invalid(text: String) -> Error {
     Error::InvalidRequest(text)
 }
 
+const QUOTES: [char; 3] = ['"', '\'', '`'];
 const MAX_SCOPE: usize = 2048;
 const MAX_ID: usize = 1024;
 const MAX_ASSERTION: usize = 64 * 1024;
@@ -347,6 +353,10 @@ mod tests {
         assert!(message(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
         assert!(message(Identity::client_id("ä")).contains("client id"));
         assert!(message(Identity::resource_id("\u{a0}")).contains("resource id"));
+        for id in ["\"a\"", "'a'", "`a`", "\"a", "a'"] {
+            assert!(message(Identity::client_id(id)).contains("quote"), "{id}");
+            assert!(message(Identity::resource_id(id)).contains("quote"), "{id}");
+        }
         assert!(Identity::resource_id("/subscriptions/s/resourceGroups/größe").is_ok());
     }
 

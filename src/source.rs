@@ -4,6 +4,7 @@
 pub(crate) mod app_service;
 pub(crate) mod arc;
 pub(crate) mod cloud_shell;
+pub(crate) mod container_instances;
 pub(crate) mod entra;
 pub(crate) mod imds;
 pub(crate) mod machine_learning;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub(crate) use self::app_service::AppService;
 pub(crate) use self::arc::Arc;
 pub(crate) use self::cloud_shell::CloudShell;
+pub(crate) use self::container_instances::ContainerInstances;
 pub(crate) use self::entra::Entra;
 pub(crate) use self::imds::Imds;
 pub(crate) use self::machine_learning::MachineLearning;
@@ -23,6 +25,7 @@ pub(crate) use self::service_fabric::ServiceFabric;
 use crate::answer::{Answer, Asked, Exchange};
 use crate::call::{Call, Field};
 use crate::certificate::Certificate;
+use crate::config::{IDENTITY_HEADER, MSI_SECRET, is_quoted};
 use crate::error::{Error, Failure};
 use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Key};
@@ -37,6 +40,7 @@ use crate::words::shown;
 pub(crate) enum Source {
     Entra(Entra),
     ServiceFabric(ServiceFabric),
+    ContainerInstances(ContainerInstances),
     AppService(AppService),
     MachineLearning(MachineLearning),
     CloudShell(CloudShell),
@@ -50,6 +54,7 @@ macro_rules! each {
         match $of {
             Source::Entra($source) => $call,
             Source::ServiceFabric($source) => $call,
+            Source::ContainerInstances($source) => $call,
             Source::AppService($source) => $call,
             Source::MachineLearning($source) => $call,
             Source::CloudShell($source) => $call,
@@ -119,6 +124,7 @@ pub(crate) enum Stop {
 pub(crate) fn is_of_the_machine(name: &str) -> bool {
     let managed = [
         &service_fabric::SOURCE,
+        &container_instances::SOURCE,
         &app_service::SOURCE,
         &machine_learning::SOURCE,
         &cloud_shell::SOURCE,
@@ -136,10 +142,11 @@ impl Source {
     /// Whether the source is one for this demand.
     ///
     /// # Errors
-    /// [`Stop::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here.
+    /// [`Stop::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here,
+    /// [`Error::Misconfigured`] if the platform left out whom the source is for.
     pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
         if let Self::Entra(entra) = self {
-            return entra.takes(ask).map_err(Stop::Declined);
+            return entra.takes(ask);
         }
         if ask.demand.key().is_for_user() {
             let text = "a managed identity cannot act on behalf of a user; leave the user assertion out, or configure \
@@ -148,6 +155,7 @@ impl Source {
         }
         match self {
             Self::ServiceFabric(source) => source.takes(ask),
+            Self::ContainerInstances(source) => source.takes(ask.demand.key()),
             Self::MachineLearning(source) => source.takes(ask.demand.key()),
             Self::CloudShell(source) => source.takes(ask.demand.key()),
             Self::Entra(_) | Self::AppService(_) | Self::Arc(_) | Self::Imds(_) => Ok(()),
@@ -159,6 +167,7 @@ impl Source {
             Self::Entra(entra) => entra.need(),
             Self::Arc(arc) => arc.need(),
             Self::ServiceFabric(_)
+            | Self::ContainerInstances(_)
             | Self::AppService(_)
             | Self::MachineLearning(_)
             | Self::CloudShell(_)
@@ -171,7 +180,24 @@ impl Source {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        each!(self, source => source.parse(ask, response, exchange))
+        let answer = each!(self, source => source.parse(ask, response, exchange));
+        answer.rejected(|failure| match self.quoted_secret() {
+            Some(variable) => quoted(failure, variable),
+            None => failure,
+        })
+    }
+
+    /// The variable of its secret, if that has quotes around it.
+    fn quoted_secret(&self) -> Option<&'static str> {
+        let (variable, secret) = match self {
+            Self::Entra(source) => source.secret()?,
+            Self::ServiceFabric(source) => (IDENTITY_HEADER, source.secret()?),
+            Self::ContainerInstances(source) => (IDENTITY_HEADER, source.secret()?),
+            Self::AppService(source) => (IDENTITY_HEADER, source.secret()?),
+            Self::MachineLearning(source) => (MSI_SECRET, source.secret()?),
+            Self::CloudShell(_) | Self::Arc(_) | Self::Imds(_) => return None,
+        };
+        is_quoted(secret).then_some(variable)
     }
 
     /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
@@ -180,7 +206,7 @@ impl Source {
         let detail = shown(&error.detail, &asked.secrets);
         let again = |what: &str| Answer::Again(asked.failure(&format!("{what}: {detail}")), Class::Busy);
         match error.kind {
-            SendErrorKind::NotConnected if matches!(self, Self::Imds(_)) && !patient => {
+            SendErrorKind::NotConnected if self.may_be_absent() && !patient => {
                 Answer::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
             }
             SendErrorKind::NotConnected => again("got no connection"),
@@ -203,6 +229,12 @@ impl Source {
                 asked.endpoint
             ))),
         }
+    }
+
+    /// Whether nothing but an answer shows that the source is here. An endpoint that the configuration names is: it may
+    /// not be up yet.
+    fn may_be_absent(&self) -> bool {
+        matches!(self, Self::Imds(imds) if !imds.is_named())
     }
 
     /// What to do about a certificate that is not trusted.
@@ -235,6 +267,18 @@ fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> Answer {
     Answer::Final(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
+/// A refusal whose most likely cause is that a secret was sent with the quotes of an env file.
+fn quoted(failure: Failure, variable: &str) -> Failure {
+    let mut remedy = format!(
+        "{variable} has quotes around it, which were sent as a part of it: leave them out, as `docker --env-file` and \
+         systemd's EnvironmentFile differ in whether they do"
+    );
+    if let Some(other) = &failure.remedy {
+        remedy = format!("{remedy}; else {other}");
+    }
+    Failure { remedy: Some(remedy), ..failure }
+}
+
 /// The parameter that names a user-assigned identity; `resource_id` is what the endpoint calls a resource id.
 fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> Option<Field<'a>> {
     match identity {
@@ -259,13 +303,17 @@ fn only_its_own_identity(key: &Key, place: &str, remedy: &str) -> Result<(), Sto
 /// # Errors
 /// [`Error::Misconfigured`] if no header can carry the value of a variable.
 fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error> {
-    let Ok(mut secret) = http::HeaderValue::from_str(value) else {
-        let text =
-            format!("{variable} has a character that no header can carry; restart the app to renew it");
-        return Err(Error::Misconfigured(text));
-    };
-    secret.set_sensitive(true);
-    Ok(secret)
+    // A header's value has no white space around it (RFC 9110, 5.5).
+    match http::HeaderValue::from_str(value) {
+        Ok(mut secret) if value.trim() == value => {
+            secret.set_sensitive(true);
+            Ok(secret)
+        }
+        _ => Err(Error::Misconfigured(format!(
+            "{variable} has a character that no header can carry, or a space at its beginning or end; it must be as the \
+             platform sets it"
+        ))),
+    }
 }
 
 /// # Errors

@@ -85,7 +85,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     let mut policy = platform(&mock);
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
     let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
-    let nowhere = serve(&vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())]).await;
+    let nowhere = serve(&vec![("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential".to_owned())]).await;
     let (unset, in_wasmtime) = (serve(&mock.imds_env()).await, wasmtime(&policy).await);
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
@@ -102,7 +102,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
             &["managed-identity", VAULT, "client_id", NOBODY][..],
             "az vm identity assign",
         ),
-        (nowhere.imds_env(), &["managed-identity", ARM][..], "run this on an Azure VM"),
+        (nowhere.imds_env(), &["managed-identity", ARM][..], "AZURE_CLIENT_SECRET"),
         (wrong_secret, &["managed-identity", ARM][..], "X-IDENTITY-HEADER is missing or wrong"),
         (
             unset.app_service_env(SECRET),

@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::component::{self, Cache, Source};
 use crate::environment::Environment;
 use crate::guest::{Lent, Random, Template};
-use crate::http::{HttpPolicy, LocalOrHttps};
+use crate::http::{HttpPolicy, WithAllowedEndpoint};
 use crate::imports::Settings;
 use crate::instance::Instance;
 use crate::log::Log;
@@ -79,7 +79,8 @@ impl Builder {
         self
     }
 
-    /// Which requests may leave. Default: [`LocalOrHttps`].
+    /// Which requests may leave. Default: [`LocalOrHttps`](crate::LocalOrHttps), and those to the endpoint that
+    /// `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
     pub fn http(mut self, policy: impl HttpPolicy) -> Self {
         self.http = Some(Arc::new(policy));
         self
@@ -160,17 +161,19 @@ impl Builder {
         let is_silent = self.variable(LOG).await?.as_deref() == Some("off");
         let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
         let component = component::load(&engine, &self.source()?, self.cache.as_ref())?;
-        Template::new(&engine, &component, self.lent(is_silent)?)
+        let allowed = self.variable(ALLOWED_ENDPOINT).await?;
+        let default_policy = WithAllowedEndpoint::new(allowed.as_deref());
+        Template::new(&engine, &component, self.lent(is_silent, default_policy)?)
     }
 
-    fn lent(self, is_silent: bool) -> Result<Lent> {
+    fn lent(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<Lent> {
         let log = self.log.unwrap_or_else(Log::stderr);
         Ok(Lent {
             tls: Arc::new(Tls::new(&self.environment, &self.roots)?),
             environment: self.environment,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),
             random: self.random,
-            http: self.http.unwrap_or_else(|| Arc::new(LocalOrHttps)),
+            http: self.http.unwrap_or_else(|| Arc::new(default_policy)),
             store: self.store.unwrap_or_else(|| Arc::new(NoStore)),
             settings: self.settings,
             log: if is_silent { log.without_events() } else { log },
@@ -222,6 +225,7 @@ impl Builder {
 }
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
+const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 const LOG: &str = "TOKEN_BROKER_LOG";
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 const MAX_MEMORY: usize = 64 * 1024 * 1024;

@@ -1,15 +1,17 @@
 //! What the broker may see of its surroundings: the variables that it documents, and the files that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use token_broker::{Error, VARIABLES};
+use token_broker::{Error, VARIABLES, concerns_broker};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::tls;
 
-/// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it.
+/// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it, and those
+/// with its prefix that it does not know: each call then fails with the name of the mistaken one.
 ///
 /// `TOKEN_BROKER_PINNED_THUMBPRINT` is the word of a host that compares certificates, so it is never taken from here:
 /// this host sets it when it does.
@@ -19,12 +21,9 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The broker's variables as they are set for this process.
     pub fn inherit() -> Self {
-        VARIABLES
-            .iter()
-            .filter_map(|variable| Some((variable.name, std::env::var_os(variable.name)?)))
-            // What is not UTF-8 must not count as unset: with the character that takes its place it is refused, here or by Entra.
-            .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
-            .collect()
+        // What is not UTF-8 must not count as unset: the character that takes its place is refused.
+        let lossy = |text: OsString| text.to_string_lossy().into_owned();
+        std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
     }
 
     /// The same environment with one more variable.
@@ -105,10 +104,8 @@ fn unlendable(variable: &str, file: &str, why: &str) -> Error {
 
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
-        let known =
-            |name: &String| name != tls::PINNED && VARIABLES.iter().any(|variable| variable.name == name);
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.0.extend(pairs.filter(|(name, _)| known(name)));
+        self.0.extend(pairs.filter(|(name, value)| name != tls::PINNED && concerns_broker(name, value)));
     }
 }
 
@@ -138,6 +135,18 @@ mod tests {
     fn variables_that_the_broker_does_not_document_are_left_out() {
         let environment = Environment::from_iter([("AZURE_CLIENT_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")]);
         assert_eq!(format!("{environment:?}"), r#"{"AZURE_CLIENT_ID"}"#);
+    }
+
+    #[test]
+    fn a_mistaken_name_with_the_brokers_prefix_reaches_the_broker() {
+        let pairs = [
+            ("TOKEN_BROKER_ALOWED_SCOPES", "a"),
+            ("TOKEN_BROKER_COMPONENT", "broker.wasm"),
+            ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:4141"),
+            (tls::PINNED, "ab"),
+        ];
+        let environment = Environment::from_iter(pairs);
+        assert_eq!(format!("{environment:?}"), r#"{"TOKEN_BROKER_ALOWED_SCOPES"}"#);
     }
 
     #[test]

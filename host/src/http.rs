@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Uri;
 use http_body_util::{BodyExt as _, Full, Limited};
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
@@ -70,6 +71,27 @@ impl HttpPolicy for LocalOrHttps {
             return Decision::Send;
         }
         Decision::Refuse(format!("plain http to {host}, which is neither loopback nor link-local; use https"))
+    }
+}
+
+/// [`LocalOrHttps`], and plain http to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names. The broker itself sends
+/// there only if a platform's variable has the same value.
+pub(crate) struct WithAllowedEndpoint(Option<Uri>);
+
+impl WithAllowedEndpoint {
+    /// A value that cannot be read allows nothing; the broker refuses it by its name.
+    pub(crate) fn new(allowed: Option<&str>) -> Self {
+        Self(allowed.and_then(|url| url.parse().ok()))
+    }
+}
+
+impl HttpPolicy for WithAllowedEndpoint {
+    fn decide(&self, request: &http::request::Parts) -> Decision {
+        let place = |uri: &Uri| (uri.scheme().cloned(), uri.authority().cloned(), uri.path().to_owned());
+        match &self.0 {
+            Some(allowed) if place(allowed) == place(&request.uri) => Decision::Send,
+            _ => LocalOrHttps.decide(request),
+        }
     }
 }
 
@@ -165,8 +187,36 @@ mod tests {
     use super::*;
 
     fn is_sent(url: &str) -> bool {
+        is_sent_by(&LocalOrHttps, url)
+    }
+
+    fn is_sent_by(policy: &impl HttpPolicy, url: &str) -> bool {
         let (head, ()) = http::Request::get(url).body(()).unwrap().into_parts();
-        matches!(LocalOrHttps.decide(&head), Decision::Send)
+        matches!(policy.decide(&head), Decision::Send)
+    }
+
+    #[test]
+    fn plain_http_reaches_the_one_endpoint_that_is_allowed() {
+        let policy = WithAllowedEndpoint::new(Some("http://10.92.0.21:2377/token?api-version=1.0"));
+        for url in [
+            "http://10.92.0.21:2377/token?api-version=1.0&resource=a",
+            "http://127.0.0.1/",
+            "https://a.example/",
+        ] {
+            assert!(is_sent_by(&policy, url), "{url}");
+        }
+        for url in [
+            "http://10.92.0.21:2378/token",
+            "http://10.92.0.21/token",
+            "http://10.92.0.22:2377/token",
+            "http://10.92.0.21:2377/other",
+            "http://x@10.92.0.21:2377/token",
+        ] {
+            assert!(!is_sent_by(&policy, url), "{url}");
+        }
+        for unusable in [None, Some("no url"), Some("http://")] {
+            assert!(!is_sent_by(&WithAllowedEndpoint::new(unusable), "http://10.92.0.21/"), "{unusable:?}");
+        }
     }
 
     #[test]

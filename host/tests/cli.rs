@@ -157,6 +157,14 @@ async fn exit_code_3_is_for_a_wrong_variable() {
     let (code, line) = Cli::new().await.with("TOKEN_BROKER_TIMEOUT_MS", "soon").refusal().await;
     assert_eq!(code, 3);
     assert!(line.contains("TOKEN_BROKER_TIMEOUT_MS"), "{line}");
+
+    let mistaken = Cli::new().await.with("TOKEN_BROKER_ALOWED_SCOPES", "https://storage.azure.com");
+    let (code, line) = mistaken.refusal().await;
+    assert!(code == 3 && line.contains("TOKEN_BROKER_ALOWED_SCOPES"), "{code} {line}");
+    assert!(line.contains("the nearest one is TOKEN_BROKER_ALLOWED_SCOPES"), "{line}");
+    let report = text(&mistaken.run(&["explain"]).await.stdout);
+    assert!(report.contains("the nearest one is TOKEN_BROKER_ALLOWED_SCOPES"), "{report}");
+    assert_eq!(mistaken.mock.counters().of(Endpoint::Imds).requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,10 +176,10 @@ async fn exit_code_4_is_for_what_policy_denies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_code_5_is_for_a_machine_without_an_identity_source() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let cli = Cli::new().await.with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{closed}"));
+    let cli = Cli::new().await.with("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
     let (code, line) = cli.refusal().await;
     assert_eq!(code, 5, "{line}");
+    assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +194,14 @@ async fn exit_code_7_is_for_a_service_over_its_limit() {
     let (code, line) = Cli::new().await.fault(Answer::retry_after(429, "3600")).refusal().await;
     assert_eq!(code, 7);
     assert!(line.contains("3600 s"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_code_8_is_for_an_endpoint_that_is_named_and_not_up() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cli = Cli::new().await.with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{closed}"));
+    let (code, line) = cli.with("TOKEN_BROKER_BUDGET_MS", "1500").refusal().await;
+    assert_eq!(code, 8, "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

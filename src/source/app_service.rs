@@ -7,7 +7,8 @@ use http::HeaderValue;
 use crate::answer::{self, Answer, Asked, Exchange};
 use crate::call::Call;
 use crate::config::{
-    CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, Settings,
+    ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
+    IMDS_ENDPOINT, Settings,
 };
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
@@ -26,7 +27,7 @@ pub(crate) const SOURCE: About = About {
     name: "app-service",
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
-    takes: &[CLIENT_ID],
+    takes: &[CLIENT_ID, ALLOWED_ENDPOINT],
 };
 
 impl AppService {
@@ -37,23 +38,27 @@ impl AppService {
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
             (None, None) => Ok(None),
-            // Service Fabric's, which has its own say on halves.
+            // Service Fabric's or those of Azure Container Instances, which have their own say on halves.
             _ if settings.is_set(IDENTITY_SERVER_THUMBPRINT) => Ok(None),
             // Azure Arc's half of the variables.
             (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => Ok(None),
             (Some(_), None) => Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER)),
             (None, Some(_)) => Err(half(IDENTITY_HEADER, IDENTITY_ENDPOINT)),
-            (Some(endpoint), Some(header)) => Self::new(endpoint, header).map(Some),
+            (Some(endpoint), Some(header)) => Self::new(settings, endpoint, header).map(Some),
         }
     }
 
-    fn new(endpoint: &str, header: &str) -> Result<Self, Error> {
-        let endpoint = Endpoint::parse(IDENTITY_ENDPOINT, endpoint)?;
+    fn new(settings: &Settings, endpoint: &str, header: &str) -> Result<Self, Error> {
+        let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, endpoint)?;
         Ok(Self { endpoint, secret: secret_header(IDENTITY_HEADER, header)? })
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret.to_str().ok())
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+    }
+
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret.to_str().ok()
     }
 
     pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {

@@ -58,7 +58,7 @@ impl Arc {
             _ => (DEFAULT, false),
         };
         // The agent listens on IPv4 only, and the key must not go wherever else `localhost` points.
-        let endpoint = Endpoint::parse(IDENTITY_ENDPOINT, text)?.on_ipv4_loopback();
+        let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, text)?.on_ipv4_loopback();
         Ok(Some(Self { endpoint, named }))
     }
 

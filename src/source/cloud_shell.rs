@@ -33,7 +33,7 @@ impl CloudShell {
         let Some(endpoint) = settings.get(MSI_ENDPOINT).filter(|_| !settings.is_set(MSI_SECRET)) else {
             return Ok(None);
         };
-        Ok(Some(Self { endpoint: Endpoint::parse(MSI_ENDPOINT, endpoint)? }))
+        Ok(Some(Self { endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)? }))
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {

@@ -17,6 +17,7 @@ use crate::cloud::Authority;
 use crate::config::{
     AUTHORITY_HOST, CERTIFICATE_PASSWORD, CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, Settings, TENANT_ID,
+    TOKEN_CREDENTIALS,
 };
 use crate::error::{Error, Failure};
 use crate::host::{Body, ReadError};
@@ -91,12 +92,13 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
         None => Identity::Default,
         Some(id) => client(CLIENT_ID, id)?,
     };
-    let authority = Authority::detect(settings)?;
+    let tenant = tenant::parse(FEDERATED_TENANT_ID, tenant)?;
+    let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
     let demand = Demand::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
         name: FEDERATED_IDENTITY.name,
         authority,
-        tenant: tenant::parse(FEDERATED_TENANT_ID, tenant)?,
+        tenant,
         client: client(FEDERATED_CLIENT_ID, client_id)?,
         proof: Proof::ManagedIdentity(Rc::new(demand)),
     }))
@@ -116,7 +118,11 @@ pub(crate) fn client_secret(settings: &Settings) -> Result<Option<Entra>, Error>
 /// # Errors
 /// [`Error::Misconfigured`] if it is not said whose certificate it is, and for values that cannot be used.
 pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, Error> {
-    let Some(path) = settings.get(CERTIFICATE_PATH) else { return Ok(None) };
+    let Some(path) = settings.get(CERTIFICATE_PATH) else {
+        // Beside a client secret it is left over.
+        let is_half = settings.is_set(CERTIFICATE_PASSWORD) && !settings.is_set(CLIENT_SECRET);
+        return if is_half { Err(incomplete(CERTIFICATE_PASSWORD, CERTIFICATE_PATH)) } else { Ok(None) };
+    };
     if settings.is_set(CERTIFICATE_PASSWORD) {
         return Err(Error::Misconfigured(format!(
             "{CERTIFICATE_PASSWORD} is set, and a component opens no encrypted key: make a PEM file without a password, \
@@ -131,11 +137,12 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
 /// An app that trusts the issuer of the token in a file.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] for values that cannot be used. Without a tenant it is not configured: a file alone is left
-/// behind on nodes where something else is meant to answer.
+/// [`Error::Misconfigured`] for a file without a tenant and for values that cannot be used. The app is named by the
+/// variable or by each request.
 pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
-    let (Some(path), Some(tenant)) = (settings.get(FEDERATED_TOKEN_FILE), settings.get(TENANT_ID)) else {
-        return Ok(None);
+    let Some(path) = settings.get(FEDERATED_TOKEN_FILE) else { return Ok(None) };
+    let Some(tenant) = settings.get(TENANT_ID) else {
+        return Err(incomplete(FEDERATED_TOKEN_FILE, TENANT_ID));
     };
     if let Some(variable) = KUBERNETES_PROXY.into_iter().find(|name| settings.is_set(name)) {
         return Err(Error::Misconfigured(format!(
@@ -144,10 +151,11 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
             KUBERNETES_PROXY.join(", ")
         )));
     }
+    let tenant = tenant::parse(TENANT_ID, tenant)?;
     Ok(Some(Entra {
         name: WORKLOAD_IDENTITY.name,
-        authority: Authority::detect(settings)?,
-        tenant: tenant::parse(TENANT_ID, tenant)?,
+        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        tenant,
         client: settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(CLIENT_ID, id))?,
         proof: Proof::TokenFile(path.to_owned()),
     }))
@@ -155,18 +163,29 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
 
 fn app(settings: &Settings, name: &'static str, variable: &str, proof: Proof) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
+    let tenant = tenant::parse(TENANT_ID, needed(TENANT_ID)?)?;
     Ok(Entra {
         name,
-        tenant: tenant::parse(TENANT_ID, needed(TENANT_ID)?)?,
         client: client(CLIENT_ID, needed(CLIENT_ID)?)?,
-        authority: Authority::detect(settings)?,
+        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        tenant,
         proof,
     })
 }
 
-fn client(variable: &str, id: &str) -> Result<Identity, Error> {
+pub(super) fn client(variable: &str, id: &str) -> Result<Identity, Error> {
     Identity::client_id(id)
         .map_err(|error| Error::Misconfigured(format!("{variable} cannot be used: {error}")))
+}
+
+/// <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>
+fn nameless() -> String {
+    format!(
+        "{FEDERATED_TOKEN_FILE} and {TENANT_ID} are set and {CLIENT_ID} is not, and the request names no client id; on AKS \
+         annotate the pod's service account, `kubectl annotate serviceaccount <name> \
+         azure.workload.identity/client-id=<client id>`, and restart the pod, since the variables are set when it is made; \
+         for the machine's own identity set {TOKEN_CREDENTIALS} to ManagedIdentityCredential"
+    )
 }
 
 fn incomplete(set: &str, missing: &str) -> Error {
@@ -175,17 +194,18 @@ fn incomplete(set: &str, missing: &str) -> Error {
 
 impl Entra {
     /// # Errors
-    /// Why this is not the source for it: another identity than the app is asked for.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+    /// [`Stop::Declined`] if another identity than an app is asked for; [`Error::Misconfigured`] if none is, and the
+    /// platform did not say which app this is: whoever answered next would be another identity.
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
         let identity = ask.demand.key().identity();
-        let declined =
-            |why: String| Err(Failure { source: self.name.into(), message: why, ..Failure::default() });
         match identity {
             _ if self.is_for(identity) => Ok(()),
-            Identity::Default => {
-                declined(format!("{CLIENT_ID} is not set, and the request names no client id"))
-            }
-            _ => declined(format!("is for {}, and {identity} was asked for", self.client)),
+            Identity::Default => Err(Stop::Failed(Error::Misconfigured(nameless()))),
+            _ => Err(Stop::Declined(Failure {
+                source: self.name.into(),
+                message: format!("is for {}, and {identity} was asked for", self.client),
+                ..Failure::default()
+            })),
         }
     }
 
@@ -254,11 +274,15 @@ impl Entra {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        let secret = match &self.proof {
-            Proof::Secret(secret) => Some(secret.expose_secret()),
+        Asked::new(self.name, self.token_url(ask.demand.key()), ask, self.secret().map(|(_, secret)| secret))
+    }
+
+    /// The client secret and its variable.
+    pub(super) fn secret(&self) -> Option<(&'static str, &str)> {
+        match &self.proof {
+            Proof::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
             Proof::Certificate(_) | Proof::TokenFile(_) | Proof::ManagedIdentity(_) => None,
-        };
-        Asked::new(self.name, self.token_url(ask.demand.key()), ask, secret)
+        }
     }
 
     pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {

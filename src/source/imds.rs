@@ -22,6 +22,8 @@ use crate::source::{About, Ask, Credential, identity_parameter, in_a_command};
 #[derive(Debug)]
 pub(crate) struct Imds {
     endpoint: Endpoint,
+    /// Whether the configuration says that it is there.
+    is_named: bool,
 }
 
 pub(crate) const SOURCE: About = About {
@@ -40,9 +42,14 @@ impl Imds {
     /// # Errors
     /// [`Error::Misconfigured`] as [`Endpoint::parse`].
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
-        let base = settings.get(POD_IDENTITY_HOST).unwrap_or("http://169.254.169.254");
-        let endpoint = Endpoint::parse(POD_IDENTITY_HOST, base)?.join(POD_IDENTITY_HOST, PATH)?;
-        Ok(Some(Self { endpoint }))
+        let named = settings.get(POD_IDENTITY_HOST);
+        let base = named.unwrap_or("http://169.254.169.254");
+        let endpoint = Endpoint::parse(settings, POD_IDENTITY_HOST, base)?.join(PATH);
+        Ok(Some(Self { endpoint, is_named: named.is_some() }))
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.is_named
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {

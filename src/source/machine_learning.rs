@@ -6,13 +6,15 @@ use http::HeaderValue;
 
 use crate::answer::{self, Answer, Asked, Exchange};
 use crate::call::Call;
-use crate::config::{CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings};
+use crate::config::{
+    ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
 use crate::policy::Key;
 use crate::request::Identity;
-use crate::source::{About, Ask, Credential, Stop, secret_header};
+use crate::source::{About, Ask, Credential, Stop, entra, half, secret_header};
 
 /// The endpoint that `MSI_ENDPOINT` and `MSI_SECRET` name.
 #[derive(Debug)]
@@ -27,29 +29,43 @@ pub(crate) const SOURCE: About = About {
     name: "azure-ml",
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT, MSI_SECRET],
-    takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID],
+    takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
 };
 
 impl MachineLearning {
     /// The endpoint, if there is one.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for a secret without an endpoint and for values that cannot be used.
+    /// [`Error::Misconfigured`] for a secret without an endpoint, for an endpoint with a default identity and without a
+    /// secret, and for values that cannot be used.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
+            (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => {
+                Err(half(MSI_ENDPOINT, MSI_SECRET))
+            }
             // Without a secret the endpoint is Cloud Shell's.
             (_, None) => Ok(None),
-            (None, Some(_)) => Err(super::half(MSI_SECRET, MSI_ENDPOINT)),
-            (Some(endpoint), Some(secret)) => Ok(Some(Self {
-                endpoint: Endpoint::parse(MSI_ENDPOINT, endpoint)?,
-                secret: secret_header(MSI_SECRET, secret)?,
-                default_client_id: settings.get(DEFAULT_IDENTITY_CLIENT_ID).map(str::to_owned),
-            })),
+            (None, Some(_)) => Err(half(MSI_SECRET, MSI_ENDPOINT)),
+            (Some(endpoint), Some(secret)) => Self::new(settings, endpoint, secret).map(Some),
         }
     }
 
+    fn new(settings: &Settings, endpoint: &str, secret: &str) -> Result<Self, Error> {
+        let client_id = settings.get(DEFAULT_IDENTITY_CLIENT_ID);
+        client_id.map(|id| entra::client(DEFAULT_IDENTITY_CLIENT_ID, id)).transpose()?;
+        Ok(Self {
+            endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)?,
+            secret: secret_header(MSI_SECRET, secret)?,
+            default_client_id: client_id.map(str::to_owned),
+        })
+    }
+
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret.to_str().ok())
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+    }
+
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret.to_str().ok()
     }
 
     /// # Errors

@@ -20,7 +20,9 @@ use crate::config::{
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Failure};
 use crate::host::Body;
-use crate::source::{About, Ask, Credential, Stop, only_its_own_identity, secret_header};
+use crate::source::{
+    About, Ask, Credential, Stop, container_instances, half, only_its_own_identity, secret_header,
+};
 use crate::token::Token;
 
 /// The endpoint that the three `IDENTITY_` variables name.
@@ -44,14 +46,15 @@ impl ServiceFabric {
     /// The endpoint, if there is one.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for values that cannot be used, and for a thumbprint without the other two.
+    /// [`Error::Misconfigured`] for values that cannot be used, and for a thumbprint without a header. Header and
+    /// thumbprint without an endpoint are what each container of Azure Container Instances has, whose identity is IMDS's.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let Some(thumbprint) = settings.get(IDENTITY_SERVER_THUMBPRINT) else { return Ok(None) };
-        let Some(endpoint) = settings.get(IDENTITY_ENDPOINT) else {
-            return Err(super::half(IDENTITY_SERVER_THUMBPRINT, IDENTITY_ENDPOINT));
-        };
-        let Some(header) = settings.get(IDENTITY_HEADER) else {
-            return Err(super::half(IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER));
+        let (endpoint, header) = match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
+            _ if container_instances::is_here(settings) => return Ok(None),
+            (None, Some(_)) => return Ok(None),
+            (_, None) => return Err(half(IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER)),
+            (Some(endpoint), Some(header)) => (endpoint, header),
         };
         let thumbprint = normal(IDENTITY_SERVER_THUMBPRINT, thumbprint)?;
         let pinned =
@@ -65,7 +68,11 @@ impl ServiceFabric {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret.to_str().ok())
+        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+    }
+
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret.to_str().ok()
     }
 
     /// # Errors

@@ -842,6 +842,7 @@ fn explain_says_what_would_be_sent_and_then_what_has_become_of_it() {
             "client-certificate",
             "workload-identity",
             "service-fabric",
+            "container-instances",
             "app-service",
             "azure-ml",
             "cloud-shell",
@@ -849,7 +850,7 @@ fn explain_says_what_would_be_sent_and_then_what_has_become_of_it() {
             "imds"
         ]
     );
-    assert!(reports[..8].iter().all(|report| report.verdict == Verdict::NotConfigured));
+    assert!(reports[..9].iter().all(|report| report.verdict == Verdict::NotConfigured));
     assert_eq!(reports[1].reason, "AZURE_CLIENT_SECRET and AZURE_TENANT_ID are not set");
     let report = imds(&broker);
     assert_eq!(report.verdict, Verdict::Ready);

@@ -236,7 +236,7 @@ fn a_failure_made_by_ones_own_haste_is_not_the_fleets() {
 #[test]
 fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as_it_is_remembered() {
     let app: &[(&str, &str)] =
-        &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t"), KEY];
+        &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t.example"), KEY];
     for (environment, seconds) in [(&[KEY][..], 1), (app, 10)] {
         let (world, store) = fleet();
         let ask = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
@@ -279,8 +279,11 @@ fn what_a_service_refused_goes_from_the_store_too() {
 
 #[test]
 fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
-    let federated: &[(&str, &str)] =
-        &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant"), KEY];
+    let federated: &[(&str, &str)] = &[
+        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
+        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant.example"),
+        KEY,
+    ];
     let (world, store) = fleet();
     let expired =
         r#"{"error":"invalid_client","error_description":"AADSTS700024: expired","error_codes":[700024]}"#;

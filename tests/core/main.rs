@@ -6,6 +6,7 @@ mod broker;
 mod fake;
 mod flight;
 mod lease;
+mod platforms;
 mod shared;
 mod sources;
 mod store;

@@ -95,8 +95,11 @@ fn whoever_waits_looks_at_once_when_the_store_tells_of_a_change() {
 #[test]
 fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_again() {
     let (world, store) = fleet();
-    let app: &[(&str, &str)] =
-        &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer"), KEY];
+    let app: &[(&str, &str)] = &[
+        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
+        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer.example"),
+        KEY,
+    ];
     let refusal =
         r#"{"error":"invalid_client","error_description":"AADSTS700024: too old","error_codes":[700024]}"#;
     world.script([token("MI-1", DAY), json(401, refusal), token("MI-2", DAY), token("T1", DAY)]);

@@ -243,8 +243,7 @@ impl Plugin {
 /// Why not, by the field.
 pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Result<(), String> {
     for report in broker.explain() {
-        // Without a default identity, for which this is a report, each rule names its own.
-        let must_be_ready = source.names.contains(&report.source) && source.has_default();
+        let must_be_ready = source.names.contains(&report.source);
         let is_wrong =
             report.verdict == Verdict::Misconfigured || (must_be_ready && report.verdict != Verdict::Ready);
         if is_wrong {

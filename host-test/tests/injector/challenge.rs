@@ -7,10 +7,8 @@ use http::header::WWW_AUTHENTICATE;
 use crate::stage::{Body, ENTRA, IMDS, Stage, request};
 use crate::{SECRET, VAULT};
 
-const HOME: &str =
-    r#"Bearer authorization="https://login.microsoftonline.com/home", resource="https://vault.azure.net""#;
-const AWAY: &str =
-    r#"Bearer authorization="https://login.microsoftonline.com/away", resource="https://vault.azure.net""#;
+const HOME: &str = r#"Bearer authorization="https://login.microsoftonline.com/home.example", resource="https://vault.azure.net""#;
+const AWAY: &str = r#"Bearer authorization="https://login.microsoftonline.com/away.example", resource="https://vault.azure.net""#;
 const LACKING: &str = r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNzI2MDc3NTk1In19fQ==""#;
 
 /// Have a service refuse every token but one that begins with this.
@@ -29,7 +27,8 @@ fn insist(stage: &Stage, origin: &str, wanted: &'static str, challenge: &'static
 fn name_another_tenant_each_time(stage: &Stage) {
     let nth = AtomicU64::new(1);
     stage.network.answer(VAULT, move |_| {
-        let challenge = HOME.replace("home", &format!("tenant-{}", nth.fetch_add(1, Ordering::SeqCst)));
+        let challenge =
+            HOME.replace("home.example", &format!("tenant-{}.example", nth.fetch_add(1, Ordering::SeqCst)));
         http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(String::new()).unwrap()
     });
 }
@@ -41,18 +40,18 @@ fn shown(stage: &Stage, origin: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_vault_of_another_tenant_is_answered_once_and_remembered() {
-    let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away")]);
-    insist(&stage, VAULT, "Bearer sentinel-away", AWAY);
-    insist(&stage, "https://other.vault.azure.net", "Bearer sentinel-home", HOME);
+    let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away.example")]);
+    insist(&stage, VAULT, "Bearer sentinel-away.example", AWAY);
+    insist(&stage, "https://other.vault.azure.net", "Bearer sentinel-home.example", HOME);
     let mut application = stage.application().await;
     assert_eq!(application.get(SECRET).await.status, 200);
-    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home-1", "Bearer sentinel-away-2"]);
+    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home.example-1", "Bearer sentinel-away.example-2"]);
     assert_eq!(application.get(SECRET).await.status, 200);
     assert_eq!(application.get("https://other.vault.azure.net/").await.status, 200);
     assert_eq!(shown(&stage, VAULT).len(), 3, "the tenant of a host is remembered");
     assert_eq!(
         shown(&stage, "https://other.vault.azure.net"),
-        ["Bearer sentinel-home-1"],
+        ["Bearer sentinel-home.example-1"],
         "of that host alone"
     );
     assert_eq!(stage.network.seen(ENTRA).len(), 2);
@@ -62,24 +61,24 @@ async fn a_vault_of_another_tenant_is_answered_once_and_remembered() {
 async fn storage_names_a_tenant_in_its_own_way() {
     let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*")]);
     let storage = "https://a.blob.core.windows.net";
-    let challenge = "Bearer authorization_uri=https://login.microsoftonline.com/away/oauth2/authorize \
+    let challenge = "Bearer authorization_uri=https://login.microsoftonline.com/away.example/oauth2/authorize \
                      resource_id=https://storage.azure.com";
-    insist(&stage, storage, "Bearer sentinel-away", challenge);
+    insist(&stage, storage, "Bearer sentinel-away.example", challenge);
     assert_eq!(stage.application().await.get(storage).await.status, 200);
-    assert_eq!(shown(&stage, storage), ["Bearer sentinel-home-1", "Bearer sentinel-away-2"]);
+    assert_eq!(shown(&stage, storage), ["Bearer sentinel-home.example-1", "Bearer sentinel-away.example-2"]);
 }
 
 #[tokio::test]
 async fn a_body_is_not_sent_twice_but_the_next_request_has_the_right_token() {
-    let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away")]);
-    insist(&stage, VAULT, "Bearer sentinel-away", AWAY);
+    let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away.example")]);
+    insist(&stage, VAULT, "Bearer sentinel-away.example", AWAY);
     let mut application = stage.application().await;
     for (method, body) in [("PUT", Body::Text("a".to_owned())), ("POST", Body::None)] {
         let answer = application.send(&request(method, VAULT).with_body(body)).await.unwrap();
         let expected = if method == "PUT" { 401 } else { 200 };
         assert_eq!((answer.status, answer.header("x-token-broker")), (expected, None), "{method}");
     }
-    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home-1", "Bearer sentinel-away-2"]);
+    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home.example-1", "Bearer sentinel-away.example-2"]);
 }
 
 #[tokio::test]
@@ -94,8 +93,8 @@ async fn whether_there_is_a_body_is_seen_and_not_guessed() {
         ("DELETE", Body::Filler(100_000), 401),
         ("POST", Body::None, 401),
     ] {
-        let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away")]);
-        insist(&stage, VAULT, "Bearer sentinel-away", AWAY);
+        let stage = Stage::with_entra(&[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "away.example")]);
+        insist(&stage, VAULT, "Bearer sentinel-away.example", AWAY);
         let sent = request(method, VAULT).with_body(body.clone());
         let answer = stage.application().await.send(&sent).await.unwrap();
         assert_eq!(answer.status, status, "{method} {body:?}");
@@ -105,7 +104,7 @@ async fn whether_there_is_a_body_is_seen_and_not_guessed() {
 #[tokio::test]
 async fn a_tenant_that_is_not_allowed_is_told_and_the_application_gets_the_services_answer() {
     let stage = Stage::with_entra(&[]);
-    insist(&stage, VAULT, "Bearer sentinel-away", AWAY);
+    insist(&stage, VAULT, "Bearer sentinel-away.example", AWAY);
     let answer = stage.application().await.get(SECRET).await;
     assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(AWAY)));
     assert_eq!((shown(&stage, VAULT).len(), stage.network.seen(ENTRA).len()), (1, 1));
@@ -117,9 +116,9 @@ async fn a_tenant_that_is_not_allowed_is_told_and_the_application_gets_the_servi
 #[tokio::test]
 async fn no_token_is_asked_for_a_scope_that_is_not_the_services_own() {
     for challenge in [
-        r#"Bearer authorization="https://login.microsoftonline.com/away", resource="https://graph.microsoft.com""#,
-        r#"Bearer authorization="https://login.microsoftonline.com/away", scope="https://management.azure.com/.default""#,
-        r#"Bearer authorization="http://login.example/away", resource="https://vault.azure.net""#,
+        r#"Bearer authorization="https://login.microsoftonline.com/away.example", resource="https://graph.microsoft.com""#,
+        r#"Bearer authorization="https://login.microsoftonline.com/away.example", scope="https://management.azure.com/.default""#,
+        r#"Bearer authorization="http://login.example/away.example", resource="https://vault.azure.net""#,
         r#"Basic realm="x""#,
         "",
     ] {
@@ -136,15 +135,19 @@ async fn a_service_may_name_the_scope_of_its_own_domain() {
     let stage =
         Stage::with_entra(&[("TOKEN_BROKER_INJECT", "*.vault.contoso.stack=https://vault.azure.net")]);
     let vault = "https://a.vault.contoso.stack";
-    let challenge = r#"Bearer authorization="https://login.microsoftonline.com/home", resource="https://vault.contoso.stack""#;
-    insist(&stage, vault, "Bearer sentinel-home-2", challenge);
+    let challenge = r#"Bearer authorization="https://login.microsoftonline.com/home.example", resource="https://vault.contoso.stack""#;
+    insist(&stage, vault, "Bearer sentinel-home.example-2", challenge);
     let mut application = stage.application().await;
     for _ in 0..2 {
         assert_eq!(application.get(vault).await.status, 200);
     }
     assert_eq!(
         shown(&stage, vault),
-        ["Bearer sentinel-home-1", "Bearer sentinel-home-2", "Bearer sentinel-home-2"]
+        [
+            "Bearer sentinel-home.example-1",
+            "Bearer sentinel-home.example-2",
+            "Bearer sentinel-home.example-2"
+        ]
     );
 }
 
@@ -152,17 +155,19 @@ async fn a_service_may_name_the_scope_of_its_own_domain() {
 async fn missing_claims_are_asked_for_once_and_later_requests_have_them() {
     for (method, body, status) in [("GET", Body::None, 200), ("PUT", Body::Text("a".to_owned()), 401)] {
         let stage = Stage::with_entra(&[]);
-        insist(&stage, VAULT, "Bearer sentinel-home-2-claims", LACKING);
+        insist(&stage, VAULT, "Bearer sentinel-home.example-2-claims", LACKING);
         let mut application = stage.application().await;
         let sent = request(method, VAULT).with_body(body);
         assert_eq!(application.send(&sent).await.unwrap().status, status);
         assert_eq!(application.send(&sent).await.unwrap().status, 200);
         assert_eq!(stage.network.seen(ENTRA).len(), 2);
         let expected: &[_] = match status {
-            200 => {
-                &["Bearer sentinel-home-1", "Bearer sentinel-home-2-claims", "Bearer sentinel-home-2-claims"]
-            }
-            _ => &["Bearer sentinel-home-1", "Bearer sentinel-home-2-claims"],
+            200 => &[
+                "Bearer sentinel-home.example-1",
+                "Bearer sentinel-home.example-2-claims",
+                "Bearer sentinel-home.example-2-claims",
+            ],
+            _ => &["Bearer sentinel-home.example-1", "Bearer sentinel-home.example-2-claims"],
         };
         assert_eq!(shown(&stage, VAULT), expected);
     }
@@ -203,13 +208,16 @@ async fn one_challenge_is_answered_and_no_more() {
     let answer = stage.application().await.get(SECRET).await;
     assert_eq!(answer.status, 401);
     assert!(answer.header("www-authenticate").unwrap().contains("tenant-2"));
-    assert_eq!(shown(&stage, VAULT), ["Bearer sentinel-home-1", "Bearer sentinel-tenant-1-2"]);
+    assert_eq!(
+        shown(&stage, VAULT),
+        ["Bearer sentinel-home.example-1", "Bearer sentinel-tenant-1.example-2"]
+    );
 }
 
 #[tokio::test]
 async fn requests_that_lack_the_same_claims_share_the_token_that_has_them() {
     let stage = Stage::with_entra(&[]);
-    insist(&stage, VAULT, "Bearer sentinel-home-2-claims", LACKING);
+    insist(&stage, VAULT, "Bearer sentinel-home.example-2-claims", LACKING);
     let mut application = stage.application().await;
     let answers = application.send_at_once(&request("GET", SECRET), 50).await;
     let answered = answers.iter().filter(|answer| answer.as_ref().unwrap().status == 200).count();

@@ -57,11 +57,14 @@ impl Stage {
         self.network.answer(IMDS, move |_| token(&format!("sentinel-{}", next(&issued))));
     }
 
-    /// A deployment with an app registration of the tenant `home`; each of Entra's tokens names the tenant whose it is,
+    /// A deployment with an app registration of the tenant `home.example`; each of Entra's tokens names the tenant whose it is,
     /// and whether it has claims.
     pub(crate) fn with_entra(variables: &[(&'static str, &str)]) -> Self {
-        let app =
-            [("AZURE_CLIENT_ID", "app"), ("AZURE_TENANT_ID", "home"), ("AZURE_CLIENT_SECRET", "sentinel")];
+        let app = [
+            ("AZURE_CLIENT_ID", "app"),
+            ("AZURE_TENANT_ID", "home.example"),
+            ("AZURE_CLIENT_SECRET", "sentinel"),
+        ];
         let variables = app.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned()));
         let stage = Self::new(variables);
         let issued = Arc::new(AtomicU64::new(0));

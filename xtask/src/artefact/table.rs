@@ -56,7 +56,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .at_most(1_180_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     plugged("token-filter", Module(MODULE), &[])
-        .at_most(510_000)
+        .at_most(530_000)
         .shipped("Azure tokens for requests that pass Envoy, a proxy-wasm module"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),

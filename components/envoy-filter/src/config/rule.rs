@@ -24,6 +24,9 @@ pub(super) fn read_all(at: At, default: Option<&Identity>, source: &mut Source) 
         return Err(format!("{path} must have 1 to {MAX_RULES} rules"));
     }
     source.allow_tenants(&tenants);
+    if let Some(rule) = rules.first() {
+        source.default_to(rule.request.identity());
+    }
     Ok(rules)
 }
 

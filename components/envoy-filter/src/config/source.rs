@@ -5,7 +5,7 @@
 //! alone, since Envoy shows its configuration to whoever may ask its admin interface.
 
 use http::Uri;
-use token_broker::{Error, Failure, Settings};
+use token_broker::{Error, Failure, Identity, Settings, VARIABLES};
 
 use crate::clusters::Clusters;
 use crate::fields::{At, Fields, Wrong};
@@ -26,7 +26,14 @@ impl Source {
     /// The field that cannot be used, and why.
     pub(super) fn read(at: At, environment: Vec<(String, String)>) -> Result<Self, Wrong> {
         let (kind, value) = at.fields()?.only(SOURCES)?;
-        Reader { environment, source: Self::default() }.read(&kind, value)
+        let mut source = Self::default();
+        // The core refuses a mistaken name with the broker's prefix: what it was meant to say is not in force.
+        for (name, value) in &environment {
+            if VARIABLES.iter().all(|variable| variable.name != name) {
+                source.settings.set(name, value.clone());
+            }
+        }
+        Reader { environment, source }.read(&kind, value)
     }
 
     /// A refusal of the core, with fields in the place of the variables that they were.
@@ -58,8 +65,16 @@ impl Source {
     }
 
     /// Whether it has an identity that is asked for where none is named.
-    pub(crate) fn has_default(&self) -> bool {
+    pub(super) fn has_default(&self) -> bool {
         self.is_of_managed_identity() || !self.is_of_any_app() || self.settings.is_set(CLIENT_ID)
+    }
+
+    /// Make the app of a rule the default where the source names none: the core's report is then one on this source.
+    /// No rule asks for it, since each names its own.
+    pub(super) fn default_to(&mut self, identity: &Identity) {
+        if let Some(id) = identity.id().filter(|_| !self.has_default()) {
+            self.settings.set(CLIENT_ID, id.as_str().to_owned());
+        }
     }
 
     pub(super) fn allow_tenants(&mut self, tenants: &[String]) {
@@ -106,6 +121,7 @@ impl Reader {
             self.inherit(IDENTITY_HEADER);
         }
         self.inherit(CLIENT_ID);
+        self.inherit(ALLOWED_ENDPOINT);
         self.source.clusters.managed_identity = Some((url, cluster));
         self.source.names.push(name);
         fields.end()
@@ -224,6 +240,7 @@ const DEFAULT_IMDS: &str = "http://169.254.169.254";
 const CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 const IMDS_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
 const TENANT_ID: &str = "AZURE_TENANT_ID";
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -242,7 +259,8 @@ const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
 const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
 
 #[cfg(test)]
-pub(super) const VARIABLES_SET: [&str; 18] = [
+pub(super) const VARIABLES_SET: [&str; 19] = [
+    ALLOWED_ENDPOINT,
     REGION,
     KUBERNETES_PROXY[0],
     KUBERNETES_PROXY[1],

@@ -29,9 +29,9 @@ fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_fie
 
 #[test]
 fn what_does_not_go_together_is_refused_by_the_parser_alone() {
-    let secret = json!({ "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } });
-    let workload =
-        json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } });
+    let secret =
+        json!({ "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } });
+    let workload = json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } });
     let rule = |name: &str, value: Value| {
         let mut rule = json!({ "scope": "https://a.example" });
         rule[name] = value;
@@ -72,10 +72,10 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
         ),
         (
             json!({ "source": { "imds": { "cluster": "imds", "endpoint": "http://10.0.0.1" } } }),
-            "source.imds.endpoint names a host that is not on this machine",
+            "source.imds.endpoint names the private address 10.0.0.1",
         ),
         (
-            json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b" } } }),
+            json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b.example" } } }),
             "AZURE_CLIENT_SECRET",
         ),
         (json!({ "source": { "app_service": { "cluster": "here" } } }), "IDENTITY_ENDPOINT"),
@@ -125,11 +125,17 @@ fn no_bytes_are_too_odd_to_be_refused() {
 fn fields_win_over_the_environment_which_fills_what_is_left_out() {
     let source =
         json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "of-the-field" } } });
-    let environment =
-        [("AZURE_CLIENT_ID", "of-the-variable"), ("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_SECRET", "s")];
+    let environment = [
+        ("AZURE_CLIENT_ID", "of-the-variable"),
+        ("AZURE_TENANT_ID", "t.example"),
+        ("AZURE_CLIENT_SECRET", "s"),
+    ];
     let sends = would_send(&changed(&source), &environment);
     assert_eq!(sends.len(), 1);
-    assert!(sends[0].starts_with("POST https://login.microsoftonline.com/t/oauth2/v2.0/token"), "{sends:?}");
+    assert!(
+        sends[0].starts_with("POST https://login.microsoftonline.com/t.example/oauth2/v2.0/token"),
+        "{sends:?}"
+    );
     assert!(sends[0].contains("client_id=of-the-field"), "{sends:?}");
 }
 
@@ -137,11 +143,20 @@ fn fields_win_over_the_environment_which_fills_what_is_left_out() {
 fn variables_of_other_sources_are_not_looked_at() {
     let environment = [
         ("AZURE_CLIENT_SECRET", "s"),
-        ("AZURE_TENANT_ID", "t"),
+        ("AZURE_TENANT_ID", "t.example"),
         ("IDENTITY_ENDPOINT", "x"),
         ("MSI_ENDPOINT", "y"),
     ];
     assert_eq!(refusal_with(&changed(&json!({})), &environment), None);
+}
+
+#[test]
+fn a_mistaken_name_with_the_brokers_prefix_is_refused_with_the_nearest_one() {
+    let text = refusal_with(&changed(&json!({})), &[("TOKEN_BROKER_STORE_KYE", "x")]).unwrap();
+    assert!(text.contains("TOKEN_BROKER_STORE_KYE") && text.contains("TOKEN_BROKER_STORE_KEY"), "{text}");
+    let of_kubernetes =
+        [("TOKEN_BROKER_SERVICE_HOST", "10.0.0.1"), ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:80")];
+    assert_eq!(refusal_with(&changed(&json!({})), &of_kubernetes), None);
 }
 
 #[test]
@@ -194,13 +209,13 @@ fn good() -> Vec<Value> {
         json!({ "source": { "imds": { "cluster": "imds", "endpoint": "http://127.0.0.1:8080" } } }),
         json!({ "source": { "app_service": { "cluster": "here", "endpoint": "http://127.0.0.1:42356/msi/token" } } }),
         json!({
-            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t", "client_id": "c", "authority": "https://login.microsoftonline.us" } },
+            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example", "client_id": "c", "authority": "https://login.microsoftonline.us" } },
             "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "other" }, "tenant_id": "contoso.com" }],
         }),
-        json!({ "source": { "client_secret": { "cluster": "entra", "tenant_id": "t", "client_id": "c" } } }),
-        json!({ "source": { "federated_identity": { "cluster": "entra", "tenant_id": "t", "client_id": "c", "managed_identity": { "imds": { "cluster": "imds" } } } } }),
+        json!({ "source": { "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } } }),
+        json!({ "source": { "federated_identity": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c", "managed_identity": { "imds": { "cluster": "imds" } } } } }),
         json!({
-            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t" } },
+            "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } },
             "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "each" } }],
         }),
         json!({ "identity": "system_assigned" }),
@@ -295,7 +310,7 @@ fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<Config, 
 const PLATFORM: [(&str, &str); 2] = [("IDENTITY_HEADER", "h"), ("AZURE_CLIENT_SECRET", "s")];
 
 fn refusal(configuration: &Value) -> Option<Wrong> {
-    let is_about_the_environment = configuration.to_string().contains(r#""tenant_id":"b""#);
+    let is_about_the_environment = configuration.to_string().contains(r#""tenant_id":"b.example""#);
     refusal_with(configuration, if is_about_the_environment { &[] } else { &PLATFORM })
 }
 

@@ -214,12 +214,13 @@ const REFUSED: &str = "a source that the filter refuses to have";
 const RULES: &str = "a policy: the filter's rules are one";
 const ARC: &str = "/opt/azcmagent/";
 const SEVERAL: &str = "several sources: the filter has one";
-const OTHER_SOURCES: [&str; 5] = [
+const OTHER_SOURCES: [&str; 6] = [
     "MSI_ENDPOINT",
     "MSI_SECRET",
     "IDENTITY_SERVER_THUMBPRINT",
     "IMDS_ENDPOINT",
     "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
 ];
 const POLICY: [&str; 4] = [
     "TOKEN_BROKER_ALLOWED_SCOPES",

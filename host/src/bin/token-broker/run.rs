@@ -15,7 +15,7 @@ use crate::prepare::{self, ROOTS};
 
 /// Run a component to its end, with credentials from a broker that is outside of it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
-    let policy = Policy::new(Some(&args.scope.join(" ")), None)?;
+    let policy = Policy::new(Some(&args.scope.join(" ")), None).map_err(of_arguments)?;
     let state = State::new(args)?;
     let engine = Engine::new(&engine_config())?;
     let component = component(&engine, &args.component)?;
@@ -29,6 +29,16 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let ended = run_to_its_end(Store::new(&engine, state), linker.instantiate_pre(&component)?).await?;
     // What went wrong, the component has said itself.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The policy's list is the arguments', not the variable's.
+fn of_arguments(error: Error) -> Error {
+    match error {
+        Error::Misconfigured(why) => {
+            Error::InvalidRequest(why.replace("TOKEN_BROKER_ALLOWED_SCOPES", "--scope"))
+        }
+        other => other,
+    }
 }
 
 fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {

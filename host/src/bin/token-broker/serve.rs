@@ -4,10 +4,11 @@ mod desk;
 mod listener;
 mod server;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use token_broker::{IdentityApi, Question, Settings, VARIABLES};
+use token_broker::{IdentityApi, Question, Settings};
 use token_broker_host::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,10 +38,9 @@ pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
 
 /// The variables that the endpoint itself reads, the secret from a file if one is named.
 fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
-    let variables = VARIABLES.iter().filter_map(|variable| {
-        Some((variable.name.to_owned(), std::env::var_os(variable.name)?.to_string_lossy().into_owned()))
-    });
-    let mut settings = Settings::from_pairs(variables);
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let mut settings =
+        Settings::from_pairs(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))));
     if let Some(file) = secret_file {
         let unreadable =
             |why: &str| Error::Misconfigured(format!("the secret file {}: {why}", file.display()));
