@@ -23,6 +23,7 @@ pub(crate) use self::service_fabric::ServiceFabric;
 use crate::answer::{Answer, Asked, Exchange};
 use crate::call::{Call, Field};
 use crate::certificate::Certificate;
+use crate::config::TIMEOUT_MS;
 use crate::error::{Error, Failure};
 use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Key};
@@ -67,6 +68,8 @@ pub(crate) struct About {
     /// It is here if all of them are set.
     pub(crate) needs: &'static [&'static str],
     pub(crate) takes: &'static [&'static str],
+    /// Where to look when it does not answer as it should: the end of a sentence.
+    pub(crate) health: &'static str,
 }
 
 /// A credential class of Azure's libraries that works on a server.
@@ -177,7 +180,11 @@ impl Source {
     pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> Answer {
         let asked = self.asked(ask);
         let detail = shown(&error.detail, &asked.secrets);
-        let again = |what: &str| Answer::Again(asked.failure(&format!("{what}: {detail}")), Class::Busy);
+        let again = |what: &str| {
+            let remedy = Some(unreached(&asked, error.kind));
+            let failure = Failure { remedy, ..asked.failure(&format!("{what}: {detail}")) };
+            Answer::Again(failure, Class::Busy)
+        };
         match error.kind {
             SendErrorKind::NotConnected if matches!(self, Self::Imds(_)) && !patient => {
                 Answer::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
@@ -223,6 +230,15 @@ impl Source {
     }
 }
 
+fn unreached(asked: &Asked<'_>, kind: SendErrorKind) -> String {
+    let Asked { endpoint, health, .. } = asked;
+    let limit = match kind {
+        SendErrorKind::TimedOut => format!("; {TIMEOUT_MS} is how long a try may take"),
+        _ => String::new(),
+    };
+    format!("see that the broker's host reaches {endpoint}; {health}{limit}")
+}
+
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
 fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> Answer {
     let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
@@ -262,6 +278,13 @@ fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error
     Ok(secret)
 }
 
+/// What to do about a 405: who answers takes another method or path.
+fn not_the_endpoint(variable: &str) -> String {
+    format!(
+        "{variable} does not name an endpoint for tokens: pass it on as the platform set it, path and all"
+    )
+}
+
 /// # Errors
 /// [`Error::Misconfigured`]: one variable of a pair says that the other is missing.
 fn half(set: &str, missing: &str) -> Error {
@@ -271,7 +294,7 @@ fn half(set: &str, missing: &str) -> Error {
 }
 
 /// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
-fn in_a_command(id: &Id) -> &str {
+pub(crate) fn in_a_command(id: &Id) -> &str {
     let (text, plain) = (id.as_str(), |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-');
     if text.bytes().all(plain) && !text.starts_with('-') { text } else { "<id>" }
 }
