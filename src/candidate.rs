@@ -96,7 +96,7 @@ impl Candidate {
         self.memory.borrow_mut().absence = None;
     }
 
-    pub(crate) fn is_absent(&self) -> bool {
+    fn is_absent(&self) -> bool {
         matches!(self.state, State::Absent)
     }
 

@@ -182,8 +182,14 @@ impl Entra {
     /// Why this is not the source for it: another identity than the app is asked for.
     pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Failure> {
         let identity = ask.demand.key().identity();
-        let declined =
-            |why: String| Err(Failure { source: self.about.name.into(), message: why, ..Failure::default() });
+        let remedy = match self.proof {
+            Proof::TokenFile(_) => format!("set {CLIENT_ID}, or name a client id in the request"),
+            _ => "ask for the identity that is configured, or configure the one that is asked for".to_owned(),
+        };
+        let declined = |message: String| {
+            let remedy = Some(remedy);
+            Err(Failure { source: self.about.name.into(), message, remedy, ..Failure::default() })
+        };
         match identity {
             _ if self.is_for(identity) => Ok(()),
             Identity::Default => {
