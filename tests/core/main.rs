@@ -5,6 +5,7 @@
 mod broker;
 mod fake;
 mod lease;
+mod recorded;
 mod shared;
 mod sources;
 mod store;
