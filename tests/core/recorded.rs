@@ -9,9 +9,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use token_broker::{
-    Body, Challenge, Error, ExposeSecret as _, Grant, Identity, RawRequest, TokenRequest, Verdict,
-};
+use token_broker::{Body, Challenge, Error, ExposeSecret as _, Grant, Identity, RawRequest, TokenRequest};
 
 use crate::fake::{Reply, START, World};
 
@@ -64,23 +62,6 @@ fn each_tokens_claims_say_whose_it_is_and_what_for() {
 }
 
 #[test]
-fn each_environment_is_told_apart() {
-    let expected = Expected::read();
-    assert!(!expected.environments.is_empty());
-    for (name, verdicts) in expected.environments {
-        let file = Recorded::read(&name);
-        let environment: BTreeMap<String, String> =
-            serde_json::from_value(file.0["environment"].clone()).unwrap();
-        let pairs: Vec<_> = environment.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let reports = World::new().broker(&pairs).explain();
-        for (source, verdict) in verdicts {
-            let report = reports.iter().find(|report| report.source == source).unwrap();
-            assert_eq!(spelled(report.verdict), verdict, "{name}: {source}: {}", report.reason);
-        }
-    }
-}
-
-#[test]
 fn each_recorded_file_is_used_or_has_a_reason_not_to_be() {
     let expected = Expected::read();
     let before = expected.deployments.values().flat_map(|deployment| &deployment.before);
@@ -89,13 +70,12 @@ fn each_recorded_file_is_used_or_has_a_reason_not_to_be() {
         .keys()
         .chain(expected.challenges.keys())
         .chain(expected.tokens.keys())
-        .chain(expected.environments.keys())
-        .chain(expected.unused.keys())
+        .chain(expected.elsewhere.keys())
         .collect();
     let distinct: BTreeSet<String> = named.iter().copied().chain(before).cloned().collect();
     assert_eq!(distinct, names(), "what expected.json names, and the files");
     assert_eq!(named.iter().collect::<BTreeSet<_>>().len(), named.len(), "a file is in two places");
-    assert!(expected.unused.values().all(|reason| !reason.is_empty()));
+    assert!(expected.elsewhere.values().all(|reason| !reason.is_empty()));
 }
 
 /// What IMDS's answer with a token comes to.
@@ -120,8 +100,8 @@ struct Expected {
     answers: BTreeMap<String, Answer>,
     challenges: BTreeMap<String, Challenged>,
     tokens: BTreeMap<String, Claims>,
-    environments: BTreeMap<String, BTreeMap<String, String>>,
-    unused: BTreeMap<String, String>,
+    /// What is not tested here, and why.
+    elsewhere: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -375,16 +355,6 @@ fn identity_of(value: &Value) -> Identity {
         other => panic!("{other} is no kind of identity"),
     }
     .unwrap()
-}
-
-fn spelled(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Used => "used",
-        Verdict::Ready => "ready",
-        Verdict::NotConfigured => "not-configured",
-        Verdict::Misconfigured => "misconfigured",
-        Verdict::Failed => "failed",
-    }
 }
 
 /// All recorded files, `<service>/<id>`.
