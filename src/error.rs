@@ -189,12 +189,13 @@ mod tests {
                 |wait: &Option<u64>| Failure { retry_after: wait.map(Duration::from_secs), ..failure() };
             waits.iter().map(failure).collect::<Vec<_>>()
         };
-        for (all, shortest) in [
-            (&[Some(9), None, Some(2), Some(30)] as &[_], Some(2)),
+        let cases: [(&[Option<u64>], Option<u64>); 4] = [
+            (&[Some(9), None, Some(2), Some(30)], Some(2)),
             (&[None, Some(5)], Some(5)),
             (&[None], None),
             (&[], None),
-        ] {
+        ];
+        for (all, shortest) in cases {
             assert_eq!(
                 Error::Unavailable(waits(all)).retry_after(),
                 shortest.map(Duration::from_secs),

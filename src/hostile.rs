@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::answer::{Answer, Exchange};
 use crate::config::Settings;
-use crate::host::Body;
+use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Policy};
 use crate::request::{Identity, TokenRequest};
 use crate::source::{AppService, Arc, Ask, CloudShell, Imds, MachineLearning, ServiceFabric, Source, entra};
@@ -67,6 +67,62 @@ fn read_with(proofs: &[Option<&Secret>], response: &Response<Body>) -> Vec<Answe
         }
     }
     answers
+}
+
+/// Whether an answer without a token says what to do: in its remedy, or in the text of a mistake that it names.
+fn says_what_to_do(answer: &Answer) -> bool {
+    match answer {
+        Answer::Token(_) | Answer::Challenged(_) => true,
+        Answer::Absent(failure) | Answer::Declined(failure) | Answer::Again(failure, _) => {
+            failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty())
+        }
+        Answer::Final(error) => error.remedy().is_some() || error.failures().is_empty(),
+    }
+}
+
+#[test]
+fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
+    let bodies =
+        ["", "{}", "words", "<html></html>", "{\"error\":\"c\"}", "{\"Message\":\"AADSTS1: x\"}", "\u{1}"];
+    for status in 100..600 {
+        for body in bodies {
+            for answer in read(&response(status, &[], body.as_bytes().to_vec())) {
+                assert!(says_what_to_do(&answer), "{status} {body}: {answer:?}");
+            }
+        }
+    }
+    let demand = demand(Identity::Default);
+    let ask = Ask { demand: &demand, proof: None, refused: None };
+    for kind in [
+        SendErrorKind::NotConnected,
+        SendErrorKind::Forbidden,
+        SendErrorKind::Unsendable,
+        SendErrorKind::TimedOut,
+        SendErrorKind::Untrusted,
+        SendErrorKind::Broken,
+        SendErrorKind::Truncated,
+        SendErrorKind::TooLarge,
+    ] {
+        let error = SendError { kind, detail: "as scripted".to_owned() };
+        for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
+            let answer = source.unanswered(&ask, &error, patient);
+            assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gateways_page_is_not_taken_for_the_services_words() {
+    let page =
+        [(http::header::CONTENT_TYPE, b"text/html".to_vec()), (http::header::SERVER, b"nginx".to_vec())];
+    for answer in read(&response(502, &page, b"<html>Bad Gateway sentinel</html>".to_vec())) {
+        let Answer::Again(failure, _) = answer else { panic!("{answer:?}") };
+        assert!(
+            failure.message.ends_with("a page of HTML or XML of 33 bytes of the server nginx"),
+            "{failure}"
+        );
+        assert!(failure.remedy.unwrap().contains("a gateway, a proxy or another server sends such a page"));
+    }
 }
 
 fn demand(identity: Identity) -> Demand {
@@ -148,7 +204,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_never_a_token(status in 100u16..1000, headers in headers(), body in vec(any::<u8>(), 0..2000)) {
         for answer in read(&response(status, &headers, body)) {
-            prop_assert!(!matches!(answer, Answer::Token(_)), "{answer:?}");
+            prop_assert!(!matches!(answer, Answer::Token(_)) && says_what_to_do(&answer), "{answer:?}");
         }
     }
 
@@ -183,13 +239,18 @@ proptest! {
         after in ".{0,3000}",
     ) {
         let words = format!("{before}{IDENTITY_HEADER}{after}");
-        let body = serde_json::json!({ "error": "e", "error_description": words, "message": words }).to_string();
+        let json = serde_json::json!({
+            "error": words, "error_description": words, "suberror": words, "claims": words, "correlation_id": words,
+        });
+        let nested = serde_json::json!({ "Error": { "Code": words, "Message": words, "CorrelationId": words } });
         // With the proof in hand every source has a secret that it sent.
         let proof = Secret::from(IDENTITY_HEADER);
-        for answer in read_with(&[Some(&proof)], &response(status, &headers, body.into_bytes())) {
-            let shown = format!("{answer:?}");
-            prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
-            prop_assert!(shown.len() < 8000, "{}", shown.len());
+        for body in [json.to_string(), nested.to_string(), words] {
+            for answer in read_with(&[Some(&proof)], &response(status, &headers, body.into_bytes())) {
+                let shown = format!("{answer:?}");
+                prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
+                prop_assert!(shown.len() < 16_000, "{}", shown.len());
+            }
         }
     }
 }

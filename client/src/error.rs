@@ -136,12 +136,13 @@ mod tests {
             retry_after_ms: wait.map(|wait| wait * 1000),
             ..failure("imds", "no")
         };
-        for (all, shortest) in [
-            (&[Some(9), None, Some(2), Some(30)] as &[_], Some(2)),
+        let cases: [(&[Option<u64>], Option<u64>); 4] = [
+            (&[Some(9), None, Some(2), Some(30)], Some(2)),
             (&[None, Some(5)], Some(5)),
             (&[None], None),
             (&[], None),
-        ] {
+        ];
+        for (all, shortest) in cases {
             let error = Error::from(Cause::Unavailable(all.iter().map(with).collect()));
             assert_eq!(error.retry_after(), shortest.map(Duration::from_secs), "{all:?}");
         }
