@@ -188,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn every_number_is_in_the_documentation() {
+        let documentation = include_str!("../docs/troubleshooting.md");
+        for number in REMEDIES.iter().flat_map(|(numbers, _)| *numbers) {
+            assert!(documentation.contains(&format!("`AADSTS{number}`")), "{number}");
+        }
+    }
+
+    #[test]
     fn only_a_stale_or_missing_proof_speaks_of_renewing_it() {
         let all = REMEDIES.iter().flat_map(|(numbers, _)| *numbers).copied().chain([1]);
         let renewing: Vec<_> = all.filter(|number| of(*number).contains("renew it")).collect();
