@@ -111,7 +111,7 @@ pub(crate) fn read<'a>(
     asked: &'a Asked<'a>,
     response: &http::Response<Body>,
     exchange: Exchange,
-) -> Result<Answer, Refusal<'a>> {
+) -> Result<Answer, Box<Refusal<'a>>> {
     let status = response.status().as_u16();
     Ok(match status {
         200 | 202 => match token(asked, response, exchange) {
@@ -126,7 +126,7 @@ pub(crate) fn read<'a>(
             let came_back = format!("got {status}, a redirect{target}, which is never followed");
             asked.protocol(Some(status), &came_back)
         }
-        400..=599 => return Err(Refusal::read(asked, response, exchange.received_at)),
+        400..=599 => return Err(Box::new(Refusal::read(asked, response, exchange.received_at))),
         _ => asked.protocol(Some(status), &format!("got {status}, which no identity endpoint answers")),
     })
 }

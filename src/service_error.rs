@@ -176,8 +176,7 @@ impl ServiceError {
 /// The value of a key that is spelled in any case, with or without underscores.
 fn field<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     let is_it = |name: &str| {
-        name.len() <= 2 * key.len()
-            && name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).eq(key.bytes())
+        name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).eq(key.bytes())
     };
     fields.iter().find(|(name, _)| is_it(name)).map(|(_, value)| value)
 }

@@ -69,7 +69,7 @@ impl Imds {
         }
         match answer::read(&asked, response, exchange) {
             Ok(answer) => answer,
-            Err(refusal) => refused(&asked, refusal),
+            Err(refusal) => refused(&asked, *refusal),
         }
     }
 }

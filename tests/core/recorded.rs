@@ -320,7 +320,7 @@ impl Recorded {
 
     fn reply(&self, status: Option<u16>, wrap: Option<&Wrap>) -> Reply {
         let recorded = self.0["response"]["status"].as_u64().map(|status| u16::try_from(status).unwrap());
-        let status = status.or(recorded).or(wrap.map(|wrap| wrap.status)).unwrap();
+        let status = status.or(recorded).or_else(|| wrap.map(|wrap| wrap.status)).unwrap();
         let mut builder = http::Response::builder().status(status);
         // The lengths are those of the original.
         for (name, value) in self.pairs().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
