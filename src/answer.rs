@@ -12,7 +12,6 @@ use crate::aadsts;
 use crate::error::{Error, Failure};
 use crate::expiry::{self, Seconds};
 use crate::host::Body;
-use crate::lenient::Text;
 use crate::policy::Key;
 use crate::retry::Class;
 use crate::retry_after::retry_after;
@@ -272,26 +271,12 @@ fn token(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange)
     let received_on = exchange.received_at.as_secs();
     let span = (exchange.asked_at.as_secs(), received_on);
     let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, span)
-        .map_err(|why| format!("{why}{}", unreadable_expiry(asked, response)))?;
+        .map_err(|why| shown(&why, &asked.secrets))?;
     let refresh_in = match wire.refresh_in {
         Seconds::Known(seconds) => Some(seconds),
-        Seconds::Absent | Seconds::Unreadable => None,
+        Seconds::Absent | Seconds::Unreadable(_) => None,
     };
     Ok(Token::new(asked.source, secret, token_type, (received_on, expires_on), refresh_in))
-}
-
-/// The expiry as it was sent, if it is a text.
-fn unreadable_expiry(asked: &Asked<'_>, response: &http::Response<Body>) -> String {
-    let wire: ExpiryBody = serde_json::from_slice(response.body().expose_secret()).unwrap_or_default();
-    let sent = wire.expires_on.into_option().or_else(|| wire.expires_in.into_option());
-    sent.map(|text| format!(": {}", asked.quoted(&text))).unwrap_or_default()
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ExpiryBody {
-    expires_on: Text,
-    expires_in: Text,
 }
 
 #[derive(Deserialize)]
