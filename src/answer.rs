@@ -3,18 +3,20 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::aadsts;
 use crate::error::{Error, Failure};
 use crate::expiry::{self, Seconds};
 use crate::host::Body;
-use crate::lenient::Text;
 use crate::policy::Key;
 use crate::retry::Class;
-use crate::source::Ask;
+use crate::retry_after::retry_after;
+use crate::service_error::{Form, ServiceError};
+use crate::source::{About, Ask, in_a_command};
 use crate::token::{Secret, Token};
 use crate::words::shown;
 
@@ -35,24 +37,6 @@ pub(crate) enum Answer {
     Challenged(String),
 }
 
-impl Answer {
-    /// The answer, with more to say if it is a no.
-    pub(crate) fn rejected(self, more: impl FnOnce(Failure) -> Failure) -> Self {
-        match self {
-            Self::Final(Error::Rejected(failure)) => Self::Final(Error::Rejected(more(failure))),
-            other => other,
-        }
-    }
-
-    /// The answer of a service whose 404 does not mean "not yet", as it does for IMDS: asking again takes nobody further.
-    pub(crate) fn not_found_is_final(self) -> Self {
-        match self {
-            Self::Again(failure, _) if failure.status == Some(404) => Self::Final(Error::Rejected(failure)),
-            other => other,
-        }
-    }
-}
-
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exchange {
@@ -68,19 +52,33 @@ pub(crate) struct Asked<'a> {
     pub(crate) key: &'a Key,
     /// What went with the request and must not come back in a message.
     pub(crate) secrets: [Option<&'a str>; 3],
+    /// Where to look when the source has a fault.
+    pub(crate) health: &'static str,
+    /// The tenant, where the broker and not the platform names it.
+    pub(crate) tenant: &'a str,
+    /// How the app's proof of itself is renewed, for an app.
+    pub(crate) renewal: &'static str,
 }
 
 impl<'a> Asked<'a> {
     /// `secret`: what the source's own configuration adds to the call.
     pub(crate) fn new(
-        source: &'static str,
+        source: &'static About,
         endpoint: impl Into<Cow<'a, str>>,
         ask: &Ask<'a>,
         secret: Option<&'a str>,
     ) -> Self {
         let proof = ask.proof.map(|proof| proof.expose_secret());
         let user = ask.demand.on_behalf_of().map(|user| user.assertion.expose_secret());
-        Self { source, endpoint: endpoint.into(), key: ask.demand.key(), secrets: [secret, proof, user] }
+        Self {
+            source: source.name,
+            endpoint: endpoint.into(),
+            key: ask.demand.key(),
+            secrets: [secret, proof, user],
+            health: source.health,
+            tenant: "of the identity",
+            renewal: source.health,
+        }
     }
 
     /// A failure whose message is: what was asked, of whom, and this end of the sentence.
@@ -109,28 +107,24 @@ impl<'a> Asked<'a> {
         Answer::Again(failure, Class::Busy)
     }
 
-    /// An answer with an error status, in the service's own words where they can be shown.
-    pub(crate) fn refusal(&self, response: &http::Response<Body>, now: Duration) -> Failure {
-        let status = response.status().as_u16();
-        let words = Words::read(response, &self.secrets);
-        let code = words.code.as_deref().map(|code| format!(" {code}")).unwrap_or_default();
-        let text = if words.text.is_empty() { words.text } else { format!(": {}", words.text) };
-        Failure {
-            status: Some(status),
-            code: words.code,
-            correlation_id: words.correlation_id,
-            retry_after: retry_after(response.headers(), now),
-            ..self.failure(&format!("got {status}{code}{text}"))
-        }
+    /// A value of a peer, fit to be shown.
+    pub(crate) fn quoted(&self, value: &str) -> String {
+        format!("`{}`", shown(value, &self.secrets))
     }
 }
 
 /// Read an answer by its status, as every identity endpoint means it.
-pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-    let now = exchange.received_at;
+///
+/// # Errors
+/// The refusal, of which the source knows more.
+pub(crate) fn read<'a>(
+    asked: &'a Asked<'a>,
+    response: &http::Response<Body>,
+    exchange: Exchange,
+) -> Result<Answer, Box<Refusal<'a>>> {
     let status = response.status().as_u16();
-    match status {
-        200 | 202 => match token(asked.source, response, exchange) {
+    Ok(match status {
+        200 | 202 => match token(asked, response, exchange) {
             Ok(token) => Answer::Token(token),
             Err(_) if ends_early(response) => {
                 asked.incomplete(Some(status), &format!("got {status} with {}", extent(response)))
@@ -138,11 +132,120 @@ pub(crate) fn read(asked: &Asked<'_>, response: &http::Response<Body>, exchange:
             Err(unreadable) => asked.protocol(Some(status), &format!("got {status}, which {unreadable}")),
         },
         300..=399 => {
-            asked.protocol(Some(status), &format!("got {status}, a redirect, which is never followed"))
+            let target = header(response.headers(), &LOCATION).unwrap_or_default();
+            // What follows the path may hold a secret.
+            let target = target.split(['?', '#']).next().filter(|target| !target.is_empty());
+            let target = target.map(|target| format!(" to {}", asked.quoted(target))).unwrap_or_default();
+            let came_back = format!("got {status}, a redirect{target}, which is never followed");
+            asked.protocol(Some(status), &came_back)
         }
-        404 | 408 | 410 | 429 | 500..=599 => Answer::Again(asked.refusal(response, now), Class::Busy),
-        400..=499 => Answer::Final(Error::Rejected(asked.refusal(response, now))),
+        400..=599 => return Err(Box::new(Refusal::read(asked, response, exchange.received_at))),
         _ => asked.protocol(Some(status), &format!("got {status}, which no identity endpoint answers")),
+    })
+}
+
+/// An answer with an error status.
+pub(crate) struct Refusal<'a> {
+    asked: &'a Asked<'a>,
+    pub(crate) status: u16,
+    error: ServiceError,
+    /// Entra's number, whoever passes it on.
+    number: Option<u32>,
+    failure: Failure,
+    /// Whether the same request may succeed later.
+    passes: bool,
+}
+
+impl<'a> Refusal<'a> {
+    fn read(asked: &'a Asked<'a>, response: &http::Response<Body>, now: Duration) -> Self {
+        let status = response.status().as_u16();
+        let error = ServiceError::read(response);
+        let number = aadsts::telling(error.numbers());
+        let told = error.told(response, number, &asked.secrets);
+        let failure = Failure {
+            status: Some(status),
+            code: told.code,
+            correlation_id: told.correlation_id,
+            retry_after: retry_after(response.headers(), now),
+            ..asked.failure(&format!("got {status}{}", told.text))
+        };
+        let passes = matches!(status, 404 | 408 | 410 | 429 | 500..=599);
+        Self { asked, status, error, number, failure, passes }
+    }
+
+    /// Whether the service's code or words hold a text, in lower case.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.error.says(text)
+    }
+
+    /// The service's own code, unredacted.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.error.code()
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.error.form()
+    }
+
+    pub(crate) fn is(&self, number: u32) -> bool {
+        self.number == Some(number)
+    }
+
+    /// The refusal of a service whose 404 does not mean "not yet", as it does for IMDS: asking again takes nobody further.
+    pub(crate) fn not_found_is_final(mut self) -> Self {
+        self.passes &= self.status != 404;
+        self
+    }
+
+    /// The same, where the service has a code for what it did not find.
+    pub(crate) fn not_found_by_code_is_final(self) -> Self {
+        if self.code().is_some() { self.not_found_is_final() } else { self }
+    }
+
+    /// What the refusal comes to. Its remedy follows Entra's number if it has one, then who answered, then whether it
+    /// passes by itself; `remedy` is the source's for all else.
+    pub(crate) fn answer(self, remedy: impl FnOnce(&Self) -> String) -> Answer {
+        let remedy = match self.number {
+            Some(number) => aadsts::remedy(number, &self.about()),
+            None if self.form() == Form::Markup => self.ask_who_answers(),
+            None if self.passes => self.be_patient(),
+            None => remedy(&self),
+        };
+        let failure = Failure { remedy: Some(remedy), ..self.failure };
+        match self.number {
+            // MSAL takes this for a refusal. Asking on after ten seconds would keep the loop up.
+            Some(aadsts::REQUEST_LOOP) => {
+                let retry_after = failure.retry_after.or(Some(LOOP_WAIT));
+                Answer::Final(Error::Throttled(Failure { retry_after, ..failure }))
+            }
+            _ if self.passes => Answer::Again(failure, Class::Busy),
+            _ => Answer::Final(Error::Rejected(failure)),
+        }
+    }
+
+    fn about(&self) -> aadsts::About<'_> {
+        let Asked { key, tenant, renewal, .. } = self.asked;
+        let client = key.identity().id().map_or("<client id>", in_a_command);
+        aadsts::About { client, tenant: key.tenant_id().unwrap_or(tenant), audience: key.audience(), renewal }
+    }
+
+    fn ask_who_answers(&self) -> String {
+        let Asked { endpoint, source, health, .. } = self.asked;
+        format!(
+            "see what answers at {endpoint}: a gateway, a proxy or another server sends such a page, {source} does not; \
+             {health}"
+        )
+    }
+
+    fn be_patient(&self) -> String {
+        let Asked { source, health, .. } = self.asked;
+        match self.status {
+            429 => "ask less often: one broker for all callers, and a store that all instances share \
+                    (TOKEN_BROKER_STORE_KEY); then try again"
+                .to_owned(),
+            410 => format!("wait: {source} is being upgraded, which takes up to 70 s"),
+            _ => format!("try again later; if it lasts, {health}"),
+        }
     }
 }
 
@@ -170,35 +273,34 @@ fn extent(response: &http::Response<Body>) -> &'static str {
 ///
 /// # Errors
 /// What is wrong with the body, as the end of a sentence.
-fn token(
-    source: &'static str,
-    response: &http::Response<Body>,
-    exchange: Exchange,
-) -> Result<Token, &'static str> {
+fn token(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange) -> Result<Token, String> {
     let wire: TokenBody = serde_json::from_slice(response.body().expose_secret()).map_err(|_| UNREADABLE)?;
     let secret = wire.access_token.ok_or("holds no access_token")?;
     if secret.expose_secret().is_empty() {
-        return Err("holds an empty access_token");
+        return Err("holds an empty access_token".to_owned());
     }
     if !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("holds an access_token with characters that no header can carry");
+        return Err("holds an access_token with characters that no header can carry".to_owned());
     }
     let token_type = wire.token_type.unwrap_or_else(|| BEARER.to_owned());
     if token_type.is_empty()
         || token_type.len() > 32
         || !token_type.bytes().all(|b| b.is_ascii_alphanumeric())
     {
-        return Err("holds a token_type that is none");
+        let [own, proof, user] = asked.secrets;
+        let shown = shown(&token_type, &[own, proof, user, Some(secret.expose_secret())]);
+        return Err(format!("holds the invalid token_type `{shown}`"));
     }
     let date = header(response.headers(), &DATE).and_then(expiry::http_date);
     let received_on = exchange.received_at.as_secs();
     let span = (exchange.asked_at.as_secs(), received_on);
-    let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, span)?;
+    let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, span)
+        .map_err(|why| shown(&why, &asked.secrets))?;
     let refresh_in = match wire.refresh_in {
         Seconds::Known(seconds) => Some(seconds),
-        Seconds::Absent | Seconds::Unreadable => None,
+        Seconds::Absent | Seconds::Unreadable(_) => None,
     };
-    Ok(Token::new(source, secret, token_type, (received_on, expires_on), refresh_in))
+    Ok(Token::new(asked.source, secret, token_type, (received_on, expires_on), refresh_in))
 }
 
 #[derive(Deserialize)]
@@ -213,122 +315,11 @@ struct TokenBody {
     refresh_in: Seconds,
 }
 
-/// The service's own words for a refusal, fit to be shown.
-struct Words {
-    code: Option<String>,
-    text: String,
-    correlation_id: Option<String>,
-}
-
-impl Words {
-    fn read(response: &http::Response<Body>, secrets: &[Option<&str>; 3]) -> Self {
-        let bytes = response.body().expose_secret();
-        let body: ErrorBody = serde_json::from_slice(bytes).unwrap_or_default();
-        let NestedError { code, message, correlation_id } = match body.error {
-            Text::Other => serde_json::from_slice::<NestedBody>(bytes).unwrap_or_default().error,
-            code => NestedError { code, ..NestedError::default() },
-        };
-        let token = body.access_token.into_option();
-        let [own, proof, user] = *secrets;
-        let shown = |text: String| shown(&text, &[own, proof, user, token.as_deref()]);
-        let text = [body.error_description, body.message, message].into_iter().find_map(Text::into_option);
-        let id = [body.correlation_id, correlation_id].into_iter().find_map(Text::into_option);
-        let code = code.into_option().map(shown);
-        Self {
-            text: match &code {
-                None => text.map_or_else(|| shape(response, secrets), shown),
-                Some(_) => text.map(shown).unwrap_or_default(),
-            },
-            code,
-            correlation_id: id
-                .or_else(|| CORRELATION_HEADERS.iter().find_map(|name| text_of(response.headers(), name)))
-                .map(shown),
-        }
-    }
-}
-
-/// `{"error": "...", "error_description": "..."}` is IMDS's and OAuth's form, `{"statusCode": n, "message": "...",
-/// "correlationId": "..."}` App Service's, and `{"error": {"code": "...", "message": "..."}}` Cloud Shell's.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorBody {
-    error: Text,
-    error_description: Text,
-    message: Text,
-    #[serde(alias = "correlationId")]
-    correlation_id: Text,
-    access_token: Text,
-}
-
-/// Read only if `error` is an object.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NestedBody {
-    error: NestedError,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NestedError {
-    code: Text,
-    message: Text,
-    #[serde(rename = "correlationId")]
-    correlation_id: Text,
-}
-
-/// What can be said of a body that has no words for us: never its content.
-fn shape(response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
-    let length = response.body().expose_secret().len();
-    match header(response.headers(), &CONTENT_TYPE) {
-        _ if length == 0 => "an empty body".to_owned(),
-        Some(label) => {
-            format!("a body of {length} bytes labelled {} without a known error", shown(label, secrets))
-        }
-        None => format!("an unlabelled body of {length} bytes without a known error"),
-    }
-}
-
-/// `Retry-After` (RFC 9110, 10.2.3), in seconds or as a date, at most an hour so that a mistake heals.
-fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
-    let text = header(headers, &RETRY_AFTER)?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => Duration::from_secs(expiry::http_date(text)?).saturating_sub(now),
-    };
-    Some(wait.min(LONGEST_WAIT))
-}
-
 fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
 const BEARER: &str = "Bearer";
 const UNREADABLE: &str = "is not the JSON of a token";
-const CORRELATION_HEADERS: [&str; 2] = ["x-ms-request-id", "x-correlation-id"];
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_as_a_date_and_bounded() {
-        let now = Duration::from_secs(784_111_700);
-        let read = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers, now)
-        };
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(77)));
-        assert_eq!(read("Sat, 06 Nov 1993 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("99999999"), Some(LONGEST_WAIT));
-        for broken in ["-1", "1.5", "soon", ""] {
-            assert_eq!(read(broken), None, "{broken}");
-        }
-    }
-}
+/// Entra does not say how long it refuses a loop of requests.
+const LOOP_WAIT: Duration = Duration::from_secs(60);

@@ -109,7 +109,8 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Err(ReadError::Other(words)) => format!("the file {path} cannot be read: {words}"),
         };
         let source = self.source.asked(ask).source.into();
-        Err(Stop::Declined(Failure { source, message, ..Failure::default() }))
+        let remedy = Some("on a server with Azure Arc, let the broker see its agent's file".to_owned());
+        Err(Stop::Declined(Failure { source, message, remedy, ..Failure::default() }))
     }
 
     /// The token in a file, read at every try: its issuer replaces it while we run.
@@ -165,7 +166,10 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     fn unanswerable(&self, ask: &Ask<'_>) -> Error {
-        Error::Protocol(self.source.asked(ask).failure("got one challenge after another"))
+        let failure = self.source.asked(ask).failure("got one challenge after another");
+        let remedy =
+            "see that the agent runs, `azcmagent show`: it did not accept the content of its own key file";
+        Error::Protocol(Failure { status: Some(401), remedy: Some(remedy.to_owned()), ..failure })
     }
 
     /// One request and its answer.
@@ -244,11 +248,17 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Verdict::OtherAudience(aud) => {
                 let aud = shown(&aud, &asked.secrets);
                 let fields = [("asked", self.fetch.demand.key().audience()), ("aud", &aud)];
-                self.log(Level::Info, "unexpected audience", &fields);
+                self.log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
             }
-            Verdict::OtherIdentity(claim) => refuse(
-                &format!("got the token of another identity: its claim {claim} differs"),
+            Verdict::OtherIdentity(claim, value) => refuse(
+                &match value {
+                    Some(value) => format!(
+                        "got the token of another identity: its claim {claim} is {}",
+                        asked.quoted(&value)
+                    ),
+                    None => format!("got the token of another identity: its claim {claim} is not a text"),
+                },
                 "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
             ),
             Verdict::Unreadable => refuse(

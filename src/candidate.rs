@@ -96,10 +96,6 @@ impl Candidate {
         self.memory.borrow_mut().absence = None;
     }
 
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self.state, State::Absent)
-    }
-
     pub(crate) fn absence(&self, now: Duration) -> Option<Failure> {
         let memory = self.memory.borrow();
         let (failure, until) = memory.absence.as_ref()?;

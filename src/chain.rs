@@ -10,7 +10,7 @@ use crate::asking::Asking;
 use crate::broker::Core;
 use crate::candidate::{Candidate, SourceReport, State};
 use crate::config::Settings;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::fetch::Fetch;
 use crate::host::{Host, Store};
 use crate::policy::Demand;
@@ -86,19 +86,23 @@ impl Chain {
     ///
     /// # Errors
     /// That of the first source that fails; [`Error::Unavailable`] with every attempt if all decline, or if one cannot
-    /// be asked.
+    /// be asked. If none is here at all, it says of each what it lacks.
     pub(crate) async fn fetch<H: Host, S: Store>(
         &self,
         broker: &Rc<Core<H, S>>,
         fetch: &Fetch<'_>,
     ) -> Result<Token, Error> {
-        let mut attempts = Vec::new();
+        let mut attempts = Attempts::default();
         for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.demand)) {
             let source = match (&candidate.state, candidate.absence(broker.host.now())) {
                 (State::Broken(error), _) => return Err(error.clone()),
-                (State::Absent | State::LeftOut, _) => continue,
+                (State::Absent, _) => {
+                    attempts.missed(candidate.failure());
+                    continue;
+                }
+                (State::LeftOut, _) => continue,
                 (State::Ready(_), Some(absence)) => {
-                    attempts.push(absence);
+                    attempts.made(absence);
                     continue;
                 }
                 (State::Ready(source), None) => source,
@@ -111,18 +115,16 @@ impl Chain {
                     self.won(candidate);
                     return Ok(token);
                 }
-                Err(Stop::Absent(failure) | Stop::Declined(failure)) => attempts.push(failure),
+                Err(Stop::Absent(failure) | Stop::Declined(failure)) => attempts.made(failure),
                 Err(Stop::Blocked(failure)) => {
-                    attempts.push(failure);
+                    attempts.made(failure);
+                    attempts.is_here = true;
                     break;
                 }
                 Err(Stop::Failed(error)) => return Err(error),
             }
         }
-        if attempts.is_empty() {
-            attempts.extend(self.0.iter().filter(|candidate| candidate.is_absent()).map(Candidate::failure));
-        }
-        Err(Error::Unavailable(attempts))
+        Err(Error::Unavailable(attempts.told()))
     }
 
     /// Look again for what was not here.
@@ -143,3 +145,36 @@ impl Chain {
         self.0.iter().map(|candidate| candidate.report(demand)).collect()
     }
 }
+
+/// The sources that gave no token, in order.
+#[derive(Default)]
+struct Attempts {
+    /// Whether it is told in any case, and the attempt.
+    all: Vec<(bool, Failure)>,
+    /// One of them is this platform's.
+    is_here: bool,
+}
+
+impl Attempts {
+    fn made(&mut self, failure: Failure) {
+        self.is_here |= failure.status.is_some();
+        self.all.push((true, failure));
+    }
+
+    fn missed(&mut self, failure: Failure) {
+        self.all.push((false, failure));
+    }
+
+    /// What is told of them: of sources that are not configured only where no source is here at all.
+    fn told(self) -> Vec<Failure> {
+        let is_told = |&(always, _): &(bool, Failure)| always || !self.is_here;
+        let mut told: Vec<_> = self.all.into_iter().filter(is_told).map(|(_, failure)| failure).collect();
+        if let Some(last) = told.last_mut() {
+            last.remedy.get_or_insert_with(|| NOT_CONFIGURED.to_owned());
+        }
+        told
+    }
+}
+
+const NOT_CONFIGURED: &str =
+    "set the variables of the source that this platform has; `token-broker explain` shows them all";

@@ -137,6 +137,10 @@ impl Challenge {
     /// evaluation, <https://learn.microsoft.com/entra/identity-platform/claims-challenge>. They go into the next request
     /// for a token as they are.
     ///
+    /// They count with the error `insufficient_claims`, and with `invalid_token`, with which Resource Manager sends them
+    /// for a session that was revoked: without them the next token would be refused as this one was. They only narrow
+    /// what a token is given for, so a service that asks for them without need costs one more request and no more.
+    ///
     /// Both alphabets of base64 are read, with and without padding.
     ///
     /// # Errors
@@ -152,8 +156,10 @@ impl Challenge {
     }
 
     fn wanted_claims(&self) -> Option<&str> {
-        let is_wanted =
-            self.error.as_deref().is_some_and(|error| error.eq_ignore_ascii_case(INSUFFICIENT_CLAIMS));
+        let is_wanted = self
+            .error
+            .as_deref()
+            .is_some_and(|error| CLAIMS_ERRORS.iter().any(|it| error.eq_ignore_ascii_case(it)));
         filled(&self.claims).filter(|_| is_wanted)
     }
 
@@ -253,7 +259,7 @@ fn error(message: String, remedy: &str) -> Error {
     Error::Protocol(Failure { source: "challenge".into(), message, remedy, ..Failure::default() })
 }
 
-const INSUFFICIENT_CLAIMS: &str = "insufficient_claims";
+const CLAIMS_ERRORS: [&str; 2] = ["insufficient_claims", "invalid_token"];
 const HTTPS_PORT: u16 = 443;
 const MAX_HEADERS: usize = 16;
 /// Claims of 16 KiB, in base64, and their neighbours.

@@ -73,9 +73,9 @@ impl Error {
         matches!(self, Self::Throttled(_) | Self::Transient(_))
     }
 
-    /// How long the identity service wants to be left alone.
+    /// The shortest wait after which a try could succeed: of several sources, that of the one that is ready first.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.failures().iter().find_map(|failure| failure.retry_after)
+        self.failures().iter().filter_map(|failure| failure.retry_after).min()
     }
 
     /// What mends it: the command to run or the setting to change.
@@ -180,6 +180,30 @@ mod tests {
             line,
             "throttled: imds: asked for a token and got 429 (correlation id c-1); try again in 2 s; fix: wait"
         );
+    }
+
+    #[test]
+    fn the_wait_is_the_shortest_after_which_a_try_could_succeed() {
+        let waits = |waits: &[Option<u64>]| {
+            let failure =
+                |wait: &Option<u64>| Failure { retry_after: wait.map(Duration::from_secs), ..failure() };
+            waits.iter().map(failure).collect::<Vec<_>>()
+        };
+        let cases: [(&[Option<u64>], Option<u64>); 4] = [
+            (&[Some(9), None, Some(2), Some(30)], Some(2)),
+            (&[None, Some(5)], Some(5)),
+            (&[None], None),
+            (&[], None),
+        ];
+        for (all, shortest) in cases {
+            assert_eq!(
+                Error::Unavailable(waits(all)).retry_after(),
+                shortest.map(Duration::from_secs),
+                "{all:?}"
+            );
+        }
+        assert_eq!(Error::Throttled(failure()).retry_after(), Some(Duration::from_millis(1500)));
+        assert_eq!(Error::Denied(String::new()).retry_after(), None);
     }
 
     #[test]

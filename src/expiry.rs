@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 /// A moment or a duration in seconds, as a number or as one of the texts that [`Seconds::parse`] knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Seconds {
     /// It was read.
     Known(u64),
-    /// It was there and could not be read.
-    Unreadable,
+    /// It was there and could not be read; the text, if it was one.
+    Unreadable(String),
     /// It was absent, null or an empty text.
     #[default]
     Absent,
@@ -24,30 +24,31 @@ impl Seconds {
     /// (`06/20/2019 02:57:58 +00:00` on Linux, `1/16/2020 5:24:12 AM +00:00` on Windows).
     pub(crate) fn parse(text: &str) -> Self {
         let text = text.trim();
+        let unreadable = || Self::Unreadable(text.to_owned());
         if text.is_empty() {
             return Self::Absent;
         }
         if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return whole_seconds(text).map_or(Self::Unreadable, Self::from_unsigned);
+            return whole_seconds(text).and_then(Self::from_unsigned).unwrap_or_else(unreadable);
         }
         let moment = match in_2017_form(text) {
             Some(rewritten) => OffsetDateTime::parse(&rewritten, &Rfc3339),
             None => OffsetDateTime::parse(text, &Rfc3339),
         };
-        moment.map_or(Self::Unreadable, |moment| Self::from_signed(moment.unix_timestamp()))
+        moment.ok().and_then(|moment| Self::from_signed(moment.unix_timestamp())).unwrap_or_else(unreadable)
     }
 
-    fn from_float(seconds: f64) -> Self {
+    fn from_float(seconds: f64) -> Option<Self> {
         // Beyond the year 9999 nothing is a time; below 2^53 the fraction is all that the cast drops.
-        if (0.0..=LATEST as f64).contains(&seconds) { Self::Known(seconds as u64) } else { Self::Unreadable }
+        (0.0..=LATEST as f64).contains(&seconds).then_some(Self::Known(seconds as u64))
     }
 
-    fn from_signed(seconds: i64) -> Self {
-        u64::try_from(seconds).map_or(Self::Unreadable, Self::from_unsigned)
+    fn from_signed(seconds: i64) -> Option<Self> {
+        u64::try_from(seconds).ok().and_then(Self::from_unsigned)
     }
 
-    fn from_unsigned(seconds: u64) -> Self {
-        if seconds <= LATEST { Self::Known(seconds) } else { Self::Unreadable }
+    fn from_unsigned(seconds: u64) -> Option<Self> {
+        (seconds <= LATEST).then_some(Self::Known(seconds))
     }
 }
 
@@ -92,15 +93,15 @@ impl Visitor<'_> for SecondsVisitor {
     }
 
     fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
-        Ok(Seconds::from_unsigned(seconds))
+        Ok(Seconds::from_unsigned(seconds).unwrap_or(NO_TIME))
     }
 
     fn visit_i64<E>(self, seconds: i64) -> Result<Seconds, E> {
-        Ok(Seconds::from_signed(seconds))
+        Ok(Seconds::from_signed(seconds).unwrap_or(NO_TIME))
     }
 
     fn visit_f64<E>(self, seconds: f64) -> Result<Seconds, E> {
-        Ok(Seconds::from_float(seconds))
+        Ok(Seconds::from_float(seconds).unwrap_or(NO_TIME))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Seconds, E> {
@@ -121,12 +122,12 @@ impl Visitor<'_> for SecondsVisitor {
 /// and not believed.
 ///
 /// # Errors
-/// What is wrong with the expiry, as the end of a sentence that begins with the answer.
+/// What is wrong with the expiry, as the end of a sentence that begins with the answer; with the peer's own text.
 pub(crate) fn end_of_life(
     (expires_on, expires_in): (Seconds, Seconds),
     date: Option<u64>,
     span: (u64, u64),
-) -> Result<u64, &'static str> {
+) -> Result<u64, String> {
     let (asked_at, received_at) = span;
     let end = match (expires_on, expires_in) {
         (Seconds::Known(moment), _) => match skewed(moment, date, span) {
@@ -134,12 +135,17 @@ pub(crate) fn end_of_life(
             None => moment,
         },
         (Seconds::Absent, Seconds::Known(duration)) => asked_at.saturating_add(duration),
-        (Seconds::Absent, Seconds::Absent) => return Err("does not say when the token ends"),
-        (Seconds::Unreadable, _) => return Err("has an expires_on that cannot be read"),
-        (Seconds::Absent, Seconds::Unreadable) => return Err("has an expires_in that cannot be read"),
+        (Seconds::Absent, Seconds::Absent) => return Err("does not say when the token ends".to_owned()),
+        (Seconds::Unreadable(text), _) => return Err(cannot_be_read("expires_on", &text)),
+        (Seconds::Absent, Seconds::Unreadable(text)) => return Err(cannot_be_read("expires_in", &text)),
     };
     // A small expires_on is a moment in 1970, never a duration: reading it as one would revive dead tokens.
-    if end <= received_at { Err("holds a token that has ended already") } else { Ok(end) }
+    if end <= received_at { Err("holds a token that has ended already".to_owned()) } else { Ok(end) }
+}
+
+fn cannot_be_read(field: &str, text: &str) -> String {
+    let text = if text.is_empty() { String::new() } else { format!(": `{text}`") };
+    format!("has an {field} that cannot be read{text}")
 }
 
 /// The server's clock, if it is another one than ours and to be believed.
@@ -153,6 +159,9 @@ pub(crate) fn http_date(text: &str) -> Option<u64> {
     let moment = httpdate::parse_http_date(text.trim()).ok()?;
     moment.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
+
+/// A number that is none.
+const NO_TIME: Seconds = Seconds::Unreadable(String::new());
 
 /// Clocks closer than this, in seconds, are the same: the five minutes before a token's end absorb it.
 const SKEW: u64 = 60;
@@ -219,7 +228,9 @@ mod tests {
             "\"1.\"",
             "\"99999999999999999999\"",
         ] {
-            assert_eq!(read(json), Seconds::Unreadable, "{json}");
+            let text = json.trim_matches('"');
+            let text = if text == json { "" } else { text.trim() };
+            assert_eq!(read(json), Seconds::Unreadable(text.to_owned()), "{json}");
         }
         for json in ["null", "\"\"", "\"  \""] {
             assert_eq!(read(json), Seconds::Absent, "{json}");
@@ -231,7 +242,11 @@ mod tests {
         let both = (Seconds::Known(NOW + 3600), Seconds::Known(85_770));
         assert_eq!(end_of_life(both, None, (NOW, NOW)), Ok(NOW + 3600));
         assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, (NOW, NOW)), Ok(NOW + 7890));
-        assert!(end_of_life((Seconds::Unreadable, Seconds::Known(7890)), None, (NOW, NOW)).is_err());
+        let unreadable = || Seconds::Unreadable("soon".to_owned());
+        let error = end_of_life((unreadable(), Seconds::Known(7890)), None, (NOW, NOW)).unwrap_err();
+        assert_eq!(error, "has an expires_on that cannot be read: `soon`");
+        let error = end_of_life((Seconds::Absent, unreadable()), None, (NOW, NOW)).unwrap_err();
+        assert_eq!(error, "has an expires_in that cannot be read: `soon`");
         assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, (NOW, NOW)).is_err());
     }
 

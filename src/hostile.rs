@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::answer::{Answer, Exchange};
 use crate::config::Settings;
-use crate::host::Body;
+use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Policy};
 use crate::request::{Identity, TokenRequest};
 use crate::source::{
@@ -83,6 +83,65 @@ fn read_with(proofs: &[Option<&Secret>], response: &Response<Body>) -> Vec<Answe
         }
     }
     answers
+}
+
+const STATUSES: [u16; 20] =
+    [101, 200, 202, 204, 301, 304, 400, 401, 403, 404, 405, 408, 410, 418, 429, 500, 502, 503, 504, 599];
+
+/// Whether an answer without a token says what to do: in its remedy, or in the text of a mistake that it names.
+fn says_what_to_do(answer: &Answer) -> bool {
+    match answer {
+        Answer::Token(_) | Answer::Challenged(_) => true,
+        Answer::Absent(failure) | Answer::Declined(failure) | Answer::Again(failure, _) => {
+            failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty())
+        }
+        Answer::Final(error) => error.remedy().is_some() || error.failures().is_empty(),
+    }
+}
+
+#[test]
+fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
+    let bodies =
+        ["", "{}", "words", "<html></html>", "{\"error\":\"c\"}", "{\"Message\":\"AADSTS1: x\"}", "\u{1}"];
+    for status in STATUSES {
+        for body in bodies {
+            for answer in read(&response(status, &[], body.as_bytes().to_vec())) {
+                assert!(says_what_to_do(&answer), "{status} {body}: {answer:?}");
+            }
+        }
+    }
+    let demand = demand(Identity::Default);
+    let ask = Ask { demand: &demand, proof: None, refused: None };
+    for kind in [
+        SendErrorKind::NotConnected,
+        SendErrorKind::Forbidden,
+        SendErrorKind::Unsendable,
+        SendErrorKind::TimedOut,
+        SendErrorKind::Untrusted,
+        SendErrorKind::Broken,
+        SendErrorKind::Truncated,
+        SendErrorKind::TooLarge,
+    ] {
+        let error = SendError { kind, detail: "as scripted".to_owned() };
+        for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
+            let answer = source.unanswered(&ask, &error, patient);
+            assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gateways_page_is_not_taken_for_the_services_words() {
+    let page =
+        [(http::header::CONTENT_TYPE, b"text/html".to_vec()), (http::header::SERVER, b"nginx".to_vec())];
+    for answer in read(&response(502, &page, b"<html>Bad Gateway sentinel</html>".to_vec())) {
+        let Answer::Again(failure, _) = answer else { panic!("{answer:?}") };
+        assert!(
+            failure.message.ends_with("a page of HTML or XML of 33 bytes of the server nginx"),
+            "{failure}"
+        );
+        assert!(failure.remedy.unwrap().contains("a gateway, a proxy or another server sends such a page"));
+    }
 }
 
 fn demand(identity: Identity) -> Demand {
@@ -164,7 +223,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_never_a_token(status in 100u16..1000, headers in headers(), body in vec(any::<u8>(), 0..2000)) {
         for answer in read(&response(status, &headers, body)) {
-            prop_assert!(!matches!(answer, Answer::Token(_)), "{answer:?}");
+            prop_assert!(!matches!(answer, Answer::Token(_)) && says_what_to_do(&answer), "{answer:?}");
         }
     }
 
@@ -196,16 +255,19 @@ proptest! {
         status in 400u16..600,
         headers in headers(),
         before in ".{0,20}",
-        after in ".{0,3000}",
+        after in ".{0,700}",
     ) {
         let words = format!("{before}{IDENTITY_HEADER}{after}");
-        let body = serde_json::json!({ "error": "e", "error_description": words, "message": words }).to_string();
+        let json = serde_json::json!({ "error": "e", "error_description": words, "correlation_id": words });
+        let nested = serde_json::json!({ "Error": { "Code": "c", "Message": words } });
         // With the proof in hand every source has a secret that it sent.
         let proof = Secret::from(IDENTITY_HEADER);
-        for answer in read_with(&[Some(&proof)], &response(status, &headers, body.into_bytes())) {
-            let shown = format!("{answer:?}");
-            prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
-            prop_assert!(shown.len() < 8000, "{}", shown.len());
+        for body in [json.to_string(), nested.to_string(), words] {
+            for answer in read_with(&[Some(&proof)], &response(status, &headers, body.into_bytes())) {
+                let shown = format!("{answer:?}");
+                prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
+                prop_assert!(shown.len() < 16_000, "{}", shown.len());
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use self::service_fabric::ServiceFabric;
 use crate::answer::{Answer, Asked, Exchange};
 use crate::call::{Call, Field};
 use crate::certificate::Certificate;
-use crate::config::{IDENTITY_HEADER, MSI_SECRET, is_quoted};
+use crate::config::{IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS, is_quoted};
 use crate::error::{Error, Failure};
 use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Key};
@@ -73,6 +73,8 @@ pub(crate) struct About {
     /// It is here if all of them are set.
     pub(crate) needs: &'static [&'static str],
     pub(crate) takes: &'static [&'static str],
+    /// Where to look when it does not answer as it should: the end of a sentence.
+    pub(crate) health: &'static str,
 }
 
 /// A credential class of Azure's libraries that works on a server.
@@ -181,10 +183,12 @@ impl Source {
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
         let answer = each!(self, source => source.parse(ask, response, exchange));
-        answer.rejected(|failure| match self.quoted_secret() {
-            Some(variable) => quoted(failure, variable),
-            None => failure,
-        })
+        match (answer, self.quoted_secret()) {
+            (Answer::Final(Error::Rejected(failure)), Some(variable)) => {
+                Answer::Final(Error::Rejected(quoted(failure, variable)))
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// The variable of its secret, if that has quotes around it.
@@ -204,7 +208,11 @@ impl Source {
     pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> Answer {
         let asked = self.asked(ask);
         let detail = shown(&error.detail, &asked.secrets);
-        let again = |what: &str| Answer::Again(asked.failure(&format!("{what}: {detail}")), Class::Busy);
+        let again = |what: &str| {
+            let remedy = Some(unreached(&asked, error.kind));
+            let failure = Failure { remedy, ..asked.failure(&format!("{what}: {detail}")) };
+            Answer::Again(failure, Class::Busy)
+        };
         match error.kind {
             SendErrorKind::NotConnected if self.may_be_absent() && !patient => {
                 Answer::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
@@ -259,6 +267,15 @@ impl Source {
     pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
         if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
     }
+}
+
+fn unreached(asked: &Asked<'_>, kind: SendErrorKind) -> String {
+    let Asked { endpoint, health, .. } = asked;
+    let limit = match kind {
+        SendErrorKind::TimedOut => format!("; {TIMEOUT_MS} is how long a try may take"),
+        _ => String::new(),
+    };
+    format!("see that the broker's host reaches {endpoint}; {health}{limit}")
 }
 
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
@@ -316,6 +333,13 @@ fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error
     }
 }
 
+/// What to do about a 405: who answers takes another method or path.
+fn not_the_endpoint(variable: &str) -> String {
+    format!(
+        "{variable} does not name an endpoint for tokens: pass it on as the platform set it, path and all"
+    )
+}
+
 /// # Errors
 /// [`Error::Misconfigured`]: one variable of a pair says that the other is missing.
 fn half(set: &str, missing: &str) -> Error {
@@ -325,7 +349,7 @@ fn half(set: &str, missing: &str) -> Error {
 }
 
 /// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
-fn in_a_command(id: &Id) -> &str {
+pub(crate) fn in_a_command(id: &Id) -> &str {
     let (text, plain) = (id.as_str(), |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-');
     if text.bytes().all(plain) && !text.starts_with('-') { text } else { "<id>" }
 }

@@ -8,7 +8,7 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde::Deserialize;
-use serde_json::from_slice;
+use serde_json::{Value, from_slice};
 
 use crate::lenient::Text;
 use crate::policy::Key;
@@ -22,8 +22,8 @@ pub(crate) enum Verdict {
     Fits,
     /// It is for an audience of another name, which may be an alias.
     OtherAudience(String),
-    /// It belongs to another identity: this claim says so.
-    OtherIdentity(&'static str),
+    /// It belongs to another identity: this claim says so, by this value.
+    OtherIdentity(&'static str, Option<String>),
     /// It is a JWT whose claims cannot be read.
     Unreadable,
 }
@@ -35,15 +35,16 @@ pub(crate) fn verify(token: &Token, key: &Key) -> Verdict {
     else {
         return Verdict::Unreadable;
     };
-    if let Some(claim) = claims.contradiction(key.identity()) {
-        return Verdict::OtherIdentity(claim);
+    if let Some((name, claim)) = claims.contradiction(key.identity()) {
+        return Verdict::OtherIdentity(name, claim.clone().into_option());
     }
-    match claims.aud {
-        // What a user is asked for is a permission, which the audience is a part of.
-        Text::Is(_) if key.is_for_user() => Verdict::Fits,
-        Text::Is(aud) if !same_audience(&aud, key.audience()) => Verdict::OtherAudience(aud),
-        Text::Is(_) | Text::Absent | Text::Other => Verdict::Fits,
+    let audiences = claims.audiences();
+    // What a user is asked for is a permission, which the audience is a part of.
+    let fits = audiences.is_empty() || key.is_for_user();
+    if fits || audiences.iter().any(|aud| same_audience(aud, key.audience())) {
+        return Verdict::Fits;
     }
+    Verdict::OtherAudience(audiences.join(", "))
 }
 
 /// The middle of a JWT: three parts of which the first is a JSON object (RFC 7519, 7.2).
@@ -66,7 +67,8 @@ struct AnyObject {}
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Claims {
-    aud: Text,
+    /// A text or a list (RFC 7519, 4.1.3).
+    aud: Value,
     oid: Text,
     appid: Text,
     /// What tokens of version 2 call `appid`.
@@ -75,18 +77,28 @@ struct Claims {
 }
 
 impl Claims {
+    fn audiences(&self) -> Vec<&str> {
+        match &self.aud {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        }
+    }
+
     /// The claim that contradicts an identity, if one does.
-    fn contradiction(&self, identity: &Identity) -> Option<&'static str> {
+    fn contradiction<'a>(&'a self, identity: &Identity) -> Option<(&'static str, &'a Text)> {
+        let differing = |claims: &[(&'static str, &'a Text)], id: &Id| {
+            claims.iter().copied().find(|(_, claim)| differs(claim, id))
+        };
         match identity {
             Identity::Default => None,
             Identity::SystemAssigned => match &self.xms_mirid {
                 Text::Is(id) if !id.to_ascii_lowercase().contains(USER_ASSIGNED) => None,
                 Text::Absent => None,
-                Text::Is(_) | Text::Other => Some("xms_mirid"),
+                claim @ (Text::Is(_) | Text::Other) => Some(("xms_mirid", claim)),
             },
-            Identity::ClientId(id) => (differs(&self.appid, id) || differs(&self.azp, id)).then_some("appid"),
-            Identity::ObjectId(id) => differs(&self.oid, id).then_some("oid"),
-            Identity::ResourceId(id) => differs(&self.xms_mirid, id).then_some("xms_mirid"),
+            Identity::ClientId(id) => differing(&[("appid", &self.appid), ("azp", &self.azp)], id),
+            Identity::ObjectId(id) => differing(&[("oid", &self.oid)], id),
+            Identity::ResourceId(id) => differing(&[("xms_mirid", &self.xms_mirid)], id),
         }
     }
 }
@@ -135,7 +147,8 @@ mod tests {
         let id = |make: fn(&str) -> Result<Identity, crate::Error>| make("aaa").unwrap();
         for (payload, identity, claim) in [
             (r#"{"appid":"bbb"}"#, id(Identity::client_id), "appid"),
-            (r#"{"azp":"bbb"}"#, id(Identity::client_id), "appid"),
+            (r#"{"azp":"bbb"}"#, id(Identity::client_id), "azp"),
+            (r#"{"appid":"aaa","azp":"bbb"}"#, id(Identity::client_id), "azp"),
             (r#"{"oid":"bbb","appid":"aaa"}"#, id(Identity::object_id), "oid"),
             (r#"{"xms_mirid":"/subscriptions/x"}"#, id(Identity::resource_id), "xms_mirid"),
             (
@@ -144,7 +157,8 @@ mod tests {
                 "xms_mirid",
             ),
         ] {
-            assert_eq!(judged(payload, identity), Verdict::OtherIdentity(claim), "{payload}");
+            let verdict = judged(payload, identity);
+            assert!(matches!(verdict, Verdict::OtherIdentity(name, Some(_)) if name == claim), "{payload}");
         }
     }
 
@@ -152,6 +166,20 @@ mod tests {
     fn ids_are_compared_without_regard_to_case() {
         let payload = r#"{"aud":"https://VAULT.azure.net/","appid":"AAA","oid":"zzz"}"#;
         assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), Verdict::Fits);
+    }
+
+    #[test]
+    fn a_list_of_audiences_and_both_names_of_the_app_are_read() {
+        let aaa = || Identity::client_id("aaa").unwrap();
+        for aud in [r#"["x","https://vault.azure.net"]"#, r#"["https://vault.azure.net/"]"#, "[]", "[7]", "7"]
+        {
+            let payload = format!(r#"{{"aud":{aud},"appid":"aaa","azp":"aaa"}}"#);
+            assert_eq!(judged(&payload, aaa()), Verdict::Fits, "{aud}");
+        }
+        let other = judged(r#"{"aud":["x","y"]}"#, aaa());
+        assert_eq!(other, Verdict::OtherAudience("x, y".to_owned()));
+        let other = judged(r#"{"aud":["https://vault.azure.net"],"appid":"bbb","azp":"bbb"}"#, aaa());
+        assert_eq!(other, Verdict::OtherIdentity("appid", Some("bbb".to_owned())));
     }
 
     #[test]

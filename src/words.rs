@@ -19,7 +19,11 @@ pub(crate) fn shown(text: &str, secrets: &[Option<&str>]) -> String {
         shown.push(if c.is_control() { ' ' } else { c });
         rest = chars.as_str();
     }
-    shown.trim().to_owned()
+    let mut shown = shown.trim().to_owned();
+    if !rest.trim().is_empty() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// How many bytes at the beginning of a text must not be seen.
@@ -64,6 +68,7 @@ mod tests {
             let text = format!("{}hunter2-and-more", "x".repeat(before));
             assert!(!shown(&text, &[Some("hunter2-and-more")]).contains("hu"), "{before}");
         }
-        assert_eq!(shown(&"x".repeat(100_000), &[]).len(), MAX_CHARS);
+        assert_eq!(shown(&"x".repeat(100_000), &[]), format!("{}…", "x".repeat(MAX_CHARS)));
+        assert_eq!(shown(&"x".repeat(MAX_CHARS), &[]), "x".repeat(MAX_CHARS));
     }
 }

@@ -20,7 +20,7 @@ impl Error {
         matches!(self.0, Cause::Throttled(_) | Cause::Transient(_))
     }
 
-    /// How long the identity service wants to be left alone
+    /// The shortest wait after which a try could succeed: of several sources, that of the one that is ready first
     pub fn retry_after(&self) -> Option<Duration> {
         self.failures().iter().filter_map(|failure| failure.retry_after_ms).min().map(Duration::from_millis)
     }
@@ -128,6 +128,27 @@ mod tests {
         assert!(error.is_transient());
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
         assert_eq!(error.to_string(), "throttled: imds: too many; try again in 2 s");
+    }
+
+    #[test]
+    fn the_wait_is_the_shortest_after_which_a_try_could_succeed() {
+        let with = |wait: &Option<u64>| Failure {
+            retry_after_ms: wait.map(|wait| wait * 1000),
+            ..failure("imds", "no")
+        };
+        let cases: [(&[Option<u64>], Option<u64>); 4] = [
+            (&[Some(9), None, Some(2), Some(30)], Some(2)),
+            (&[None, Some(5)], Some(5)),
+            (&[None], None),
+            (&[], None),
+        ];
+        for (all, shortest) in cases {
+            let error = Error::from(Cause::Unavailable(all.iter().map(with).collect()));
+            assert_eq!(error.retry_after(), shortest.map(Duration::from_secs), "{all:?}");
+        }
+        let throttled = Failure { retry_after_ms: Some(1500), ..failure("imds", "no") };
+        assert_eq!(Error::from(Cause::Throttled(throttled)).retry_after(), Some(Duration::from_millis(1500)));
+        assert_eq!(Error::from(Cause::Denied("no".into())).retry_after(), None);
     }
 
     #[test]

@@ -4,6 +4,9 @@
     reason = "the bans are for the core; a test reads files and its environment"
 )]
 
+#[path = "conformance/recorded.rs"]
+mod recorded;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -38,6 +41,16 @@ fn the_component_for_wasi_0_2_does_so_on_a_host_that_has_nothing_newer() {
         [("their calls are under way at once", concurrent), ("they lend a store", of_stores.len())]
     );
     assert_eq!(sum.passed, others.len() - concurrent);
+}
+
+#[test]
+fn the_components_read_each_recorded_answer_as_expected() {
+    let sync = Subject::load(&artefact("token-broker-sync.wasm")).unwrap();
+    for subject in [&*COMPONENT, &sync] {
+        let (played, problems) = recorded::play(subject);
+        assert!(problems.is_empty(), "{} of {played}: {problems:#?}", problems.len());
+        assert!(played > 50, "{played}");
+    }
 }
 
 fn json_of(file: &CaseFile) -> Value {
@@ -265,6 +278,9 @@ fn each_difference_of_an_error_fails_a_case_by_its_name() {
         (json!({ "code": "x" }), "code must be Some(\"x\") and is Some(\"invalid_scope\")"),
         (json!({ "message-contains": ["x y z"] }), "the message must hold \"x y z\""),
         (json!({ "remedy-contains": ["x y z"] }), "the remedy must hold \"x y z\""),
+        (json!({ "message-lacks": ["got 400"] }), "the message must not hold \"got 400\""),
+        (json!({ "remedy-lacks": ["audience"] }), "the remedy must not hold \"audience\""),
+        (json!({ "correlation-id": "x" }), "correlation-id must be Some(\"x\") and is Some("),
         (json!({ "retry-after-ms": 1 }), "retry-after-ms must be Some(1) and is None"),
     ] {
         let mut case = good();
@@ -329,12 +345,14 @@ fn of_two_headers_of_one_name_both_are_sent() {
     let mut case = good();
     let mut busy = case["steps"][0]["http"][0].clone();
     let mut then = busy.clone();
-    // No date and no number of seconds: as if there were none, unless the broker reads another one than the first.
-    busy["reply"] = json!({ "status": 429, "headers": { "retry-after": ["7", "soon"] } });
+    busy["reply"] = json!({ "status": 429, "headers": { "retry-after": ["3", "7"] } });
     then["expect"]["after-ms"] = json!([7000, 7000]);
     case["steps"][0]["http"] = json!([busy, then]);
+    // The larger one counts, wherever it stands.
     assert_eq!(problem(&case), None);
-    case["steps"][0]["http"][0]["reply"]["headers"] = json!({ "retry-after": ["soon", "7"] });
+    case["steps"][0]["http"][0]["reply"]["headers"] = json!({ "retry-after": ["7", "3"] });
+    assert_eq!(problem(&case), None);
+    case["steps"][0]["http"][0]["reply"]["headers"] = json!({ "retry-after": ["3", "soon"] });
     assert_fails(&case, &["it must come 7000 to 7000 ms after the step began"]);
 }
 

@@ -171,7 +171,11 @@ fn claims_that_cannot_be_decoded_are_an_error() {
 
 #[test]
 fn claims_count_only_where_they_are_what_is_missing() {
-    assert_eq!(bearer(&format!("Bearer error=\"invalid_token\", claims=\"{ENCODED}\"")).claims(), Ok(None));
+    for error in ["invalid_token", "INSUFFICIENT_CLAIMS"] {
+        let header = format!("Bearer error=\"{error}\", claims=\"{ENCODED}\"");
+        assert_eq!(bearer(&header).claims().unwrap().as_deref(), Some(CLAIMS), "{error}");
+    }
+    assert_eq!(bearer(&format!("Bearer error=\"invalid_request\", claims=\"{ENCODED}\"")).claims(), Ok(None));
     assert_eq!(bearer(&format!("Bearer claims=\"{ENCODED}\"")).claims(), Ok(None));
     assert_eq!(bearer("Bearer error=insufficient_claims").claims(), Ok(None));
     // Its authority is of no use, and of no concern.

@@ -160,7 +160,7 @@ proptest! {
 
     #[test]
     fn authorities(url in url()) {
-        match Authority::detect(&settings(AUTHORITY_HOST, &url)) {
+        match Authority::detect(&settings(AUTHORITY_HOST, &url), ("VARIABLE", "tenant.example")) {
             Ok(authority) => {
                 let url = authority.token_url("tenant", false);
                 let uri: http::Uri = url.parse().unwrap();
@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn endpoints(url in url()) {
-        match Endpoint::parse("VARIABLE", &url) {
+        match Endpoint::parse(&Settings::default(), "VARIABLE", &url) {
             Ok(endpoint) => {
                 let uri: http::Uri = endpoint.as_str().parse().unwrap();
                 let host = uri.host().unwrap().trim_matches(['[', ']']);

@@ -4,17 +4,19 @@
 
 use http::HeaderValue;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{
     ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
     IMDS_ENDPOINT, Settings,
 };
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::host::Body;
 use crate::policy::Key;
-use crate::source::{About, Ask, Credential, half, identity_parameter, in_a_command, secret_header};
+use crate::source::{
+    About, Ask, Credential, half, identity_parameter, in_a_command, not_the_endpoint, secret_header,
+};
 
 /// The endpoint that `IDENTITY_ENDPOINT` and `IDENTITY_HEADER` name.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
     takes: &[CLIENT_ID, ALLOWED_ENDPOINT],
+    health: "see the app's log, and restart the app",
 };
 
 impl AppService {
@@ -54,7 +57,7 @@ impl AppService {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -73,27 +76,43 @@ impl AppService {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        answer::read(&self.asked(ask), response, exchange).rejected(|failure| {
-            let remedy = Some(remedy(ask.demand.key(), failure.status));
-            Failure { remedy, ..failure }
-        })
+        let asked = self.asked(ask);
+        match answer::read(&asked, response, exchange) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
+            }
+        }
     }
 }
 
-fn remedy(key: &Key, status: Option<u16>) -> String {
-    match (status, key.identity().id()) {
-        (Some(401 | 403), _) => {
+fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+    match (refusal.status, key.identity().id()) {
+        (401 | 403, _) => {
             format!(
-                "the endpoint does not accept {IDENTITY_HEADER}, which is renewed with the app: restart the app"
+                "the endpoint does not accept {IDENTITY_HEADER}, which is renewed with the app: restart the app, or the \
+                 revision of a container app"
             )
+        }
+        (405, _) => not_the_endpoint(IDENTITY_ENDPOINT),
+        // Azure Automation on a hybrid worker.
+        (_, Some(_)) if refusal.says("not supported") => {
+            format!("this endpoint has no user-assigned identities: leave the identity out, and unset {CLIENT_ID}")
+        }
+        _ if refusal.says("automation account") => {
+            "give the Automation account an identity: `Set-AzAutomationAccount -ResourceGroupName <group> -Name <account> \
+             -AssignSystemIdentity`"
+                .to_owned()
         }
         (_, Some(id)) => format!(
             "assign the identity {} to the app, `az webapp identity assign -g <group> -n <app> --identities \
-             <resource id>` (`az functionapp` likewise), or correct the id in the request or in {CLIENT_ID}",
+             <resource id>` (`az functionapp` and `az containerapp` likewise), or correct the id in the request or in \
+             {CLIENT_ID}",
             in_a_command(id)
         ),
         (_, None) => format!(
-            "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp` likewise), or name a user-assigned one in {CLIENT_ID}; check the audience too: {}",
+            "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp` and \
+             `az containerapp` likewise), or name a user-assigned one in {CLIENT_ID}; check the audience too: {}",
             key.audience()
         ),
     }

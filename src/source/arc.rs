@@ -8,7 +8,7 @@ use http::header::WWW_AUTHENTICATE;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IMDS_ENDPOINT, Settings};
 use crate::endpoint::Endpoint;
@@ -32,6 +32,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
     takes: &[CLIENT_ID],
+    health: "`azcmagent check` and `systemctl status himdsd` show how the agent is",
 };
 
 /// A file that every Arc-enabled Linux machine has.
@@ -67,7 +68,7 @@ impl Arc {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, None)
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
     pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
@@ -88,29 +89,30 @@ impl Arc {
         if status == 401 && ask.proof.is_none() {
             return challenge(&asked, response);
         }
-        let answer = match answer::read(&asked, response, exchange) {
-            Answer::Token(_) if ask.proof.is_none() => asked.protocol(
+        match answer::read(&asked, response, exchange) {
+            Ok(Answer::Token(_)) if ask.proof.is_none() => asked.protocol(
                 Some(status),
                 &format!("got {status} and a token without a challenge, which Arc's agent gives to nobody"),
             ),
-            Answer::Token(_) if !echoes(response, ask.demand.key()) => {
+            Ok(Answer::Token(_)) if !echoes(response, ask.demand.key()) => {
                 Answer::Final(Error::Protocol(unconfirmed(&asked)))
             }
-            Answer::Again(failure, _) if failure.code.as_deref() == Some("identity_not_found") => {
-                Answer::Final(Error::Rejected(failure))
-            }
-            other => other,
-        };
-        answer.rejected(|failure| {
-            let remedy = match status {
-                401 | 403 => {
-                    "see that the agent runs, `azcmagent show`; it did not accept the content of its own key file"
-                }
-                _ => "see which identities the machine has, `az connectedmachine show -g <group> -n <machine> --query identity`",
-            };
-            Failure { remedy: Some(remedy.to_owned()), ..failure }
-        })
+            Ok(answer) => answer,
+            Err(refusal) => refusal.not_found_by_code_is_final().answer(remedy),
+        }
     }
+}
+
+fn remedy(refusal: &Refusal<'_>) -> String {
+    let remedy = match refusal.status {
+        401 | 403 => {
+            "see that the agent runs, `azcmagent show`; it did not accept the content of its own key file"
+        }
+        _ => {
+            "see which identities the machine has, `az connectedmachine show -g <group> -n <machine> --query identity`"
+        }
+    };
+    remedy.to_owned()
 }
 
 fn unconfirmed(asked: &Asked<'_>) -> Failure {
@@ -124,7 +126,10 @@ fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> Answer {
     let header = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     match header.map(key_file) {
         Some(Ok(path)) => Answer::Challenged(path.to_owned()),
-        Some(Err(why)) => asked.protocol(Some(401), &format!("got 401 with a challenge that {why}")),
+        Some(Err(why)) => {
+            let challenge = header.map(|challenge| asked.quoted(challenge)).unwrap_or_default();
+            asked.protocol(Some(401), &format!("got 401 with the challenge {challenge}, which {why}"))
+        }
         None => asked.protocol(Some(401), "got 401 without a challenge"),
     }
 }
@@ -134,19 +139,20 @@ fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> Answer {
 ///
 /// # Errors
 /// What is wrong with it, as the end of a sentence.
-fn key_file(challenge: &str) -> Result<&str, &'static str> {
+fn key_file(challenge: &str) -> Result<&str, String> {
     let (scheme, parameter) = challenge.trim().split_once(' ').ok_or("names no file")?;
     let (name, path) = parameter.trim().split_once('=').ok_or("names no file")?;
     if !scheme.eq_ignore_ascii_case("basic") || !name.trim().eq_ignore_ascii_case("realm") {
-        return Err("is not `Basic realm=`");
+        return Err("is not `Basic realm=`".to_owned());
     }
     let path = path.trim().trim_matches('"');
-    let name = path.strip_prefix(KEYS).ok_or("names a file outside of the agent's directory")?;
+    let outside = || format!("names a file outside of the agent's directory {KEYS}");
+    let name = path.strip_prefix(KEYS).ok_or_else(outside)?;
     if !name.ends_with(".key") || name.len() > 255 || name.starts_with('.') {
-        return Err("names a file that is not a key");
+        return Err("names a file that is not a key".to_owned());
     }
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-        return Err("names a file outside of the agent's directory");
+        return Err(outside());
     }
     Ok(path)
 }

@@ -2,11 +2,11 @@
 
 use http::HeaderValue;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{MSI_ENDPOINT, MSI_SECRET, Settings};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::host::Body;
 use crate::policy::Key;
 use crate::source::{About, Ask, Credential, Stop, only_its_own_identity};
@@ -22,6 +22,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT],
     takes: &[MSI_SECRET],
+    health: "restart Cloud Shell",
 };
 
 impl CloudShell {
@@ -37,7 +38,7 @@ impl CloudShell {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, None)
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
     /// # Errors
@@ -53,12 +54,30 @@ impl CloudShell {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        answer::read(&self.asked(ask), response, exchange).rejected(|failure| {
-            let remedy = format!(
-                "see that the user may have a token for {}: `az account get-access-token --resource <audience>`",
-                ask.demand.key().audience()
-            );
-            Failure { remedy: Some(remedy), ..failure }
-        })
+        let asked = self.asked(ask);
+        match answer::read(&asked, response, exchange) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
+            }
+        }
+    }
+}
+
+fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+    let audience = key.audience();
+    match refusal.status {
+        // Container Apps sets MSI_ENDPOINT without MSI_SECRET, and takes no POST there.
+        405 => format!(
+            "what {MSI_ENDPOINT} names is not Cloud Shell's: on App Service and Container Apps pass IDENTITY_ENDPOINT \
+             and IDENTITY_HEADER on to the broker"
+        ),
+        _ if refusal.says("audiencenotsupported") => format!(
+            "Cloud Shell has no tokens for {audience}: ask for one of the audiences that it supports, or elsewhere for \
+             this one"
+        ),
+        _ => format!(
+            "see that the user may have a token for {audience}: `az account get-access-token --resource <audience>`"
+        ),
     }
 }

@@ -6,13 +6,13 @@
 
 use http::HeaderValue;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{
     ALLOWED_ENDPOINT, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, Settings,
 };
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::host::Body;
 use crate::policy::Key;
 use crate::request::Identity;
@@ -30,6 +30,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     takes: &[ALLOWED_ENDPOINT],
+    health: "restart the container group",
 };
 
 /// Whether the variables are those of a Windows container group, and not those of Service Fabric.
@@ -57,7 +58,7 @@ impl ContainerInstances {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -88,17 +89,21 @@ impl ContainerInstances {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        // 404: the container group has no identity by default.
-        let answer = answer::read(&self.asked(ask), response, exchange).not_found_is_final();
-        answer.rejected(|failure| {
-            let remedy = match failure.status {
-                Some(401 | 403) => "restart the container group, which renews its IDENTITY_HEADER",
-                _ => {
-                    "name the identity by its object id in the request; `az container show -g <group> -n <name> \
-                     --query identity` lists the identities of the container group with it, as principalId"
-                }
-            };
-            Failure { remedy: Some(remedy.to_owned()), ..failure }
-        })
+        match answer::read(&self.asked(ask), response, exchange) {
+            Ok(answer) => answer,
+            // 404: the container group has no identity by default.
+            Err(refusal) => refusal.not_found_is_final().answer(remedy),
+        }
     }
+}
+
+fn remedy(refusal: &Refusal<'_>) -> String {
+    let remedy = match refusal.status {
+        401 | 403 => "restart the container group, which renews its IDENTITY_HEADER",
+        _ => {
+            "name the identity by its object id in the request; `az container show -g <group> -n <name> \
+             --query identity` lists the identities of the container group with it, as principalId"
+        }
+    };
+    remedy.to_owned()
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use secrecy::ExposeSecret as _;
 
-use crate::aadsts;
+use crate::aadsts::STALE_ASSERTION;
 use crate::answer::{self, Answer, Asked, Exchange};
 use crate::call::{Call, Field};
 use crate::certificate::{Certificate, Claimed};
@@ -24,14 +24,14 @@ use crate::host::{Body, ReadError};
 use crate::policy::{Demand, Key};
 use crate::request::{Identity, Scope};
 use crate::retry::Class;
-use crate::source::{About, Ask, Credential, Need, Stop, in_a_command};
+use crate::source::{About, Ask, Credential, Need, Stop};
 use crate::tenant::{self, ADFS};
 use crate::token::Secret;
 
 /// An app registration and what it proves itself with.
 #[derive(Debug)]
 pub(crate) struct Entra {
-    name: &'static str,
+    about: &'static About,
     authority: Authority,
     tenant: String,
     /// The app. Without one the request must name it.
@@ -54,6 +54,7 @@ pub(crate) const FEDERATED_IDENTITY: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
     takes: &[AUTHORITY_HOST, CLIENT_ID],
+    health: HEALTH,
 };
 
 pub(crate) const SECRET: About = About {
@@ -61,6 +62,7 @@ pub(crate) const SECRET: About = About {
     credential: Credential::Environment,
     needs: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
     takes: &[AUTHORITY_HOST],
+    health: HEALTH,
 };
 
 pub(crate) const CERTIFICATE: About = About {
@@ -68,6 +70,7 @@ pub(crate) const CERTIFICATE: About = About {
     credential: Credential::Environment,
     needs: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
     takes: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
+    health: HEALTH,
 };
 
 pub(crate) const WORKLOAD_IDENTITY: About = About {
@@ -75,6 +78,7 @@ pub(crate) const WORKLOAD_IDENTITY: About = About {
     credential: Credential::WorkloadIdentity,
     needs: &[FEDERATED_TOKEN_FILE, TENANT_ID],
     takes: &[CLIENT_ID, AUTHORITY_HOST],
+    health: HEALTH,
 };
 
 /// A managed identity that proves to be an app.
@@ -96,7 +100,7 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
     let demand = Demand::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
-        name: FEDERATED_IDENTITY.name,
+        about: &FEDERATED_IDENTITY,
         authority,
         tenant,
         client: client(FEDERATED_CLIENT_ID, client_id)?,
@@ -110,7 +114,7 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
 /// [`Error::Misconfigured`] if it is not said whose secret it is, and for values that cannot be used.
 pub(crate) fn client_secret(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(secret) = settings.get(CLIENT_SECRET) else { return Ok(None) };
-    app(settings, SECRET.name, CLIENT_SECRET, Proof::Secret(secret.into())).map(Some)
+    app(settings, &SECRET, CLIENT_SECRET, Proof::Secret(secret.into())).map(Some)
 }
 
 /// An app with a certificate.
@@ -131,7 +135,7 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
     }
     let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;
     let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain)?);
-    app(settings, CERTIFICATE.name, CERTIFICATE_PATH, proof).map(Some)
+    app(settings, &CERTIFICATE, CERTIFICATE_PATH, proof).map(Some)
 }
 
 /// An app that trusts the issuer of the token in a file.
@@ -153,7 +157,7 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     }
     let tenant = tenant::parse(TENANT_ID, tenant)?;
     Ok(Some(Entra {
-        name: WORKLOAD_IDENTITY.name,
+        about: &WORKLOAD_IDENTITY,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
         client: settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(CLIENT_ID, id))?,
@@ -161,11 +165,11 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     }))
 }
 
-fn app(settings: &Settings, name: &'static str, variable: &str, proof: Proof) -> Result<Entra, Error> {
+fn app(settings: &Settings, about: &'static About, variable: &str, proof: Proof) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
     let tenant = tenant::parse(TENANT_ID, needed(TENANT_ID)?)?;
     Ok(Entra {
-        name,
+        about,
         client: client(CLIENT_ID, needed(CLIENT_ID)?)?,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
@@ -202,8 +206,9 @@ impl Entra {
             _ if self.is_for(identity) => Ok(()),
             Identity::Default => Err(Stop::Failed(Error::Misconfigured(nameless()))),
             _ => Err(Stop::Declined(Failure {
-                source: self.name.into(),
+                source: self.about.name.into(),
                 message: format!("is for {}, and {identity} was asked for", self.client),
+                remedy: Some("ask for the identity that is configured, or configure the one that is asked for".to_owned()),
                 ..Failure::default()
             })),
         }
@@ -258,7 +263,7 @@ impl Entra {
     pub(crate) fn unusable(&self, path: &str, why: &str) -> Stop {
         match &self.proof {
             Proof::TokenFile(_) => Stop::Blocked(Failure {
-                source: self.name.into(),
+                source: self.about.name.into(),
                 message: format!(
                     "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing is sent without it"
                 ),
@@ -274,7 +279,9 @@ impl Entra {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(self.name, self.token_url(ask.demand.key()), ask, self.secret().map(|(_, secret)| secret))
+        let secret = self.secret().map(|(_, secret)| secret);
+        let asked = Asked::new(self.about, self.token_url(ask.demand.key()), ask, secret);
+        Asked { tenant: &self.tenant, renewal: self.renewal(), ..asked }
     }
 
     /// The client secret and its variable.
@@ -315,19 +322,22 @@ impl Entra {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        let refusal = aadsts::Refusal::read(response);
-        let renewable = !matches!(self.proof, Proof::Secret(_));
-        let again = renewable && refusal.is_stale_assertion();
-        let key = ask.demand.key();
-        let about = aadsts::About {
-            client_id: key.identity().id().map_or("", in_a_command),
-            tenant: key.tenant_id().unwrap_or(&self.tenant),
-            audience: key.audience(),
-            proof: self.renewal(),
-        };
+        let asked = self.asked(ask);
         // 404: there is no Entra at this address.
-        let answer = answer::read(&self.asked(ask), response, exchange).not_found_is_final();
-        match answer.rejected(|failure| refusal.explain(failure, &about)) {
+        let refusal = match answer::read(&asked, response, exchange) {
+            Ok(answer) => return answer,
+            Err(refusal) => refusal.not_found_is_final(),
+        };
+        let renewable = !matches!(self.proof, Proof::Secret(_));
+        let again = renewable && refusal.is(STALE_ASSERTION);
+        // Without a number: the refusal of a proxy, or of an AD FS.
+        let remedy = || {
+            format!(
+                "see that {AUTHORITY_HOST} names the authority, and what stands between; {}",
+                self.trust()
+            )
+        };
+        match refusal.answer(|_| remedy()) {
             Answer::Final(Error::Rejected(failure)) if again => Answer::Again(failure, Class::Stale),
             other => other,
         }
@@ -336,13 +346,21 @@ impl Entra {
     /// How what the app proves itself with is renewed.
     fn renewal(&self) -> &'static str {
         match self.proof {
+            Proof::TokenFile(_) => PROJECTED,
+            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => self.trust(),
+        }
+    }
+
+    /// How to see what the app accepts as a proof.
+    fn trust(&self) -> &'static str {
+        match self.proof {
             Proof::Secret(_) => "`az ad app credential reset --id <client id>` makes a new secret",
             Proof::Certificate(_) => {
                 "`az ad app credential list --id <client id> --cert` shows the certificates that the app has"
             }
-            Proof::TokenFile(_) => PROJECTED,
-            Proof::ManagedIdentity(_) => {
-                "`az ad app federated-credential list --id <client id>` shows whom the app trusts"
+            Proof::TokenFile(_) | Proof::ManagedIdentity(_) => {
+                "`az identity federated-credential list -g <group> --identity-name <name>` for a managed identity, or \
+                 `az ad app federated-credential list --id <client id>` for an app, shows which issuers it trusts"
             }
         }
     }
@@ -358,6 +376,9 @@ fn client_id(key: &Key) -> &str {
 }
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+const HEALTH: &str = "see https://azure.status.microsoft for outages, whether AZURE_AUTHORITY_HOST names the authority, and \
+                      which DNS, firewall or proxy stands between";
 
 const PROJECTED: &str = "on AKS, `kubectl describe pod <pod>` shows whether the workload identity webhook mounted the \
                          token, and `kubectl get serviceaccount -o yaml` the account's annotations";

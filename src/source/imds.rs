@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+
 use secrecy::ExposeSecret as _;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{CLIENT_ID, POD_IDENTITY_HOST, Settings, TOKEN_CREDENTIALS};
 use crate::endpoint::Endpoint;
@@ -16,6 +17,7 @@ use crate::host::Body;
 use crate::policy::Key;
 use crate::request::Identity;
 use crate::retry::Class;
+use crate::service_error::Form;
 use crate::source::{About, Ask, Credential, identity_parameter, in_a_command};
 
 /// IMDS at the address that every Azure machine has, or where `AZURE_POD_IDENTITY_AUTHORITY_HOST` says.
@@ -31,6 +33,8 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[],
     takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
+    health: "see that this machine reaches IMDS directly, without a proxy, a firewall or a network policy between; \
+             AZURE_POD_IDENTITY_AUTHORITY_HOST moves the address that is asked",
 };
 
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
@@ -53,7 +57,7 @@ impl Imds {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, None)
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
     pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
@@ -66,10 +70,6 @@ impl Imds {
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
         let asked = self.asked(ask);
         let status = response.status().as_u16();
-        if status == 403 && says(response, "unreachable") {
-            // What Docker Desktop answers in the place of IMDS.
-            return Answer::Absent(absent(&asked, "got 403: a proxy cannot reach it"));
-        }
         let is_empty = response.body().expose_secret().is_empty();
         if status == 200 && !is_empty && !answer::is_labelled_json(response) && !answer::is_json(response) {
             return Answer::Absent(absent(
@@ -78,20 +78,32 @@ impl Imds {
             ));
         }
         match answer::read(&asked, response, exchange) {
-            Answer::Again(failure, _) if status == 410 => Answer::Again(failure, Class::Upgrading),
-            Answer::Final(Error::Rejected(failure)) => refused(ask.demand.key(), response, failure),
-            other => other,
+            Ok(answer) => answer,
+            Err(refusal) => refused(&asked, *refusal),
         }
     }
 }
 
-fn refused(key: &Key, response: &http::Response<Body>, failure: Failure) -> Answer {
-    let failure = Failure { remedy: Some(remedy(key, response)), ..failure };
-    let none_asked_for = key.identity().id().is_none();
-    if failure.status == Some(400) && none_asked_for && says(response, "identity not found") {
-        Answer::Declined(failure)
-    } else {
-        Answer::Final(Error::Rejected(failure))
+fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> Answer {
+    let (key, status) = (asked.key, refusal.status);
+    if status == 403 && refusal.says("unreachable") {
+        // What Docker Desktop answers in the place of IMDS.
+        return Answer::Absent(absent(asked, "got 403: a proxy cannot reach it"));
+    }
+    if status < 500 && refusal.form() == Form::Markup {
+        // The metadata service of another cloud, or a proxy's page.
+        return Answer::Absent(absent(
+            asked,
+            &format!("got {status} with a web page: something else answers there"),
+        ));
+    }
+    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
+    let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
+    let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
+    match refusal.answer(|refusal| remedy(key, refusal)) {
+        Answer::Final(Error::Rejected(failure)) if declines => Answer::Declined(failure),
+        Answer::Again(failure, _) if status == 410 => Answer::Again(failure, Class::Upgrading),
+        other => other,
     }
 }
 
@@ -102,26 +114,36 @@ pub(crate) fn absent(asked: &Asked<'_>, came_back: &str) -> Failure {
     Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
-fn remedy(key: &Key, response: &http::Response<Body>) -> String {
+fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
     let property = match key.identity() {
         Identity::Default | Identity::SystemAssigned => None,
         Identity::ClientId(id) => Some(("clientId", in_a_command(id))),
         Identity::ObjectId(id) => Some(("principalId", in_a_command(id))),
         Identity::ResourceId(id) => Some(("id", in_a_command(id))),
     };
+    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
     match property {
-        _ if response.status().as_u16() != 400 => format!(
-            "see what stands between this machine and IMDS, which itself refuses with 400: a proxy, a firewall or a \
-             network policy of the cluster; {POD_IDENTITY_HOST} moves the address that is asked"
-        ),
-        _ if says(response, "multiple user assigned identities") => format!(
+        _ if refusal.says("multiple user assigned identities") => format!(
             "name the one to use: set {CLIENT_ID} to the clientId that \
              `az vm identity show -g <group> -n <vm>` lists"
         ),
-        _ if says(response, "resource principal") || says(response, "invalid_resource") => format!(
+        _ if refusal.says("resource principal") || refusal.says("invalid_resource") => format!(
             "check the audience {}: no such application is known in the tenant; it is spelled as the service's \
              documentation says, and some end with a slash",
             key.audience()
+        ),
+        _ if refusal.says("metadata header") => format!(
+            "see which proxy drops the header `Metadata: true` that the broker sends; {}",
+            SOURCE.health
+        ),
+        _ if refusal.form() == Form::PlainText && !has_no_identity => format!(
+            "see what answers in the place of IMDS, which itself refuses in JSON: a proxy, or on AKS the retired pod \
+             identity (`kubectl get azureidentitybinding -A`), after which comes workload identity; {}",
+            SOURCE.health
+        ),
+        _ if refusal.status != 400 && !has_no_identity => format!(
+            "see what stands between this machine and IMDS, which itself refuses with 400; {}",
+            SOURCE.health
         ),
         Some((property, id)) => format!(
             "assign the identity to this machine, `az vm identity assign -g <group> -n <vm> --identities \
@@ -129,16 +151,13 @@ fn remedy(key: &Key, response: &http::Response<Body>) -> String {
              in the request or in {CLIENT_ID}"
         ),
         None => format!(
-            "give this machine an identity: `az vm identity assign -g <group> -n <vm>`, \
-             or name a user-assigned one in {CLIENT_ID}"
+            "give this machine an identity: `az vm identity assign -g <group> -n <vm>` (a container group: \
+             `az container create --assign-identity`), or name a user-assigned one in {CLIENT_ID}"
         ),
     }
 }
 
-/// Whether a body holds a text, in any case. What it holds besides is not looked at.
-fn says(response: &http::Response<Body>, text: &str) -> bool {
-    let body = response.body().expose_secret();
-    body.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
-}
+/// What IMDS and the endpoints in its place say where an identity is not assigned, in lower case.
+const IDENTITY_MISSING: [&str; 2] = ["identity not found", "defaultidentitynotdefined"];
 
 const PATH: &str = "/metadata/identity/oauth2/token";

@@ -4,17 +4,17 @@
 
 use http::HeaderValue;
 
-use crate::answer::{self, Answer, Asked, Exchange};
+use crate::answer::{self, Answer, Asked, Exchange, Refusal};
 use crate::call::Call;
 use crate::config::{
     ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET, Settings,
 };
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::host::Body;
 use crate::policy::Key;
 use crate::request::Identity;
-use crate::source::{About, Ask, Credential, Stop, entra, half, secret_header};
+use crate::source::{About, Ask, Credential, Stop, entra, half, not_the_endpoint, secret_header};
 
 /// The endpoint that `MSI_ENDPOINT` and `MSI_SECRET` name.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT, MSI_SECRET],
     takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
+    health: "restart the compute, the job or the app",
 };
 
 impl MachineLearning {
@@ -61,7 +62,7 @@ impl MachineLearning {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -97,18 +98,31 @@ impl MachineLearning {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        answer::read(&self.asked(ask), response, exchange).rejected(|failure| {
-            let remedy = match failure.status {
-                Some(401 | 403) => format!(
-                    "the endpoint does not accept {MSI_SECRET}, which is renewed with the job or the app: start it anew"
-                ),
-                _ => format!(
-                    "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that \
-                     {CLIENT_ID} or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
-                    ask.demand.key().audience()
-                ),
-            };
-            Failure { remedy: Some(remedy), ..failure }
-        })
+        let asked = self.asked(ask);
+        match answer::read(&asked, response, exchange) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
+            }
+        }
+    }
+}
+
+fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+    match refusal.status {
+        405 => not_the_endpoint(MSI_ENDPOINT),
+        status if matches!(status, 401 | 403) || refusal.says("secret token header") => format!(
+            "the endpoint does not accept {MSI_SECRET}, which is renewed with the job or the app: start it anew"
+        ),
+        // App Service's words, in the version of the protocol that Azure Machine Learning has.
+        _ if refusal.says("no msi found") => format!(
+            "no such identity is assigned here: `az webapp identity assign -g <group> -n <app>`, or on Azure Machine \
+             Learning `az ml compute update`; correct the client id in the request or in {CLIENT_ID}"
+        ),
+        _ => format!(
+            "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that {CLIENT_ID} \
+             or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
+            key.audience()
+        ),
     }
 }

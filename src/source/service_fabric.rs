@@ -40,6 +40,7 @@ pub(crate) const SOURCE: About = About {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     takes: &[PINNED_THUMBPRINT],
+    health: "see the log of the cluster's managed identity token service",
 };
 
 impl ServiceFabric {
@@ -68,7 +69,7 @@ impl ServiceFabric {
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(SOURCE.name, self.endpoint.as_str(), ask, self.secret())
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -116,21 +117,29 @@ impl ServiceFabric {
     }
 
     pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        // 404: the application has no identity.
-        let answer = answer::read(&self.asked(ask), response, exchange).not_found_is_final();
-        answer.rejected(|failure| {
-            let remedy = match failure.code.as_deref() {
-                Some("ManagedIdentityNotFound") => {
-                    "assign an identity to the application in its manifest, https://aka.ms/servicefabricmi"
-                }
-                Some("SecretHeaderNotFound") => {
-                    "restart the application: its IDENTITY_HEADER is renewed with it"
-                }
-                Some("ArgumentNullOrEmpty") => "check the audience: the endpoint did not see one",
-                _ => "see the log of the cluster's managed identity token service, and check the audience",
-            };
-            Failure { remedy: Some(remedy.to_owned()), ..failure }
-        })
+        let asked = self.asked(ask);
+        let refusal = match answer::read(&asked, response, exchange) {
+            Ok(answer) => return answer,
+            // 404: the application has no identity.
+            Err(refusal) => refusal.not_found_is_final(),
+        };
+        refusal.answer(|refusal| remedy(refusal.code()).to_owned())
+    }
+}
+
+fn remedy(code: Option<&str>) -> &'static str {
+    match code {
+        Some("ManagedIdentityNotFound") => {
+            "assign an identity to the application in its manifest, https://aka.ms/servicefabricmi"
+        }
+        // A container group of Windows, which has the same protocol.
+        Some("DefaultIdentityNotDefined") => {
+            "the application or container group has no system-assigned identity: give it one \
+             (`az container create --assign-identity`), or name a user-assigned one in the request or AZURE_CLIENT_ID"
+        }
+        Some("SecretHeaderNotFound") => "restart the application: its IDENTITY_HEADER is renewed with it",
+        Some("ArgumentNullOrEmpty") => "check the audience: the endpoint did not see one",
+        _ => "see the log of the cluster's managed identity token service, and check the audience",
     }
 }
 

@@ -554,10 +554,48 @@ fn a_machine_without_imds_learns_it_from_one_connection_attempt_of_a_second() {
     world.script([fault(SendErrorKind::NotConnected)]);
     let error = world.run(get(&broker, VAULT)).unwrap_err();
     assert_eq!(error.kind(), "unavailable");
-    let sources: Vec<_> = error.failures().iter().map(|failure| failure.source.as_ref()).collect();
-    assert_eq!(sources, ["azure-arc", "imds"]);
+    assert_eq!(error.failures().last().unwrap().source, "imds");
     assert_eq!((world.requests(), world.sent(0).limits.connect), (1, Duration::from_secs(1)));
     assert!(error.remedy().is_some());
+}
+
+#[test]
+fn where_no_source_is_one_line_says_of_each_which_variables_it_lacks() {
+    let world = World::new();
+    world.script([fault(SendErrorKind::NotConnected)]);
+    let line = world.run(get(&world.broker(&[]), VAULT)).unwrap_err().to_string();
+    assert!(!line.contains('\n'));
+    for part in [
+        "client-secret: AZURE_CLIENT_SECRET, AZURE_CLIENT_ID and AZURE_TENANT_ID are not set | ",
+        "workload-identity: AZURE_FEDERATED_TOKEN_FILE and AZURE_TENANT_ID are not set | ",
+        "app-service: IDENTITY_ENDPOINT and IDENTITY_HEADER are not set | ",
+        "cloud-shell: MSI_ENDPOINT is not set | ",
+        "azure-arc: there is no file /opt/azcmagent/bin/himds",
+        "imds: asked ",
+    ] {
+        assert_eq!(line.matches(part).count(), 1, "{part}: {line}");
+    }
+}
+
+#[test]
+fn where_a_source_answers_only_its_answer_counts() {
+    let world = World::new();
+    world.script([json(400, r#"{"error":"invalid_request","error_description":"Identity not found"}"#)]);
+    let error = world.run(get(&world.broker(&[]), VAULT)).unwrap_err();
+    let sources: Vec<_> = error.failures().iter().map(|failure| failure.source.as_ref()).collect();
+    assert_eq!((error.kind(), sources), ("unavailable", vec!["azure-arc", "imds"]));
+}
+
+#[test]
+fn where_only_one_kind_of_source_is_selected_the_error_says_what_that_lacks_and_a_remedy() {
+    let world = World::new();
+    let broker = world.broker(&[("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")]);
+    let error = world.run(get(&broker, VAULT)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unavailable: workload-identity: AZURE_FEDERATED_TOKEN_FILE and AZURE_TENANT_ID are not set; fix: set the \
+         variables of the source that this platform has; `token-broker explain` shows them all"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod fake;
 mod flight;
 mod lease;
 mod platforms;
+mod recorded;
 mod shared;
 mod sources;
 mod store;

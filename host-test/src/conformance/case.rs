@@ -214,8 +214,11 @@ pub(crate) struct Then {
     pub(crate) status: Option<Option<u16>>,
     #[serde(deserialize_with = "given")]
     pub(crate) code: Option<Option<String>>,
+    pub(crate) correlation_id: Option<String>,
     pub(crate) message_contains: Vec<String>,
+    pub(crate) message_lacks: Vec<String>,
     pub(crate) remedy_contains: Vec<String>,
+    pub(crate) remedy_lacks: Vec<String>,
     #[serde(deserialize_with = "given")]
     pub(crate) retry_after_ms: Option<Option<u64>>,
 }
@@ -226,8 +229,10 @@ impl Then {
             || self.status.is_some()
             || self.code.is_some()
             || self.retry_after_ms.is_some()
-            || !self.message_contains.is_empty()
-            || !self.remedy_contains.is_empty()
+            || self.correlation_id.is_some()
+            || [&self.message_contains, &self.message_lacks, &self.remedy_contains, &self.remedy_lacks]
+                .iter()
+                .any(|parts| !parts.is_empty())
     }
 
     pub(crate) fn is_token(&self) -> bool {

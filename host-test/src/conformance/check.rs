@@ -35,10 +35,20 @@ impl Then {
         differences.extend(other("error", self.error.as_ref(), &kind));
         differences.extend(other("status", self.status.as_ref(), &last.and_then(|failure| failure.status)));
         differences.extend(other("code", self.code.as_ref(), &last.and_then(|failure| failure.code.clone())));
-        let wait = failures.iter().find_map(|failure| failure.retry_after_ms);
+        if let Some(wanted) = &self.correlation_id {
+            let got = last.and_then(|failure| failure.correlation_id.as_ref());
+            differences.extend(other("correlation-id", Some(&Some(wanted)), &got));
+        }
+        let wait = failures.iter().filter_map(|failure| failure.retry_after_ms).min();
         differences.extend(other("retry-after-ms", self.retry_after_ms.as_ref(), &wait));
         differences.extend(lacking("message", &self.message_contains, &messages(error)));
+        differences.extend(holding("message", &self.message_lacks, &messages(error)));
         differences.extend(lacking("remedy", &self.remedy_contains, &remedies(&failures)));
+        differences.extend(holding("remedy", &self.remedy_lacks, &remedies(&failures)));
+        // Whatever a case is about, an operator must be told what to do.
+        if last.is_some_and(|failure| failure.remedy.as_ref().is_none_or(String::is_empty)) {
+            differences.push("there must be a remedy and is none".to_owned());
+        }
         if !differences.is_empty() {
             differences.push(format!("the error is {error:?}"));
         }
@@ -54,6 +64,11 @@ fn other<T: PartialEq + std::fmt::Debug>(what: &str, wanted: Option<&T>, got: &T
 fn lacking(what: &str, parts: &[String], text: &str) -> Vec<String> {
     let lacking = parts.iter().filter(|part| !text.contains(part.as_str()));
     lacking.map(|part| format!("the {what} must hold {part:?}")).collect()
+}
+
+fn holding(what: &str, parts: &[String], text: &str) -> Vec<String> {
+    let holding = parts.iter().filter(|part| text.contains(part.as_str()));
+    holding.map(|part| format!("the {what} must not hold {part:?}")).collect()
 }
 
 fn parts(error: &Error) -> (ErrorKind, Vec<&Failure>) {

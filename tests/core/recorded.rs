@@ -1,0 +1,370 @@
+//! Answers that Azure really sent, `host-test/recorded/`, come out as `expected.json` beside them says.
+
+#![allow(clippy::disallowed_methods, reason = "the bans are for the core; a test reads files")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::uri::Authority;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use token_broker::{Body, Challenge, Error, ExposeSecret as _, Grant, Identity, RawRequest, TokenRequest};
+
+use crate::fake::{Reply, START, World};
+
+#[test]
+fn each_answer_comes_out_as_expected() {
+    let expected = Expected::read();
+    assert!(!expected.answers.is_empty());
+    let differing = expected.answers.iter().map(|(name, answer)| (name, answer.differences(name, &expected)));
+    let differing: Vec<_> = differing.filter(|(_, differences)| !differences.is_empty()).collect();
+    assert!(differing.is_empty(), "{} of {}: {differing:#?}", differing.len(), expected.answers.len());
+}
+
+#[test]
+fn each_challenge_names_what_is_expected() {
+    let expected = Expected::read();
+    assert!(!expected.challenges.is_empty());
+    for (name, wanted) in expected.challenges {
+        let file = Recorded::read(&name);
+        let challenge = Challenge::bearer(file.headers("www-authenticate")).expect(&name);
+        let service: http::Uri = file.0["request"]["url"].as_str().unwrap().parse().unwrap();
+        let service: &Authority = service.authority().unwrap();
+        assert_eq!(challenge.scope_for(service).ok(), wanted.scope, "{name}");
+        assert_eq!(challenge.unverified_scope().ok(), wanted.unverified_scope, "{name}");
+        assert_eq!(challenge.tenant().unwrap(), wanted.tenant, "{name}");
+        let claims = challenge.claims().unwrap();
+        assert_eq!(claims.is_some(), wanted.claims.is_some(), "{name}");
+        assert!(claims.unwrap_or_default().contains(&wanted.claims.unwrap_or_default()), "{name}");
+    }
+}
+
+#[test]
+fn each_tokens_claims_say_whose_it_is_and_what_for() {
+    let expected = Expected::read();
+    assert!(!expected.tokens.is_empty());
+    for (name, wanted) in expected.tokens {
+        let token = Recorded::read(&name).0["token"].as_str().unwrap().to_owned();
+        let audience = wanted.audience.as_deref().unwrap_or("https://any.example");
+        for identity in &wanted.fits {
+            let (outcome, log) = given(&token, audience, identity);
+            assert!(outcome.is_ok() && !log.contains("warn"), "{name} {identity}: {outcome:?} {log}");
+        }
+        for (claim, identity) in &wanted.differs {
+            let error = given(&token, audience, identity).0.unwrap_err().to_string();
+            assert!(error.contains(&format!("its claim {claim} is `")), "{name} {identity}: {error}");
+        }
+        let (outcome, log) = given(&token, "https://other.example", &wanted.fits[0]);
+        let warns = log.contains(r#""level":"warn","event":"unexpected audience""#);
+        assert_eq!((outcome.is_ok(), warns), (true, wanted.audience.is_some()), "{name}: {log}");
+    }
+}
+
+#[test]
+fn each_recorded_file_is_used_or_has_a_reason_not_to_be() {
+    let expected = Expected::read();
+    let before = expected.deployments.values().flat_map(|deployment| &deployment.before);
+    let named: Vec<&String> = expected
+        .answers
+        .keys()
+        .chain(expected.challenges.keys())
+        .chain(expected.tokens.keys())
+        .chain(expected.elsewhere.keys())
+        .collect();
+    let distinct: BTreeSet<String> = named.iter().copied().chain(before).cloned().collect();
+    assert_eq!(distinct, names(), "what expected.json names, and the files");
+    assert_eq!(named.iter().collect::<BTreeSet<_>>().len(), named.len(), "a file is in two places");
+    assert!(expected.elsewhere.values().all(|reason| !reason.is_empty()));
+}
+
+/// What IMDS's answer with a token comes to.
+fn given(token: &str, audience: &str, identity: &Value) -> (Result<Grant, Error>, String) {
+    let world = World::new();
+    let body = serde_json::json!({ "access_token": token, "expires_in": "3600", "token_type": "Bearer" });
+    world.script([crate::fake::json(200, &body.to_string())]);
+    let request = RawRequest {
+        scopes: vec![format!("{audience}/.default")],
+        identity: identity_of(identity),
+        ..RawRequest::default()
+    };
+    let broker = world.broker(&[]);
+    let outcome = world.run(broker.token(&TokenRequest::parse(request).unwrap()));
+    (outcome, world.log())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    deployments: BTreeMap<String, Deployment>,
+    answers: BTreeMap<String, Answer>,
+    challenges: BTreeMap<String, Challenged>,
+    tokens: BTreeMap<String, Claims>,
+    /// What is not tested here, and why.
+    elsewhere: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deployment {
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    #[serde(default)]
+    ask: Ask,
+    /// The answers that come first.
+    #[serde(default)]
+    before: Vec<String>,
+    now: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    deployment: String,
+    #[serde(default)]
+    ask: Ask,
+    /// Where the clock stands, in Unix seconds.
+    now: Option<u64>,
+    /// How often it is asked for, and so answered.
+    #[serde(default = "once")]
+    times: usize,
+    /// The status, where the recorded one is not known.
+    #[serde(rename = "read-as")]
+    read_as: Option<u16>,
+    /// The envelope, where only words are known.
+    wrap: Option<Wrap>,
+    then: Then,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Ask {
+    scopes: Option<Vec<String>>,
+    identity: Option<Value>,
+    user_assertion: Option<String>,
+    enable_cae: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrap {
+    status: u16,
+    error: Option<String>,
+    /// The key of the words.
+    words: String,
+}
+
+/// What is left out is not checked; the vocabulary is that of conformance cases.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Then {
+    /// `as-sent`: that of the answer.
+    token: Option<String>,
+    expires_on: Option<u64>,
+    error: Option<String>,
+    status: Option<u16>,
+    #[serde(deserialize_with = "given_or_null")]
+    code: Option<Option<String>>,
+    correlation_id: Option<String>,
+    message_contains: Vec<String>,
+    message_lacks: Vec<String>,
+    remedy_contains: Vec<String>,
+    remedy_lacks: Vec<String>,
+    retry_after_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Challenged {
+    scope: Option<String>,
+    unverified_scope: Option<String>,
+    tenant: Option<String>,
+    /// A part of them.
+    claims: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claims {
+    audience: Option<String>,
+    fits: Vec<Value>,
+    differs: BTreeMap<String, Value>,
+}
+
+fn once() -> usize {
+    1
+}
+
+fn given_or_null<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Expected {
+    fn read() -> Self {
+        serde_json::from_str(&std::fs::read_to_string(directory().join("expected.json")).unwrap()).unwrap()
+    }
+}
+
+impl Answer {
+    /// In what the answer comes out otherwise than expected.
+    fn differences(&self, name: &str, expected: &Expected) -> Vec<String> {
+        let deployment = &expected.deployments[&self.deployment];
+        let (world, file) = (World::new(), Recorded::read(name));
+        let now = self.now.or(deployment.now).unwrap_or(START);
+        world.set_clock(Duration::from_secs(now));
+        for (path, content) in &deployment.files {
+            world.file(path, content);
+        }
+        let before = deployment.before.iter().map(|name| Recorded::read(name).reply(None, None));
+        let replies = (0..self.times).map(|_| file.reply(self.read_as, self.wrap.as_ref()));
+        let replies: Vec<Reply> = before.chain(replies).collect();
+        let requests = replies.len();
+        world.script(replies);
+        let pairs: Vec<_> = deployment.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let broker = world.broker(&pairs);
+        let request = TokenRequest::parse(self.request(&deployment.ask)).unwrap();
+        let outcome = world.run(broker.token(&request));
+        let mut differences = match &outcome {
+            Ok(grant) => self.then.differences_of_token(grant, &file),
+            Err(error) => self.then.differences_of_error(error),
+        };
+        differences.extend(differs("requests", &requests, &world.requests()));
+        differences
+    }
+
+    fn request(&self, deployed: &Ask) -> RawRequest {
+        let scopes =
+            self.ask.scopes.clone().unwrap_or_else(|| vec!["https://vault.azure.net/.default".to_owned()]);
+        RawRequest {
+            scopes,
+            identity: self.ask.identity.as_ref().map(identity_of).unwrap_or_default(),
+            enable_cae: self.ask.enable_cae,
+            user_assertion: deployed.user_assertion.clone().map(Into::into),
+            ..RawRequest::default()
+        }
+    }
+}
+
+impl Then {
+    fn differences_of_token(&self, grant: &Grant, file: &Recorded) -> Vec<String> {
+        let mut differences = Vec::new();
+        let body: Value = serde_json::from_str(file.0["response"]["body"].as_str().unwrap()).unwrap();
+        differences.extend(differs("token", &self.token.as_deref(), &Some("as-sent")));
+        let sent = body["access_token"].as_str().unwrap();
+        differences.extend(differs("token", &sent, &grant.token.secret().expose_secret()));
+        differences.extend(differs("expires-on", &self.expires_on, &Some(grant.token.expires_on())));
+        differences
+    }
+
+    fn differences_of_error(&self, error: &Error) -> Vec<String> {
+        let mut differences = Vec::new();
+        let last = error.failures().last().cloned().unwrap_or_default();
+        differences.extend(differs("error", &self.error.as_deref(), &Some(error.kind())));
+        if self.status.is_some() {
+            differences.extend(differs("status", &self.status, &last.status));
+        }
+        if let Some(code) = &self.code {
+            differences.extend(differs("code", code, &last.code));
+        }
+        if self.correlation_id.is_some() {
+            differences.extend(differs("correlation-id", &self.correlation_id, &last.correlation_id));
+        }
+        if let Some(wait) = self.retry_after_ms {
+            differences.extend(differs(
+                "retry-after-ms",
+                &Some(Duration::from_millis(wait)),
+                &error.retry_after(),
+            ));
+        }
+        let remedy = error.remedy().unwrap_or_default();
+        for (text, parts, holds) in [
+            (&*last.message, &self.message_contains, true),
+            (&*last.message, &self.message_lacks, false),
+            (remedy, &self.remedy_contains, true),
+            (remedy, &self.remedy_lacks, false),
+        ] {
+            let wrong = parts.iter().filter(|part| text.contains(part.as_str()) != holds);
+            differences
+                .extend(wrong.map(|part| format!("{part:?} must be in it: {holds}, and it is {text:?}")));
+        }
+        differences
+    }
+}
+
+fn differs<T: PartialEq + std::fmt::Debug>(what: &str, wanted: &T, got: &T) -> Option<String> {
+    (wanted != got).then(|| format!("{what} must be {wanted:?} and is {got:?}"))
+}
+
+/// A recorded file.
+struct Recorded(Value);
+
+impl Recorded {
+    fn read(name: &str) -> Self {
+        let path = directory().join(format!("{name}.json"));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self(serde_json::from_str(&text).unwrap())
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0["response"]["headers"].as_array().into_iter().flatten();
+        pairs.map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+    }
+
+    fn headers(&self, wanted: &str) -> Vec<&str> {
+        self.pairs().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value).collect()
+    }
+
+    fn reply(&self, status: Option<u16>, wrap: Option<&Wrap>) -> Reply {
+        let recorded = self.0["response"]["status"].as_u64().map(|status| u16::try_from(status).unwrap());
+        let status = status.or(recorded).or_else(|| wrap.map(|wrap| wrap.status)).unwrap();
+        let mut builder = http::Response::builder().status(status);
+        // The lengths are those of the original.
+        for (name, value) in self.pairs().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
+            builder = builder.header(name, value);
+        }
+        let body = match wrap {
+            Some(wrap) => wrap.around(self.0["words"].as_str().unwrap()),
+            None => self.0["response"]["body"].as_str().unwrap().to_owned(),
+        };
+        Ok(builder.body(Body::from(body.into_bytes())).unwrap())
+    }
+}
+
+impl Wrap {
+    fn around(&self, words: &str) -> String {
+        let error = self.error.iter().map(|error| ("error".to_owned(), Value::from(error.as_str())));
+        let fields: Map<_, _> = error.chain([(self.words.clone(), Value::from(words))]).collect();
+        Value::Object(fields).to_string()
+    }
+}
+
+fn identity_of(value: &Value) -> Identity {
+    if value == "system-assigned" {
+        return Identity::SystemAssigned;
+    }
+    let (kind, id) = value.as_object().unwrap().iter().next().unwrap();
+    let id = id.as_str().unwrap();
+    match kind.as_str() {
+        "client-id" => Identity::client_id(id),
+        "object-id" => Identity::object_id(id),
+        "resource-id" => Identity::resource_id(id),
+        other => panic!("{other} is no kind of identity"),
+    }
+    .unwrap()
+}
+
+/// All recorded files, `<service>/<id>`.
+fn names() -> BTreeSet<String> {
+    let folders = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    let files = folders.filter(|path| path.is_dir()).flat_map(|folder| std::fs::read_dir(folder).unwrap());
+    let files = files.map(|entry| entry.unwrap().path().with_extension(""));
+    files.map(|path| path.strip_prefix(directory()).unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("host-test/recorded")
+}
