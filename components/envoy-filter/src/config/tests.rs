@@ -2,8 +2,10 @@ use serde_json::{Value, json};
 use token_broker::{Broker, VARIABLES};
 
 use super::*;
+use crate::abi::Root;
 use crate::host::Proxy;
 use crate::notices::Notices;
+use crate::random::Random;
 use crate::rules::HeaderForm;
 use crate::store::SharedData;
 
@@ -318,5 +320,9 @@ fn would_send(configuration: &Value, environment: &[(&str, &str)]) -> Vec<String
 
 fn broker(config: &Config) -> Broker<Proxy, SharedData> {
     let shared = SharedData { namespace: String::new(), notices: Notices::default() };
-    Broker::new(Proxy::new(1, Default::default()), shared, &config.source.settings)
+    Broker::new(
+        Proxy::new(Root(1), Default::default(), Random::new([0; 32])),
+        shared,
+        &config.source.settings,
+    )
 }
