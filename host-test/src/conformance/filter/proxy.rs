@@ -32,6 +32,8 @@ pub(crate) struct Proxy {
     /// The context that acts.
     pub(super) context: u32,
     pub(super) streams: BTreeMap<u32, Stream>,
+    /// The plugin has its configuration.
+    pub(super) is_configured: bool,
 }
 
 /// A call that the module has made.
@@ -56,8 +58,15 @@ pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Stream {
     pub(super) headers: Pairs,
     pub(super) goes_on: bool,
-    /// The body of the answer in its place.
-    pub(super) response: Option<Vec<u8>>,
+    /// The answer in its place.
+    pub(super) response: Option<Response>,
+}
+
+/// An answer of the filter.
+pub(super) struct Response {
+    pub(super) status: u32,
+    pub(super) headers: Pairs,
+    pub(super) body: Vec<u8>,
 }
 
 impl Proxy {
@@ -83,6 +92,7 @@ impl Proxy {
             answer: Answer::default(),
             context: 0,
             streams: BTreeMap::new(),
+            is_configured: false,
         }
     }
 
@@ -204,17 +214,18 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         "env",
         "proxy_send_local_response",
         |mut caller: Guest<'_>,
-         _status: u32,
+         status: u32,
          _details: u32,
          _details_size: u32,
          body: u32,
          body_size: u32,
-         _headers: u32,
-         _headers_size: u32,
+         headers: u32,
+         headers_size: u32,
          _grpc: i32| {
             let body = read(&mut caller, body, body_size);
+            let headers = decode(&read(&mut caller, headers, headers_size));
             caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-                stream.response = Some(body);
+                stream.response = Some(Response { status, headers, body });
                 OK
             })
         },
