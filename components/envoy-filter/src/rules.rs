@@ -200,10 +200,16 @@ impl Pattern {
     fn fits(&self, text: &str) -> bool {
         match self {
             Self::Is(whole) => text == whole,
-            Self::EndsWith(end) => text.len() > end.len() && text.ends_with(end.as_str()),
+            Self::EndsWith(end) => text.strip_suffix(end.as_str()).is_some_and(are_labels),
             Self::StartsWith(start) => text.starts_with(start.as_str()),
         }
     }
+}
+
+/// Labels of a host name. An authority is its client's to say: `other.example:80.vault.azure.net` is below no domain.
+fn are_labels(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.split('.').all(|label| !label.is_empty() && label.bytes().all(is_of_name))
 }
 
 /// Two of these are one to Envoy.
@@ -238,6 +244,21 @@ mod tests {
         for other in ["vault.azure.net", ".vault.azure.net", "avault.azure.net", "a.vault.azure.net.evil", ""]
         {
             assert!(!pattern.fits(other), "{other}");
+        }
+        for odd in [
+            "evil.example:80",
+            "evil.example/",
+            "evil.example?",
+            "user@a",
+            "a b",
+            "[::1]",
+            "a\0",
+            "é",
+            "a.",
+            ".a",
+            "%61",
+        ] {
+            assert!(!pattern.fits(&format!("{odd}.vault.azure.net")), "{odd}");
         }
         let exact = Pattern::of_authority("vault.azure.net").unwrap();
         assert!(exact.fits("vault.azure.net") && !exact.fits("a.vault.azure.net"));
