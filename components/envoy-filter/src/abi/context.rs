@@ -59,8 +59,7 @@ impl Stream {
     /// Remove a request header, if there is one.
     pub(crate) fn remove_header(self, name: &str) -> Result<(), Status> {
         act_as(self.0)?;
-        let status = unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) };
-        found(Status::check(status)).map(|_| ())
+        Status::check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
     }
 
     /// A property of the stream; its path has a zero byte between its parts.
