@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::Instant;
-use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wasmtime::{Caller, Engine, Linker, Memory, TypedFunc};
 
 use super::super::case::Happens;
 use super::super::world::{Clock, SharedData};
@@ -34,6 +34,15 @@ pub(crate) struct Proxy {
     pub(super) streams: BTreeMap<u32, Stream>,
     /// The plugin has its configuration.
     pub(super) is_configured: bool,
+    /// Of the module, once there is an instance of it.
+    pub(super) exports: Option<Exports>,
+}
+
+/// What the proxy needs of the module to give it bytes.
+#[derive(Clone)]
+pub(super) struct Exports {
+    pub(super) memory: Memory,
+    pub(super) allocate: TypedFunc<u32, u32>,
 }
 
 /// A call that the module has made.
@@ -93,6 +102,7 @@ impl Proxy {
             context: 0,
             streams: BTreeMap::new(),
             is_configured: false,
+            exports: None,
         }
     }
 
@@ -436,9 +446,8 @@ fn write(caller: &mut Guest<'_>, at: u32, bytes: &[u8]) -> i32 {
 fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     let mut at = 0;
     if !bytes.is_empty() {
-        let allocate = caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
-        let allocate = allocate.and_then(|allocate| allocate.typed::<u32, u32>(&mut *caller).ok());
-        let allocated = allocate.and_then(|allocate| allocate.call(&mut *caller, bytes.len() as u32).ok());
+        let allocate = exports(caller).allocate;
+        let allocated = allocate.call(&mut *caller, bytes.len() as u32).ok();
         let Some(allocated @ 1..) = allocated else { return INTERNAL_FAILURE };
         at = allocated;
         write(caller, at, bytes);
@@ -447,9 +456,13 @@ fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     write(caller, size, &(bytes.len() as u32).to_le_bytes())
 }
 
-fn memory(caller: &mut Guest<'_>) -> Memory {
-    let memory = caller.get_export("memory").and_then(Extern::into_memory);
-    memory.unwrap_or_else(|| unreachable!("every such module exports its memory"))
+fn memory(caller: &Guest<'_>) -> Memory {
+    exports(caller).memory
+}
+
+fn exports(caller: &Guest<'_>) -> Exports {
+    let exports = caller.data().exports.clone();
+    exports.unwrap_or_else(|| unreachable!("a module that is instantiated calls"))
 }
 
 fn encode(pairs: &Pairs) -> Vec<u8> {

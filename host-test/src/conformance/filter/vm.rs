@@ -11,7 +11,7 @@ use super::super::content::Text;
 use super::super::world::World;
 use super::Filter;
 use super::answer::Told;
-use super::proxy::{Answer, Proxy, ROOT, Stream};
+use super::proxy::{Answer, Exports, Proxy, ROOT, Stream};
 
 /// One VM.
 pub(super) struct Vm {
@@ -35,6 +35,9 @@ impl Vm {
         let proxy = Proxy::new(world.clock, environment, configuration, &world.shared);
         let mut store = Store::new(filter.engine(), proxy);
         let instance = filter.instantiate(&mut store)?;
+        let memory = instance.get_memory(&mut store, "memory").context("it exports no memory")?;
+        let allocate = instance.get_typed_func(&mut store, "proxy_on_memory_allocate")?;
+        store.data_mut().exports = Some(Exports { memory, allocate });
         let initialize: TypedFunc<(), ()> = instance.get_typed_func(&mut store, "_initialize")?;
         initialize.call(&mut store, ())?;
         let mut vm = Self {
