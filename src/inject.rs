@@ -180,20 +180,6 @@ impl Rule {
         self.replaces || !(has_authorization || has_signature(path_with_query))
     }
 
-    /// Whether a token may go with a request of this method. `TRACE` would be answered with the token (RFC 9110, 9.3.8), and
-    /// `CONNECT` is not for the host that the rule is for.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] that names the method.
-    pub fn check_method(&self, method: &str) -> Result<(), Error> {
-        match ["TRACE", "CONNECT"].into_iter().find(|unfit| method.eq_ignore_ascii_case(unfit)) {
-            Some(method) => {
-                Err(Error::Denied(format!("no token goes with {method}; {} gets none", self.pattern)))
-            }
-            None => Ok(()),
-        }
-    }
-
     fn built_in(pattern: &'static str, audience: &'static str, form: HeaderForm) -> Self {
         let scope = Some(Cow::Borrowed(audience));
         Self { pattern: pattern.into(), scope, identity: Identity::Default, form, replaces: false }
@@ -454,18 +440,6 @@ mod tests {
         assert!(!applies("a.example", false, "/c/b?sv=2023&sig=x"));
         assert!(!applies("a.example", false, "/c/b?sig="));
         assert!(applies("b.example", true, "/c/b?sig=x"));
-    }
-
-    #[test]
-    fn no_token_goes_where_it_would_come_back() {
-        let rules = rules("");
-        let rule = rules.find(&target("https://my.vault.azure.net")).unwrap().unwrap();
-        for method in ["TRACE", "trace", "CONNECT"] {
-            assert_eq!(rule.check_method(method).unwrap_err().kind(), "denied");
-        }
-        for method in ["GET", "POST", "PROPFIND", "TRACES"] {
-            assert_eq!(rule.check_method(method), Ok(()));
-        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod inject;
 mod jitter;
 mod lenient;
 mod log;
+mod method;
 mod names;
 mod policy;
 mod problem;
@@ -100,6 +101,7 @@ pub use crate::host::{
 pub use crate::identity_api::{Granted, IdentityApi, Outcome, Protocol, Question, Reply};
 pub use crate::inject::{HeaderForm, RawRule, Rule, Rules, Wanted};
 pub use crate::log::{Level, Record};
+pub use crate::method::check_method;
 pub use crate::names::concerns_broker;
 pub use crate::policy::Policy;
 pub use crate::problem::Problem;

@@ -1,28 +1,40 @@
-//! Why there is no token, as an HTTP answer in the place of the service's: RFC 9457.
+//! The problem document (RFC 9457): the HTTP response to a request for which there is no token.
 
 use serde::Serialize;
 
+use crate::cache::rest_after;
 use crate::error::Error;
 use crate::host::milliseconds;
 
-/// An answer that an application can tell from one of the service's own: by its header, whose value is the kind of error.
+/// A response in the place of the service's. Its header [`Problem::HEADER`] tells it from one of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// 403 where policy or the guard refuses the request, else 503.
+    /// 403 where policy, a rule or the guard refuses the request, else 503.
     pub status: u16,
-    /// The kind of error, as the contract spells it: the value of [`Problem::HEADER`].
+    /// The kind of error, as the contract spells it.
     pub kind: &'static str,
-    /// In how many seconds to come back, if that is known: the value of `Retry-After`.
+    /// The value of `Retry-After` in seconds, where another try can succeed with nothing fixed.
     pub retry_after: Option<u64>,
     /// The body, of type [`Problem::CONTENT_TYPE`].
     pub body: Vec<u8>,
 }
 
 impl Problem {
-    /// The header that only these answers have.
+    /// A header of these responses alone. Its value is the kind of error.
     pub const HEADER: &str = "x-token-broker";
-    /// What the body is.
+    /// The media type of the body.
     pub const CONTENT_TYPE: &str = "application/problem+json";
+
+    /// All headers but those of the framing.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            ("content-type", Self::CONTENT_TYPE.to_owned()),
+            ("cache-control", "no-store".to_owned()),
+            (Self::HEADER, self.kind.to_owned()),
+        ];
+        headers.extend(self.retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+        headers
+    }
 }
 
 impl From<&Error> for Problem {
@@ -40,15 +52,23 @@ impl From<&Error> for Problem {
             detail: error.to_string(),
             kind,
             source: failure.map(|failure| failure.source.as_ref()),
+            source_status: failure.and_then(|failure| failure.status),
             code: failure.and_then(|failure| failure.code.as_deref()),
             correlation_id: failure.and_then(|failure| failure.correlation_id.as_deref()),
             remedy: error.remedy(),
+            retry_after_ms: error.retry_after().map(milliseconds),
         };
         // Texts and numbers cannot fail to serialize.
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        let retry_after = error.retry_after().map(|wait| milliseconds(wait).div_ceil(1000));
-        Self { status, kind, retry_after, body }
+        Self { status, kind, retry_after: retry_after(error), body }
     }
+}
+
+/// The value of `Retry-After` in seconds: as long as the broker repeats this failure without another try, if a try after
+/// that can succeed with nothing fixed.
+pub(crate) fn retry_after(error: &Error) -> Option<u64> {
+    let rest = rest_after(error).filter(|_| error.is_transient())?;
+    Some(milliseconds(rest).div_ceil(1000))
 }
 
 #[derive(Serialize)]
@@ -61,11 +81,15 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    source_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 #[cfg(test)]
@@ -81,6 +105,10 @@ mod tests {
         serde_json::from_slice(&Problem::from(error).body).unwrap()
     }
 
+    fn wait(milliseconds: u64) -> Failure {
+        Failure { retry_after: Some(Duration::from_millis(milliseconds)), ..Failure::default() }
+    }
+
     #[test]
     fn a_throttled_request_says_when_to_come_back_and_what_to_do() {
         let error = Error::Throttled(Failure {
@@ -90,10 +118,21 @@ mod tests {
             message: "asked for a token and got 429".to_owned(),
             correlation_id: Some("c-1".to_owned()),
             remedy: Some("wait".to_owned()),
-            retry_after: Some(Duration::from_millis(1500)),
+            ..wait(1500)
         });
         let problem = Problem::from(&error);
-        assert_eq!((problem.status, problem.kind, problem.retry_after), (503, "throttled", Some(2)));
+        assert_eq!((problem.status, problem.kind), (503, "throttled"));
+        let headers = problem.headers();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(
+            headers,
+            [
+                ("content-type", "application/problem+json"),
+                ("cache-control", "no-store"),
+                ("x-token-broker", "throttled"),
+                ("retry-after", "2"),
+            ]
+        );
         assert_eq!(
             document(&error),
             json!({
@@ -103,9 +142,11 @@ mod tests {
                 "detail": error.to_string(),
                 "kind": "throttled",
                 "source": "imds",
+                "source_status": 429,
                 "code": "busy",
                 "correlation_id": "c-1",
                 "remedy": "wait",
+                "retry_after_ms": 1500,
             })
         );
     }
@@ -119,13 +160,36 @@ mod tests {
             Error::Misconfigured(String::new()),
             Error::Unavailable(vec![]),
             Error::Rejected(Failure::default()),
+            Error::Throttled(Failure::default()),
             Error::Transient(Failure::default()),
             Error::Protocol(Failure::default()),
             Error::Other(String::new()),
         ] {
-            let problem = Problem::from(&error);
-            assert_eq!((problem.status, problem.retry_after), (503, None), "{error}");
+            assert_eq!(Problem::from(&error).status, 503, "{error}");
             assert_eq!(document(&error)["kind"], error.kind());
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_to_come_back_exactly_where_that_helps_and_not_before_the_broker_tries_again() {
+        for (error, seconds) in [
+            (Error::Throttled(wait(1001)), Some(2)),
+            (Error::Throttled(wait(200)), Some(1)),
+            (Error::Throttled(wait(u64::MAX)), Some(3600)),
+            (Error::Transient(Failure::default()), Some(1)),
+            (Error::Transient(wait(77_000)), Some(77)),
+            (Error::InvalidRequest(String::new()), None),
+            (Error::Misconfigured(String::new()), None),
+            (Error::Denied(String::new()), None),
+            (Error::Unavailable(vec![wait(5000)]), None),
+            (Error::Rejected(wait(5000)), None),
+            (Error::Protocol(wait(5000)), None),
+            (Error::Other(String::new()), None),
+        ] {
+            let problem = Problem::from(&error);
+            assert_eq!(problem.retry_after, seconds, "{error}");
+            let told = problem.headers().into_iter().find(|(name, _)| *name == "retry-after");
+            assert_eq!(told.map(|(_, value)| value), seconds.map(|seconds| seconds.to_string()), "{error}");
         }
     }
 }

@@ -22,6 +22,7 @@ mod sum;
 mod world;
 
 pub use self::case::Case;
+pub use self::filter::{Passage, Passed, Since};
 pub use self::load::{CaseFile, find};
 pub use self::run::run;
 pub use self::subject::Subject;

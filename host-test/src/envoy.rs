@@ -9,6 +9,6 @@ pub use bootstrap::{
     Bootstrap, UpstreamTls, cluster, http_listener, internal_cluster, router, token_file_listener,
     token_filter, upstream_filters,
 };
-pub use client::{Response, get, send};
+pub use client::{Response, get, send, send_http2};
 pub use process::Envoy;
 pub use upstream::{Seen, Upstream};

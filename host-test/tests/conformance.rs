@@ -4,6 +4,8 @@
     reason = "the bans are for the core; a test reads files and its environment"
 )]
 
+#[path = "conformance/filter.rs"]
+mod filter;
 #[path = "conformance/recorded.rs"]
 mod recorded;
 
@@ -13,7 +15,7 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use host_test::conformance::{Case, CaseFile, Subject, find, run, run_all};
+use host_test::conformance::{Case, CaseFile, Since, Subject, find, run, run_all};
 use serde_json::{Value, json};
 
 #[test]
@@ -78,18 +80,21 @@ fn the_filter_does_not_trap_whatever_its_proxy_answers_instead_of_doing_what_it_
     let functions = filter.functions().into_iter().filter(|name| name != "proc_exit");
     let mut played = 0;
     for function in functions {
-        // Not found, bad argument, empty, mismatch, internal failure, unimplemented, and none at all.
-        for status in [1, 2, 7, 8, 10, 12, -1, 99] {
-            let fails = filter.where_fails(&function, status).unwrap();
-            for case in &some {
-                // Whether it does what the case says is another question.
-                let problem = run(&fails, case).err().map(|error| format!("{error:#}")).unwrap_or_default();
-                assert!(!problem.contains("wasm backtrace"), "{function} answers {status}: {problem}");
-                played += 1;
+        // Done, which is not true; not found, bad argument, empty, mismatch, internal failure, unimplemented, none at all.
+        for status in [0, 1, 2, 7, 8, 10, 12, -1, 99] {
+            for since in [Since::Start, Since::Configured] {
+                let fails = filter.where_fails(&function, status, since).unwrap();
+                for case in &some {
+                    // Whether it does what the case says is another question.
+                    let problem =
+                        run(&fails, case).err().map(|error| format!("{error:#}")).unwrap_or_default();
+                    assert!(!problem.contains("wasm backtrace"), "{function} answers {status}: {problem}");
+                    played += 1;
+                }
             }
         }
     }
-    assert!(played > 500, "{played}");
+    assert!(played > 1000, "{played}");
 }
 
 #[test]

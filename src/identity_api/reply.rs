@@ -8,8 +8,9 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::host::{Body, milliseconds};
+use crate::host::Body;
 use crate::identity_api::{Protocol, Question};
+use crate::problem::retry_after;
 
 /// An answer as it goes on the wire. The body may hold a token.
 pub type Reply = Response<Body>;
@@ -32,7 +33,8 @@ pub(super) struct Refusal {
     pub(super) code: Option<String>,
     pub(super) text: Cow<'static, str>,
     pub(super) correlation_id: Option<String>,
-    pub(super) retry_after: Option<Duration>,
+    /// The value of `Retry-After`, in seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 /// What came of a question.
@@ -78,9 +80,8 @@ impl Protocol {
                 reply(*status, &AppServiceRefusal { status_code, message: text, correlation_id }, 0)
             }
         };
-        if let Some(wait) = retry_after {
-            let seconds = milliseconds(*wait).div_ceil(1000).max(1);
-            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(seconds) = retry_after {
+            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
         }
         if *status == StatusCode::METHOD_NOT_ALLOWED {
             reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
@@ -107,7 +108,7 @@ impl Refusal {
         Self {
             code: last.and_then(|failure| failure.code.clone()),
             correlation_id: last.and_then(|failure| failure.correlation_id.clone()),
-            retry_after: error.retry_after().filter(|_| error.is_transient()),
+            retry_after: retry_after(error),
             ..Self::new(status(error), error.to_string())
         }
     }

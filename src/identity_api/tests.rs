@@ -325,7 +325,7 @@ fn each_error_has_the_status_that_makes_clients_do_what_is_right() {
 }
 
 #[test]
-fn throttling_says_when_to_come_back_and_nothing_else_does() {
+fn what_passes_by_itself_says_when_to_come_back_and_nothing_else_does() {
     let retry_after = |error: fn(Failure) -> Error, ms| {
         let failure = Failure { retry_after: Some(Duration::from_millis(ms)), ..failure() };
         let reply = read(&imds("")).unwrap().answer(Err(&error(failure)), NOW);
@@ -333,7 +333,15 @@ fn throttling_says_when_to_come_back_and_nothing_else_does() {
     };
     assert_eq!(retry_after(Error::Throttled, 1500).as_deref(), Some("2"));
     assert_eq!(retry_after(Error::Throttled, 0).as_deref(), Some("1"));
-    assert_eq!(retry_after(Error::Rejected, 1500), None);
+    assert_eq!(retry_after(Error::Transient, 2500).as_deref(), Some("3"));
+    assert_eq!(
+        retry_after(Error::Transient, 0).as_deref(),
+        Some("1"),
+        "as long as the failure is remembered"
+    );
+    for error in [Error::Rejected, Error::Protocol, |failure| Error::Unavailable(vec![failure])] {
+        assert_eq!(retry_after(error, 1500), None);
+    }
 }
 
 #[test]

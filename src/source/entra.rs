@@ -208,7 +208,10 @@ impl Entra {
             _ => Err(Stop::Declined(Failure {
                 source: self.about.name.into(),
                 message: format!("is for {}, and {identity} was asked for", self.client),
-                remedy: Some("ask for the identity that is configured, or configure the one that is asked for".to_owned()),
+                remedy: Some(
+                    "ask for the identity that is configured, or configure the one that is asked for"
+                        .to_owned(),
+                ),
                 ..Failure::default()
             })),
         }

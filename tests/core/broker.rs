@@ -384,7 +384,7 @@ fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
     let world = World::new();
     let broker = world.broker(&[
         ("AZURE_CLIENT_ID", "app"),
-        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_TENANT_ID", "tenant.example"),
         ("AZURE_CLIENT_SECRET", "s3cret"),
         ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
     ]);

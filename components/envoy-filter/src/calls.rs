@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use http::{HeaderName, HeaderValue, StatusCode};
 use token_broker::{Body, ExposeSecret as _, SendError, SendErrorKind};
 
-use crate::abi::{self, Buffer, Headers, Status};
+use crate::abi::{Root, Status};
 use crate::pairs;
 
 /// Calls whose answer has not come. The host answers each within its timeout.
@@ -38,26 +38,28 @@ impl Calls {
     /// That of the host if it does not send.
     pub(crate) async fn call(
         &self,
+        root: Root,
         cluster: &str,
         request: &http::Request<Body>,
         timeout_ms: u32,
         max_body: usize,
     ) -> Result<Answer, Status> {
         let headers = Body::from(serialized(request));
-        let number = abi::call(cluster, headers.expose_secret(), request.body().expose_secret(), timeout_ms)?;
+        let number =
+            root.call(cluster, headers.expose_secret(), request.body().expose_secret(), timeout_ms)?;
         let (answer, answered) = oneshot::channel();
         self.0.borrow_mut().push(Awaited { number, answer, max_body });
         Ok(answered.await.unwrap_or(Answer::Unreadable))
     }
 
     /// The host has an answer, which can be read now and not later. No headers: there is none.
-    pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
+    pub(crate) fn answered(&self, root: Root, number: u32, headers: usize, body_size: usize) {
         let Some(Awaited { answer, max_body, .. }) = self.take(number) else { return };
         // Whoever asked may be gone.
         let _ = answer.send(match (headers, body_size) {
             (0, _) => Answer::Reset,
             (_, size) if size > max_body => Answer::TooLarge,
-            (_, size) => response(size).map_or(Answer::Unreadable, Answer::Response),
+            (_, size) => response(root, size).map_or(Answer::Unreadable, Answer::Response),
         });
     }
 
@@ -80,11 +82,11 @@ fn serialized(request: &http::Request<Body>) -> Vec<u8> {
     pairs::encode(&all)
 }
 
-fn response(body_size: usize) -> Option<http::Response<Body>> {
-    let bytes = abi::headers(Headers::OfCallResponse).ok()?;
+fn response(root: Root, body_size: usize) -> Option<http::Response<Body>> {
+    let bytes = root.response_headers().ok()?;
     let body = match body_size {
         0 => Vec::new(),
-        size => abi::buffer(Buffer::CallResponseBody, size).ok()?,
+        size => root.response_body(size).ok()?,
     };
     let mut response = http::Response::new(Body::from(body));
     let mut status = None;

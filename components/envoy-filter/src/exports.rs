@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code, reason = "names that the host finds")]
 
-use crate::abi;
+use crate::abi::{self, Root, Stream};
 use crate::vm::Vm;
 
 thread_local! {
@@ -31,7 +31,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_context_create(context: u32, root: u32) {
-    VM.with(|vm| vm.create(context, root));
+    VM.with(|vm| vm.create(context, Root(root)));
 }
 
 #[unsafe(no_mangle)]
@@ -41,17 +41,17 @@ extern "C" fn proxy_on_vm_start(_root: u32, _configuration_size: usize) -> i32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> i32 {
-    VM.with(|vm| vm.configure(root, configuration_size)).into()
+    VM.with(|vm| vm.configure(Root(root), configuration_size)).into()
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
-    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.go_on()));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.go_on()));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
-    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.notified(queue)));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.notified(queue)));
 }
 
 #[unsafe(no_mangle)]
@@ -62,10 +62,10 @@ extern "C" fn proxy_on_http_call_response(
     body_size: usize,
     _trailers: usize,
 ) {
-    VM.with(|vm| vm.plugin(root).inspect(|plugin| plugin.called(number, headers, body_size)));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.called(number, headers, body_size)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(stream: u32, _headers: usize, _is_end: i32) -> i32 {
-    VM.with(|vm| vm.request(stream)) as i32
+    VM.with(|vm| vm.request(Stream(stream))) as i32
 }

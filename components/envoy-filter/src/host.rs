@@ -8,18 +8,19 @@ use token_broker::{
     milliseconds,
 };
 
-use crate::abi::{self, Clock, Status};
+use crate::abi::{self, Clock, Root, Status};
 use crate::calls::{Answer, Calls, own_answer};
 use crate::clusters::Clusters;
+use crate::random::Random;
 use crate::timers::Timers;
 
 /// What the core sees of the proxy.
 pub(crate) struct Proxy {
-    /// The root context, to which calls and ticks belong: they outlast the request that set them off.
-    context: u32,
+    root: Root,
     clusters: Clusters,
+    random: Random,
     pub(crate) timers: Timers,
-    pub(crate) calls: Calls,
+    calls: Calls,
     /// Whether the plugin is called again.
     ticks: Cell<bool>,
 }
@@ -45,10 +46,7 @@ impl Host for Proxy {
     }
 
     fn random(&self) -> u64 {
-        let mut bytes = [0; 8];
-        // Without them: no jitter.
-        abi::random(&mut bytes);
-        u64::from_ne_bytes(bytes)
+        self.random.draw()
     }
 
     async fn read(&self, path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
@@ -81,21 +79,30 @@ impl Host for Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(context: u32, clusters: Clusters) -> Self {
-        Self { context, clusters, timers: Timers::default(), calls: Calls::default(), ticks: Cell::default() }
+    pub(crate) fn new(root: Root, clusters: Clusters, random: Random) -> Self {
+        let (timers, calls, ticks) = (Timers::default(), Calls::default(), Cell::default());
+        Self { root, clusters, random, timers, calls, ticks }
     }
 
     /// Have the plugin called at a time of the monotonic clock, and then again; none: not any more.
-    pub(crate) fn tick(&self, at: Option<Duration>) {
+    ///
+    /// # Errors
+    /// If it may not be called.
+    pub(crate) fn tick(&self, at: Option<Duration>) -> Result<(), Status> {
         let period = at.map_or(0, |at| {
             let left = at.saturating_sub(monotonic_now()).as_nanos().div_ceil(1_000_000);
             u32::try_from(left).unwrap_or(u32::MAX).max(1)
         });
-        if (period, self.ticks.get()) != (0, false)
-            && abi::act_as(self.context).and_then(|()| abi::tick_every(period)).is_ok()
-        {
+        if (period, self.ticks.get()) != (0, false) {
+            self.root.tick_every(period)?;
             self.ticks.set(period > 0);
         }
+        Ok(())
+    }
+
+    /// The response to a call has come.
+    pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
+        self.calls.answered(self.root, number, headers, body_size);
     }
 
     async fn exchange(
@@ -107,10 +114,7 @@ impl Proxy {
     ) -> Result<http::Response<Body>, SendError> {
         let began = monotonic_now();
         let timeout = u32::try_from(milliseconds(limit)).unwrap_or(u32::MAX);
-        let answer = match abi::act_as(self.context) {
-            Ok(()) => self.calls.call(cluster, request, timeout, max_body).await,
-            Err(status) => Err(status),
-        };
+        let answer = self.calls.call(self.root, cluster, request, timeout, max_body).await;
         match answer.map_err(|status| unsent(status, cluster))? {
             Answer::Response(response) => match own_answer(&response) {
                 Some(error) => Err(with_hint(error, request.uri(), cluster)),
@@ -166,14 +170,20 @@ pub(crate) fn log(record: &Record<'_>, now: Duration) {
     abi::log(level, &record.to_json(now));
 }
 
-/// The time since the Unix epoch.
-pub(crate) fn now() -> Duration {
-    Duration::from_nanos(abi::nanoseconds(Clock::Real))
+/// Write an error that no request is told of to the proxy's log.
+pub(crate) fn log_error(event: &'static str, why: &str) {
+    log(&Record { level: Level::Error, event, fields: &[("error", why)] }, now());
 }
 
-/// The time of a clock that nobody sets, the same for all VMs of the proxy.
+/// The time since the Unix epoch. Where the proxy does not tell it, every token has ended.
+pub(crate) fn now() -> Duration {
+    abi::time(Clock::Real).unwrap_or(Duration::MAX)
+}
+
+/// The time of a clock that nobody sets, the same for all VMs of the proxy. It stands still where the proxy does not
+/// tell it.
 pub(crate) fn monotonic_now() -> Duration {
-    Duration::from_nanos(abi::nanoseconds(Clock::Monotonic))
+    abi::time(Clock::Monotonic).unwrap_or_default()
 }
 
 /// The variables of the environment that are texts.

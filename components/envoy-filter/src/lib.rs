@@ -19,6 +19,7 @@ mod notices;
 mod pairs;
 mod plugin;
 mod protobuf;
+mod random;
 mod refusal;
 mod rules;
 mod store;

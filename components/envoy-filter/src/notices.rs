@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::abi;
+use crate::abi::{self, Root};
 use crate::host::monotonic_now;
 use crate::store::{NEVER, PREFIX, put_if};
 
@@ -23,10 +23,10 @@ pub(crate) struct Notices {
 
 impl Notices {
     /// Make a queue that the root context is told of. Without one there are no notices.
-    pub(crate) fn register() -> Self {
+    pub(crate) fn register(root: Root) -> Self {
         let mut name = [0; 16];
         let own = abi::random(&mut name)
-            .then(|| abi::register_queue(&format!("{PREFIX}{:032x}", u128::from_ne_bytes(name))).ok())
+            .then(|| root.register_queue(&format!("{PREFIX}{:032x}", u128::from_ne_bytes(name))).ok())
             .flatten();
         if let Some(own) = own {
             change_list(|list| list.push(own));
@@ -53,7 +53,8 @@ impl Notices {
 
     /// A notice has come.
     pub(crate) fn hear(&self, queue: u32) {
-        while abi::dequeue(queue).is_ok() {}
+        // It holds one at most; a proxy that says otherwise for ever is not listened to for ever.
+        let _ = (0..TRIES).take_while(|_| abi::dequeue(queue).is_ok()).count();
         self.heard.set(self.heard.get().wrapping_add(1));
         self.waiting.take().into_iter().for_each(Waker::wake);
     }

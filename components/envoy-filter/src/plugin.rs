@@ -10,13 +10,14 @@ use std::task::{Context, Poll, Waker};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use token_broker::{Broker, Error, Grant, Level, Record, Verdict};
+use token_broker::{Broker, Error, Grant, Verdict, check_method};
 
-use crate::abi::{self, Action, Headers};
+use crate::abi::{self, Action, Clock, Root, Status, Stream};
 use crate::config::{Config, Manners, Source};
-use crate::host::{self, Proxy, log, monotonic_now};
+use crate::host::{self, Proxy, log_error, monotonic_now};
 use crate::metrics::{Metrics, RuleMetrics};
 use crate::notices::Notices;
+use crate::random::Random;
 use crate::refusal;
 use crate::rules::{Held, Rule, Seen};
 use crate::store::{self, SharedData};
@@ -46,14 +47,15 @@ impl Plugin {
     ///
     /// # Errors
     /// What is wrong with the configuration, by its field.
-    pub(crate) fn configure(context: u32, json: &[u8]) -> Result<Rc<Self>, String> {
+    pub(crate) fn configure(root: Root, json: &[u8]) -> Result<Rc<Self>, String> {
         let Config { mut source, rules, manners } = Config::parse(json, host::environment())?;
         let key =
             store::key().map_err(|error| format!("the shared data of the VMs cannot be used: {error}"))?;
         source.settings.set(STORE_KEY, STANDARD.encode(key));
         let clusters = std::mem::take(&mut source.clusters);
-        let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register() };
-        let broker = Broker::new(Proxy::new(context, clusters), shared, &source.settings);
+        let random = Random::seeded().ok_or("the proxy gives no random bytes")?;
+        let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register(root) };
+        let broker = Broker::new(Proxy::new(root, clusters, random), shared, &source.settings);
         check(&broker, &source)?;
         let metrics = Metrics::define();
         let with_metrics = |rule: Rule| Entry { metrics: RuleMetrics::define(&rule.name), rule };
@@ -68,32 +70,46 @@ impl Plugin {
         }))
     }
 
-    /// What becomes of the current request.
-    pub(crate) fn request(self: &Rc<Self>, stream: u32) -> Action {
-        let seen = Seen::default();
-        let Some((nth, Entry { rule, .. })) =
-            self.rules.iter().enumerate().find(|(_, entry)| entry.rule.matches.fit(&seen))
-        else {
-            return match self.manners.passes_unmatched {
-                true => Action::Continue,
-                false => self.refuse(&refusal::unmatched()),
-            };
-        };
-        if self.manners.keeps_header && abi::header(Headers::OfRequest, &rule.header.name).is_ok() {
-            return Action::Continue;
+    /// A request begins.
+    pub(crate) fn request(self: &Rc<Self>, stream: Stream) -> Action {
+        match self.rule_of(stream) {
+            Ok(Some((nth, rule))) => {
+                self.inject(stream, nth, rule).unwrap_or_else(|error| self.fail(stream, rule, &error))
+            }
+            Ok(None) if self.manners.passes_unmatched => Action::Continue,
+            Ok(None) => self.refuse(stream, &refusal::unmatched()),
+            Err(status) => self.refuse(stream, &status.into()),
         }
+    }
+
+    fn rule_of(&self, stream: Stream) -> Result<Option<(usize, &Rule)>, Status> {
+        let seen = Seen::of(stream);
+        for (nth, Entry { rule, .. }) in self.rules.iter().enumerate() {
+            if rule.matches.fit(&seen)? {
+                return Ok(Some((nth, rule)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Give a request the token of its rule, or have it wait for one.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    fn inject(self: &Rc<Self>, stream: Stream, nth: usize, rule: &Rule) -> Result<Action, Error> {
+        if self.manners.keeps_header && stream.header(&rule.header.name)?.is_some() {
+            return Ok(Action::Continue);
+        }
+        let method = stream.header(":method")?.unwrap_or_default();
+        check_method(&String::from_utf8_lossy(&method))?;
         let now = host::now();
-        if rule.put(|held| held.is_copy(now)) {
+        if rule.put(stream, |held| held.is_copy(now))? {
             self.metrics.hits.add(1);
-            return Action::Continue;
+            return Ok(Action::Continue);
         }
         match self.ask(nth, rule) {
-            Some(outcome) => {
-                // Asking may have acted in the name of the plugin.
-                let _ = abi::act_as(stream);
-                self.answer(rule, &outcome)
-            }
-            None => self.hold(stream, nth, rule),
+            Some(outcome) => self.put(stream, rule, &outcome).map(|()| Action::Continue),
+            None => self.hold(stream, nth).map(|()| Action::Pause),
         }
     }
 
@@ -131,15 +147,21 @@ impl Plugin {
         Ok(())
     }
 
-    /// Pause the current request until there is a token, or too long.
-    fn hold(&self, stream: u32, nth: usize, rule: &Rule) -> Action {
+    /// Have a request wait until there is a token, or until its deadline.
+    ///
+    /// # Errors
+    /// Why it cannot wait.
+    fn hold(&self, stream: Stream, nth: usize) -> Result<(), Error> {
         self.metrics.misses.add(1);
-        let until = monotonic_now().saturating_add(self.manners.deadline);
+        let until = abi::time(Clock::Monotonic)?.saturating_add(self.manners.deadline);
         if !self.waiting.enter(Waiting { stream, rule: nth, until }) {
-            return self.fail(rule, &refusal::too_many());
+            return Err(refusal::too_many());
         }
-        self.set_alarm();
-        Action::Pause
+        self.set_alarm().map_err(|status| {
+            // Nothing would end its wait.
+            self.waiting.turn_back();
+            status.into()
+        })
     }
 
     /// Let those go on who waited for a rule.
@@ -163,44 +185,50 @@ impl Plugin {
         }
     }
 
-    fn release(&self, stream: u32, rule: &Rule, outcome: &Outcome) {
-        if abi::act_as(stream).is_ok() && self.answer(rule, outcome) == Action::Continue {
-            // If it does not go on, it is gone.
-            let _ = abi::resume_request();
+    fn release(&self, stream: Stream, rule: &Rule, outcome: &Outcome) {
+        if !stream.is_there() {
+            return;
+        }
+        let resumed = self.put(stream, rule, outcome).and_then(|()| Ok(stream.resume()?));
+        if let Err(error) = resumed
+            && self.fail(stream, rule, &error) == Action::Continue
+            && let Err(status) = stream.resume()
+        {
+            self.refuse(stream, &status.into());
         }
     }
 
-    /// Give the current request its token, or what it gets in its place.
-    fn answer(&self, rule: &Rule, outcome: &Outcome) -> Action {
-        match outcome {
-            Ok(()) if rule.put(|held| held.token.is_usable(host::now())) => {
-                self.metrics.hits.add(1);
-                Action::Continue
-            }
-            Ok(()) => self.fail(rule, &refusal::too_late(self.manners.deadline)),
-            Err(error) => self.fail(rule, error),
+    /// Give a request its token.
+    ///
+    /// # Errors
+    /// Why it gets none.
+    fn put(&self, stream: Stream, rule: &Rule, outcome: &Outcome) -> Result<(), Error> {
+        outcome.clone()?;
+        if !rule.put(stream, |held| held.token.is_usable(host::now()))? {
+            return Err(refusal::too_late(self.manners.deadline));
         }
+        self.metrics.hits.add(1);
+        Ok(())
     }
 
-    fn fail(&self, rule: &Rule, error: &Error) -> Action {
-        if self.manners.forwards_failed {
-            // A token that the client brought is not the one that should be there. None is no failure.
-            let _ = abi::remove_request_header(&rule.header.name);
+    /// What a request does for which there is no token. It does not go on with what its client has put into the header.
+    fn fail(&self, stream: Stream, rule: &Rule, error: &Error) -> Action {
+        if self.manners.forwards_failed && stream.remove_header(&rule.header.name).is_ok() {
             self.metrics.forwarded.add(1);
             return Action::Continue;
         }
-        self.refuse(error)
+        self.refuse(stream, error)
     }
 
-    fn refuse(&self, error: &Error) -> Action {
+    fn refuse(&self, stream: Stream, error: &Error) -> Action {
         self.metrics.refused.add(1);
-        refusal::send(error, &self.source.told(error));
+        refusal::send(stream, &self.source.told(error));
         Action::Pause
     }
 
     /// The answer to a call has come.
     pub(crate) fn called(&self, number: u32, headers: usize, body_size: usize) {
-        self.broker.host().calls.answered(number, headers, body_size);
+        self.broker.host().answered(number, headers, body_size);
         self.go_on();
     }
 
@@ -216,22 +244,25 @@ impl Plugin {
         self.expire();
         self.tasks.run();
         self.metrics.follow(self.broker.stats());
-        self.set_alarm();
+        if let Err(status) = self.set_alarm() {
+            // The response to a call, and the next request, come here too.
+            log_error("the plugin is not called at the next deadline", &status.to_string());
+        }
     }
 
-    /// Be called when the next sleeper is due, and not before: nobody ticks for nothing.
-    fn set_alarm(&self) {
+    /// Be called when the next sleeper is due, and not before.
+    fn set_alarm(&self) -> Result<(), Status> {
         let timers = &self.broker.host().timers;
         let next = timers.next().into_iter().chain(self.waiting.first_deadline()).min();
-        self.broker.host().tick(next);
+        self.broker.host().tick(next)
     }
 
     /// The plugin is no more.
     pub(crate) fn end(&self) {
         self.tasks.end();
         for Waiting { stream, .. } in self.waiting.close() {
-            if abi::act_as(stream).is_ok() {
-                self.refuse(&refusal::too_late(self.manners.deadline));
+            if stream.is_there() {
+                self.refuse(stream, &refusal::too_late(self.manners.deadline));
             }
         }
     }
@@ -251,13 +282,6 @@ pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Resu
         }
     }
     Ok(())
-}
-
-/// Tell the operator why a plugin is not.
-pub(crate) fn log_refusal(why: &str) {
-    let record =
-        Record { level: Level::Error, event: "refused the configuration", fields: &[("error", why)] };
-    log(&record, host::now());
 }
 
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use token_broker::{Body, ExposeSecret as _, Token, TokenRequest};
 
-use crate::abi::{self, Headers};
+use crate::abi::{Status, Stream};
 
 /// A token for some requests.
 pub(crate) struct Rule {
@@ -70,17 +70,20 @@ impl Rule {
         Self { name, matches, request, header, held: RefCell::default(), is_fetching: Cell::default() }
     }
 
-    /// Give the current request the token that is held. False if none is that can be used.
-    pub(crate) fn put(&self, usable: impl FnOnce(&Held) -> bool) -> bool {
+    /// Give a request the token that is held. False if none is that can be used.
+    pub(crate) fn put(&self, stream: Stream, usable: impl FnOnce(&Held) -> bool) -> Result<bool, Status> {
         let held = self.held.borrow();
-        let Some(held) = held.as_ref().filter(|held| usable(held)) else { return false };
+        let Some(held) = held.as_ref().filter(|held| usable(held)) else { return Ok(false) };
         let (name, value) = (self.header.name.as_str(), held.value.expose_secret());
         // Of two of another name a proxy may replace the first alone.
-        let put = match name {
-            AUTHORIZATION => abi::replace_request_header(name, value),
-            _ => abi::remove_request_header(name).and_then(|()| abi::add_request_header(name, value)),
-        };
-        put.is_ok()
+        match name {
+            AUTHORIZATION => stream.replace_header(name, value)?,
+            _ => {
+                stream.remove_header(name)?;
+                stream.add_header(name, value)?;
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -93,44 +96,56 @@ pub(crate) struct Matches {
 }
 
 impl Matches {
-    pub(crate) fn fit(&self, seen: &Seen) -> bool {
-        let fits = |pattern: &Option<Pattern>, look: fn(&Seen) -> &str| {
-            pattern.as_ref().is_none_or(|pattern| pattern.fits(look(seen)))
+    pub(crate) fn fit(&self, seen: &Seen) -> Result<bool, Status> {
+        let fits = |pattern: &Option<Pattern>, look: fn(&Seen) -> Result<&str, Status>| match pattern {
+            Some(pattern) => look(seen).map(|text| pattern.fits(text)),
+            None => Ok(true),
         };
-        fits(&self.authority, Seen::authority)
-            && fits(&self.route, Seen::route)
-            && fits(&self.cluster, Seen::cluster)
+        Ok(fits(&self.authority, Seen::authority)?
+            && fits(&self.route, Seen::route)?
+            && fits(&self.cluster, Seen::cluster)?)
     }
 }
 
-/// What is known of the current request, looked up when it is needed.
-#[derive(Default)]
+/// What is known of a request, looked up when it is needed.
 pub(crate) struct Seen {
-    authority: OnceCell<String>,
-    route: OnceCell<String>,
-    cluster: OnceCell<String>,
+    stream: Stream,
+    authority: OnceCell<Result<String, Status>>,
+    route: OnceCell<Result<String, Status>>,
+    cluster: OnceCell<Result<String, Status>>,
 }
 
 impl Seen {
-    fn authority(&self) -> &str {
-        self.authority.get_or_init(|| {
-            host(&text(abi::header(Headers::OfRequest, ":authority").unwrap_or_default()))
-                .to_ascii_lowercase()
+    pub(crate) fn of(stream: Stream) -> Self {
+        Self { stream, authority: OnceCell::new(), route: OnceCell::new(), cluster: OnceCell::new() }
+    }
+
+    fn authority(&self) -> Result<&str, Status> {
+        known(&self.authority, || {
+            let authority = self.stream.header(":authority")?;
+            Ok(host(&text(authority)).to_ascii_lowercase())
         })
     }
 
-    fn route(&self) -> &str {
-        self.route.get_or_init(|| text(abi::property("xds\0route_name").unwrap_or_default()))
+    fn route(&self) -> Result<&str, Status> {
+        known(&self.route, || self.stream.property("xds\0route_name").map(text))
     }
 
-    fn cluster(&self) -> &str {
-        self.cluster.get_or_init(|| text(abi::property("xds\0cluster_name").unwrap_or_default()))
+    fn cluster(&self) -> Result<&str, Status> {
+        known(&self.cluster, || self.stream.property("xds\0cluster_name").map(text))
     }
 }
 
-/// What is no text is nothing that a pattern fits.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_default()
+fn known(
+    cell: &OnceCell<Result<String, Status>>,
+    look: impl FnOnce() -> Result<String, Status>,
+) -> Result<&str, Status> {
+    cell.get_or_init(look).as_deref().map_err(|status| *status)
+}
+
+/// Empty if there is none, or if it is not UTF-8: no pattern fits that.
+fn text(bytes: Option<Vec<u8>>) -> String {
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// The host of an authority, without its port and without the dot at the end of a full name.
@@ -185,10 +200,16 @@ impl Pattern {
     fn fits(&self, text: &str) -> bool {
         match self {
             Self::Is(whole) => text == whole,
-            Self::EndsWith(end) => text.len() > end.len() && text.ends_with(end.as_str()),
+            Self::EndsWith(end) => text.strip_suffix(end.as_str()).is_some_and(are_labels),
             Self::StartsWith(start) => text.starts_with(start.as_str()),
         }
     }
+}
+
+/// Labels of a host name. An authority is its client's to say: `other.example:80.vault.azure.net` is below no domain.
+fn are_labels(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.split('.').all(|label| !label.is_empty() && label.bytes().all(is_of_name))
 }
 
 /// Two of these are one to Envoy.
@@ -223,6 +244,21 @@ mod tests {
         for other in ["vault.azure.net", ".vault.azure.net", "avault.azure.net", "a.vault.azure.net.evil", ""]
         {
             assert!(!pattern.fits(other), "{other}");
+        }
+        for odd in [
+            "evil.example:80",
+            "evil.example/",
+            "evil.example?",
+            "user@a",
+            "a b",
+            "[::1]",
+            "a\0",
+            "é",
+            "a.",
+            ".a",
+            "%61",
+        ] {
+            assert!(!pattern.fits(&format!("{odd}.vault.azure.net")), "{odd}");
         }
         let exact = Pattern::of_authority("vault.azure.net").unwrap();
         assert!(exact.fits("vault.azure.net") && !exact.fits("a.vault.azure.net"));

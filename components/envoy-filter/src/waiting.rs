@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::abi::Stream;
 use crate::metrics::Metric;
 
 /// Who waits, in the order of their deadlines, which is that of their coming: all wait equally long.
@@ -18,7 +19,7 @@ pub(crate) struct WaitingRoom {
 /// A request that waits for the token of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
-    pub(crate) stream: u32,
+    pub(crate) stream: Stream,
     /// The rule's number.
     pub(crate) rule: usize,
     /// By the monotonic clock.
@@ -38,6 +39,12 @@ impl WaitingRoom {
             self.gauge.add(1);
         }
         has_room
+    }
+
+    /// The last that entered leaves.
+    pub(crate) fn turn_back(&self) {
+        let last = self.waiting.borrow_mut().pop_back();
+        self.left(last.into_iter().collect());
     }
 
     /// Those leave who wait for a rule.
@@ -83,13 +90,17 @@ mod tests {
     fn room(waiting: &[(u32, usize, u64)]) -> WaitingRoom {
         let room = WaitingRoom::new(Metric::none());
         waiting.iter().for_each(|(stream, rule, until)| {
-            assert!(room.enter(Waiting { stream: *stream, rule: *rule, until: Duration::from_secs(*until) }));
+            assert!(room.enter(Waiting {
+                stream: Stream(*stream),
+                rule: *rule,
+                until: Duration::from_secs(*until)
+            }));
         });
         room
     }
 
     fn streams(waiting: Vec<Waiting>) -> Vec<u32> {
-        waiting.into_iter().map(|waiting| waiting.stream).collect()
+        waiting.into_iter().map(|waiting| waiting.stream.0).collect()
     }
 
     #[test]
@@ -111,9 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn the_last_can_be_turned_back() {
+        let room = room(&[(1, 0, 10), (2, 0, 11)]);
+        room.turn_back();
+        assert_eq!(streams(room.close()), [1]);
+        room.turn_back();
+    }
+
+    #[test]
     fn there_is_room_for_so_many_and_no_more() {
         let room = room(&[]);
-        let waiting = Waiting { stream: 1, rule: 0, until: Duration::ZERO };
+        let waiting = Waiting { stream: Stream(1), rule: 0, until: Duration::ZERO };
         assert!((0..CAPACITY).all(|_| room.enter(waiting)));
         assert!(!room.enter(waiting));
         assert_eq!(room.close().len(), CAPACITY);

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use token_broker::{Challenge, Error, Guard, Rules, Settings, Wanted};
+use token_broker::{Challenge, Error, Guard, Rules, Settings, Wanted, check_method};
 use wasip3::cli::environment::get_environment;
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;
@@ -77,7 +77,7 @@ impl Injector {
             self.audit.passed(place.access.target());
             return Ok(None);
         };
-        way.rule.check_method(head.method())?;
+        check_method(head.method())?;
         if names_another {
             let host = &way.target;
             return Err(Error::Denied(format!("no token goes to {host} with a Host header; leave it out")));

@@ -17,7 +17,7 @@ pub fn run(subject: &Subject, case: &Case) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     match subject.kind() {
         Kind::Component(component) => runtime.block_on(play(component.as_ref(), case)),
-        Kind::Filter(filter) => runtime.block_on(play(filter, case)),
+        Kind::Filter(filter) => runtime.block_on(play(filter.as_ref(), case)),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::broker::{AccessToken, Component, Outcome, SourceReport, Statistics};
 use super::case::{Ask, Case, Happens, Stands, Step};
-use super::filter::Filter;
+use super::filter::{Filter, Since};
 use super::world::World;
 
 /// Something that has been built and does what cases say
@@ -15,7 +15,7 @@ pub struct Subject(Kind);
 
 pub(super) enum Kind {
     Component(Box<Component>),
-    Filter(Filter),
+    Filter(Box<Filter>),
 }
 
 impl Subject {
@@ -27,7 +27,7 @@ impl Subject {
         let bytes = fs::read(path)
             .with_context(|| format!("cannot read {}; `cargo xtask build` makes it", path.display()))?;
         Ok(Self(match bytes.starts_with(MODULE) {
-            true => Kind::Filter(Filter::load(path)?),
+            true => Kind::Filter(Box::new(Filter::load(path)?)),
             false => Kind::Component(Box::new(Component::load(path)?)),
         }))
     }
@@ -44,10 +44,12 @@ impl Subject {
     ///
     /// # Errors
     /// If it is no filter, or calls no such function.
-    pub fn where_fails(&self, function: &str, status: i32) -> Result<Self> {
+    pub fn where_fails(&self, function: &str, status: i32, since: Since) -> Result<Self> {
         match &self.0 {
             Kind::Component(_) => bail!("only a filter has a proxy"),
-            Kind::Filter(filter) => Ok(Self(Kind::Filter(filter.where_fails(function, status)?))),
+            Kind::Filter(filter) => {
+                Ok(Self(Kind::Filter(Box::new(filter.where_fails(function, status, since)?))))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use host_test::envoy;
 use http::{HeaderValue, Request};
 use serde_json::json;
 
-use crate::stage::{Stage, VAULT};
+use crate::stage::{Stage, VAULT, problem};
 
 #[tokio::test]
 async fn an_authorization_of_the_client_is_replaced_whole_or_kept_whole() {
@@ -60,4 +60,37 @@ async fn headers_that_are_no_text_or_very_long_do_no_harm() {
         stage.claims(&stage.only_seen(), VAULT);
     }
     assert_eq!(stage.envoy.stats("wasm.token-filter.").await.unwrap()["vm_reload"], 0);
+}
+
+#[tokio::test]
+async fn a_method_whose_answer_may_show_the_token_gets_none() {
+    for (on_failure, refused) in [("refuse", true), ("forward", false)] {
+        let stage = Stage::new(json!({ "on_failure": on_failure })).await;
+        assert_eq!(stage.get().await.status, 200);
+        stage.claims(&stage.only_seen(), VAULT);
+        let trace = Request::builder().method("TRACE").header("authorization", "Basic own");
+        let response = envoy::send(stage.address(), trace.body(Bytes::new()).unwrap()).await.unwrap();
+        if refused {
+            assert_eq!(problem(&response)["kind"], "denied");
+            assert!(stage.upstream.take_seen().is_empty());
+        } else {
+            assert_eq!(response.status, 200);
+            assert!(stage.only_seen().all("authorization").is_empty());
+        }
+        // Envoy itself refuses methods that it does not know, and CONNECT without a route for it.
+        for method in ["TRACK", "DEBUG", "trace", "CONNECT"] {
+            let request = Request::builder().method(method).body(Bytes::new()).unwrap();
+            let response = envoy::send(stage.address(), request).await;
+            assert!(response.is_err() || response.is_ok_and(|response| response.status >= 400), "{method}");
+            assert!(stage.upstream.take_seen().is_empty(), "{method}");
+        }
+        // Over HTTP/2 it lets them pass.
+        for method in ["TRACE", "TRACK", "DEBUG", "trace"] {
+            let request = Request::builder().method(method).body(Bytes::new()).unwrap();
+            let response = envoy::send_http2(stage.address(), request).await.unwrap();
+            assert_eq!(response.header("x-token-broker"), if refused { "denied" } else { "" }, "{method}");
+            let seen = stage.upstream.take_seen();
+            assert!(seen.iter().all(|seen| seen.all("authorization").is_empty()), "{method}");
+        }
+    }
 }

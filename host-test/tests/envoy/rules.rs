@@ -29,7 +29,7 @@ async fn two_rules_with_two_identities_are_never_mixed() {
 
 #[tokio::test]
 async fn a_request_that_no_rule_is_for_passes_as_it_is_or_is_refused() {
-    for (unmatched, status) in [("pass", 200), ("refuse", 503)] {
+    for (unmatched, status) in [("pass", 200), ("refuse", 403)] {
         let rules = json!({ "rules": [{ "authority": "*.vault.azure.net", "scope": VAULT }], "unmatched": unmatched });
         let stage = Stage::new(rules).await;
         let response = stage.get_for("other.example").await;

@@ -20,6 +20,8 @@ async fn without_a_token_nothing_is_sent_and_the_answer_says_why() {
         (Some("imds"), Some("invalid_request"))
     );
     assert_eq!(problem["type"], "urn:token-broker:unavailable");
+    assert_eq!((problem["source_status"].as_u64(), answer.header("retry-after")), (Some(400), None));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert!(problem["remedy"].as_str().unwrap().contains("az vm identity assign"), "{problem}");
     assert!(problem["correlation_id"].is_string(), "{problem}");
     assert!(stage.network.seen(VAULT).is_empty());
@@ -36,7 +38,10 @@ async fn a_throttled_application_is_told_when_to_come_back() {
     let mut application = stage.application().await;
     let answer = application.get(SECRET).await;
     assert_eq!((answer.status, answer.problem()["kind"].as_str()), (503, Some("throttled")));
-    assert_eq!(answer.header("retry-after"), Some("77"));
+    assert_eq!(
+        (answer.header("retry-after"), answer.problem()["retry_after_ms"].as_u64()),
+        (Some("77"), Some(77_000))
+    );
     assert!(stage.network.seen(VAULT).is_empty());
 }
 
@@ -51,6 +56,7 @@ async fn what_the_policy_does_not_allow_is_forbidden() {
         let answer = application.get(SECRET).await;
         let problem = answer.problem();
         assert_eq!((answer.status, problem["kind"].as_str()), (403, Some("denied")));
+        assert_eq!(answer.header("retry-after"), None);
         assert!(problem["detail"].as_str().unwrap().contains(variable), "{problem}");
         assert_eq!(stage.network.count(), 0);
     }

@@ -163,7 +163,7 @@ async fn no_header_makes_the_token_come_back_or_go_elsewhere() {
     let stage = Stage::with_imds(&[]);
     stage.network.answer(VAULT, |_| http::Response::default());
     let mut application = stage.application().await;
-    for method in ["TRACE", "CONNECT", "trace"] {
+    for method in ["TRACE", "TRACK", "DEBUG", "CONNECT", "trace", "Track", "debug"] {
         assert!(is_refused(&mut application, &request(method, VAULT)).await, "{method}");
     }
     for header in ["Host", "Connection", "Proxy-Authorization", "Transfer-Encoding"] {

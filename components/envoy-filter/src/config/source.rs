@@ -42,16 +42,25 @@ impl Source {
         self.fields.iter().fold(refusal.to_owned(), replaced)
     }
 
-    /// An error as the operator of a proxy reads it: without the sources that this plugin has not.
-    pub(crate) fn told(&self, error: &Error) -> String {
-        let own = |failures: &[Failure]| {
-            failures.iter().filter(|failure| self.names.contains(&&*failure.source)).cloned().collect()
+    /// An error as the operator of a proxy reads it: in words of fields, and without the sources that this plugin has not.
+    pub(crate) fn told(&self, error: &Error) -> Error {
+        let text = |text: &String| self.in_words_of_fields(text);
+        let failure = |failure: &Failure| Failure {
+            message: text(&failure.message),
+            remedy: failure.remedy.as_ref().map(text),
+            ..failure.clone()
         };
+        let is_own = |failure: &&Failure| self.names.contains(&&*failure.source);
         match error {
-            Error::Unavailable(failures) => {
-                self.in_words_of_fields(&Error::Unavailable(own(failures)).to_string())
-            }
-            other => self.in_words_of_fields(&other.to_string()),
+            Error::InvalidRequest(why) => Error::InvalidRequest(text(why)),
+            Error::Misconfigured(why) => Error::Misconfigured(text(why)),
+            Error::Denied(why) => Error::Denied(text(why)),
+            Error::Unavailable(all) => Error::Unavailable(all.iter().filter(is_own).map(failure).collect()),
+            Error::Rejected(why) => Error::Rejected(failure(why)),
+            Error::Throttled(why) => Error::Throttled(failure(why)),
+            Error::Transient(why) => Error::Transient(failure(why)),
+            Error::Protocol(why) => Error::Protocol(failure(why)),
+            Error::Other(why) => Error::Other(text(why)),
         }
     }
 

@@ -1,9 +1,11 @@
 use serde_json::{Value, json};
-use token_broker::{Broker, VARIABLES};
+use token_broker::{Broker, Error, Failure, VARIABLES};
 
 use super::*;
+use crate::abi::Root;
 use crate::host::Proxy;
 use crate::notices::Notices;
+use crate::random::Random;
 use crate::rules::HeaderForm;
 use crate::store::SharedData;
 
@@ -177,6 +179,37 @@ fn every_variable_that_is_set_is_one_of_the_core() {
 }
 
 #[test]
+fn errors_are_told_in_words_of_fields_remedies_too_and_without_the_sources_that_there_are_not() {
+    let source = json!({ "workload_identity": {
+        "cluster": "entra", "token_cluster": "sa", "tenant_id": "contoso.com", "client_id": "c"
+    } });
+    let config = parse(&json!({ "source": source, "rules": [{ "scope": "a" }] }), &[]).unwrap();
+    let told = |error| config.source.told(&error);
+    let words = "AZURE_CLIENT_ID is wrong";
+    for error in [Error::Misconfigured(words.to_owned()), Error::Other(words.to_owned())] {
+        let told = told(error.clone());
+        assert_eq!(told.kind(), error.kind());
+        assert!(told.to_string().ends_with(": source.workload_identity.client_id is wrong"), "{told}");
+    }
+    let failure = |source: &'static str| Failure {
+        source: source.into(),
+        message: words.to_owned(),
+        remedy: Some("set AZURE_CLIENT_ID".to_owned()),
+        code: Some("code".to_owned()),
+        ..Failure::default()
+    };
+    let expected = Failure {
+        message: "source.workload_identity.client_id is wrong".to_owned(),
+        remedy: Some("set source.workload_identity.client_id".to_owned()),
+        ..failure("workload-identity")
+    };
+    let own = || failure("workload-identity");
+    assert_eq!(told(Error::Rejected(own())), Error::Rejected(expected.clone()));
+    assert_eq!(told(Error::Transient(own())), Error::Transient(expected.clone()));
+    assert_eq!(told(Error::Unavailable(vec![failure("imds"), own()])), Error::Unavailable(vec![expected]));
+}
+
+#[test]
 fn without_a_word_requests_are_refused_in_doubt_and_headers_replaced() {
     let config = parse(&changed(&json!({})), &[]).unwrap();
     let manners = Manners {
@@ -333,5 +366,9 @@ fn would_send(configuration: &Value, environment: &[(&str, &str)]) -> Vec<String
 
 fn broker(config: &Config) -> Broker<Proxy, SharedData> {
     let shared = SharedData { namespace: String::new(), notices: Notices::default() };
-    Broker::new(Proxy::new(1, Default::default()), shared, &config.source.settings)
+    Broker::new(
+        Proxy::new(Root(1), Default::default(), Random::new([0; 32])),
+        shared,
+        &config.source.settings,
+    )
 }

@@ -83,7 +83,7 @@ async fn whole(response: http::Response<WasiBody>) -> Option<Answer> {
 }
 
 /// An answer of the peer.
-fn through(status: u16, mut headers: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) -> Told {
+pub(super) fn through(status: u16, mut headers: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) -> Told {
     headers.push((b":status".to_vec(), status.to_string().into_bytes()));
     headers.push((b"x-envoy-upstream-service-time".to_vec(), b"1".to_vec()));
     Told::Response(Answer { headers, body })

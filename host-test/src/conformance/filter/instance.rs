@@ -1,4 +1,4 @@
-//! One VM with the filter in it, and the requests that pass through.
+//! The filter as an instance that cases are played to.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,6 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
 use tokio::time::Instant;
-use wasmtime::{InstancePre, Store, TypedFunc};
 
 use super::super::broker::{AccessToken, Error, Failure, Outcome, SourceReport, Statistics};
 use super::super::case::{Ask, Count, Counter, Happens, Stands, Step};
@@ -19,9 +18,11 @@ use super::super::files::Files;
 use super::super::script::Script;
 use super::super::subject::Instance;
 use super::super::world::World;
+use super::Filter;
 use super::answer::{Told, answer, file};
 use super::configuration::{Rule, TOKEN, host, value, without_rules};
-use super::proxy::{Answer, Call, Proxy, ROOT, Stream};
+use super::proxy::{Call, ROOT, Stream};
+use super::vm::Vm;
 
 /// The filter as it runs, or what it said instead.
 pub(crate) struct Played {
@@ -37,18 +38,10 @@ pub(crate) struct Played {
     next_stream: u32,
 }
 
-struct Vm {
-    store: Store<Proxy>,
-    create: TypedFunc<(u32, u32), ()>,
-    request: TypedFunc<(u32, u32, u32), u32>,
-    tick: TypedFunc<u32, ()>,
-    answered: TypedFunc<(u32, u32, u32, u32, u32), ()>,
-}
-
 impl Played {
     /// With as many of the rules as the filter takes.
     pub(super) fn begin(
-        pre: &InstancePre<Proxy>,
+        filter: &Filter,
         mut rules: Vec<Rule>,
         world: &World,
         keeps_shared: bool,
@@ -59,7 +52,7 @@ impl Played {
         let (mut refused, mut refusal) = (Vec::new(), String::new());
         let mut vm = None;
         while vm.is_none() && !rules.is_empty() {
-            match Vm::begin(pre, &configuration(&rules, &world.env), world)? {
+            match Vm::begin(filter, &configuration(&rules, &world.env), world)? {
                 Ok(begun) => vm = Some(begun),
                 Err(words) => match refused_rule(&words) {
                     Some(nth) => refused.push((rules.remove(nth), words)),
@@ -95,7 +88,7 @@ impl Played {
         let streams = self.next_stream + 1..=self.next_stream + count;
         self.next_stream += count;
         for stream in streams.clone() {
-            vm.request(stream, &host(nth))?;
+            vm.request(stream, &[(":method", "GET"), (":path", "/"), (":authority", &host(nth))])?;
         }
         self.settle().await?;
         let Some(vm) = &mut self.vm else { bail!("the VM is gone") };
@@ -138,85 +131,6 @@ async fn told(script: &Script, files: &Files, token_file: &std::path::Path, call
 }
 
 impl Vm {
-    /// The words of the filter if it refuses its configuration.
-    fn begin(
-        pre: &InstancePre<Proxy>,
-        configuration: &Value,
-        world: &World,
-    ) -> Result<std::result::Result<Self, String>> {
-        let environment = world.env.iter().map(|(name, Text(value))| (name.clone(), value.clone())).collect();
-        let configuration = configuration.to_string().into_bytes();
-        let size = u32::try_from(configuration.len())?;
-        let proxy = Proxy::new(world.clock, environment, configuration, &world.shared);
-        let mut store = Store::new(pre.module().engine(), proxy);
-        let instance = pre.instantiate(&mut store)?;
-        let initialize: TypedFunc<(), ()> = instance.get_typed_func(&mut store, "_initialize")?;
-        initialize.call(&mut store, ())?;
-        let mut vm = Self {
-            create: instance.get_typed_func(&mut store, "proxy_on_context_create")?,
-            request: instance.get_typed_func(&mut store, "proxy_on_request_headers")?,
-            tick: instance.get_typed_func(&mut store, "proxy_on_tick")?,
-            answered: instance.get_typed_func(&mut store, "proxy_on_http_call_response")?,
-            store,
-        };
-        vm.store.data_mut().context = ROOT;
-        vm.create.call(&mut vm.store, (ROOT, 0))?;
-        let start: TypedFunc<(u32, u32), u32> =
-            instance.get_typed_func(&mut vm.store, "proxy_on_vm_start")?;
-        ensure!(start.call(&mut vm.store, (ROOT, 0))? == 1, "the VM does not start");
-        let configure: TypedFunc<(u32, u32), u32> =
-            instance.get_typed_func(&mut vm.store, "proxy_on_configure")?;
-        match configure.call(&mut vm.store, (ROOT, size))? {
-            1 => Ok(Ok(vm)),
-            _ => Ok(Err(vm.last_error()?)),
-        }
-    }
-
-    fn last_error(&self) -> Result<String> {
-        let line = self.store.data().log.lines().last().context("it refuses without a word")?;
-        let record: Value = serde_json::from_str(line.get(2..).unwrap_or_default())?;
-        Ok(record["error"].as_str().context("it refuses without a reason")?.to_owned())
-    }
-
-    /// A request begins.
-    fn request(&mut self, stream: u32, host: &str) -> Result<()> {
-        let headers = [(":method", "GET"), (":path", "/"), (":authority", host)];
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            .collect();
-        let count = u32::try_from(headers.len())?;
-        let proxy = self.store.data_mut();
-        proxy.streams.insert(stream, Stream { headers, ..Stream::default() });
-        proxy.context = stream;
-        self.create.call(&mut self.store, (stream, ROOT))?;
-        if self.request.call(&mut self.store, (stream, count, 1))? == CONTINUE {
-            self.store.data_mut().streams.entry(stream).or_default().goes_on = true;
-        }
-        Ok(())
-    }
-
-    fn tick(&mut self) -> Result<()> {
-        let proxy = self.store.data_mut();
-        proxy.tick_at = Some(Instant::now() + Duration::from_millis(proxy.tick_period.into()));
-        proxy.context = ROOT;
-        Ok(self.tick.call(&mut self.store, ROOT)?)
-    }
-
-    fn answer(&mut self, number: u32, told: Told) -> Result<()> {
-        let proxy = self.store.data_mut();
-        proxy.context = ROOT;
-        proxy.answer = match told {
-            Told::Response(answer) => answer,
-            Told::Reset => Answer::default(),
-        };
-        let (headers, body) = (proxy.answer.headers.len(), proxy.answer.body.len());
-        let arguments = (ROOT, number, u32::try_from(headers)?, u32::try_from(body)?, 0);
-        self.answered.call(&mut self.store, arguments)?;
-        // Again, as no proxy should: nobody waits for it any more.
-        Ok(self.answered.call(&mut self.store, arguments)?)
-    }
-
     /// What became of a request, which ends with it.
     fn outcome(&mut self, stream: u32, rule: usize) -> Result<Outcome> {
         let proxy = self.store.data_mut();
@@ -224,7 +138,7 @@ impl Vm {
             proxy.streams.remove(&stream).context("no such stream")?;
         let token = headers.iter().find(|(name, _)| name == b"authorization").map(|(_, value)| value);
         match (response, goes_on, token) {
-            (Some(body), _, _) => Ok(Err(problem(&body)?)),
+            (Some(response), _, _) => Ok(Err(problem(&response.body)?)),
             (None, true, Some(token)) => {
                 let token = String::from_utf8(token.clone())?;
                 Ok(Ok(AccessToken {
@@ -237,12 +151,6 @@ impl Vm {
             (None, true, None) => bail!("a request goes on without a token"),
             (None, false, _) => bail!("a request waits for ever"),
         }
-    }
-
-    fn metric(&self, name: &str) -> u64 {
-        let metrics = &self.store.data().metrics;
-        let found = metrics.iter().find(|(other, _)| other.strip_prefix("token_broker.") == Some(name));
-        found.and_then(|(_, value)| u64::try_from(*value).ok()).unwrap_or_default()
     }
 
     fn failures(&self) -> Vec<(String, u64)> {
@@ -383,7 +291,6 @@ fn problem(body: &[u8]) -> Result<Error> {
 const SHOWN: [Counter; 4] = [Counter::Refreshes, Counter::Fetches, Counter::StoreHits, Counter::LeaseWaits];
 /// Words of hosts with files and sockets: a proxy has a cluster for the token, and is silent about connections.
 const OF_OTHER_HOSTS: [&str; 3] = ["connection refused", "AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/"];
-const CONTINUE: u32 = 0;
 
 /// The looks at the store in the first second of a wait.
 const TICKS: u64 = 10;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::Instant;
-use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wasmtime::{Caller, Engine, Linker, Memory, TypedFunc};
 
 use super::super::case::Happens;
 use super::super::world::{Clock, SharedData};
@@ -32,6 +32,17 @@ pub(crate) struct Proxy {
     /// The context that acts.
     pub(super) context: u32,
     pub(super) streams: BTreeMap<u32, Stream>,
+    /// The plugin has its configuration.
+    pub(super) is_configured: bool,
+    /// Of the module, once there is an instance of it.
+    pub(super) exports: Option<Exports>,
+}
+
+/// What the proxy needs of the module to give it bytes.
+#[derive(Clone)]
+pub(super) struct Exports {
+    pub(super) memory: Memory,
+    pub(super) allocate: TypedFunc<u32, u32>,
 }
 
 /// A call that the module has made.
@@ -56,8 +67,15 @@ pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 pub(super) struct Stream {
     pub(super) headers: Pairs,
     pub(super) goes_on: bool,
-    /// The body of the answer in its place.
-    pub(super) response: Option<Vec<u8>>,
+    /// The answer in its place.
+    pub(super) response: Option<Response>,
+}
+
+/// An answer of the filter.
+pub(super) struct Response {
+    pub(super) status: u32,
+    pub(super) headers: Pairs,
+    pub(super) body: Vec<u8>,
 }
 
 impl Proxy {
@@ -83,6 +101,8 @@ impl Proxy {
             answer: Answer::default(),
             context: 0,
             streams: BTreeMap::new(),
+            is_configured: false,
+            exports: None,
         }
     }
 
@@ -204,17 +224,18 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         "env",
         "proxy_send_local_response",
         |mut caller: Guest<'_>,
-         _status: u32,
+         status: u32,
          _details: u32,
          _details_size: u32,
          body: u32,
          body_size: u32,
-         _headers: u32,
-         _headers_size: u32,
+         headers: u32,
+         headers_size: u32,
          _grpc: i32| {
             let body = read(&mut caller, body, body_size);
+            let headers = decode(&read(&mut caller, headers, headers_size));
             caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-                stream.response = Some(body);
+                stream.response = Some(Response { status, headers, body });
                 OK
             })
         },
@@ -425,9 +446,8 @@ fn write(caller: &mut Guest<'_>, at: u32, bytes: &[u8]) -> i32 {
 fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     let mut at = 0;
     if !bytes.is_empty() {
-        let allocate = caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func);
-        let allocate = allocate.and_then(|allocate| allocate.typed::<u32, u32>(&mut *caller).ok());
-        let allocated = allocate.and_then(|allocate| allocate.call(&mut *caller, bytes.len() as u32).ok());
+        let allocate = exports(caller).allocate;
+        let allocated = allocate.call(&mut *caller, bytes.len() as u32).ok();
         let Some(allocated @ 1..) = allocated else { return INTERNAL_FAILURE };
         at = allocated;
         write(caller, at, bytes);
@@ -436,9 +456,13 @@ fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     write(caller, size, &(bytes.len() as u32).to_le_bytes())
 }
 
-fn memory(caller: &mut Guest<'_>) -> Memory {
-    let memory = caller.get_export("memory").and_then(Extern::into_memory);
-    memory.unwrap_or_else(|| unreachable!("every such module exports its memory"))
+fn memory(caller: &Guest<'_>) -> Memory {
+    exports(caller).memory
+}
+
+fn exports(caller: &Guest<'_>) -> Exports {
+    let exports = caller.data().exports.clone();
+    exports.unwrap_or_else(|| unreachable!("a module that is instantiated calls"))
 }
 
 fn encode(pairs: &Pairs) -> Vec<u8> {
