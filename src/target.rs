@@ -39,8 +39,8 @@ impl Target {
     /// Read the scheme and the authority of a request. Without a scheme it is https, as for the hosts of WASI.
     ///
     /// # Errors
-    /// [`Error::Denied`] if two readers of the authority could make different hosts of it: it has user information, a
-    /// port that is none, or a host that is neither a name nor an address.
+    /// [`Error::Denied`] if two readers of the authority could make different hosts of it: it has user information, an
+    /// invalid port, or a host that is neither a name nor an address.
     pub fn parse(scheme: Option<&str>, authority: &str) -> Result<Self, Error> {
         let scheme = Scheme::of(scheme.unwrap_or("https"));
         Self::read(scheme, authority).map_err(|why| {
@@ -67,9 +67,9 @@ impl Target {
         let port = match port.strip_prefix(':') {
             None => scheme.port(),
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().map_err(|_| "has a port that is none")?
+                digits.parse().map_err(|_| "has an invalid port")?
             }
-            Some(_) => return Err("has a port that is none"),
+            Some(_) => return Err("has an invalid port"),
         };
         let host = Host::read(host).ok_or("is neither a name nor an address")?;
         Ok(Self { scheme, host, port })
@@ -78,6 +78,12 @@ impl Target {
     /// Whether only the server that the host names can read the request.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
+    }
+
+    /// Whether both lead to one server, as far as host and port tell.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        self.port == other.port
+            && (self.host == other.host || (self.host.is_loopback() && other.host.is_loopback()))
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
