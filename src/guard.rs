@@ -19,13 +19,16 @@ use crate::tenant::is_only_dots;
 /// Tells which requests of an application are for identity endpoints.
 ///
 /// - Link-local addresses, where Azure's metadata service is, and that of its WireServer, in every spelling.
-/// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port.
+/// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port. Where the host
+///   does not prove its name, everything at that port of which a name leaves open whether it is the same host.
 /// - Entra and the configured authority, but for what they publish: their metadata and keys.
-/// - Over plain http, requests with the headers without which no identity endpoint gives a token. A name may lead to any
-///   address, and only who resolves it knows. Over https it leads nowhere, for these endpoints prove no name.
+/// - Over plain http, requests with the headers without which no identity endpoint gives a token.
+///
+/// A name may lead to any address, and only the host that resolves it knows which: this machine's own name, or one that
+/// its owner points here. Over https it leads nowhere, for these endpoints prove no name.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    endpoints: Vec<(Host, u16)>,
+    endpoints: Vec<Target>,
     authority: Host,
 }
 
@@ -37,11 +40,11 @@ impl Guard {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
-        let mut endpoints = vec![(Host::Ip(Ipv4Addr::LOCALHOST.into()), ARC_PORT)];
+        let arc = Target::read(Scheme::Http, ARC).map_err(|why| refused("Azure Arc's agent", why, FORM))?;
+        let mut endpoints = vec![arc];
         for variable in [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST] {
             if let Some(url) = settings.get(variable) {
-                let endpoint = place(variable, &checked(variable, url, FORM)?)?;
-                endpoints.push((endpoint.host, endpoint.port));
+                endpoints.push(place(variable, &checked(variable, url, FORM)?)?);
             }
         }
         let authority = place(AUTHORITY_HOST, &cloud::authority(settings)?)?.host;
@@ -56,8 +59,13 @@ impl Guard {
         if is_platform(&target.host) {
             return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
         }
-        if self.endpoints.iter().any(|endpoint| is_same(target, endpoint)) {
+        if self.endpoints.iter().any(|endpoint| endpoint.is_same_server(target)) {
             return Err(denied(target, "is where the broker gets its tokens"));
+        }
+        if self.endpoints.iter().any(|endpoint| may_be_same(target, endpoint)) {
+            let why =
+                "may be where the broker gets its tokens: that has the same port, and a name may lead to it";
+            return Err(denied(target, why));
         }
         Ok(Access { target: target.clone(), is_authority: self.is_authority(&target.host) })
     }
@@ -134,8 +142,12 @@ fn is_platform(host: &Host) -> bool {
     }
 }
 
-fn is_same(target: &Target, (host, port): &(Host, u16)) -> bool {
-    target.port == *port && (target.host == *host || (target.host.is_loopback() && host.is_loopback()))
+/// Whether a target's name leaves open that it leads to an endpoint. On the port of the web names with a dot are left to
+/// the headers: half of the world is there.
+fn may_be_same(target: &Target, endpoint: &Target) -> bool {
+    let Host::Name(name) = &target.host else { return false };
+    let is_on_the_web = target.port == 80 && name.contains('.');
+    !target.is_https() && target.port == endpoint.port && !target.host.is_loopback() && !is_on_the_web
 }
 
 /// Whether a path is one of the documents that an authority shows to everybody: its metadata, its keys, and which
@@ -167,8 +179,8 @@ fn denied(target: &Target, why: &str) -> Error {
 const FORM: &str = "the http or https URL of an identity endpoint";
 /// <https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>
 const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
-/// Of Azure Arc's agent, which is found by its files and needs no variable.
-const ARC_PORT: u16 = 40342;
+/// Azure Arc's agent, which is found by its files and needs no variable.
+const ARC: &str = "127.0.0.1:40342";
 /// Of IMDS, Cloud Shell and Arc; of App Service; of App Service in 2017, Machine Learning and Service Fabric.
 const MARKS: [&str; 3] = ["metadata", "x-identity-header", "secret"];
 
@@ -263,6 +275,35 @@ mod tests {
             self::guard(&[(IDENTITY_ENDPOINT, "https://10.0.0.4:2377/metadata/identity/oauth2/token")]);
         assert!(!allows(&fabric, "https://10.4:2377/", &[]));
         assert!(allows(&fabric, "https://10.0.0.4/", &[]));
+    }
+
+    #[test]
+    fn a_name_at_the_port_of_an_endpoint_is_not_reached_where_it_may_lead_there() {
+        let guard = guard(&[(IDENTITY_ENDPOINT, "http://127.0.0.1:41741/msi/token")]);
+        for name in ["this-machine", "this-machine.internal.cloudapp.net", "rebound.example", "broker."] {
+            for port in [41741, 40342] {
+                assert!(!allows(&guard, &format!("http://{name}:{port}/"), &[]), "{name}:{port}");
+                assert!(!allows(&guard, &format!("ws://{name}:{port}/"), &[]), "{name}:{port}");
+                assert!(allows(&guard, &format!("https://{name}:{port}/"), &[]), "it proves its name");
+            }
+            assert!(allows(&guard, &format!("http://{name}:8080/"), &[]), "{name}");
+        }
+        assert!(allows(&guard, "http://10.0.0.4:41741/", &[]), "another address");
+        let target = Target::parse(Some("http"), "this-machine:41741").unwrap();
+        let error = guard.access(&target).unwrap_err().to_string();
+        assert!(error.contains("this-machine:41741 may be where the broker gets its tokens"), "{error}");
+    }
+
+    #[test]
+    fn an_endpoint_on_the_port_of_the_web_does_not_close_the_web() {
+        let guard = guard(&[(POD_IDENTITY_HOST, "http://127.0.0.1")]);
+        for host in ["this-machine", "localhost", "127.0.0.2"] {
+            assert!(!allows(&guard, &format!("http://{host}/"), &[]), "{host}");
+        }
+        for host in ["a.example", "10.0.0.4"] {
+            assert!(allows(&guard, &format!("http://{host}/"), &[]), "{host}");
+            assert!(!allows(&guard, &format!("http://{host}/"), &["metadata"]), "{host}");
+        }
     }
 
     #[test]
