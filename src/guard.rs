@@ -13,7 +13,7 @@ use crate::config::{
 };
 use crate::endpoint::{checked, refused};
 use crate::error::Error;
-use crate::target::{Host, Scheme, Target};
+use crate::target::{Host, Scheme, Target, effective, is_loopback};
 use crate::tenant::is_only_dots;
 
 /// Tells which requests of an application are for identity endpoints.
@@ -56,7 +56,7 @@ impl Guard {
     /// # Errors
     /// [`Error::Denied`] that says what is there, if it may not at all.
     pub fn access(&self, target: &Target) -> Result<Access, Error> {
-        if is_platform(&target.host) {
+        if matches!(target.host, Host::Ip(address) if is_platform(address)) {
             return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
         }
         if self.endpoints.iter().any(|endpoint| endpoint.is_same_server(target)) {
@@ -68,6 +68,31 @@ impl Guard {
             return Err(denied(target, why));
         }
         Ok(Access { target: target.clone(), is_authority: self.is_authority(&target.host) })
+    }
+
+    /// How a component may use an address that the host of its request was resolved to. `is_own` says that it is an address
+    /// of this machine. For hosts that resolve names themselves and have no list of endpoints: a name leads to none of
+    /// them, an address that is named to the letter is its operator's choice.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] that says what is there, and how it is named if it is meant.
+    pub fn check_address(target: &Target, address: IpAddr, is_own: bool) -> Result<(), Error> {
+        let effective = effective(address);
+        let why = match &target.host {
+            _ if !target.may_be_at(address) => "which is not an address of that host",
+            Host::Ip(_) => return Ok(()),
+            Host::Name(_) if is_platform(effective) => {
+                "where services of the platform give tokens to whoever asks"
+            }
+            Host::Name(_) if target.is_https() || target.host.is_loopback() => return Ok(()),
+            Host::Name(_) if is_own || is_loopback(effective) => {
+                "an address of this machine, over plain http"
+            }
+            Host::Name(_) => return Ok(()),
+        };
+        Err(Error::Denied(format!(
+            "{target} leads to {address}, {why}; fix: name the address itself if it is meant"
+        )))
     }
 
     /// Whether a path is one: a host might take anything else for the address of another (RFC 9112, 3.2).
@@ -134,11 +159,10 @@ fn place(variable: &str, url: &Uri) -> Result<Target, Error> {
     Target::read(scheme, authority).map_err(|why| refused(variable, why, FORM))
 }
 
-fn is_platform(host: &Host) -> bool {
-    match host {
-        Host::Ip(IpAddr::V4(address)) => address.is_link_local() || *address == WIRE_SERVER,
-        Host::Ip(IpAddr::V6(address)) => address.is_unicast_link_local(),
-        Host::Name(_) => false,
+fn is_platform(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local() || address == WIRE_SERVER,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 
@@ -304,6 +328,43 @@ mod tests {
             assert!(allows(&guard, &format!("http://{host}/"), &[]), "{host}");
             assert!(!allows(&guard, &format!("http://{host}/"), &["metadata"]), "{host}");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_resolved_leads_to_no_endpoint_of_the_platform_or_of_this_machine() {
+        let check = |url: &str, address: &str, is_own| {
+            let (scheme, host) = url.split_once("://").unwrap();
+            let target = Target::parse(Some(scheme), host).unwrap();
+            Guard::check_address(&target, address.parse().unwrap(), is_own)
+        };
+        for address in
+            ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "168.63.129.16"]
+        {
+            for url in
+                ["http://a.example", "https://a.example", "http://this-machine:8080", "http://localhost"]
+            {
+                let error = check(url, address, false).unwrap_err().to_string();
+                assert!(error.contains(address) && error.contains("; fix: "), "{error}");
+            }
+        }
+        for address in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
+            assert!(check("http://a.example:41741", address, false).is_err(), "{address}");
+            assert_eq!(check("https://a.example", address, false), Ok(()), "it proves its name");
+            assert_eq!(check("http://localhost:8080", address, false), Ok(()), "it says what it is");
+        }
+        assert!(check("http://this-machine:8080", "10.0.0.4", true).is_err());
+        assert_eq!(check("https://this-machine", "10.0.0.4", true), Ok(()));
+        assert!(check("http://localhost:8080", "10.0.0.4", true).is_err(), "no address of localhost");
+        for (url, address) in [
+            ("http://a.example", "10.0.0.4"),
+            ("http://a.example", "2001:db8::1"),
+            ("https://my.vault.azure.net", "10.0.0.5"),
+            ("http://169.254.169.254", "169.254.169.254"),
+            ("http://127.0.0.1:8080", "127.0.0.1"),
+        ] {
+            assert_eq!(check(url, address, false), Ok(()), "{url}");
+        }
+        assert!(check("http://127.0.0.1:8080", "10.0.0.4", false).is_err(), "another address than was named");
     }
 
     #[test]
