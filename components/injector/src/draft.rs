@@ -160,10 +160,10 @@ fn announced(method: &Method, headers: &Fields) -> Announced {
 /// A reader that has been told of the end must not be handed over: the host ends the instance for it. The end may be told
 /// in the moment in which the read is given up, too. A read of nothing takes nothing.
 async fn unless_finished(mut contents: StreamReader<u8>) -> Option<StreamReader<u8>> {
-    let mut peek = pin!(contents.read(Vec::new()));
-    let (told, _) = match select(peek.as_mut(), pin!(monotonic_clock::wait_for(GRACE))).await {
+    let peek = contents.read(Vec::new());
+    let (told, _) = match select(pin!(peek), pin!(monotonic_clock::wait_for(GRACE))).await {
         Either::Left((told, _)) => told,
-        Either::Right(_) => peek.cancel(),
+        Either::Right(((), peek)) => peek.cancel(),
     };
     (told != StreamResult::Dropped).then_some(contents)
 }
