@@ -69,7 +69,7 @@ pub(crate) struct Draft {
 
 /// What is handed over once, and where the application learns how that went.
 struct Body {
-    contents: Option<StreamReader<u8>>,
+    contents: StreamReader<u8>,
     trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
     outcome: FutureWriter<Result<(), ErrorCode>>,
 }
@@ -85,8 +85,9 @@ impl Draft {
             Announced::Unknown => unless_finished(contents).await,
         };
         let is_repeatable = contents.is_none();
-        let body = Body { contents, trailers, outcome };
-        Self { head, headers, options, body: Some(body), is_repeatable }
+        // Without contents there are no trailers either, and all was sent.
+        let body = contents.map(|contents| Body { contents, trailers, outcome });
+        Self { head, headers, options, body, is_repeatable }
     }
 
     /// Whether it can be made more than once: it has no body.
@@ -106,14 +107,11 @@ impl Draft {
         let options = self.options.as_ref().map(RequestOptions::clone);
         let request = match self.body.take() {
             Some(Body { contents, trailers, outcome }) => {
-                let has_contents = contents.is_some();
-                let (request, sent) = Request::new(headers, contents, trailers, options);
-                if has_contents {
-                    // How it went is known long after the answer has come.
-                    wit_bindgen::spawn_local(async move {
-                        let _ = outcome.write(sent.await).await;
-                    });
-                }
+                let (request, sent) = Request::new(headers, Some(contents), trailers, options);
+                // How it went is known long after the answer has come.
+                wit_bindgen::spawn_local(async move {
+                    let _ = outcome.write(sent.await).await;
+                });
                 request
             }
             None => {
