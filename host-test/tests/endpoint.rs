@@ -203,7 +203,7 @@ async fn without_a_key_the_store_is_not_used_and_each_instance_asks() {
 /// Before they have asked, while the token is fetched, in the middle of the answer, and with a body that never ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_leave_at_any_moment_end_no_instance() {
-    let one = Reuse { requests: usize::MAX, concurrent: usize::MAX, idle: Duration::MAX };
+    let one = Reuse { requests: usize::MAX, concurrent: usize::MAX, idle: Duration::from_secs(3600) };
     for delay in [Duration::ZERO, Duration::from_millis(50)] {
         let mock = mock().await;
         mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(delay));

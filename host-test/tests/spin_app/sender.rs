@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 /// One instance, for all of them.
-const ONE: Reuse = Reuse { requests: usize::MAX, concurrent: usize::MAX, idle: std::time::Duration::MAX };
+const ONE: Reuse =
+    Reuse { requests: usize::MAX, concurrent: usize::MAX, idle: std::time::Duration::from_secs(3600) };
 const AT_ONCE: usize = 16;
 
 #[tokio::test(flavor = "multi_thread")]
