@@ -11,6 +11,7 @@ use http::uri::Authority;
 use crate::claims::Claims;
 use crate::error::{Error, Failure};
 use crate::request::Scope;
+use crate::target::{Scheme, Target};
 use crate::tenant::{ADFS, is_only_dots, is_tenant_char};
 use crate::verify::BASE64;
 use crate::words::shown;
@@ -231,12 +232,10 @@ fn is_within(service: &Authority, domain: &Authority) -> bool {
     at == port && service.strip_suffix(&domain).is_some_and(|name| name.ends_with('.'))
 }
 
-/// Host in lower case, and port; none if there is user information or a port that is none.
+/// Host in lower case, and port; none if two readers could make different hosts of it.
 fn place(authority: &Authority) -> Option<(String, u16)> {
-    let port = authority.port_u16();
-    let is_whole = port.is_some() || authority.as_str() == authority.host();
-    let is_plain = is_whole && !authority.as_str().contains('@') && !authority.host().is_empty();
-    is_plain.then(|| (authority.host().to_ascii_lowercase(), port.unwrap_or(HTTPS_PORT)))
+    let Target { host, port, .. } = Target::read(Scheme::Https, authority.as_str()).ok()?;
+    Some((host.to_string(), port))
 }
 
 fn unusable(why: &str) -> Error {
@@ -260,7 +259,6 @@ fn error(message: String, remedy: &str) -> Error {
 }
 
 const CLAIMS_ERRORS: [&str; 2] = ["insufficient_claims", "invalid_token"];
-const HTTPS_PORT: u16 = 443;
 const MAX_HEADERS: usize = 16;
 /// Claims of 16 KiB, in base64, and their neighbours.
 const MAX_HEADER: usize = 32 * 1024;

@@ -7,6 +7,7 @@ use http::Uri;
 use crate::call::{Field, encoded};
 use crate::config::{ALLOWED_ENDPOINT, Settings};
 use crate::error::Error;
+use crate::target::{Scheme, Target};
 
 /// The URL of an identity endpoint, known to be local.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,14 +107,9 @@ pub(crate) fn absolute(variable: &str, text: &str, form: &str) -> Result<Uri, Er
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return refuse("is neither http nor https");
     }
-    if authority.as_str().contains('@') {
-        return refuse("has user information before its host");
-    }
-    if authority.host().is_empty() {
-        return refuse("names no host");
-    }
-    if authority.port().is_none() && authority.as_str() != authority.host() {
-        return refuse("has a port that is none");
+    // Of `[::1].evil.example` the host is to some readers the part in brackets.
+    if let Err(why) = Target::read(Scheme::Https, authority.as_str()) {
+        return refuse(why);
     }
     if text.contains('#') {
         return refuse("has a fragment");
@@ -258,6 +254,10 @@ mod tests {
             "http://127.0.0.1:99999/msi",
             "http://127.0.0.1:/msi",
             "http://[::1]:x/msi",
+            "http://[::1].evil.example/msi",
+            "http://[::1].evil.example:80/msi",
+            "http://[::1]evil:80/msi",
+            "http://evil.example[::1]/msi",
         ] {
             let error = parse(url).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{url}");

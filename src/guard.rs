@@ -14,19 +14,22 @@ use crate::config::{
 };
 use crate::endpoint::{absolute, refused};
 use crate::error::Error;
-use crate::target::{Host, Scheme, Target};
+use crate::target::{Host, Scheme, Target, effective, is_loopback};
 use crate::tenant::is_only_dots;
 
 /// Tells which requests of an application are for identity endpoints.
 ///
 /// - Link-local addresses, where Azure's metadata service is, and that of its WireServer, in every spelling.
-/// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port.
+/// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port. Where the host
+///   does not prove its name, everything at that port of which a name leaves open whether it is the same host.
 /// - Entra and the configured authority, but for what they publish: their metadata and keys.
-/// - Over plain http, requests with the headers without which no identity endpoint gives a token. A name may lead to any
-///   address, and only who resolves it knows. Over https it leads nowhere, for these endpoints prove no name.
+/// - Over plain http, requests with the headers without which no identity endpoint gives a token.
+///
+/// A name may lead to any address, and only the host that resolves it knows which: this machine's own name, or one that
+/// its owner points here. Over https it leads nowhere, for these endpoints prove no name.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    endpoints: Vec<(Host, u16)>,
+    endpoints: Vec<Target>,
     authority: Host,
 }
 
@@ -38,13 +41,13 @@ impl Guard {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
-        let mut endpoints = vec![(Host::Ip(Ipv4Addr::LOCALHOST.into()), ARC_PORT)];
+        let arc = Target::read(Scheme::Http, ARC).map_err(|why| refused("Azure Arc's agent", why, FORM))?;
+        let mut endpoints = vec![arc];
         let named = [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT];
         for variable in named {
             if let Some(url) = settings.get(variable) {
                 // Whatever its query is: Windows container groups have one.
-                let endpoint = place(variable, &absolute(variable, url, FORM)?)?;
-                endpoints.push((endpoint.host, endpoint.port));
+                endpoints.push(place(variable, &absolute(variable, url, FORM)?)?);
             }
         }
         let authority = place(AUTHORITY_HOST, &cloud::url(settings)?)?.host;
@@ -56,13 +59,43 @@ impl Guard {
     /// # Errors
     /// [`Error::Denied`] that says what is there, if it may not at all.
     pub fn access(&self, target: &Target) -> Result<Access, Error> {
-        if is_platform(&target.host) {
+        if matches!(target.host, Host::Ip(address) if is_platform(address)) {
             return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
         }
-        if self.endpoints.iter().any(|endpoint| is_same(target, endpoint)) {
+        if self.endpoints.iter().any(|endpoint| endpoint.is_same_server(target)) {
             return Err(denied(target, "is where the broker gets its tokens"));
         }
+        if self.endpoints.iter().any(|endpoint| may_be_same(target, endpoint)) {
+            let why =
+                "may be where the broker gets its tokens: that has the same port, and a name may lead to it";
+            return Err(denied(target, why));
+        }
         Ok(Access { target: target.clone(), is_authority: self.is_authority(&target.host) })
+    }
+
+    /// How a component may use an address that the host of its request was resolved to. `is_own` says that it is an address
+    /// of this machine. For hosts that resolve names themselves and have no list of endpoints: a name leads to none of
+    /// them, an address that is named to the letter is its operator's choice.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] that says what is there, and how it is named if it is meant.
+    pub fn check_address(target: &Target, address: IpAddr, is_own: bool) -> Result<(), Error> {
+        let effective = effective(address);
+        let why = match &target.host {
+            _ if !target.may_be_at(address) => "which is not an address of that host",
+            Host::Ip(_) => return Ok(()),
+            Host::Name(_) if is_platform(effective) => {
+                "where services of the platform give tokens to whoever asks"
+            }
+            Host::Name(_) if target.is_https() || target.host.is_loopback() => return Ok(()),
+            Host::Name(_) if is_own || is_loopback(effective) => {
+                "an address of this machine, over plain http"
+            }
+            Host::Name(_) => return Ok(()),
+        };
+        Err(Error::Denied(format!(
+            "{target} leads to {address}, {why}; fix: name the address itself if it is meant"
+        )))
     }
 
     /// Whether a path is one: a host might take anything else for the address of another (RFC 9112, 3.2).
@@ -129,16 +162,19 @@ fn place(variable: &str, url: &Uri) -> Result<Target, Error> {
     Target::read(scheme, authority).map_err(|why| refused(variable, why, FORM))
 }
 
-fn is_platform(host: &Host) -> bool {
-    match host {
-        Host::Ip(IpAddr::V4(address)) => address.is_link_local() || *address == WIRE_SERVER,
-        Host::Ip(IpAddr::V6(address)) => address.is_unicast_link_local(),
-        Host::Name(_) => false,
+fn is_platform(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local() || address == WIRE_SERVER,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 
-fn is_same(target: &Target, (host, port): &(Host, u16)) -> bool {
-    target.port == *port && (target.host == *host || (target.host.is_loopback() && host.is_loopback()))
+/// Whether a target's name leaves open that it leads to an endpoint. On the port of the web names with a dot are left to
+/// the headers: half of the world is there.
+fn may_be_same(target: &Target, endpoint: &Target) -> bool {
+    let Host::Name(name) = &target.host else { return false };
+    let is_on_the_web = target.port == 80 && name.contains('.');
+    !target.is_https() && target.port == endpoint.port && !target.host.is_loopback() && !is_on_the_web
 }
 
 /// Whether a path is one of the documents that an authority shows to everybody: its metadata, its keys, and which
@@ -170,8 +206,8 @@ fn denied(target: &Target, why: &str) -> Error {
 const FORM: &str = "the http or https URL of an identity endpoint";
 /// <https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16>
 const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
-/// Of Azure Arc's agent, which is found by its files and needs no variable.
-const ARC_PORT: u16 = 40342;
+/// Azure Arc's agent, which is found by its files and needs no variable.
+const ARC: &str = "127.0.0.1:40342";
 /// Of IMDS, Cloud Shell and Arc; of App Service; of App Service in 2017, Machine Learning and Service Fabric.
 const MARKS: [&str; 3] = ["metadata", "x-identity-header", "secret"];
 
@@ -277,6 +313,72 @@ mod tests {
             assert!(allows(&group, "http://10.92.0.21:8080/", &[]), "{variable}");
         }
         assert!(allows(&fabric, "https://10.0.0.4/", &[]));
+    }
+
+    #[test]
+    fn a_name_at_the_port_of_an_endpoint_is_not_reached_where_it_may_lead_there() {
+        let guard = guard(&[(IDENTITY_ENDPOINT, "http://127.0.0.1:41741/msi/token")]);
+        for name in ["this-machine", "this-machine.internal.cloudapp.net", "rebound.example", "broker."] {
+            for port in [41741, 40342] {
+                assert!(!allows(&guard, &format!("http://{name}:{port}/"), &[]), "{name}:{port}");
+                assert!(!allows(&guard, &format!("ws://{name}:{port}/"), &[]), "{name}:{port}");
+                assert!(allows(&guard, &format!("https://{name}:{port}/"), &[]), "it proves its name");
+            }
+            assert!(allows(&guard, &format!("http://{name}:8080/"), &[]), "{name}");
+        }
+        assert!(allows(&guard, "http://10.0.0.4:41741/", &[]), "another address");
+        let target = Target::parse(Some("http"), "this-machine:41741").unwrap();
+        let error = guard.access(&target).unwrap_err().to_string();
+        assert!(error.contains("this-machine:41741 may be where the broker gets its tokens"), "{error}");
+    }
+
+    #[test]
+    fn an_endpoint_on_the_port_of_the_web_does_not_close_the_web() {
+        let guard = guard(&[(POD_IDENTITY_HOST, "http://127.0.0.1")]);
+        for host in ["this-machine", "localhost", "127.0.0.2"] {
+            assert!(!allows(&guard, &format!("http://{host}/"), &[]), "{host}");
+        }
+        for host in ["a.example", "10.0.0.4"] {
+            assert!(allows(&guard, &format!("http://{host}/"), &[]), "{host}");
+            assert!(!allows(&guard, &format!("http://{host}/"), &["metadata"]), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_resolved_leads_to_no_endpoint_of_the_platform_or_of_this_machine() {
+        let check = |url: &str, address: &str, is_own| {
+            let (scheme, host) = url.split_once("://").unwrap();
+            let target = Target::parse(Some(scheme), host).unwrap();
+            Guard::check_address(&target, address.parse().unwrap(), is_own)
+        };
+        for address in
+            ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "168.63.129.16"]
+        {
+            for url in
+                ["http://a.example", "https://a.example", "http://this-machine:8080", "http://localhost"]
+            {
+                let error = check(url, address, false).unwrap_err().to_string();
+                assert!(error.contains(address) && error.contains("; fix: "), "{error}");
+            }
+        }
+        for address in ["127.0.0.1", "127.0.1.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"] {
+            assert!(check("http://a.example:41741", address, false).is_err(), "{address}");
+            assert_eq!(check("https://a.example", address, false), Ok(()), "it proves its name");
+            assert_eq!(check("http://localhost:8080", address, false), Ok(()), "it says what it is");
+        }
+        assert!(check("http://this-machine:8080", "10.0.0.4", true).is_err());
+        assert_eq!(check("https://this-machine", "10.0.0.4", true), Ok(()));
+        assert!(check("http://localhost:8080", "10.0.0.4", true).is_err(), "no address of localhost");
+        for (url, address) in [
+            ("http://a.example", "10.0.0.4"),
+            ("http://a.example", "2001:db8::1"),
+            ("https://my.vault.azure.net", "10.0.0.5"),
+            ("http://169.254.169.254", "169.254.169.254"),
+            ("http://127.0.0.1:8080", "127.0.0.1"),
+        ] {
+            assert_eq!(check(url, address, false), Ok(()), "{url}");
+        }
+        assert!(check("http://127.0.0.1:8080", "10.0.0.4", false).is_err(), "another address than was named");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq as _;
 use crate::config::{ENDPOINT_SECRET, IDENTITY_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST, Settings};
 use crate::error::Error;
 use crate::request::{Identity, RawRequest, TokenRequest};
+use crate::target::{Host, Scheme, Target};
 use crate::token::Secret;
 
 use query::Parameters;
@@ -30,7 +31,7 @@ pub struct IdentityApi {
     /// What App Service's clients must show; none: its protocol is not spoken.
     secret: Option<Secret>,
     /// Where the broker behind this asks, by the variables that say so.
-    upstream: Vec<(&'static str, Authority)>,
+    upstream: Vec<(&'static str, Target)>,
 }
 
 /// A request for a token that keeps to its protocol.
@@ -65,7 +66,7 @@ impl IdentityApi {
         let secret = settings.get(ENDPOINT_SECRET).map(secret).transpose()?;
         let upstream = [POD_IDENTITY_HOST, IDENTITY_ENDPOINT, MSI_ENDPOINT].into_iter();
         let upstream =
-            upstream.filter_map(|variable| Some((variable, plain_authority(settings.get(variable)?)?)));
+            upstream.filter_map(|variable| Some((variable, plain_target(settings.get(variable)?)?)));
         Ok(Self { upstream: upstream.collect(), secret })
     }
 
@@ -124,12 +125,17 @@ impl IdentityApi {
                 "requests with an X-Forwarded-For header are not answered: a proxy sent them",
             ));
         }
-        let Some(authority) = authority(request)? else { return Ok(()) };
-        if can_be_owned(authority.host()) {
+        authorities(request)?.try_for_each(|authority| self.check_authority(authority))
+    }
+
+    fn check_authority(&self, authority: &str) -> Result<(), Refusal> {
+        let target = Target::read(Scheme::Http, authority)
+            .map_err(|why| Refusal::bad(format!("the host that the request is for {why}")))?;
+        if can_be_owned(&target.host, authority) {
             let text = "an endpoint is addressed by its IP address, as localhost, or by a name without a dot";
             return Err(Refusal::new(StatusCode::FORBIDDEN, text));
         }
-        match self.upstream.iter().find(|(_, upstream)| is_same(upstream, &authority)) {
+        match self.upstream.iter().find(|(_, upstream)| upstream.is_same_server(&target)) {
             None => Ok(()),
             Some((variable, _)) => Err(Refusal::new(
                 StatusCode::FORBIDDEN,
@@ -223,33 +229,35 @@ fn secret(text: &str) -> Result<Secret, Error> {
     )))
 }
 
-/// Where the client believes to be, if it says so.
-fn authority(request: &Parts) -> Result<Option<Authority>, Refusal> {
-    if let Some(authority) = request.uri.authority() {
-        return Ok(Some(authority.clone()));
-    }
-    if !request.headers.contains_key(HOST) {
-        return Ok(None);
-    }
-    let host = only(&request.headers, HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    host.map(Some).ok_or_else(|| Refusal::bad("the Host header is none"))
+/// The hosts that a request is for, by its target and by its `Host` header: a server that reads one of them may stand
+/// behind one that reads the other.
+fn authorities(request: &Parts) -> Result<impl Iterator<Item = &str>, Refusal> {
+    let header = match request.headers.contains_key(HOST) {
+        false => None,
+        true => {
+            let host = only(&request.headers, HOST).and_then(|host| host.to_str().ok());
+            Some(host.ok_or_else(|| Refusal::bad("the Host header is not one name or address"))?)
+        }
+    };
+    Ok(request.uri.authority().map(Authority::as_str).into_iter().chain(header))
 }
 
-/// What of a URL is asked over plain HTTP, as this endpoint is.
-fn plain_authority(url: &str) -> Option<Authority> {
+/// The server of a URL that is asked over plain HTTP, as this endpoint is.
+fn plain_target(url: &str) -> Option<Target> {
     let uri: Uri = url.parse().ok()?;
-    uri.authority().filter(|_| uri.scheme_str() == Some("http")).cloned()
+    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http"))?;
+    Target::read(Scheme::Http, authority.as_str()).ok()
 }
 
-fn is_same(one: &Authority, other: &Authority) -> bool {
-    let port = |of: &Authority| of.port_u16().unwrap_or(80);
-    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
-}
-
-/// Whether a host name is one that the world's DNS can have.
-fn can_be_owned(host: &str) -> bool {
-    let is_address = host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok();
-    !is_address && host.contains('.')
+/// Whether a host is one that the world's DNS can have, or that not every reader takes for an address.
+fn can_be_owned(host: &Host, authority: &str) -> bool {
+    match host {
+        Host::Name(_) => authority.contains('.'),
+        Host::Ip(_) => {
+            let spelling = authority.split(':').next().unwrap_or_default();
+            !authority.starts_with('[') && spelling.parse::<std::net::Ipv4Addr>().is_err()
+        }
+    }
 }
 
 fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -4,7 +4,7 @@
 //! `[::ffff:169.254.169.254]` for the metadata service as well. What is judged is the address and not its spelling.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::uri::Authority;
 
@@ -39,8 +39,8 @@ impl Target {
     /// Read the scheme and the authority of a request. Without a scheme it is https, as for the hosts of WASI.
     ///
     /// # Errors
-    /// [`Error::Denied`] if two readers of the authority could make different hosts of it: it has user information, a
-    /// port that is none, or a host that is neither a name nor an address.
+    /// [`Error::Denied`] if two readers of the authority could make different hosts of it: it has user information, an
+    /// invalid port, or a host that is neither a name nor an address.
     pub fn parse(scheme: Option<&str>, authority: &str) -> Result<Self, Error> {
         let scheme = Scheme::of(scheme.unwrap_or("https"));
         Self::read(scheme, authority).map_err(|why| {
@@ -67,9 +67,9 @@ impl Target {
         let port = match port.strip_prefix(':') {
             None => scheme.port(),
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().map_err(|_| "has a port that is none")?
+                digits.parse().map_err(|_| "has an invalid port")?
             }
-            Some(_) => return Err("has a port that is none"),
+            Some(_) => return Err("has an invalid port"),
         };
         let host = Host::read(host).ok_or("is neither a name nor an address")?;
         Ok(Self { scheme, host, port })
@@ -78,6 +78,21 @@ impl Target {
     /// Whether only the server that the host names can read the request.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
+    }
+
+    /// Whether an address is one that the host can have been resolved to: its own where it is one, one of this machine
+    /// where it is a name that every machine has for itself (RFC 6761, 6.3), and any other of another name.
+    pub fn may_be_at(&self, address: IpAddr) -> bool {
+        match &self.host {
+            Host::Ip(named) => *named == effective(address),
+            Host::Name(_) => !self.host.is_loopback() || is_loopback(effective(address)),
+        }
+    }
+
+    /// Whether both lead to one server, as far as host and port tell.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        self.port == other.port
+            && (self.host == other.host || (self.host.is_loopback() && other.host.is_loopback()))
     }
 
     pub(crate) fn scheme(&self) -> Scheme {
@@ -120,7 +135,7 @@ impl Host {
     fn read(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[') {
             let address = address.strip_suffix(']')?.parse().ok()?;
-            return Some(Self::Ip(meant(address)));
+            return Some(Self::Ip(effective(IpAddr::V6(address))));
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if ends_in_number(&name) {
@@ -135,8 +150,7 @@ impl Host {
             Self::Name(name) => {
                 LOOPBACK.contains(&name.as_str()) || name.rsplit('.').next() == Some("localhost")
             }
-            // A connection to no address is one to this machine.
-            Self::Ip(address) => address.is_loopback() || address.is_unspecified(),
+            Self::Ip(address) => is_loopback(*address),
         }
     }
 }
@@ -160,10 +174,17 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// The IPv4 address that is reached through an IPv6 address: mapped, compatible, translated, by NAT64 or by 6to4.
-fn meant(address: Ipv6Addr) -> IpAddr {
-    let octets = address.octets();
-    let embedded = match address.segments() {
+/// A connection to no address is one to this machine.
+pub(crate) fn is_loopback(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
+}
+
+/// The address that is reached through another: the IPv4 one in an IPv6 one that is mapped, compatible, or translated by
+/// NAT64 or 6to4.
+pub(crate) fn effective(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else { return address };
+    let octets = v6.octets();
+    let embedded = match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0 | 0xffff, ..]
         | [0, 0, 0, 0, 0xffff, 0, ..]
@@ -172,7 +193,7 @@ fn meant(address: Ipv6Addr) -> IpAddr {
         [0x2002, ..] => octets.get(2..).and_then(<[u8]>::first_chunk),
         _ => None,
     };
-    embedded.map_or(IpAddr::V6(address), |octets: &[u8; 4]| Ipv4Addr::from(*octets).into())
+    embedded.map_or(address, |octets: &[u8; 4]| Ipv4Addr::from(*octets).into())
 }
 
 /// An IPv4 address as `inet_aton` reads it: one to four numbers, of which the last one fills what is left.
@@ -320,6 +341,28 @@ mod tests {
         assert_eq!(port(Some("ws")), Ok((0, false)));
         let target = Target::parse(Some("https"), "a.example:443").unwrap();
         assert_eq!(target.authority().unwrap(), "a.example:443");
+    }
+
+    #[test]
+    fn an_address_belongs_to_a_host_that_names_it_or_that_may_be_resolved_to_it() {
+        for (host, address, may_be) in [
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "::ffff:10.0.0.1", true),
+            ("[64:ff9b::a00:1]", "64:ff9b::a00:1", true),
+            ("0xA000001", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("[::1]", "127.0.0.1", false),
+            ("localhost", "127.0.0.1", true),
+            ("x.localhost", "::1", true),
+            ("localhost", "::ffff:127.0.0.1", true),
+            ("localhost", "10.0.0.1", false),
+            ("localhost", "169.254.169.254", false),
+            ("a.example", "10.0.0.1", true),
+            ("a.example", "127.0.0.1", true),
+        ] {
+            let target = Target::parse(None, host).unwrap();
+            assert_eq!(target.may_be_at(address.parse().unwrap()), may_be, "{host} {address}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{self, Poll},
@@ -61,8 +61,12 @@ impl Default for Reuse {
 pub struct Server {
     address: SocketAddr,
     instances: Arc<AtomicUsize>,
+    traps: Traps,
     serving: AbortHandle,
 }
+
+/// What ended instances, other than their reuse
+type Traps = Arc<Mutex<Vec<String>>>;
 
 impl Server {
     /// Serve a component that exports `wasi:http/handler@0.3`, on a free port of loopback; `data` makes what the store of an
@@ -77,13 +81,19 @@ impl Server {
         data: impl Fn() -> T + Send + Sync + 'static,
     ) -> Result<Self> {
         let service = ServicePre::new(linker.instantiate_pre(component)?)?;
-        let instances = Arc::new(AtomicUsize::new(0));
-        let handler =
-            ProxyHandler::new(App { service, reuse, data: Box::new(data), instances: instances.clone() });
+        let (instances, traps) = (Arc::new(AtomicUsize::new(0)), Traps::default());
+        let data = Box::new(data);
+        let handler = ProxyHandler::new(App {
+            service,
+            reuse,
+            data,
+            instances: instances.clone(),
+            traps: traps.clone(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = tokio::spawn(accept(listener, handler)).abort_handle();
-        Ok(Self { address, instances, serving })
+        Ok(Self { address, instances, traps, serving })
     }
 
     /// Its URL, without a slash at the end
@@ -110,6 +120,11 @@ impl Server {
     pub fn instances(&self) -> usize {
         self.instances.load(Ordering::Relaxed)
     }
+
+    /// What ended instances, other than their reuse
+    pub fn traps(&self) -> Vec<String> {
+        self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Drop for Server {
@@ -124,6 +139,7 @@ struct App<T: 'static> {
     reuse: Reuse,
     data: Box<dyn Fn() -> T + Send + Sync>,
     instances: Arc<AtomicUsize>,
+    traps: Traps,
 }
 
 impl<T: WasiHttpView + Send + 'static> HandlerState for App<T> {
@@ -141,7 +157,7 @@ impl<T: WasiHttpView + Send + 'static> HandlerState for App<T> {
             proxy: Proxy::P3(service),
             view: T::http,
             expiration: Idle { longest: idle, timer: Box::pin(sleep(idle)) },
-            state: Worker { reuse: self.reuse, data: std::marker::PhantomData },
+            state: Worker { reuse: self.reuse, traps: self.traps.clone(), data: std::marker::PhantomData },
         })
     }
 }
@@ -169,6 +185,7 @@ impl WorkerExpiration for Idle {
 
 struct Worker<T> {
     reuse: Reuse,
+    traps: Traps,
     data: std::marker::PhantomData<fn(T)>,
 }
 
@@ -196,6 +213,7 @@ impl<T: Send + 'static> WorkerState for Worker<T> {
     fn drop(&self, _: Store<T>, result: wasmtime::Result<()>) {
         if let Err(error) = result {
             eprintln!("an instance ended: {error:#}");
+            self.traps.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
         }
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use host_test::{
@@ -17,6 +18,8 @@ use host_test::{
     serve::Reuse,
 };
 use token_broker_host::MemoryStore;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use clients::{SDKS, get_token, herd};
@@ -25,6 +28,8 @@ use store::shared;
 const ARM: &str = "https://management.azure.com/.default";
 const VAULT: &str = "https://vault.azure.net/.default";
 const SECRET: &str = "s3ntinel-of-the-endpoint";
+const IMDS_REQUEST: &str =
+    "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net";
 const NOBODY: &str = "99999999-9999-4999-8999-999999999999";
 
 /// Crowds of processes one at a time: each needs the machine for itself.
@@ -208,6 +213,40 @@ async fn without_a_key_the_store_is_not_used_and_each_instance_asks() {
         assert!(seen["claims"].is_object(), "{seen}");
     }
     assert_eq!((server.instances(), mock.counters().of(Endpoint::Imds).requests), (2, 2));
+}
+
+/// Before they have asked, while the token is fetched, in the middle of the answer, and with a body that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_leave_at_any_moment_end_no_instance() {
+    let one = Reuse { requests: usize::MAX, concurrent: usize::MAX, idle: Duration::from_secs(3600) };
+    for delay in [Duration::ZERO, Duration::from_millis(50)] {
+        let mock = mock().await;
+        mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(delay));
+        let server = shared(&mock, one, Arc::new(MemoryStore::default()), "").await;
+        let get = format!("GET {IMDS_REQUEST} HTTP/1.1\r\nHost: localhost\r\nMetadata: true\r\n");
+        let leaves = [
+            (get.clone(), 0),
+            (format!("{get}\r\n"), 0),
+            (format!("{get}\r\n"), 1),
+            (format!("{get}Content-Length: 100\r\n\r\nx"), 0),
+            (format!("{get}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"), 1),
+            ("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 1),
+        ];
+        let leave = async |(sent, read): &(String, usize)| {
+            let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            stream.read_exact(&mut vec![0; *read]).await.unwrap();
+        };
+        for leaving in &leaves {
+            join_all((0..64).map(|_| leave(leaving))).await;
+            let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).await.unwrap();
+            stream.write_all(format!("{get}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("access_token"), "{leaving:?}");
+        }
+        assert_eq!((server.instances(), server.traps()), (1, vec![]));
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod cancel;
 mod challenge;
 #[path = "injector/failure.rs"]
 mod failure;
+#[path = "injector/hand_over.rs"]
+mod hand_over;
 #[path = "injector/hostile.rs"]
 mod hostile;
 #[allow(dead_code, reason = "it serves the tests of Spin's store too")]

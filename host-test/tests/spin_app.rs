@@ -4,7 +4,11 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test reads files")]
 
+#[path = "spin_app/sender.rs"]
+mod sender;
+
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -81,6 +85,31 @@ async fn requests_that_come_at_once_share_a_token() {
         assert_eq!(failed, None, "{route}");
         assert!(stage.instances(route) >= 4, "{}", stage.instances(route));
         assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1, "{route}");
+    }
+}
+
+/// Bindings of Spin's SDK pass a stream with every request, also with a GET, and end it whenever they come to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_no_instance_traps_and_each_request_is_answered_once() {
+    let all: usize = std::env::var(REQUESTS).map_or(FEW, |all| all.parse().unwrap());
+    for route in ["/credentials", "/injected"] {
+        let stage = Stage::start(Reuse::default()).await;
+        let left = AtomicUsize::new(all);
+        let take = || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        let client = async || {
+            let mut answered = 0;
+            while take() {
+                let answer = stage.app.server(route).unwrap().get(route).await;
+                answered += usize::from(answer.is_ok_and(|(status, _)| status == 200));
+            }
+            answered
+        };
+        let answered: usize = join_all((0..AT_ONCE).map(|_| client())).await.into_iter().sum();
+        let traps = stage.app.server(route).unwrap().traps();
+        assert_eq!((answered, traps), (all, vec![]), "{route}");
+        let counters = stage.mock.counters();
+        let seen = [Endpoint::KeyVault, Endpoint::Imds].map(|endpoint| counters.of(endpoint).requests);
+        assert_eq!(seen, [all as u64, 1], "{route}");
     }
 }
 
@@ -166,6 +195,10 @@ fn holds(value: &[u8], text: &str) -> bool {
     value.windows(text.len()).any(|bytes| bytes == text.as_bytes())
 }
 
+const AT_ONCE: usize = 64;
+/// As many requests as the suite has time for; the variable asks for more.
+const FEW: usize = 2_000;
+const REQUESTS: &str = "HOST_TEST_REQUESTS";
 /// What every token of the mock begins with.
 const TOKEN: &str = "eyJ";
 /// Of 32 bytes.

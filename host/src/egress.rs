@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::Authority;
+use token_broker::Target;
 use wasmtime::Result;
 use wasmtime::error::Context as _;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
@@ -16,16 +16,20 @@ use crate::environment::Environment;
 use crate::exchange;
 use crate::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
 use crate::log::Log;
-use crate::tls::{Origin, Roots, Tls};
+use crate::network::Network;
+use crate::tls::{Roots, Tls};
 
 /// The way to the network of a component that is given credentials.
 ///
 /// A policy binds a component only as far as the component cannot ask the identity endpoint itself. So this lets it reach
-/// the origins that are named and no others, whatever it asks for; redirects are answers like any other. It is the
-/// [`WasiHttpHooks`] of the component's store. Clones are the same.
+/// the origins that are named and no others, whatever it asks for; redirects are answers like any other. A name among
+/// them leads to no link-local address and not to the platform's WireServer, and over plain http, `localhost` apart, to no
+/// address of this machine: where such an address is meant, name the address. It is the [`WasiHttpHooks`] of the
+/// component's store. Clones are the same.
 #[derive(Clone)]
 pub struct Egress {
-    origins: Arc<[Origin]>,
+    origins: Arc<[Target]>,
+    network: Network,
     tls: Arc<Tls>,
     log: Log,
 }
@@ -54,22 +58,28 @@ impl Egress {
         let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
         Ok(Self {
             origins: origins?.into(),
+            network: Network::of_component(),
             tls: Arc::new(Tls::new(&Environment::default(), roots)?),
             log: Log::stderr(),
         })
     }
 
     fn leads_to(&self, uri: &Uri) -> bool {
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        !has_user && Origin::of(uri).is_some_and(|origin| self.origins.contains(&origin))
+        target(uri).is_some_and(|target| self.origins.contains(&target))
     }
 }
 
-fn parse(text: &str) -> Result<Origin> {
-    let is_bare = |at: &Authority| text.ends_with(at.as_str()) && !at.as_str().contains('@');
-    let uri = text.parse::<Uri>().ok().filter(|uri| uri.authority().is_some_and(is_bare));
-    let origin = uri.and_then(|uri| Origin::of(&uri));
+fn parse(text: &str) -> Result<Target> {
+    let is_bare = |uri: &Uri| uri.authority().is_some_and(|at| text.ends_with(at.as_str()));
+    let uri = text.parse::<Uri>().ok().filter(is_bare);
+    let origin = uri.and_then(|uri| target(&uri));
     origin.with_context(|| format!("{text} is no origin; one looks like https://my.vault.azure.net"))
+}
+
+/// None for a URL that is neither https nor http, or that two readers could take for two hosts.
+fn target(uri: &Uri) -> Option<Target> {
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "https" | "http"));
+    Target::parse(Some(scheme?), uri.authority()?.as_str()).ok()
 }
 
 impl WasiHttpHooks for Egress {
@@ -82,7 +92,8 @@ impl WasiHttpHooks for Egress {
         if !self.leads_to(request.uri()) {
             return Box::new(async { Err(HttpError::HttpRequestDenied) });
         }
-        Box::new(exchange::send(request, options.into(), Arc::clone(&self.tls), self.log.clone()))
+        let (network, tls, log) = (self.network.clone(), Arc::clone(&self.tls), self.log.clone());
+        Box::new(exchange::send(request, options.into(), network, tls, log))
     }
 
     fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
@@ -109,6 +120,7 @@ mod tests {
             "https://my.vault.azure.net:8443/",
             "https://my.vault.azure.net.evil.example/",
             "https://user@my.vault.azure.net/",
+            "https://[::1].my.vault.azure.net/",
             "https://127.0.0.1:8080/",
             "http://127.0.0.1/",
             "http://127.0.0.2:8080/",
@@ -127,6 +139,7 @@ mod tests {
             "https://my.vault.azure.net/secrets",
             "https://my.vault.azure.net?a",
             "https://user@my.vault.azure.net",
+            "https://[::1].my.vault.azure.net:443",
             "ftp://my.vault.azure.net",
             "*",
             "",

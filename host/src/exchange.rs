@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wasmtime_wasi_http::RequestOptions;
 
 use crate::http::{HttpError, Sent, WasiBody};
 use crate::log::Log;
+use crate::network::Network;
 use crate::tls::{self, Tls};
 
 /// How long the steps of an exchange may take.
@@ -32,15 +32,25 @@ pub(crate) struct Times {
 }
 
 /// Send a request and wait for the head of its answer.
-pub(crate) async fn send(request: Request<WasiBody>, times: Times, tls: Arc<Tls>, log: Log) -> Sent {
-    let connecting = connect(request.uri(), &tls, &log);
+pub(crate) async fn send(
+    request: Request<WasiBody>,
+    times: Times,
+    network: Network,
+    tls: Arc<Tls>,
+    log: Log,
+) -> Sent {
+    let connecting = connect(request.uri(), &network, &tls, &log);
     let connection = timeout(times.connect, connecting).await.map_err(|_| HttpError::ConnectionTimeout)??;
     exchange(connection, request, times).await
 }
 
-async fn connect(uri: &Uri, tls: &Tls, log: &Log) -> Result<Box<dyn Connection>, HttpError> {
-    let connection =
-        TcpStream::connect((tls::bare_host(uri), tls::port(uri))).await.map_err(HttpError::Connect)?;
+async fn connect(
+    uri: &Uri,
+    network: &Network,
+    tls: &Tls,
+    log: &Log,
+) -> Result<Box<dyn Connection>, HttpError> {
+    let connection = network.connect(uri, log).await?;
     if uri.scheme() != Some(&Scheme::HTTPS) {
         return Ok(Box::new(connection));
     }

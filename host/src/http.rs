@@ -8,11 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt as _, Full, Limited};
+use token_broker::Target;
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use crate::exchange;
 use crate::log::Log;
+use crate::network::Network;
 use crate::store::BoxFuture;
 use crate::tls::Tls;
 
@@ -67,7 +69,10 @@ pub struct LocalOrHttps;
 impl HttpPolicy for LocalOrHttps {
     fn decide(&self, request: &http::request::Parts) -> Decision {
         let host = request.uri.host().unwrap_or_default();
-        if request.uri.scheme() == Some(&http::uri::Scheme::HTTPS) || is_local(host) {
+        let authority = request.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        // Of `[::1].evil.example` the host is to some readers the part in brackets.
+        let is_one_host = Target::parse(request.uri.scheme_str(), authority).is_ok();
+        if is_one_host && (request.uri.scheme() == Some(&http::uri::Scheme::HTTPS) || is_local(host)) {
             return Decision::Send;
         }
         Decision::Refuse(format!("plain http to {host}, which is neither loopback nor link-local; use https"))
@@ -126,7 +131,8 @@ impl WasiHttpHooks for Hooks {
         let request = http::Request::from_parts(head, body);
         match decision {
             Decision::Send => {
-                Box::new(exchange::send(request, options.into(), Arc::clone(&self.tls), self.log.clone()))
+                let (tls, log) = (Arc::clone(&self.tls), self.log.clone());
+                Box::new(exchange::send(request, options.into(), Network::of_broker(), tls, log))
             }
             Decision::Answer(answer) => Box::new(answer_here(request, answer)),
             Decision::Refuse(reason) => {
@@ -237,6 +243,8 @@ mod tests {
             "http://127.0.0.1.evil.example/",
             "http://169.254.169.254.evil.example/",
             "http://localhost.evil.example/",
+            "http://[::1].evil.example/",
+            "http://[::1].evil.example:80/",
         ] {
             assert!(!is_sent(url), "{url}");
         }

@@ -50,6 +50,7 @@ mod instance;
 mod limits;
 mod linker;
 mod log;
+mod network;
 #[cfg(feature = "redis")]
 mod redis_store;
 mod report;

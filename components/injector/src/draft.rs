@@ -67,9 +67,9 @@ pub(crate) struct Draft {
     is_repeatable: bool,
 }
 
-/// What is handed over once, and how that went for whoever wrote it.
+/// What is handed over once, and where the application learns how that went.
 struct Body {
-    contents: Option<StreamReader<u8>>,
+    contents: StreamReader<u8>,
     trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
     outcome: FutureWriter<Result<(), ErrorCode>>,
 }
@@ -78,11 +78,16 @@ impl Draft {
     pub(crate) async fn of(request: Request, head: Head, headers: Fields) -> Self {
         let options = request.get_options();
         let (outcome, told) = wit_future::new(|| Ok(()));
-        let (mut contents, trailers) = Request::consume_body(request, told);
-        let has_none = matches!(head.method, Method::Get | Method::Head | Method::Delete | Method::Options)
-            && is_empty(&mut contents).await;
-        let body = Body { contents: (!has_none).then_some(contents), trailers, outcome };
-        Self { head, headers, options, body: Some(body), is_repeatable: has_none }
+        let (contents, trailers) = Request::consume_body(request, told);
+        let contents = match announced(&head.method, &headers) {
+            Announced::Nothing => None,
+            Announced::Contents => Some(contents),
+            Announced::Unknown => unless_finished(contents).await,
+        };
+        let is_repeatable = contents.is_none();
+        // Without contents there are no trailers either, and all was sent.
+        let body = contents.map(|contents| Body { contents, trailers, outcome });
+        Self { head, headers, options, body, is_repeatable }
     }
 
     /// Whether it can be made more than once: it has no body.
@@ -102,16 +107,11 @@ impl Draft {
         let options = self.options.as_ref().map(RequestOptions::clone);
         let request = match self.body.take() {
             Some(Body { contents, trailers, outcome }) => {
-                let has_contents = contents.is_some();
-                let (request, sent) = Request::new(headers, contents, trailers, options);
-                if has_contents {
-                    // How it went is known long after the answer has come.
-                    wit_bindgen::spawn_local(async move {
-                        let _ = outcome.write(sent.await).await;
-                    });
-                } else {
-                    hold(sent);
-                }
+                let (request, sent) = Request::new(headers, Some(contents), trailers, options);
+                // How it went is known long after the answer has come.
+                wit_bindgen::spawn_local(async move {
+                    let _ = outcome.write(sent.await).await;
+                });
                 request
             }
             None => {
@@ -134,15 +134,24 @@ impl Draft {
     }
 }
 
-/// Whether nothing will be written to a stream: its writer is gone, or goes within [`GRACE`].
+/// What the head of a request says of its contents.
+enum Announced {
+    Nothing,
+    Contents,
+    Unknown,
+}
+
+/// The bindings of some languages pass a stream with every request, and end it once the request is on its way.
 ///
-/// Some bindings hand over a stream with every request, and end it only once the request is on its way. A read of
-/// nothing takes nothing, and tells whether there is something.
-async fn is_empty(contents: &mut StreamReader<u8>) -> bool {
-    let peek = pin!(contents.read(Vec::new()));
-    match select(peek, pin!(monotonic_clock::wait_for(GRACE))).await {
-        Either::Left(((StreamResult::Dropped, _), _)) => true,
-        Either::Left(_) | Either::Right(_) => false,
+/// A GET or HEAD without a length has no contents: HTTP has no other way to announce them there that a component could
+/// use, and the clients of hosts send none. Of methods whose requests have contents as a rule it makes no difference.
+fn announced(method: &Method, headers: &Fields) -> Announced {
+    let length = headers.get("content-length");
+    match (method, length.as_slice()) {
+        (_, [length]) if length == b"0" => Announced::Nothing,
+        (Method::Get | Method::Head, []) => Announced::Nothing,
+        (Method::Delete | Method::Options, []) => Announced::Unknown,
+        _ => Announced::Contents,
     }
 }
 
@@ -154,9 +163,22 @@ fn hold(sent: FutureReader<Result<(), ErrorCode>>) {
     });
 }
 
+/// A stream, unless it ends before the application writes to it, or within [`GRACE`].
+///
+/// A reader that has been told of the end must not be handed over: the host ends the instance for it. The end may be told
+/// in the moment in which the read is given up, too. A read of nothing takes nothing.
+async fn unless_finished(mut contents: StreamReader<u8>) -> Option<StreamReader<u8>> {
+    let peek = contents.read(Vec::new());
+    let (told, _) = match select(pin!(peek), pin!(monotonic_clock::wait_for(GRACE))).await {
+        Either::Left((told, _)) => told,
+        Either::Right(((), peek)) => peek.cancel(),
+    };
+    (told != StreamResult::Dropped).then_some(contents)
+}
+
 fn unfit(what: &str) -> Error {
     Error::Other(format!("the host does not take {what} for a request that it took from the application"))
 }
 
-/// Nanoseconds. Who means to write waits for no answer first, and is not held up for longer if he does.
+/// Nanoseconds. An application that writes only once it has an answer is not held up for longer.
 const GRACE: u64 = 10_000_000;

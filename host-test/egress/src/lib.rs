@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{Either, join, join_all, select};
 use futures_util::stream;
 use wasip3::cli::environment::get_environment;
+use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, HeaderError, Method, Request as Sent, Response, Scheme};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult, StreamWriter};
@@ -29,8 +30,14 @@ impl Guest for Egress {
         sent.fold(0, async |count, status| count + u32::from(status == Ok(200))).await
     }
 
-    async fn give_up(request: Request, sign: Request) -> bool {
-        matches!(select(pin!(status(&request)), pin!(status(&sign))).await, Either::Right(_))
+    async fn leave(request: Request, n: u32, begun: bool) -> u32 {
+        let left = join_all((0..n).map(|_| leave(&request, begun))).await;
+        left.into_iter().map(|answered| u32::from(answered.is_ok())).sum()
+    }
+
+    async fn give_up(request: Request, n: u32, sign: Request) -> bool {
+        let all = join_all((0..n).map(|_| status(&request)));
+        matches!(select(pin!(all), pin!(status(&sign))).await, Either::Right(_))
     }
 
     fn environment() -> Vec<(String, String)> {
@@ -57,6 +64,16 @@ async fn status(request: &Request) -> Result<u16, String> {
     Ok(status)
 }
 
+async fn leave(request: &Request, begun: bool) -> Result<(), String> {
+    let (response, _) = exchange(request).await?;
+    if begun {
+        let (_, done) = wit_future::new(|| Ok(()));
+        let (mut contents, _trailers) = Response::consume_body(response, done);
+        contents.next().await;
+    }
+    Ok(())
+}
+
 /// Send a request, its body included, and wait for the head of its answer.
 async fn exchange(request: &Request) -> Result<(Response, FutureReader<Result<(), ErrorCode>>), String> {
     let (writer, reader) = wit_stream::new();
@@ -70,22 +87,32 @@ async fn exchange(request: &Request) -> Result<(Response, FutureReader<Result<()
     sent.set_scheme(request.scheme.as_deref().map(scheme).as_ref()).map_err(|()| refused("scheme"))?;
     sent.set_authority(request.authority.as_deref()).map_err(|()| refused("authority"))?;
     sent.set_path_with_query(request.path.as_deref()).map_err(|()| refused("path"))?;
+    let writer = (!matches!(request.body, Body::Ended)).then_some(writer);
     let upload = async {
         write(writer, &request.body).await;
         // Who does not read the body does not read these.
         let _ = trailing.write(Ok(trailers)).await;
     };
-    if let Body::None = request.body {
-        drop(upload);
-        return client::send(sent).await.map(|response| (response, outcome)).map_err(shown);
-    }
-    let (response, ()) = join(client::send(sent), upload).await;
+    let response = match request.body {
+        Body::None => {
+            drop(upload);
+            client::send(sent).await
+        }
+        Body::Kept => {
+            let response = client::send(sent).await;
+            drop(upload);
+            response
+        }
+        _ => join(client::send(sent), upload).await.0,
+    };
     response.map(|response| (response, outcome)).map_err(shown)
 }
 
-async fn write(mut writer: StreamWriter<u8>, body: &Body) {
+async fn write(writer: Option<StreamWriter<u8>>, body: &Body) {
+    let Some(mut writer) = writer else { return };
     match body {
-        Body::None | Body::Nothing => {}
+        Body::None | Body::Nothing | Body::Ended | Body::Kept => {}
+        Body::Late(nanoseconds) => monotonic_clock::wait_for(*nanoseconds).await,
         Body::Text(text) => {
             writer.write_all(text.clone().into_bytes()).await;
         }

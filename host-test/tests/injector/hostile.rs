@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use host_test::mock::{Endpoint, Mock, MockConfig};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::network::text;
-use crate::stage::{Application, ENTRA, IMDS, Stage, request};
+use crate::stage::{Application, ENTRA, IMDS, Stage, request, token};
 use crate::{SECRET, VAULT};
 
 const METADATA: &str =
@@ -221,6 +221,43 @@ async fn a_request_that_is_given_up_is_told_of_for_its_token_was_shown() {
     );
     application.give_up(&request("GET", SECRET), &request("GET", sign)).await;
     assert_eq!(stage.lines("sent a request with a token").len(), 2, "and the instance goes on");
+}
+
+/// What an application that is less patient than its endpoint does, or one that wants to use up the identity's rate limit.
+#[tokio::test]
+async fn a_thousand_requests_that_are_given_up_cost_one_fetch_whose_token_the_next_one_gets() {
+    let (arrived, passes, sign) =
+        (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)), "https://sign.example");
+    for begun in [1, 1000] {
+        let stage = Stage::new([]);
+        stage.network.script(IMDS, {
+            let (arrived, passes) = (Arc::clone(&arrived), Arc::clone(&passes));
+            move |_| {
+                arrived.notify_one();
+                let passes = Arc::clone(&passes);
+                async move {
+                    passes.acquire().await.unwrap().forget();
+                    token("sentinel").map(text)
+                }
+            }
+        });
+        let came = Arc::clone(&arrived);
+        stage.network.script(sign, move |_| {
+            let came = Arc::clone(&came);
+            async move {
+                came.notified().await;
+                http::Response::new(text(String::new()))
+            }
+        });
+        stage.network.answer(VAULT, |_| http::Response::default());
+        let mut application = stage.application().await;
+        assert!(application.give_up_all(&request("GET", SECRET), begun, &request("GET", sign)).await);
+        passes.add_permits(1);
+        assert_eq!(application.get(SECRET).await.status, 200);
+        assert_eq!((stage.network.seen(IMDS).len(), stage.network.seen(VAULT).len()), (1, 1), "{begun}");
+        let [seen] = stage.network.seen(VAULT).try_into().unwrap();
+        assert_eq!(seen.authorization(), Some("Bearer sentinel"));
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(crate) struct Stage {
     spin: Spin,
     environment: Vec<(String, String)>,
     clock: Clock,
+    waits: Arc<AtomicU64>,
     log: MemoryOutputPipe,
 }
 
@@ -36,6 +37,7 @@ impl Stage {
             spin: Spin::default(),
             environment,
             clock: Clock::default(),
+            waits: Arc::default(),
             log: MemoryOutputPipe::new(1 << 24),
         }
     }
@@ -105,6 +107,7 @@ impl Stage {
             network: self.network.clone(),
             table: ResourceTable::new(),
             spin: self.spin.clone(),
+            waits: Arc::clone(&self.waits),
             memory: 0,
         };
         let mut store = Store::new(pre.engine(), state);
@@ -116,6 +119,11 @@ impl Stage {
     /// Let time pass, as the clock on the wall shows it.
     pub(crate) fn advance(&self, by: Duration) {
         self.clock.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+
+    /// How often any component has asked to be woken after a time.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits.load(Ordering::SeqCst)
     }
 
     /// What was logged until now, which no token may be in.
@@ -168,12 +176,26 @@ impl Application {
         sent.await.unwrap().unwrap()
     }
 
-    /// Send a request and give it up once another one has been answered.
-    pub(crate) async fn give_up(&mut self, request: &Request, sign: &Request) -> bool {
+    /// Send a request `n` times and drop the answers, unread or begun. How many there were.
+    pub(crate) async fn leave(&mut self, request: &Request, n: u32, begun: bool) -> u32 {
         let egress = self.instance.token_broker_test_egress();
         let sent = self
             .store
-            .run_concurrent(async |store| egress.call_give_up(store, request.clone(), sign.clone()).await);
+            .run_concurrent(async |store| egress.call_leave(store, request.clone(), n, begun).await);
+        sent.await.unwrap().unwrap()
+    }
+
+    /// Send a request and give it up once another one has been answered.
+    pub(crate) async fn give_up(&mut self, request: &Request, sign: &Request) -> bool {
+        self.give_up_all(request, 1, sign).await
+    }
+
+    /// Send a request `n` times at once and give them all up once another one has been answered.
+    pub(crate) async fn give_up_all(&mut self, request: &Request, n: u32, sign: &Request) -> bool {
+        let egress = self.instance.token_broker_test_egress();
+        let sent = self
+            .store
+            .run_concurrent(async |store| egress.call_give_up(store, request.clone(), n, sign.clone()).await);
         sent.await.unwrap().unwrap()
     }
 
@@ -260,6 +282,7 @@ pub(crate) struct State {
     network: Network,
     table: ResourceTable,
     spin: Spin,
+    waits: Arc<AtomicU64>,
     memory: usize,
 }
 
@@ -314,7 +337,20 @@ fn load(name: &str) -> InstancePre<State> {
     wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).unwrap();
     spin::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table)).unwrap();
+    count_waits(&mut linker).unwrap();
     linker.instantiate_pre(&Component::from_file(&ENGINE, file).unwrap()).unwrap()
+}
+
+fn count_waits(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.3.0")?;
+    clock.func_wrap_concurrent("wait-for", |accessor, (nanoseconds,): (u64,)| {
+        accessor.with(|mut access| access.data_mut().waits.fetch_add(1, Ordering::SeqCst));
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
+            Ok(())
+        })
+    })
 }
 
 mod contract {

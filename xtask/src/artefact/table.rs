@@ -18,6 +18,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "operator",
     "sidecar",
     "spin-consumer",
+    "spin-sender",
     "sql",
     "storage",
 ];
@@ -66,6 +67,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("consumer-composed", Made("consumer"), &[Made("token-broker")]),
     guest("spin-consumer", "spin-consumer"),
     plugged("spin-consumer-composed", Made("spin-consumer"), &[Made("token-broker")]),
+    plugged("spin-sender", Guest("spin-sender"), &[Made("token-injector-spin")]),
     guest("operator", "operator"),
     guest("egress", "egress"),
     plugged("egress-composed", Made("egress"), &[Made("token-injector")]),

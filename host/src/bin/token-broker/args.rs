@@ -82,7 +82,8 @@ pub(crate) struct Run {
     /// What it may have tokens for; may be given several times.
     #[arg(long, value_name = "SCOPE", required = true)]
     pub(crate) scope: Vec<String>,
-    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times.
+    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times. Over plain http a name
+    /// must not lead to this machine, localhost apart: give the address.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow: Vec<String>,
     /// A variable that it sees, with this value or with the one that it has here; may be given several times.
