@@ -42,6 +42,7 @@ mod driver;
 mod egress;
 mod environment;
 mod exchange;
+mod files;
 mod guest;
 mod held;
 mod http;
