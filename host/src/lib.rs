@@ -54,6 +54,7 @@ mod log;
 #[cfg(feature = "redis")]
 mod redis_store;
 mod report;
+mod stderr;
 mod store;
 mod tls;
 mod token;
@@ -75,6 +76,7 @@ pub use instance::Instance;
 #[cfg(feature = "redis")]
 pub use redis_store::RedisStore;
 pub use report::{SourceReport, Statistics, Verdict};
+pub use stderr::{flush_log, log_line};
 pub use store::{BoxFuture, MemoryStore, Store};
 pub use token::AccessToken;
 pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
