@@ -16,4 +16,7 @@ pub mod hosts;
 pub mod mock;
 pub mod sdk;
 pub mod serve;
+mod skip;
 pub mod spin;
+
+pub use skip::skip;

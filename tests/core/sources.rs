@@ -765,7 +765,10 @@ fn a_file_behind_a_link_out_of_the_guests_directory_says_so_and_nothing_of_its_f
         let world = World::new();
         world.link_out(path);
         let error = world.run(get(&world.broker(environment), VAULT)).unwrap_err().to_string();
-        assert!(error.contains(path) && error.contains("symbolic link leads out of the directory"), "{error}");
+        assert!(
+            error.contains(path) && error.contains("symbolic link leads out of the directory"),
+            "{error}"
+        );
         assert!(!error.contains("PEM") && world.requests() == 0, "{error}");
     }
 }

@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use host_test::mock::{Environment, Mock, MockConfig};
 use host_test::sdk::Files;
+use host_test::skip;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -72,9 +73,12 @@ fn sources(mock: &Mock, files: &Files) -> Vec<(&'static str, Environment)> {
         ("client-secret, on App Service", [mock.app_service_env(), app].concat()),
         ("workload-identity, on a VM", [mock.imds_env(), workload].concat()),
     ];
-    if let Some(environment) = mock.arc_env() {
-        sources.push(("azure-arc", environment.clone()));
-        sources.push(("azure-arc, user-assigned", user_assigned(environment)));
+    match mock.arc_env() {
+        Some(environment) => {
+            sources.push(("azure-arc", environment.clone()));
+            sources.push(("azure-arc, user-assigned", user_assigned(environment)));
+        }
+        None => skip("the keys of Arc's agent cannot be written here, so its rows are missing"),
     }
     sources
 }
