@@ -14,6 +14,7 @@ use host_test::{
     endpoint::{self, Program},
     fleet::Got,
     mock::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig},
+    port::Port,
     serve::Reuse,
 };
 use token_broker_host::MemoryStore;
@@ -75,7 +76,8 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     let mut policy = platform(&mock);
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
     let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
-    let nowhere = serve(&vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".to_owned())]).await;
+    let port = Port::reserve().unwrap();
+    let nowhere = serve(&vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", port.url())]).await;
     let (unset, in_wasmtime) = (serve(&mock.imds_env()).await, wasmtime(&policy).await);
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use host_test::port::Port;
 use serde_json::Value;
 
 use server::Server;
@@ -168,8 +169,8 @@ async fn exit_code_4_is_for_what_policy_denies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_code_5_is_for_a_machine_without_an_identity_source() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let cli = Cli::new().await.with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{closed}"));
+    let closed = Port::reserve().unwrap();
+    let cli = Cli::new().await.with("AZURE_POD_IDENTITY_AUTHORITY_HOST", &closed.url());
     let (code, line) = cli.refusal().await;
     assert_eq!(code, 5, "{line}");
 }
