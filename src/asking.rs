@@ -228,7 +228,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Verdict::OtherAudience(aud) => {
                 let aud = shown(&aud, &asked.secrets);
                 let fields = [("asked", self.fetch.demand.key().audience()), ("aud", &aud)];
-                self.log(Level::Info, "unexpected audience", &fields);
+                self.log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
             }
             Verdict::OtherIdentity(claim) => refuse(

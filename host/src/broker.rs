@@ -114,7 +114,7 @@ impl Broker {
     }
 
     /// Every identity source in the order of trial: what was found, what is missing, what it would send. The settings of
-    /// [`Builder::settings`] count, as they were when the instance was made, until the first call for a token reads them anew.
+    /// [`Builder::settings`] count, as they were when the instance was made.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.

@@ -182,6 +182,23 @@ mod tests {
         assert!(!format!("{environment:?}").contains("sentinel"));
     }
 
+    #[tokio::test]
+    async fn settings_complete_the_environment_and_a_setting_that_fails_is_left_to_the_calls() {
+        let settings = |name: &str| match name {
+            "TOKEN_BROKER_ALLOWED_SCOPES" => Ok(Some("https://vault.azure.net".to_owned())),
+            "AZURE_CLIENT_ID" => Ok(Some("of the settings".to_owned())),
+            tls::PINNED => Ok(Some("ab".repeat(20))),
+            _ => Ok(None),
+        };
+        let environment = Environment::default().with("AZURE_CLIENT_ID", "own").with("AZURE_TENANT_ID", "");
+        let completed = environment.completed_from(Some(&settings)).await;
+        assert_eq!(completed.get("TOKEN_BROKER_ALLOWED_SCOPES"), Some("https://vault.azure.net"));
+        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(tls::PINNED)), (Some("own"), None));
+        let failing = |_: &str| Err("no".to_owned());
+        let completed = environment.completed_from(Some(&failing)).await;
+        assert_eq!(format!("{completed:?}"), format!("{environment:?}"));
+    }
+
     #[test]
     fn the_directory_of_a_named_file_is_lent() {
         assert_eq!(directory_of(Path::new("/var/run/t/token")), Path::new("/var/run/t"));

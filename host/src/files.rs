@@ -114,3 +114,93 @@ pub(crate) async fn open_at(
 
 /// As wasmtime-wasi names it; a test with a guest fails where it does not.
 const INTERFACE: &str = "wasi:filesystem/types@0.2.12";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{create_dir_all, remove_file, write};
+    use std::os::unix::fs::symlink;
+
+    use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+
+    use super::*;
+    use crate::environment::Environment;
+    use crate::guest::tests::state;
+
+    const VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+    const HERE: OpenFlags = OpenFlags::empty();
+    const READ: DescriptorFlags = DescriptorFlags::READ;
+
+    /// Whether the guest may open a path in a directory of that name, and how long what it gets is.
+    async fn open(
+        state: &mut State,
+        name: &Path,
+        path: &str,
+        opening: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> Result<u64, ErrorCode> {
+        let lent = state.filesystem().get_directories().unwrap();
+        let (directory, _) = lent.into_iter().find(|(_, lent)| Path::new(lent) == name).unwrap();
+        let follow = PathFlags::SYMLINK_FOLLOW;
+        let opened = open_at(state, directory, follow, path.to_owned(), opening, flags).await.unwrap()?;
+        Ok(state.filesystem().stat(opened).await.unwrap().size)
+    }
+
+    #[tokio::test]
+    async fn a_named_file_is_opened_where_its_link_leads_at_that_moment_and_for_reading_only() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        create_dir_all(path("live")).unwrap();
+        create_dir_all(path("archive")).unwrap();
+        for (name, content) in
+            [("archive/cert1.pem", "1"), ("archive/cert2.pem", "22"), ("archive/other", "333")]
+        {
+            write(path(name), content).unwrap();
+        }
+        let named = path("live/cert.pem");
+        symlink("../archive/cert1.pem", &named).unwrap();
+        symlink("../archive/other", path("live/other")).unwrap();
+        let mut state = state(Environment::default().with(VARIABLE, named.to_str().unwrap()));
+        let live = path("live");
+        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Ok(1));
+        remove_file(&named).unwrap();
+        symlink(path("archive/cert2.pem"), &named).unwrap();
+        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Ok(2));
+
+        let refused = Err(ErrorCode::NotPermitted);
+        assert_eq!(open(&mut state, &live, "other", HERE, READ).await, refused, "nobody named it");
+        assert_eq!(open(&mut state, &live, "../archive/cert2.pem", HERE, READ).await, refused);
+        assert_eq!(open(&mut state, &live, "cert.pem", HERE, DescriptorFlags::WRITE).await, refused);
+        assert_eq!(open(&mut state, &live, "cert.pem", OpenFlags::TRUNCATE, READ).await, refused);
+        remove_file(&named).unwrap();
+        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Err(ErrorCode::NoEntry));
+    }
+
+    #[tokio::test]
+    async fn a_directory_on_the_way_may_be_a_link_that_changes() {
+        let home = tempfile::tempdir().unwrap();
+        let path = |name: &str| home.path().join(name);
+        for (name, content) in [("one", "1"), ("two", "22")] {
+            create_dir_all(path(name)).unwrap();
+            write(path(name).join("cert.pem"), content).unwrap();
+        }
+        symlink("one", path("current")).unwrap();
+        let named = path("current/cert.pem");
+        let mut state = state(Environment::default().with(VARIABLE, named.to_str().unwrap()));
+        assert_eq!(open(&mut state, &path("current"), "cert.pem", HERE, READ).await, Ok(1));
+        remove_file(path("current")).unwrap();
+        symlink("two", path("current")).unwrap();
+        assert_eq!(open(&mut state, &path("current"), "cert.pem", HERE, READ).await, Ok(2));
+    }
+
+    #[test]
+    fn a_file_is_known_by_every_directory_that_shows_it_and_by_none_that_is_excepted() {
+        let lent =
+            ["/a", "/a/b", ".", "keys"].map(|name| (Arc::new(StdFile::open("/").unwrap()), name.to_owned()));
+        let named = NamedFiles::new(["/a/b/token", "./token", "keys/1.key"].into_iter(), &lent, &["keys"]);
+        let found = |nth: usize, path: &str| named.find(&lent[nth].0, path).and_then(Path::to_str);
+        assert_eq!(found(0, "b/token"), Some("/a/b/token"));
+        assert_eq!(found(1, "token"), Some("/a/b/token"));
+        assert_eq!(found(2, "token"), Some("./token"));
+        assert_eq!((found(0, "token"), found(3, "1.key"), found(2, "keys/1.key")), (None, None, None));
+    }
+}

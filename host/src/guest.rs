@@ -205,7 +205,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn state(environment: Environment) -> State {
+    pub(crate) fn state(environment: Environment) -> State {
         let lent = lent(environment);
         lent.state(&lent.environment)
     }
