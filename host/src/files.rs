@@ -1,6 +1,6 @@
 //! The files that variables name, opened for the guest where their links lead at that moment.
 
-use std::fs::{File as StdFile, metadata};
+use std::fs::File as StdFile;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -90,12 +90,10 @@ pub(crate) async fn open_at(
     opening: OpenFlags,
     flags: DescriptorFlags,
 ) -> Result<Result<Resource<Descriptor>, ErrorCode>> {
-    let reads_only = opening.is_empty() && flags == DescriptorFlags::READ;
+    let reads_only = opening == OpenFlags::empty() && flags == DescriptorFlags::READ;
     if reads_only
         && follow.contains(PathFlags::SYMLINK_FOLLOW)
-        && let Descriptor::Dir(lent) = state.filesystem().table.get(&directory)?
-        && let Some(file) = state.files.find(&lent.dir, &path).map(Path::to_owned)
-        && !metadata(&file).is_ok_and(|there| there.is_dir())
+        && let Some(file) = named(state, &directory, &path)?
     {
         let opened = tokio::task::spawn_blocking(move || StdFile::open(file)).await.map_err(io::Error::other);
         return match opened.flatten() {
@@ -110,6 +108,15 @@ pub(crate) async fn open_at(
         Ok(opened) => Ok(Ok(opened)),
         Err(error) => Ok(Err(error.downcast()?)),
     }
+}
+
+fn named(state: &mut State, directory: &Resource<Descriptor>, path: &str) -> Result<Option<PathBuf>> {
+    let directory = match state.filesystem().table.get(directory)? {
+        Descriptor::Dir(directory) => Arc::clone(&directory.dir),
+        Descriptor::File(_) => return Ok(None),
+    };
+    let file = state.files.find(&directory, path);
+    Ok(file.filter(|file| !file.is_dir()).map(Path::to_owned))
 }
 
 /// As wasmtime-wasi names it; a test with a guest fails where it does not.

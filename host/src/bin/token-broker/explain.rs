@@ -49,7 +49,7 @@ fn takes_part(report: &SourceReport) -> bool {
 }
 
 fn declined(report: &SourceReport) -> Failure {
-    Failure { source: report.source.clone(), message: report.reason.clone(), ..Failure::default() }
+    Failure { source: report.source.clone().into(), message: report.reason.clone(), ..Failure::default() }
 }
 
 fn describe_all(reports: &[SourceReport]) -> String {
