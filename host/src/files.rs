@@ -134,8 +134,11 @@ mod tests {
     use crate::guest::tests::state;
 
     const VARIABLE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
-    const HERE: OpenFlags = OpenFlags::empty();
     const READ: DescriptorFlags = DescriptorFlags::READ;
+
+    fn there() -> OpenFlags {
+        OpenFlags::empty()
+    }
 
     /// Whether the guest may open a path in a directory of that name, and how long what it gets is.
     async fn open(
@@ -168,18 +171,18 @@ mod tests {
         symlink("../archive/other", path("live/other")).unwrap();
         let mut state = state(Environment::default().with(VARIABLE, named.to_str().unwrap()));
         let live = path("live");
-        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Ok(1));
+        assert_eq!(open(&mut state, &live, "cert.pem", there(), READ).await, Ok(1));
         remove_file(&named).unwrap();
         symlink(path("archive/cert2.pem"), &named).unwrap();
-        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Ok(2));
+        assert_eq!(open(&mut state, &live, "cert.pem", there(), READ).await, Ok(2));
 
         let refused = Err(ErrorCode::NotPermitted);
-        assert_eq!(open(&mut state, &live, "other", HERE, READ).await, refused, "nobody named it");
-        assert_eq!(open(&mut state, &live, "../archive/cert2.pem", HERE, READ).await, refused);
-        assert_eq!(open(&mut state, &live, "cert.pem", HERE, DescriptorFlags::WRITE).await, refused);
+        assert_eq!(open(&mut state, &live, "other", there(), READ).await, refused, "nobody named it");
+        assert_eq!(open(&mut state, &live, "../archive/cert2.pem", there(), READ).await, refused);
+        assert_eq!(open(&mut state, &live, "cert.pem", there(), DescriptorFlags::WRITE).await, refused);
         assert_eq!(open(&mut state, &live, "cert.pem", OpenFlags::TRUNCATE, READ).await, refused);
         remove_file(&named).unwrap();
-        assert_eq!(open(&mut state, &live, "cert.pem", HERE, READ).await, Err(ErrorCode::NoEntry));
+        assert_eq!(open(&mut state, &live, "cert.pem", there(), READ).await, Err(ErrorCode::NoEntry));
     }
 
     #[tokio::test]
@@ -193,10 +196,10 @@ mod tests {
         symlink("one", path("current")).unwrap();
         let named = path("current/cert.pem");
         let mut state = state(Environment::default().with(VARIABLE, named.to_str().unwrap()));
-        assert_eq!(open(&mut state, &path("current"), "cert.pem", HERE, READ).await, Ok(1));
+        assert_eq!(open(&mut state, &path("current"), "cert.pem", there(), READ).await, Ok(1));
         remove_file(path("current")).unwrap();
         symlink("two", path("current")).unwrap();
-        assert_eq!(open(&mut state, &path("current"), "cert.pem", HERE, READ).await, Ok(2));
+        assert_eq!(open(&mut state, &path("current"), "cert.pem", there(), READ).await, Ok(2));
     }
 
     #[test]
