@@ -20,7 +20,7 @@ impl Claims {
     /// One audience, or several.
     pub(crate) fn audience(&self) -> Option<String> {
         let audience = self.0.get("aud")?;
-        let all = audience.as_array().map_or(std::slice::from_ref(audience), Vec::as_slice);
+        let all = audience.as_array().map_or_else(|| std::slice::from_ref(audience), Vec::as_slice);
         let all: Vec<_> = all.iter().filter_map(Value::as_str).collect();
         (!all.is_empty()).then(|| one_line(&all.join(", ")))
     }
