@@ -259,7 +259,10 @@ async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certifica
             .with("AZURE_CLIENT_ID", UNKNOWN)
             .with("AZURE_CLIENT_SECRET", "s")
     };
-    adfs().await.refusal().await;
+    let output = adfs().await.get(&[]).await;
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(9) && said.contains("UnknownIssuer"), "{said}");
+    assert!(said.lines().last().unwrap().contains("; fix: "), "the last line is the failure: {said}");
     assert_eq!(server.requests().len(), 0);
 
     let roots = tempfile::NamedTempFile::new().unwrap();
