@@ -1,4 +1,4 @@
-//! Puts `token-broker-core.wasm` into the CLI. Where it has not been built yet, the CLI says how.
+//! Puts `token-broker-core.wasm` into the CLI. Where it has not been built yet, the library compiles and the CLI does not.
 
 #![allow(clippy::disallowed_methods, reason = "a build script reads its environment and files")]
 
@@ -11,8 +11,9 @@ fn main() {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     let component = env::var_os(VARIABLE).map_or_else(default_path, PathBuf::from);
     println!("cargo::rerun-if-changed={}", nearest_existing(&component).display());
-    let bytes = fs::read(&component).unwrap_or_default();
-    let Some(out) = env::var_os("OUT_DIR") else { return };
+    println!("cargo::rustc-check-cfg=cfg(has_component)");
+    let (Ok(bytes), Some(out)) = (fs::read(&component), env::var_os("OUT_DIR")) else { return };
+    println!("cargo::rustc-cfg=has_component");
     let write =
         |name, bytes: &[u8]| fs::write(Path::new(&out).join(name), bytes).expect("OUT_DIR can be written");
     write("token-broker-core.wasm", &bytes);

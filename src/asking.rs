@@ -106,7 +106,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         let message = match self.host().read(path, 1, Links::Follow).await {
             Ok(_) | Err(ReadError::TooLarge) => return Ok(()),
             Err(ReadError::NotFound) => format!("there is no file {path}"),
-            Err(ReadError::Other(words)) => format!("the file {path} cannot be read: {words}"),
+            Err(error) => format!("the file {path} cannot be read: {error}"),
         };
         let source = self.source.asked(ask).source.into();
         let remedy = Some("on a server with Azure Arc, let the broker see its agent's file".to_owned());
@@ -154,7 +154,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Ok(_) => "does not hold a key".to_owned(),
             Err(ReadError::NotFound) => "is not there, or is not shown to the broker".to_owned(),
             Err(ReadError::TooLarge) => format!("is longer than {} bytes", arc::MAX_KEY),
-            Err(ReadError::Other(words)) => format!("cannot be read: {words}"),
+            Err(error) => format!("cannot be read: {error}"),
         };
         let failure =
             self.source.asked(ask).failure(&format!("got a challenge for the file {path}, which {why}"));

@@ -119,8 +119,24 @@ pub enum ReadError {
     NotFound,
     /// The file is longer than was allowed.
     TooLarge,
+    /// A symbolic link on the way to it leads out of the directories that the host shows.
+    Outside,
     /// Anything else, in the host's words, without the file's content.
     Other(String),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "there is no such file",
+            Self::TooLarge => "it is too large",
+            Self::Outside => {
+                "a symbolic link leads out of the directory that the host shows to the broker; show it the directory that \
+                 the file is really in, and name the file there"
+            }
+            Self::Other(words) => words,
+        })
+    }
 }
 
 /// A place shared by broker instances, as the interface `store` of the contract says.

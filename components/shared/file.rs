@@ -21,6 +21,11 @@ pub(crate) fn read(path: &str, max_bytes: usize, links: Links) -> Result<Secret,
 fn unreadable(error: std::io::Error) -> ReadError {
     match error.kind() {
         ErrorKind::NotFound => ReadError::NotFound,
+        // A file that this user may not read is EACCES; what WASI itself forbids is a way out of the directory.
+        _ if error.raw_os_error() == Some(EPERM) => ReadError::Outside,
         _ => ReadError::Other(error.to_string()),
     }
 }
+
+/// As wasi-libc numbers it.
+const EPERM: i32 = 63;

@@ -1,6 +1,5 @@
 //! Azure Storage as Microsoft emulates it, which checks issuer, audience and time of the tokens that it is shown.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -10,11 +9,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::certificate::{self, AUTHORITY, CERTIFICATE, PRIVATE_KEY};
+use crate::port::Port;
 
 /// A running blob service, whose blobs are gone with it
 pub struct Azurite {
     folder: TempDir,
-    port: u16,
+    port: Port,
     _process: Child,
 }
 
@@ -26,8 +26,8 @@ impl Azurite {
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         certificate::write(folder.path())?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut process = serve(folder.path(), port)?;
+        let port = Port::reserve()?;
+        let mut process = serve(folder.path(), port.number())?;
         let mut lines = BufReader::new(process.stdout.take().context("a child without its pipe")?).lines();
         while let Some(line) = lines.next_line().await? {
             if line.contains("successfully listens on") {
@@ -40,7 +40,7 @@ impl Azurite {
 
     /// Where it is; accounts are the first part of a path
     pub fn origin(&self) -> String {
-        format!("https://localhost:{}", self.port)
+        format!("https://localhost:{}", self.port.number())
     }
 
     /// The authority of its certificate

@@ -14,6 +14,10 @@ pub mod example;
 pub mod fleet;
 pub mod hosts;
 pub mod mock;
+pub mod port;
 pub mod sdk;
 pub mod serve;
+mod skip;
 pub mod spin;
+
+pub use skip::skip;

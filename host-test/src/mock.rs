@@ -57,6 +57,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Result;
 
 pub use app::{App, AppSecret, FederatedCredential, User, UserRefused};
+pub use arc_keys::ClosedDirectory;
 pub use claims::TokenClaims;
 pub use config::MockConfig;
 pub use endpoint::Endpoint;
@@ -91,7 +92,8 @@ impl Mock {
         Ok(Self { platform, server })
     }
 
-    /// A platform with a TLS listener and every endpoint, but for Arc where its agent's keys cannot be written
+    /// A platform with a TLS listener and every endpoint, but for Arc where its agent's keys cannot be written: there
+    /// [`Self::arc_env`] is none
     ///
     /// # Errors
     /// When no address can be listened on.
@@ -101,8 +103,8 @@ impl Mock {
         config.listen_tls = Some(config.listen);
         let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
         match Self::start(with_arc).await {
-            Ok(mock) => Ok(mock),
-            Err(_) => Self::start(config).await,
+            Err(error) if error.is::<ClosedDirectory>() => Self::start(config).await,
+            outcome => outcome,
         }
     }
 

@@ -8,6 +8,8 @@ mod consumer;
 #[path = "host/fixture.rs"]
 mod fixture;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -417,6 +419,43 @@ async fn the_settings_are_asked_for_what_the_environment_does_not_have() {
     .await;
     fixture.broker.get_token(VAULT).await.unwrap();
     assert_eq!(fixture.requests(), 1);
+}
+
+#[tokio::test]
+async fn what_only_the_settings_have_is_explained_before_the_first_call() {
+    let settings = |name: &str| Ok((name == "AZURE_CLIENT_SECRET").then(|| "sentinel-31".to_owned()));
+    let broker = broker().settings(settings).build().await.unwrap();
+    let reports = broker.explain().await.unwrap();
+    let report = reports.iter().find(|report| report.source == "client-secret").unwrap();
+    assert!(report.variables.contains(&("AZURE_CLIENT_SECRET".to_owned(), true)), "{report:?}");
+    assert!(!format!("{reports:?}").contains("sentinel"), "{reports:?}");
+}
+
+/// As certbot renews a certificate.
+#[tokio::test]
+async fn a_token_file_is_read_where_its_link_leads_and_again_when_the_link_changes() {
+    let mut config = MockConfig::default();
+    config.listen_tls = Some(config.listen);
+    let mock = Mock::start(config).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    let put = |name: &str| {
+        let token = mock.federated_token(mock.cluster_credential().unwrap(), FOREVER).unwrap();
+        fs::write(path(name), token).unwrap();
+    };
+    ["live", "archive"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
+    put("archive/1");
+    symlink("../archive/1", path("live/token")).unwrap();
+    let environment = mock.workload_identity_env(&path("live/token")).unwrap().into_iter().collect();
+    let broker = broker().environment(environment).trusted_roots(mock.ca_pem().unwrap());
+    let broker = broker.build().await.unwrap();
+    broker.get_token(VAULT).await.unwrap();
+
+    ["archive/1", "live/token"].iter().for_each(|name| fs::remove_file(path(name)).unwrap());
+    put("archive/2");
+    symlink(path("archive/2"), path("live/token")).unwrap();
+    broker.get_token(STORAGE).await.unwrap();
+    assert_eq!(mock.counters().of(Endpoint::Entra).tokens, 2);
 }
 
 #[tokio::test]

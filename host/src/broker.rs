@@ -113,7 +113,8 @@ impl Broker {
         sent
     }
 
-    /// Every identity source in the order of trial: what was found, what is missing, what it would send.
+    /// Every identity source in the order of trial: what was found, what is missing, what it would send. The settings of
+    /// [`Builder::settings`] count, as they were when the instance was made.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.

@@ -107,6 +107,8 @@ impl Builder {
 
     /// Where variables are looked up that the environment does not have. Default: nowhere.
     ///
+    /// They are looked up when an instance is made; a file that one of them names is lent as if the environment named it.
+    ///
     /// The three of Service Fabric belong into the environment: a certificate is compared for an endpoint named there alone.
     pub fn settings(mut self, settings: impl Settings) -> Self {
         self.settings = Some(Arc::new(settings));

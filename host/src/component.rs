@@ -1,6 +1,7 @@
 //! Where the broker component comes from, and its precompiled form.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,8 @@ fn load_cached(engine: &Engine, bytes: &[u8], digest: &Digest, cache: &Cache) ->
 }
 
 /// A directory of precompiled components, one file for each component and engine. Only this user may write to it.
+///
+/// The four files that were written last are kept: those of other versions go when this one's is written.
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
@@ -94,8 +97,34 @@ impl Cache {
         let mut unfinished = tempfile::NamedTempFile::new_in(&self.directory)?;
         std::io::Write::write_all(&mut unfinished, &component.serialize()?)?;
         unfinished.persist(file)?;
+        self.remove_old()
+    }
+
+    /// A process that has mapped such a file keeps it, and one that is about to compiles its own.
+    fn remove_old(&self) -> Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // Another process may be doing the same.
+            if let (true, Ok(metadata)) = (is_ours(&entry.file_name()), entry.metadata()) {
+                files.push((metadata.modified()?, entry.path()));
+            }
+        }
+        files.sort();
+        let surplus = files.len().saturating_sub(MAX_FILES);
+        files.iter().take(surplus).for_each(|(_, file)| _ = fs::remove_file(file));
         Ok(())
     }
+}
+
+/// As [`Cache::file`] names them: nothing else in the directory is touched.
+fn is_ours(name: &OsStr) -> bool {
+    let parts =
+        name.to_str().and_then(|name| name.strip_suffix(".cwasm")).and_then(|name| name.split_once('-'));
+    let is_hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    parts.is_some_and(|(component, engine)| is_hex(component, 32) && is_hex(engine, 16))
 }
 
 /// Map a precompiled component into memory and run it as it is: wasmtime checks its version and settings, not its code.
@@ -172,6 +201,8 @@ fn make_private_directory(directory: &Path) -> std::io::Result<()> {
 const OTHERS_MAY_WRITE: u32 = 0o022;
 #[cfg(unix)]
 const STICKY: u32 = 0o1000;
+/// A few versions side by side, and programs with engines of their own.
+const MAX_FILES: usize = 4;
 /// As Linux has it.
 const MAX_LINKS: usize = 40;
 
@@ -208,6 +239,24 @@ mod tests {
         load(&engine, &EMPTY, Some(&cache)).unwrap();
         load(&engine, &Source::File(file.clone()), None).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+    }
+
+    #[test]
+    fn files_of_other_versions_are_removed_but_for_the_newest_and_nothing_that_is_not_ours() {
+        let home = tempfile::tempdir().unwrap();
+        let (engine, cache) = (Engine::new(&engine_config()).unwrap(), Cache::in_directory(home.path()));
+        let old = |nth: u64| home.path().join(format!("{:032x}-{nth:016x}.cwasm", 7));
+        for nth in 0..6 {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 - nth);
+            fs::File::create(old(nth)).unwrap().set_modified(time).unwrap();
+        }
+        let others = ["app.cwasm", "7-7.cwasm", &format!("{:032X}-{:016x}.cwasm", 0xABC, 1), "notes"];
+        others.iter().for_each(|name| fs::write(home.path().join(name), "").unwrap());
+        load(&engine, &EMPTY, Some(&cache)).unwrap();
+        let left: Vec<bool> = (0..6).map(|nth| old(nth).exists()).collect();
+        assert_eq!(left, [true, true, true, false, false, false]);
+        assert!(others.iter().all(|name| home.path().join(name).exists()));
+        assert_eq!(files(home.path()).len(), MAX_FILES + others.len());
     }
 
     #[test]

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use token_broker::{Error, VARIABLES, concerns_broker};
+use token_broker::{Error, VARIABLES, Variable, concerns_broker};
+use tokio::time::timeout;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+use crate::files::{LentDirectory, NamedFiles};
+use crate::imports::Settings;
 use crate::tls;
 
 /// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it, and those
@@ -37,6 +41,23 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The same environment, and for what it does not have the settings, so that whoever explains it without waiting for
+    /// them knows them too. A setting that cannot be looked up ends this: calls for a token ask again, and say so.
+    pub(crate) async fn completed_from(&self, settings: Option<&dyn Settings>) -> Self {
+        let mut completed = self.clone();
+        let Some(settings) = settings else { return completed };
+        for Variable { name, .. } in VARIABLES {
+            if completed.get(name).is_none() {
+                match timeout(SETTING_LIMIT, settings.get(name)).await {
+                    Ok(Ok(Some(value))) => completed = completed.with(*name, value),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(_)) | Err(_) => break,
+                }
+            }
+        }
+        completed
+    }
+
     /// Lend the variables to a guest, and for reading the directories of the files that they name, and Arc's two.
     ///
     /// # Errors
@@ -60,6 +81,11 @@ impl Environment {
             }
         }
         outcome
+    }
+
+    /// The files that the guest opens by the host's rules. Not those among Arc's keys: there a link is refused.
+    pub(crate) fn named_files(&self, lent: &[LentDirectory]) -> NamedFiles {
+        NamedFiles::new(self.files().map(|(_, file)| file), lent, &ARC_DIRECTORIES)
     }
 
     /// The variables that name files, and the files.
@@ -126,6 +152,8 @@ impl fmt::Debug for Environment {
 
 /// Where Azure Arc's agent puts the key files of its challenges, and where the agent itself is found.
 const ARC_DIRECTORIES: [&str; 2] = ["/var/opt/azcmagent/tokens", "/opt/azcmagent/bin"];
+/// How long a host's settings may take to look up one, as in the component.
+const SETTING_LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +189,23 @@ mod tests {
     fn values_are_not_in_debug() {
         let environment = Environment::default().with("IDENTITY_HEADER", "sentinel-77");
         assert!(!format!("{environment:?}").contains("sentinel"));
+    }
+
+    #[tokio::test]
+    async fn settings_complete_the_environment_and_a_setting_that_fails_is_left_to_the_calls() {
+        let settings = |name: &str| match name {
+            "TOKEN_BROKER_ALLOWED_SCOPES" => Ok(Some("https://vault.azure.net".to_owned())),
+            "AZURE_CLIENT_ID" => Ok(Some("of the settings".to_owned())),
+            tls::PINNED => Ok(Some("ab".repeat(20))),
+            _ => Ok(None),
+        };
+        let environment = Environment::default().with("AZURE_CLIENT_ID", "own").with("AZURE_TENANT_ID", "");
+        let completed = environment.completed_from(Some(&settings)).await;
+        assert_eq!(completed.get("TOKEN_BROKER_ALLOWED_SCOPES"), Some("https://vault.azure.net"));
+        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(tls::PINNED)), (Some("own"), None));
+        let failing = |_: &str| Err("no".to_owned());
+        let completed = environment.completed_from(Some(&failing)).await;
+        assert_eq!(format!("{completed:?}"), format!("{environment:?}"));
     }
 
     #[test]

@@ -7,11 +7,14 @@ use rand_core::TryRng;
 use token_broker::Error;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store as WasmStore};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::clock::{Clock, GuestClock};
 use crate::environment::Environment;
+use crate::files::{self, LentDirectory, NamedFiles};
 use crate::http::{Hooks, HttpPolicy};
 use crate::imports::{self, Settings};
 use crate::limits::Limits;
@@ -27,6 +30,7 @@ pub(crate) struct State {
     hooks: Hooks,
     table: ResourceTable,
     pub(crate) limits: Limits,
+    pub(crate) files: NamedFiles,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
     /// What of its configuration the guest cannot be given: without it, no call for a token is made.
@@ -56,13 +60,15 @@ impl Template {
     pub(crate) fn new(engine: &Engine, component: &Component, lent: Lent) -> Result<Self> {
         let mut linker = Linker::new(engine);
         wasi::add_to_linker(&mut linker)?;
+        files::add_to_linker(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
         Ok(Self { lent, pre: linker.instantiate_pre(component)? })
     }
 
     /// A fresh instance in a store of its own.
     pub(crate) async fn instantiate(&self) -> Result<(WasmStore<State>, wasmtime::component::Instance)> {
-        let mut store = WasmStore::new(self.pre.engine(), self.lent.state());
+        let environment = self.lent.environment.completed_from(self.lent.settings.as_deref()).await;
+        let mut store = WasmStore::new(self.pre.engine(), self.lent.state(&environment));
         store.limiter(|state| &mut state.limits);
         let instance = self.pre.instantiate_async(&mut store).await?;
         Ok((store, instance))
@@ -70,7 +76,7 @@ impl Template {
 }
 
 impl Lent {
-    fn state(&self) -> State {
+    fn state(&self, environment: &Environment) -> State {
         let mut wasi = WasiCtxBuilder::new();
         wasi.stderr(self.log.clone());
         wasi.wall_clock(GuestClock(Arc::clone(&self.clock)));
@@ -79,11 +85,11 @@ impl Lent {
             wasi.secure_random(random.clone());
             wasi.insecure_random(random.clone());
         }
-        let lacking = self.environment.lend(&mut wasi).err();
+        let lacking = environment.lend(&mut wasi).err();
         if let Some(thumbprint) = self.tls.pinned() {
             wasi.env(tls::PINNED, thumbprint);
         }
-        State {
+        let mut state = State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             hooks: Hooks {
@@ -93,10 +99,27 @@ impl Lent {
             },
             table: ResourceTable::new(),
             limits: Limits::new(self.max_memory),
+            files: NamedFiles::default(),
             store: Arc::clone(&self.store),
             settings: self.settings.clone(),
             lacking,
-        }
+        };
+        state.files = environment.named_files(&state.lent_directories());
+        state
+    }
+}
+
+impl State {
+    fn lent_directories(&mut self) -> Vec<LentDirectory> {
+        let mut filesystem = self.filesystem();
+        // Neither fails: the table is empty, and what was put into it is there.
+        let handles = filesystem.get_directories().unwrap_or_default();
+        let lent = handles.into_iter().map(|(handle, name)| (filesystem.table.delete(handle), name));
+        lent.filter_map(|(directory, name)| match directory {
+            Ok(Descriptor::Dir(directory)) => Some((directory.dir, name)),
+            Ok(Descriptor::File(_)) | Err(_) => None,
+        })
+        .collect()
     }
 }
 
@@ -158,9 +181,7 @@ pub(crate) mod tests {
 
     use wasmtime::component::Resource;
     use wasmtime_wasi::cli::WasiCliView as _;
-    use wasmtime_wasi::filesystem::WasiFilesystemView as _;
     use wasmtime_wasi::p2::bindings::cli::environment::Host as _;
-    use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
     use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, HostDescriptor as _};
     use wasmtime_wasi::p2::bindings::filesystem::types::{OpenFlags, PathFlags};
 
@@ -184,6 +205,11 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn state(environment: Environment) -> State {
+        let lent = lent(environment);
+        lent.state(&lent.environment)
+    }
+
     /// For brokers of which no instance is made.
     pub(crate) fn empty_template() -> Template {
         let engine = Engine::new(&engine_config()).unwrap();
@@ -200,7 +226,7 @@ pub(crate) mod tests {
     #[test]
     fn a_guest_sees_the_documented_variables_and_no_others() {
         let pairs = [("AZURE_CLIENT_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("HOME", "/root")];
-        let mut state = lent(Environment::from_iter(pairs)).state();
+        let mut state = state(Environment::from_iter(pairs));
         assert_eq!(state.cli().get_environment().unwrap(), [("AZURE_CLIENT_ID".to_owned(), "a".to_owned())]);
         assert!(state.cli().get_arguments().unwrap().is_empty());
     }
@@ -209,7 +235,7 @@ pub(crate) mod tests {
     fn a_guest_is_told_of_a_pinned_certificate_by_a_host_that_pins_and_by_nobody_else() {
         let told = |environment: Environment| {
             let environment = environment.with(tls::PINNED, "ab".repeat(20));
-            let pairs = lent(environment).state().cli().get_environment().unwrap();
+            let pairs = state(environment).cli().get_environment().unwrap();
             pairs.into_iter().find(|(name, _)| name == tls::PINNED).map(|(_, value)| value)
         };
         assert_eq!(told(Environment::default()), None);
@@ -229,7 +255,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_guest_sees_no_directory_that_no_variable_names() {
-        let mut state = lent(Environment::inherit()).state();
+        let mut state = state(Environment::inherit());
         let names: Vec<_> =
             state.filesystem().get_directories().unwrap().into_iter().map(|(_, name)| name).collect();
         assert!(names.iter().all(|name| name.contains("azcmagent")), "{names:?}");
@@ -250,7 +276,7 @@ pub(crate) mod tests {
             symlink("..", directory.join("up")).unwrap();
             let environment =
                 Environment::default().with(variable, directory.join("token").to_str().unwrap());
-            let mut state = lent(environment).state();
+            let mut state = state(environment);
             assert_eq!(state.lacking, None);
             let [lent] = directories(&mut state, &directory).try_into().unwrap();
 
@@ -277,7 +303,7 @@ pub(crate) mod tests {
         let environment = Environment::default()
             .with("AZURE_FEDERATED_TOKEN_FILE", "/token")
             .with("AZURE_CLIENT_CERTIFICATE_PATH", key.to_str().unwrap());
-        let mut state = lent(environment).state();
+        let mut state = state(environment);
         assert!(state.lacking.as_ref().unwrap().to_string().contains("AZURE_FEDERATED_TOKEN_FILE"));
         assert_eq!(directories(&mut state, home.path()).len(), 1);
         assert_eq!(directories(&mut state, Path::new("/")).len(), 0);

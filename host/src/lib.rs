@@ -42,6 +42,7 @@ mod driver;
 mod egress;
 mod environment;
 mod exchange;
+mod files;
 mod guest;
 mod held;
 mod http;
@@ -54,6 +55,7 @@ mod network;
 #[cfg(feature = "redis")]
 mod redis_store;
 mod report;
+mod stderr;
 mod store;
 mod tls;
 mod token;
@@ -75,6 +77,7 @@ pub use instance::Instance;
 #[cfg(feature = "redis")]
 pub use redis_store::RedisStore;
 pub use report::{SourceReport, Statistics, Verdict};
+pub use stderr::{flush_log, log_line};
 pub use store::{BoxFuture, MemoryStore, Store};
 pub use token::AccessToken;
 pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};

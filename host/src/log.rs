@@ -1,6 +1,6 @@
 //! Where the broker's log lines go: its stderr, line by line.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -10,6 +10,8 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::stderr::log_line;
 
 /// Cuts what the guest writes into lines and hands each to a sink. Clones share the line that is being written.
 #[derive(Clone)]
@@ -25,8 +27,7 @@ impl Log {
     }
 
     pub(crate) fn stderr() -> Self {
-        // A log that cannot be written must not end the host.
-        Self::new(|line| _ = writeln!(io::stderr(), "{line}"))
+        Self::new(log_line)
     }
 
     /// Without lines of the host's own, where `TOKEN_BROKER_LOG` is `off`: the guest keeps to that by itself.

@@ -8,7 +8,10 @@ mod server;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use host_test::port::Port;
 use serde_json::Value;
 
 use server::Server;
@@ -96,6 +99,27 @@ async fn get_shows_everything_of_a_token_but_the_token() {
     }
     assert!(!shown.contains("eyJ"), "the token is in {shown}");
     assert_eq!(text(&output.stderr), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_is_shown_though_there_is_a_token() {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+    let claims = URL_SAFE_NO_PAD.encode(r#"{"aud":["https://other.example"],"appid":"a","azp":"z"}"#);
+    let other = URL_SAFE_NO_PAD.encode(r#"{"aud":"https://other.example","appid":"a","azp":"z"}"#);
+    for (payload, warnings) in [(claims, 0), (other, 1)] {
+        let body = format!(
+            r#"{{"access_token":"{header}.{payload}.s","expires_in":"3600","resource":"https://vault.azure.net","token_type":"Bearer"}}"#
+        );
+        let cli = Cli::new().await.fault(Answer::body(200, "application/json", &body));
+        for args in [&["get", "--scope", VAULT][..], &["explain", "--try", "--scope", VAULT]] {
+            let output = cli.run(args).await;
+            let (shown, said) = (text(&output.stdout), text(&output.stderr));
+            assert_eq!(output.status.code(), Some(0), "{said}");
+            assert!(shown.contains("https://other.example") && shown.contains("client id a"), "{shown}");
+            assert_eq!(said.matches(r#""level":"warn""#).count(), warnings, "{said}");
+            assert_eq!(said.lines().count(), warnings, "{said}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +275,10 @@ async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certifica
             .with("AZURE_CLIENT_ID", UNKNOWN)
             .with("AZURE_CLIENT_SECRET", "s")
     };
-    adfs().await.refusal().await;
+    let output = adfs().await.get(&[]).await;
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(9) && said.contains("UnknownIssuer"), "{said}");
+    assert!(said.lines().last().unwrap().contains("; fix: "), "the last line is the failure: {said}");
     assert_eq!(server.requests().len(), 0);
 
     let roots = tempfile::NamedTempFile::new().unwrap();
@@ -309,9 +336,27 @@ async fn a_file_in_the_root_fails_calls_for_a_token_and_explain_says_so() {
     let (code, line) = cli.refusal().await;
     assert!(code == 3 && line.contains("AZURE_FEDERATED_TOKEN_FILE names /token"), "{code} {line}");
     let output = cli.run(&["explain"]).await;
-    let report = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(report.contains("imds: ") && report.contains("directory of its own"), "{report}");
+    let (report, said) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(report.contains("imds: ") && said.contains("directory of its own"), "{report} {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_exits_as_the_calls_would_that_it_sees_fail_and_sends_nothing() {
+    for (name, value, code) in [
+        ("TOKEN_BROKER_TIMEOUT_MS", "soon", 3),
+        ("IDENTITY_ENDPOINT", "http://10.0.0.1/msi/token", 3),
+        ("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential", 5),
+        ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential", 0),
+    ] {
+        let cli = Cli::new().await.with(name, value).with("IDENTITY_HEADER", "s");
+        let cli = if name == "IDENTITY_ENDPOINT" { cli } else { cli.with("IDENTITY_HEADER", "") };
+        let explained = cli.run(&["explain"]).await;
+        assert_eq!(cli.mock.counters().of(Endpoint::Imds).requests, 0);
+        let said = text(&explained.stderr);
+        assert_eq!(explained.status.code(), Some(code), "{name}={value}: {said}");
+        assert_eq!(cli.get(&[]).await.status.code(), Some(code), "{name}={value}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,4 +381,61 @@ async fn the_precompiled_component_is_kept_in_the_users_cache() {
     assert_eq!(files(), 1);
     assert_eq!(cli.get(&[]).await.status.code(), Some(0));
     assert_eq!(files(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_that_is_to_be_passed_on_and_is_not_there_is_an_error() {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let cli = Cli::new().await;
+    let module = cli.cache.path().join("component.wasm");
+    std::fs::write(&module, b"\0asm\x0d\0\x01\0").unwrap();
+    let run = ["run", "--scope", VAULT, "--env", "VAULT_URL", module.to_str().unwrap()];
+    let (code, line) = cli.failure(&run).await;
+    assert!(code == 2 && line.contains("VAULT_URL is not set") && line.contains("fix: "), "{code} {line}");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+    command.args(run).env_clear().env("VAULT_URL", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
+    let output = command.output().unwrap();
+    let line = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && line.contains("VAULT_URL is not UTF-8"), "{line}");
+}
+
+/// A command of WASI 0.2 whose `run` is these instructions.
+fn component(run: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (core module $m
+                (memory 1)
+                (func (export "run") (result i32) {run}))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (component $shim
+                (import "run" (func $run (result (result))))
+                (export "run" (func $run)))
+            (instance $export (instantiate $shim (with "run" (func $run))))
+            (export "wasi:cli/run@0.2.0" (instance $export)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_has_no_more_time_and_memory_than_it_may_have() {
+    let cli = Cli::new().await;
+    let file = cli.cache.path().join("component.wasm");
+    let run = async |instructions: &str, limits: &[&str]| {
+        std::fs::write(&file, component(instructions)).unwrap();
+        let args = [&["run", "--scope", VAULT], limits, &[file.to_str().unwrap()]].concat();
+        let output = cli.run(&args).await;
+        (output.status.code(), text(&output.stderr))
+    };
+    assert_eq!(run("(i32.const 0)", &[]).await, (Some(0), String::new()));
+    assert_eq!(run("(i32.const 1)", &[]).await, (Some(1), String::new()));
+    let (code, said) = run("(loop (br 0)) (i32.const 0)", &["--timeout", "1"]).await;
+    assert!(code == Some(1) && said.contains("did not end within 1 s; fix: "), "{code:?} {said}");
+    // 2 MiB more, and a trap if there are none.
+    let grow = "(if (i32.eq (memory.grow (i32.const 32)) (i32.const -1)) (then unreachable)) (i32.const 0)";
+    assert_eq!(run(grow, &["--max-memory", "3"]).await, (Some(0), String::new()));
+    let (code, said) = run(grow, &["--max-memory", "2"]).await;
+    assert!(code == Some(1) && said.contains("more memory than 2 MiB; fix: "), "{code:?} {said}");
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use host_test::mock::{Answer as Reply, Endpoint, Fault, Mock, MockConfig};
+use host_test::port::Port;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -190,10 +191,10 @@ async fn a_request_that_is_too_large_is_refused_and_its_connection_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_would_ask_itself_says_so() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for name in [format!("127.0.0.1:{}", free.port()), format!("localhost:{}", free.port())] {
+    let port = Port::reserve().unwrap();
+    for name in [format!("127.0.0.1:{}", port.number()), format!("localhost:{}", port.number())] {
         let environment = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{name}"))];
-        let serving = Serving::with(&environment, &["--listen", &free.to_string()]).await;
+        let serving = Serving::with(&environment, &["--listen", &port.address().to_string()]).await;
         let answer = serving.vault_token().await;
         let text = answer.body["error_description"].as_str().unwrap();
         assert_eq!(answer.status, 400, "{text}");

@@ -252,12 +252,11 @@ impl Entra {
             ReadError::NotFound => {
                 "there is no such file, or the host does not show it to the broker".to_owned()
             }
-            ReadError::TooLarge => "it is too large".to_owned(),
             // A PFX, which Azure's libraries take too, is no text.
             ReadError::Other(words) if matches!(self.proof, Proof::Certificate(_)) => {
                 format!("{words}; it must be PEM, which `openssl pkcs12 -in app.pfx -nodes` makes of a PFX")
             }
-            ReadError::Other(words) => words.clone(),
+            ReadError::TooLarge | ReadError::Outside | ReadError::Other(_) => error.to_string(),
         };
         self.unusable(path, &format!("cannot be read: {why}"))
     }

@@ -128,6 +128,11 @@ impl World {
         self.0.files.borrow_mut().insert(path.to_owned(), Err(ReadError::Other(words.to_owned())));
     }
 
+    /// Put a link there that leads out of what the host shows.
+    pub(crate) fn link_out(&self, path: &str) {
+        self.0.files.borrow_mut().insert(path.to_owned(), Err(ReadError::Outside));
+    }
+
     /// The files that were read, in order, and whether links would have been followed.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.0.reads.borrow().clone()

@@ -752,6 +752,20 @@ fn a_source_that_was_passed_over_has_not_failed() {
 }
 
 #[test]
+fn a_file_behind_a_link_out_of_the_guests_directory_says_so_and_nothing_of_its_form() {
+    for (environment, path) in [(CERTIFICATE, "/app.pem"), (WORKLOAD, "/tokens/azure")] {
+        let world = World::new();
+        world.link_out(path);
+        let error = world.run(get(&world.broker(environment), VAULT)).unwrap_err().to_string();
+        assert!(
+            error.contains(path) && error.contains("symbolic link leads out of the directory"),
+            "{error}"
+        );
+        assert!(!error.contains("PEM") && world.requests() == 0, "{error}");
+    }
+}
+
+#[test]
 fn an_agents_file_that_cannot_be_looked_at_is_told_from_one_that_is_not_there() {
     for (broken, says) in [(false, "there is no file"), (true, "cannot be read: permission denied")] {
         let world = World::new();

@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use token_broker_host::log_line;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -27,7 +28,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, end: impl Future
                 Ok((stream, _)) => spawn(&connections, stream, Arc::clone(&app), Arc::clone(&instances)),
                 // A client that went away, or no descriptor left: both pass.
                 Err(error) => {
-                    eprintln!("cannot accept a connection: {error}");
+                    log_line(&format!("cannot accept a connection: {error}"));
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -51,7 +52,7 @@ async fn answer(app: Arc<App>, instances: Arc<Semaphore>) -> Result<Response<Ful
         Ok(Ok(stdout)) => (StatusCode::OK, stdout),
         Ok(Err(stderr)) => (StatusCode::BAD_GATEWAY, stderr),
         Err(trap) => {
-            eprintln!("the component trapped: {trap:#}");
+            log_line(&format!("the component trapped: {trap:#}"));
             (StatusCode::INTERNAL_SERVER_ERROR, "the component trapped\n".to_owned())
         }
     };

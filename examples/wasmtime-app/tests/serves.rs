@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Stdio};
 
 use host_test::example::Example;
 use host_test::mock::{Endpoint, Mock, MockConfig};
+use host_test::port::Port;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -35,8 +36,8 @@ async fn requests_to_fresh_instances_cost_one_token_request_and_the_server_ends_
 #[tokio::test]
 async fn a_vault_that_refuses_is_told_to_the_client_and_the_server_goes_on() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    // Nothing listens there.
-    let app = App::start(&mock, "http://127.0.0.1:9").await;
+    let closed = Port::reserve().unwrap();
+    let app = App::start(&mock, &closed.url()).await;
     for _ in 0..2 {
         let answer = app.get().await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("key-vault: "), "{answer}");

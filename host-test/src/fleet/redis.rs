@@ -1,7 +1,6 @@
 //! A real Redis, which can be killed and started again.
 
 use std::{
-    net::TcpListener,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -14,12 +13,13 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::certificate::{self, AUTHORITY, CERTIFICATE, PRIVATE_KEY};
+use crate::port::Port;
 
 /// A server on a port of its own, without persistence: what it held is gone with it
 pub struct Redis {
     folder: TempDir,
-    port: u16,
-    tls_port: u16,
+    port: Port,
+    tls_port: Port,
     process: Child,
 }
 
@@ -31,8 +31,8 @@ impl Redis {
     pub async fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         certificate::write(folder.path())?;
-        let (port, tls_port) = (free_port()?, free_port()?);
-        let process = serve(folder.path(), port, tls_port)?;
+        let (port, tls_port) = (Port::reserve()?, Port::reserve()?);
+        let process = serve(folder.path(), &port, &tls_port)?;
         let redis = Self { folder, port, tls_port, process };
         redis.until_it_answers().await?;
         Ok(redis)
@@ -45,12 +45,12 @@ impl Redis {
 
     /// Where it is, with another password
     pub fn url_with_password(&self, password: &str) -> String {
-        format!("redis://:{password}@127.0.0.1:{}", self.port)
+        format!("redis://:{password}@{}", self.port.address())
     }
 
     /// Where it is with TLS, with its password
     pub fn tls_url(&self) -> String {
-        format!("rediss://:{PASSWORD}@localhost:{}", self.tls_port)
+        format!("rediss://:{PASSWORD}@localhost:{}", self.tls_port.number())
     }
 
     /// The authority of its certificate, as PEM
@@ -93,7 +93,7 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = serve(self.folder.path(), self.port, self.tls_port)?;
+        self.process = serve(self.folder.path(), &self.port, &self.tls_port)?;
         self.until_it_answers().await
     }
 
@@ -119,14 +119,19 @@ impl Redis {
     }
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-fn serve(folder: &Path, port: u16, tls_port: u16) -> Result<Child> {
+fn serve(folder: &Path, port: &Port, tls_port: &Port) -> Result<Child> {
     Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"])
+        .args([
+            "--port",
+            &port.number().to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ])
+        .args(["--tls-port", &tls_port.number().to_string(), "--tls-auth-clients", "no"])
         .args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", PRIVATE_KEY])
         .args(["--tls-ca-cert-file", AUTHORITY])
         .args(["--requirepass", PASSWORD])

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -9,8 +10,23 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use uuid::Uuid;
+
+/// Where the keys belong no file can be put: Azure's SDKs read them from a directory that is root's
+#[derive(Debug)]
+pub struct ClosedDirectory {
+    directory: PathBuf,
+    why: io::Error,
+}
+
+impl fmt::Display for ClosedDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write to arc.key-directory {}: {}", self.directory.display(), self.why)
+    }
+}
+
+impl std::error::Error for ClosedDirectory {}
 
 /// The keys that are still good; their files go when this is dropped
 pub(super) struct ArcKeys {
@@ -27,7 +43,8 @@ struct Key {
 impl ArcKeys {
     pub(super) fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create arc.key-directory {}", directory.display()))?;
+            .and_then(|()| tempfile::tempfile_in(directory).map(drop))
+            .map_err(|why| ClosedDirectory { directory: directory.to_owned(), why })?;
         Ok(Self { directory: directory.to_owned(), outstanding: Mutex::default() })
     }
 

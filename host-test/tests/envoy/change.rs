@@ -78,7 +78,8 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
         until(reaches).await;
     }
     // Until the old listeners are gone, too.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let draining = async || envoy.stats("listener_manager.").await.unwrap()["total_listeners_draining"];
+    until(async || draining().await == 0).await;
     stop.store(true, Ordering::Relaxed);
     let statuses = load.await.unwrap();
     assert!(statuses.len() > 100 && statuses.iter().all(|status| *status == 200), "{statuses:?}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host_test::envoy::{
-    Bootstrap, UpstreamTls, cluster, internal_cluster, token_file_listener, token_filter,
+    self, Bootstrap, UpstreamTls, cluster, http_listener, internal_cluster, token_file_listener, token_filter,
 };
 use host_test::mock::{App, Endpoint, Mock, MockConfig, TokenClaims};
 use serde_json::{Value, json};
@@ -70,14 +70,15 @@ async fn workload_identity_reads_the_token_that_the_kubelet_has_put_there_last()
     let (entra, listener) = (files.entra(&mock), token_file_listener("sa_token", &files.token()));
     let more = |bootstrap: Bootstrap| {
         let clusters = bootstrap.and_cluster(entra).and_cluster(internal_cluster("sa_token", "sa_token"));
-        clusters.and_listener(listener)
+        clusters.and_listener(listener).and_listener(http_listener("shown", &[], "sa_token"))
     };
     let stage = Stage::of_filters(mock, &[filter], more).await;
     assert_eq!(stage.get_for("first.example").await.status, 200);
     assert_eq!(stage.claims(&stage.only_seen(), VAULT).appid, app(&stage, "worker"));
     files.put_token(&tokens[1]);
     // Envoy takes a moment to notice; a token that was refused is not shown again for ten seconds.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shown = stage.envoy.listener("shown").await.unwrap();
+    until(async || envoy::get(shown, "/").await.unwrap().text() == tokens[1]).await;
     until(async || stage.get_for("second.example").await.status == 200).await;
     assert_eq!(stage.claims(&stage.only_seen(), VAULT).appid, OTHER);
     assert!(tokens.iter().all(|token| !stage.envoy.log().contains(token)));

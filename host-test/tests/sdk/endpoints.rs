@@ -1,6 +1,7 @@
 //! Tokens, by the other endpoints of managed identity
 
-use host_test::mock::{ArcConfig, Counts, Endpoint, Mock, MockConfig, ServiceFabricConfig};
+use host_test::mock::{ArcConfig, ClosedDirectory, Counts, Endpoint, Mock, MockConfig, ServiceFabricConfig};
+use host_test::skip;
 
 use super::{ARM, ARM_RESOURCE, answered, get_token, identity, mock};
 
@@ -37,13 +38,14 @@ async fn managed_identity_credential_gets_both_kinds_of_identity_by_arc() {
     assert_eq!(counts, Counts { requests: 4, tokens: 2, refused: 2, faults: 0 });
 }
 
-/// SDKs read keys from one directory only, into which not everybody may write: none where we may not.
+/// SDKs read keys from one directory only, into which not everybody may write: none where we may not, and said so.
 pub(crate) async fn arc() -> Option<Mock> {
     let config = MockConfig { arc: Some(ArcConfig::default()), ..MockConfig::default() };
     match Mock::start(config).await {
         Ok(mock) => Some(mock),
         Err(error) => {
-            assert!(error.to_string().contains("arc.key-directory"), "{error:#}");
+            assert!(error.is::<ClosedDirectory>(), "{error:#}");
+            skip(&error.to_string());
             None
         }
     }

@@ -27,13 +27,14 @@ pub(crate) enum Command {
     Get(Get),
     /// Show which identity sources are seen here, what each would be asked, and why it would work or not.
     ///
-    /// Nothing is sent without --try.
+    /// Nothing is sent without --try. Where every call for a token would fail, this fails with the same exit code.
     #[command(after_help = EXPLAIN_EXAMPLES, mut_group("Who", |who| who.requires("attempt")))]
     Explain(Explain),
     /// Run a component that imports token-broker:identity/credentials, and give it tokens for what is named.
     ///
     /// The broker, its environment and the identity endpoint stay outside of the component, which sees the variables that
-    /// are named, reaches the origins that are named, and nothing else. What it prints is printed; it fails with exit code 1.
+    /// are named, reaches the origins that are named, and nothing else. What it prints is printed. Exit code 1 says that it
+    /// failed, or took more time or memory than it may have.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
     /// Give tokens to other processes on this machine, as IMDS and App Service do: to any Azure SDK.
@@ -89,6 +90,12 @@ pub(crate) struct Run {
     /// A variable that it sees, with this value or with the one that it has here; may be given several times.
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// The time after which it is ended.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+    /// The most memory that it may have.
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_memory: u32,
     /// The component: a command of WASI 0.3 or 0.2.
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: PathBuf,

@@ -1,8 +1,9 @@
 //! `token-broker explain`
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use token_broker_host::SourceReport;
+use token_broker_host::{Error, Failure, SourceReport, Verdict};
 
 use crate::args::Explain;
 use crate::failure::{Failed, one_line};
@@ -12,16 +13,43 @@ pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
     let request = args.identity.request(&args.scope)?;
     let mut broker = prepare::broker().await?;
     if !args.attempt {
-        print(&describe_all(&broker.explain().await?))?;
-        return broker.misconfigured().map_or(Ok(()), |error| {
-            print(&format!("\nEvery call for a token fails here: {}\n", one_line(&error.to_string())))
-        });
+        let reports = broker.explain().await?;
+        print(&describe_all(&reports))?;
+        return Ok(broker.misconfigured().map_or_else(|| predicted(&reports), |error| Err(error.clone()))?);
     }
     let answer = broker.request_token(&request).await?;
     print(&describe_all(&broker.explain().await?))?;
     let token = answer?;
     let source = get::source_of_last_token(&mut broker).await?;
     print(&format!("\n{}", get::describe(&token, &args.scope, &source)))
+}
+
+/// # Errors
+/// That of every call for a token, as far as the configuration tells it: what a source will answer is not known.
+fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
+    let Some(report) = reports.iter().find(|report| takes_part(report)) else {
+        return Err(Error::Unavailable(reports.iter().map(declined).collect()));
+    };
+    if report.verdict != Verdict::Misconfigured {
+        return Ok(());
+    }
+    Err(match report.reason.strip_prefix(MISCONFIGURED) {
+        Some(why) => Error::Misconfigured(why.to_owned()),
+        // What is configured and cannot be used by this host.
+        None => Error::Unavailable(vec![declined(report)]),
+    })
+}
+
+/// Whether no source behind it is asked.
+fn takes_part(report: &SourceReport) -> bool {
+    match report.reason.strip_prefix(NEEDS_FILE) {
+        Some(file) => Path::new(file).exists(),
+        None => report.verdict != Verdict::NotConfigured,
+    }
+}
+
+fn declined(report: &SourceReport) -> Failure {
+    Failure { source: report.source.clone().into(), message: report.reason.clone(), ..Failure::default() }
 }
 
 fn describe_all(reports: &[SourceReport]) -> String {
@@ -44,11 +72,42 @@ fn describe(nth: usize, report: &SourceReport) -> String {
     text
 }
 
+/// As the report says it of a source that needs a file to be there, Arc's agent.
+const NEEDS_FILE: &str = "would be asked if there is a file ";
+const MISCONFIGURED: &str = "misconfigured: ";
+
 #[cfg(test)]
 mod tests {
-    use token_broker_host::{Failure, Verdict};
-
     use super::*;
+
+    #[test]
+    fn the_first_source_that_would_be_asked_decides_whether_a_call_fails() {
+        let report = |verdict, reason: &str| SourceReport {
+            source: "s".to_owned(),
+            verdict,
+            reason: reason.to_owned(),
+            would_send: None,
+            variables: Vec::new(),
+            last_failure: None,
+        };
+        let absent = report(Verdict::NotConfigured, "X is not set");
+        let broken = report(Verdict::Misconfigured, "misconfigured: X must be a URL");
+        let unusable = report(Verdict::Misconfigured, "the host does not pin");
+        let ready = report(Verdict::Ready, "would be asked when no source before it answers");
+        let agent = |file: &str| report(Verdict::Ready, &format!("{NEEDS_FILE}{file}"));
+        for (reports, kind) in [
+            (vec![&absent, &ready], None),
+            (vec![&absent, &ready, &broken], None),
+            (vec![&agent("/"), &broken], None),
+            (vec![&agent("/no/such/agent"), &broken], Some("misconfigured")),
+            (vec![&absent, &broken, &ready], Some("misconfigured")),
+            (vec![&absent, &unusable, &ready], Some("unavailable")),
+            (vec![&absent], Some("unavailable")),
+        ] {
+            let reports: Vec<_> = reports.into_iter().cloned().collect();
+            assert_eq!(predicted(&reports).err().map(|error| error.kind()), kind, "{reports:?}");
+        }
+    }
 
     #[test]
     fn a_report_names_the_request_the_variables_and_the_last_failure() {

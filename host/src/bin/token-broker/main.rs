@@ -13,27 +13,24 @@ mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
+use token_broker_host::{flush_log, log_line};
 
 use crate::args::{Args, Command};
 use crate::failure::Failed;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match run(&args.command) {
-        Ok(code) => code,
-        Err(failed) => {
-            let as_json = matches!(&args.command, Command::Get(get) if get.json);
-            // Whoever closed stderr still gets the exit code.
-            _ = writeln!(
-                std::io::stderr(),
-                "{}",
-                if as_json { failed.to_json() } else { failed.to_string() }
-            );
-            failed.exit_code()
-        }
-    }
+    let code = run(&args.command).unwrap_or_else(|failed| {
+        let as_json = matches!(&args.command, Command::Get(get) if get.json);
+        log_line(&if as_json { failed.to_json() } else { failed.to_string() });
+        failed.exit_code()
+    });
+    // Where nobody reads stderr, the exit code still is to be had.
+    flush_log(LAST_WORDS);
+    code
 }
 
 /// One thread is enough, and starts faster than many: what there is to do is to wait for the network.
@@ -58,3 +55,6 @@ fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failed::other)
 }
+
+/// How long the end of this process waits for somebody to read stderr.
+const LAST_WORDS: Duration = Duration::from_secs(1);

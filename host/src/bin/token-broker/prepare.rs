@@ -2,15 +2,27 @@
 
 use std::mem::ManuallyDrop;
 
-use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance};
+use serde_json::Value;
+use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance, log_line};
 
 use crate::failure::Failed;
 
 /// Never dropped: the process ends with it, and gives its memory back faster than the instance would.
 pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
-    // A failure is told once, by this command, unless the log was asked for.
-    let builder = builder(environment("off"))?;
+    let mut builder = builder(Environment::inherit())?;
+    if !is_set(LOG) {
+        builder = builder.log(|line| {
+            if !tells_the_failure(line) {
+                log_line(line);
+            }
+        });
+    }
     Ok(ManuallyDrop::new(builder.instantiate().await.map_err(named)?))
+}
+
+/// The failure of the one call is told once, by the command itself, unless the log was asked for.
+fn tells_the_failure(line: &str) -> bool {
+    serde_json::from_str(line).is_ok_and(|line: Value| line["event"] == "could not fetch a token")
 }
 
 /// One for many callers, which lives as long as this process.
@@ -18,17 +30,15 @@ pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Fa
     builder(environment)?.build().await.map_err(named)
 }
 
-/// The environment of this process, with this level of the log where it says none.
-pub(crate) fn environment(level: &str) -> Environment {
-    let environment = Environment::inherit();
-    let says = std::env::var_os(LOG).is_some_and(|level| !level.is_empty());
-    if says { environment } else { environment.with(LOG, level) }
+/// Whether the environment of this process says something.
+pub(crate) fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 fn builder(environment: Environment) -> Result<Builder, Failed> {
     let mut builder = Broker::builder().environment(environment);
-    if std::env::var_os(COMPONENT).is_none_or(|path| path.is_empty()) {
-        builder = built_in(builder)?;
+    if !is_set(COMPONENT) {
+        builder = builder.component_built_in(BUILT_IN, *DIGEST);
     }
     if let Some(file) = std::env::var_os(ROOTS).filter(|file| !file.is_empty()) {
         builder = builder.trusted_roots_file(file);
@@ -47,20 +57,17 @@ pub(crate) fn named(error: wasmtime::Error) -> Failed {
     }
 }
 
-fn built_in(builder: Builder) -> Result<Builder, Failed> {
-    if BUILT_IN.is_empty() {
-        return Err(Failed::from(Error::Other(format!(
-            "this command was built without a broker component; run `cargo xtask build` and build it again, \
-             or set {COMPONENT} to a token-broker-core.wasm"
-        ))));
-    }
-    Ok(builder.component_built_in(BUILT_IN, *DIGEST))
-}
-
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 /// As OpenSSL and curl know it; here the authorities in it are added to the public ones.
 pub(crate) const ROOTS: &str = "SSL_CERT_FILE";
-const LOG: &str = "TOKEN_BROKER_LOG";
+pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
 
+#[cfg(not(has_component))]
+compile_error!(
+    "the command carries the broker component inside, and target/components/token-broker-core.wasm is not there: run \
+     `cargo xtask build` first, or set TOKEN_BROKER_CORE_WASM to one"
+);
+#[cfg(has_component)]
 static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.wasm"));
+#[cfg(has_component)]
 static DIGEST: &[u8; 32] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.sha256"));

@@ -1,14 +1,18 @@
 //! `token-broker run`
 
+use std::env::VarError;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
-use token_broker_host::{Egress, Error, Policy, engine_config};
+use token_broker_host::{Egress, Environment, Error, Policy, engine_config, flush_log, log_line};
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2, p3};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::LAST_WORDS;
 use crate::args::Run;
 use crate::failure::Failed;
 use crate::prepare::{self, ROOTS};
@@ -24,9 +28,19 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    let broker = prepare::shared_broker(prepare::environment("error")).await?;
+    let broker = prepare::shared_broker(Environment::inherit()).await?;
     broker.add_to_linker(&mut linker, policy)?;
-    let ended = run_to_its_end(Store::new(&engine, state), linker.instantiate_pre(&component)?).await?;
+    let mut store = Store::new(&engine, state);
+    store.limiter(|state| &mut state.memory);
+    end_after(Duration::from_secs(args.timeout))?;
+    let ended = run_to_its_end(&mut store, linker.instantiate_pre(&component)?).await;
+    let ended = ended.map_err(|trap| match store.data().memory.was_refused {
+        true => Failed::other(format!(
+            "the component needs more memory than {} MiB; fix: give it more with --max-memory ({trap:#})",
+            args.max_memory
+        )),
+        false => trap.into(),
+    })?;
     // What went wrong, the component has said itself.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -46,17 +60,33 @@ fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
         .map_err(|error| Error::InvalidRequest(format!("{} cannot be run: {error:#}", file.display())).into())
 }
 
+/// End this process when the time is over. Not a timer of the runtime, whose only thread the component may keep: it
+/// computes, or waits for somebody to read what it prints.
+fn end_after(limit: Duration) -> Result<(), Failed> {
+    let ended = move || {
+        thread::sleep(limit);
+        let seconds = limit.as_secs();
+        let text =
+            format!("the component did not end within {seconds} s; fix: give it more time with --timeout");
+        let failed = Failed::other(text);
+        log_line(&failed.to_string());
+        flush_log(LAST_WORDS);
+        std::process::exit(1);
+    };
+    thread::Builder::new().spawn(ended).map(drop).map_err(Failed::other)
+}
+
 /// As the version of WASI that it is made for wants it.
 async fn run_to_its_end(
-    mut store: Store<State>,
+    store: &mut Store<State>,
     component: InstancePre<State>,
 ) -> wasmtime::Result<Result<(), ()>> {
     if let Ok(command) = p3::bindings::CommandPre::new(component.clone()) {
-        let command = command.instantiate_async(&mut store).await?;
+        let command = command.instantiate_async(&mut *store).await?;
         return store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await?;
     }
-    let command = p2::bindings::CommandPre::new(component)?.instantiate_async(&mut store).await?;
-    command.wasi_cli_run().call_run(&mut store).await
+    let command = p2::bindings::CommandPre::new(component)?.instantiate_async(&mut *store).await?;
+    command.wasi_cli_run().call_run(store).await
 }
 
 /// What the component is lent.
@@ -65,6 +95,35 @@ struct State {
     http: WasiHttpCtx,
     egress: Egress,
     table: ResourceTable,
+    memory: Memory,
+}
+
+/// What all memories and tables of the component have together.
+struct Memory {
+    bytes: usize,
+    max_bytes: usize,
+    was_refused: bool,
+}
+
+impl Memory {
+    fn grow(&mut self, by: usize) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(by);
+        self.was_refused |= bytes > self.max_bytes;
+        if bytes <= self.max_bytes {
+            self.bytes = bytes;
+        }
+        Ok(bytes <= self.max_bytes)
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current).saturating_mul(size_of::<usize>()))
+    }
 }
 
 impl State {
@@ -72,11 +131,10 @@ impl State {
         let mut wasi = WasiCtxBuilder::new();
         wasi.inherit_stdio().arg(args.component.to_string_lossy()).args(&args.arguments);
         for variable in &args.env {
-            let (name, value) = match variable.split_once('=') {
-                Some((name, value)) => (name, value.to_owned()),
-                None => (variable.as_str(), std::env::var(variable).unwrap_or_default()),
+            match variable.split_once('=') {
+                Some((name, value)) => wasi.env(name, value),
+                None => wasi.env(variable, inherited(variable)?),
             };
-            wasi.env(name, value);
         }
         let egress = match std::env::var_os(ROOTS).filter(|file| !file.is_empty()) {
             Some(file) => Egress::to_and_trusting(&args.allow, file),
@@ -86,8 +144,29 @@ impl State {
             true => prepare::named(error),
             false => Error::InvalidRequest(format!("--allow: {error:#}")).into(),
         })?;
-        Ok(Self { wasi: wasi.build(), http: WasiHttpCtx::new(), egress, table: ResourceTable::new() })
+        let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
+        Ok(Self {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            egress,
+            table: ResourceTable::new(),
+            memory: Memory { bytes: 0, max_bytes, was_refused: false },
+        })
     }
+}
+
+/// The value that a variable has for this process.
+fn inherited(name: &str) -> Result<String, Failed> {
+    std::env::var(name).map_err(|why| {
+        let why = match why {
+            VarError::NotPresent => "is not set here",
+            VarError::NotUnicode(_) => "is not UTF-8",
+        };
+        Error::InvalidRequest(format!(
+            "--env {name}: the variable {name} {why}; fix: set it, or give --env {name}=VALUE"
+        ))
+        .into()
+    })
 }
 
 impl WasiView for State {
@@ -101,3 +180,5 @@ impl WasiHttpView for State {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
     }
 }
+
+const MIB: usize = 1024 * 1024;

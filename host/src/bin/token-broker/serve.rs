@@ -2,6 +2,7 @@
 
 mod desk;
 mod listener;
+mod reading;
 mod server;
 
 use std::ffi::OsString;
@@ -9,12 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use token_broker::{IdentityApi, Question, Settings};
-use token_broker_host::Error;
+use token_broker_host::{Environment, Error};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
 use crate::failure::Failed;
-use crate::{prepare, print};
+use crate::prepare::{self, LOG};
+use crate::print;
 use desk::Desk;
 use listener::Listener;
 
@@ -28,7 +30,10 @@ pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
         None => Listener::tcp(args.listen, args.allow_remote).await?,
     };
     // What clients show to this process is no business of the broker's.
-    let environment = prepare::environment(LEVEL).with(SECRET, "");
+    let mut environment = Environment::inherit().with(SECRET, "");
+    if !prepare::is_set(LOG) {
+        environment = environment.with(LOG, LEVEL);
+    }
     let desk = Desk::new(prepare::shared_broker(environment).await?, api, audits);
     let end = end().map_err(Failed::other)?;
     print(&announcement(&listener, &desk))?;
@@ -86,5 +91,4 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
 
 /// Its work is to give out tokens, so each is in its log unless less is asked for.
 const LEVEL: &str = "info";
-const LOG: &str = "TOKEN_BROKER_LOG";
 const SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";

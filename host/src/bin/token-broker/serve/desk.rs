@@ -1,7 +1,6 @@
 //! Where requests are answered: with a token of the broker, or with what the operator wants to know.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +12,7 @@ use hyper::body::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use token_broker::{Body, Granted, IdentityApi, Question, Reply};
-use token_broker_host::{AccessToken, Broker, Error, Failure, Identity};
+use token_broker_host::{AccessToken, Broker, Error, Failure, Identity, log_line};
 use tokio::time::timeout;
 
 use crate::serve::listener::Client;
@@ -56,8 +55,7 @@ impl Desk {
         let token = timeout(LONGEST, self.ask(question)).await.unwrap_or_else(|_| Err(too_long()));
         let (outcome, now) = (token.as_ref().map(granted), now());
         if self.audits {
-            // A log that cannot be written must not keep a token from its client.
-            _ = writeln!(std::io::stderr(), "{}", question.audit_line(outcome, &client.to_string(), now));
+            log_line(&question.audit_line(outcome, &client.to_string(), now));
         }
         question.answer(outcome, now)
     }

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::serve::desk::Desk;
 use crate::serve::listener::{Client, Listener, Stream};
+use crate::serve::reading::Reading;
 
 /// Take in clients until `end`, then answer what has been asked, within [`GRACE`].
 pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future<Output = ()>) {
@@ -58,7 +59,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Reading::new(stream, IDLE)), service);
     // An error here is a client that left, or one that kept to no bound.
     _ = timeout(CONNECTION, watcher.watch(connection)).await;
 }
@@ -67,9 +68,9 @@ async fn connection(
 const MAX_CONNECTIONS: usize = 512;
 /// The longest query, and as much again for headers.
 const MAX_HEAD: usize = 40 * 1024;
-/// From the end of an answer to the end of the next request's headers.
+/// From the end of an answer to the end of the next request's headers, and for a client to read what is written.
 const IDLE: Duration = Duration::from_secs(30);
-/// The life of a connection, for clients that stop reading. Longer than the longest answer can take.
+/// The life of a connection. Longer than the longest answer can take.
 const CONNECTION: Duration = Duration::from_secs(3600);
 /// For what is under way at the end. A fetch takes seconds, and its client can ask again.
 const GRACE: Duration = Duration::from_secs(10);
