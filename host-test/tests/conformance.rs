@@ -284,7 +284,7 @@ fn each_difference_of_an_error_fails_a_case_by_its_name() {
         (json!({ "message-contains": ["x y z"] }), "the message must hold \"x y z\""),
         (json!({ "remedy-contains": ["x y z"] }), "the remedy must hold \"x y z\""),
         (json!({ "message-lacks": ["got 400"] }), "the message must not hold \"got 400\""),
-        (json!({ "remedy-lacks": ["audience"] }), "the remedy must not hold \"audience\""),
+        (json!({ "remedy-lacks": ["az vm"] }), "the remedy must not hold \"az vm\""),
         (json!({ "correlation-id": "x" }), "correlation-id must be Some(\"x\") and is Some("),
         (json!({ "retry-after-ms": 1 }), "retry-after-ms must be Some(1) and is None"),
     ] {
