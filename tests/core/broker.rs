@@ -391,7 +391,7 @@ fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
     let body = r#"{"access_token":"T","expires_in":3600}"#;
     world.script((0..150).map(|_| json(200, body)));
     let mut tasks = Tasks::new(&world);
-    for n in 0..150 {
+    for n in 0..150_usize {
         let tenant_id = n.is_multiple_of(2).then(|| format!("t{n}.example"));
         let user_assertion = (!n.is_multiple_of(2)).then(|| format!("user-{n}").into());
         let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT, Identity::Default) };
