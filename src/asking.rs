@@ -7,14 +7,16 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 
 use crate::answer::{Answer, Exchange};
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::certificate::{Certificate, MAX_PEM};
 use crate::error::{Error, Failure};
 use crate::fetch::Fetch;
 use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::random::uuid;
+use crate::rate_limit::Rate;
 use crate::retry::{Class, Next, Retries};
+use crate::shared::Shared;
 use crate::source::entra::{Entra, MAX_TOKEN_FILE};
 use crate::source::{Ask, MAX_BODY, Need, Source, Stop, arc};
 use crate::token::{Secret, Token};
@@ -24,7 +26,7 @@ use crate::words::shown;
 /// Who is asked, by whom, for what.
 pub(crate) struct Asking<'a, H, S> {
     pub(crate) source: &'a Source,
-    pub(crate) broker: &'a Broker<H, S>,
+    pub(crate) broker: &'a Rc<Core<H, S>>,
     pub(crate) fetch: &'a Fetch<'a>,
     /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
     pub(crate) has_answered: &'a Cell<bool>,
@@ -36,7 +38,7 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         let refused = self.fetch.demand.claims().and_then(|_| self.broker.held(self.fetch.demand));
         let ask = Ask { demand: self.fetch.demand, proof: None, refused: refused.as_deref() };
         self.source.takes(&ask)?;
-        let mut retries = Retries::until(self.fetch.deadline);
+        let mut retries = Retries::until(self.fetch.deadline());
         loop {
             let proof = self.proof(&ask).await?;
             let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
@@ -85,7 +87,8 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
             Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
             Need::ManagedIdentity(demand) => {
                 let demand = Rc::clone(demand);
-                let token = self.broker.assertion(demand, self.fetch.deadline).await.map_err(Stop::Failed)?;
+                let token =
+                    self.broker.assertion(demand, self.fetch.deadline()).await.map_err(Stop::Failed)?;
                 Ok(Some(token.secret().clone()))
             }
         }
@@ -177,8 +180,10 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         self.hold_back(request.uri()).await?;
         let asked_at = self.host().now();
         let limits = self.limits(asked_at);
-        self.fetch.sends(&request_id);
-        let mut answer = match self.host().send(request, limits).await {
+        self.fetch.sends(&request_id, asked_at.saturating_add(limits.total));
+        let response = self.host().send(request, limits).await;
+        self.fetch.is_answered();
+        let mut answer = match response {
             Ok(response) => {
                 let exchange = Exchange { asked_at, received_at: self.host().now() };
                 let answer = self.source.parse(ask, &response, exchange);
@@ -200,16 +205,27 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         Ok(answer)
     }
 
-    /// Without the store that tells what other instances do, ask no more often than all of them together may.
+    /// Wait for a turn under the endpoint's rate limit. A turn that was missed, because nobody polled the fetch, is over.
+    ///
+    /// # Errors
+    /// [`Error::Throttled`] if that would take longer than the fetch may.
     async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
-        let Some(shared) = &self.fetch.config.shared else { return Ok(()) };
-        let (now, endpoint) = (self.host().now(), endpoint.host().unwrap_or_default());
-        let wait = shared.hold_back(endpoint, now, self.fetch.left(now))?;
-        if !wait.is_zero() {
+        let endpoint = endpoint.host().unwrap_or_default();
+        loop {
+            let now = self.host().now();
+            let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
+            let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
+            let turn = self.broker.rate_limits.take(endpoint, rate, now, self.fetch.left(now));
+            let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
+            if wait.is_zero() {
+                return Ok(());
+            }
             self.broker.count(|stats| &mut stats.budget_waits);
             self.host().sleep(wait).await;
+            if self.host().now() <= now.saturating_add(wait).saturating_add(LATE) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn limits(&self, now: Duration) -> Limits {
@@ -243,10 +259,34 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     }
 
     fn host(&self) -> &H {
-        self.broker.host()
+        &self.broker.host
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
         log(self.host(), self.fetch.config, level, event, fields);
     }
+}
+
+/// By how much a turn under a rate limit may be missed.
+const LATE: Duration = Duration::from_secs(1);
+
+fn over_the_limit(endpoint: &str, is_alone: bool, wait: Duration) -> Error {
+    let (why, remedy) = if is_alone {
+        (
+            "without the store that instances share, which does not answer",
+            "mend the store: the log says what it answers; until then ask for fewer different tokens",
+        )
+    } else {
+        (
+            "for all that was asked of the broker",
+            "ask for fewer different tokens: scopes, identities, tenants and claims; keep a token until its end",
+        )
+    };
+    Error::Throttled(Failure {
+        source: "token-broker".into(),
+        message: format!("this instance has asked {endpoint} as often as it may {why}"),
+        remedy: Some(remedy.to_owned()),
+        retry_after: Some(wait),
+        ..Failure::default()
+    })
 }

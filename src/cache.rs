@@ -23,6 +23,8 @@ struct Entry {
     failure: Option<(Error, Rest)>,
     /// The fingerprint of a token that a service refused.
     refused: Option<String>,
+    /// After a token was forgotten, and after a failure was.
+    pauses: [Pause; 2],
     /// When it was last of use, in ticks of the cache.
     used: Cell<u64>,
 }
@@ -101,11 +103,10 @@ impl Cache {
     }
 
     /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
-    pub(crate) fn forget(&mut self, scope: &Scope) {
-        for entry in self.entries.iter_mut().filter(|(key, _)| key.scope() == scope).map(|(_, entry)| entry) {
-            entry.refuse();
-            entry.failure.take_if(|(error, _)| !matches!(error, Error::Throttled(_)));
-        }
+    /// What was forgotten less than [`BETWEEN_FORGETS`] ago stays. False if all of it does.
+    pub(crate) fn forget(&mut self, scope: &Scope, now: Duration) -> bool {
+        let of_scope = self.entries.iter_mut().filter(|(key, _)| key.scope() == scope);
+        of_scope.fold(false, |any, (_, entry)| entry.forget(now) | any)
     }
 
     /// The fingerprint of the token under a key that was forgotten last.
@@ -160,6 +161,19 @@ impl Cache {
 }
 
 impl Entry {
+    fn forget(&mut self, now: Duration) -> bool {
+        let [of_token, of_failure] = &mut self.pauses;
+        let can_end = self.failure.as_ref().is_some_and(|(error, _)| !matches!(error, Error::Throttled(_)));
+        let (token, failure) = (self.held.is_some() && of_token.begin(now), can_end && of_failure.begin(now));
+        if token {
+            self.refuse();
+        }
+        if failure {
+            self.failure = None;
+        }
+        token || failure
+    }
+
     fn refuse(&mut self) {
         if let Some(held) = self.held.take() {
             self.refused = Some(held.token.fingerprint());
@@ -169,6 +183,21 @@ impl Entry {
     fn failed(&self, now: Duration) -> Option<Error> {
         let (error, rest) = self.failure.as_ref()?;
         Some(error.clone().with_wait_left(rest.left(now)?))
+    }
+}
+
+/// The time between two things of a kind.
+#[derive(Debug, Default)]
+struct Pause(Option<Rest>);
+
+impl Pause {
+    /// False if it has not ended.
+    fn begin(&mut self, now: Duration) -> bool {
+        let has_ended = self.0.is_none_or(|rest| rest.left(now).is_none());
+        if has_ended {
+            self.0 = Some(Rest { from: now, until: now.saturating_add(BETWEEN_FORGETS) });
+        }
+        has_ended
     }
 }
 
@@ -193,6 +222,10 @@ pub(crate) fn rest_after(error: &Error) -> Option<Duration> {
 
 /// After a refresh failed, a token that can be used is used this long before the next attempt.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(30);
+
+/// A refusal is worth one new token at once, and another one no sooner than this: a consumer that forgets whatever it gets
+/// would else have a fetch for each call.
+const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 
 /// What no `Retry-After` exceeds.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
@@ -272,6 +305,23 @@ mod tests {
         cache.rest(&key("s"), &Error::Throttled(failure), at(1000));
         let Look::Failed(error) = cache.look(&key("s"), at(1040)) else { panic!("the failure is forgotten") };
         assert_eq!(error.retry_after(), Some(at(2)));
+    }
+
+    #[test]
+    fn a_token_is_forgotten_once_in_half_a_minute_and_so_is_a_failure() {
+        let (mut cache, scope) = (Cache::default(), Scope::parse("s").unwrap());
+        assert!(!cache.forget(&scope, at(1000)), "there is nothing");
+        cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
+        assert!(cache.forget(&scope, at(1000)));
+        cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
+        assert!(!cache.forget(&scope, at(1002)));
+        cache.keep(&key("s"), token(100_000), 0);
+        assert!(cache.forget(&scope, at(1003)), "the first token is refused");
+        for (now, forgets) in [(1003, false), (1032, false), (1033, true), (1034, false), (900, true)] {
+            cache.keep(&key("s"), token(100_000 + now), 0);
+            assert_eq!(cache.forget(&scope, at(now)), forgets, "at {now}");
+            assert_eq!(matches!(cache.look(&key("s"), at(1040)), Look::Nothing), forgets, "at {now}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! Which sources are configured is known from the variables, before anything is sent. Of the two that show only when
 //! they are looked for, Arc costs the look at a file, and the absence of IMDS is remembered for a while.
 
+use std::rc::Rc;
+
 use crate::asking::Asking;
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::candidate::{Candidate, SourceReport, State};
 use crate::config::Settings;
 use crate::error::Error;
@@ -81,12 +83,12 @@ impl Chain {
     /// be asked.
     pub(crate) async fn fetch<H: Host, S: Store>(
         &self,
-        broker: &Broker<H, S>,
+        broker: &Rc<Core<H, S>>,
         fetch: &Fetch<'_>,
     ) -> Result<Token, Error> {
         let mut attempts = Vec::new();
         for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.demand)) {
-            let source = match (&candidate.state, candidate.absence(broker.host().now())) {
+            let source = match (&candidate.state, candidate.absence(broker.host.now())) {
                 (State::Broken(error), _) => return Err(error.clone()),
                 (State::Absent | State::LeftOut, _) => {
                     attempts.extend(candidate.is_half_set().then(|| candidate.failure()));
@@ -100,7 +102,7 @@ impl Chain {
             };
             let asking = Asking { source, broker, fetch, has_answered: &candidate.has_answered };
             let outcome = asking.run().await;
-            candidate.remember(&outcome, broker.host().now());
+            candidate.remember(&outcome, broker.host.now());
             match outcome {
                 Ok(token) => {
                     self.won(candidate);

@@ -1,91 +1,274 @@
-//! Single-flight: of all who want the same key, one leads and fetches, the others wait for what comes of it.
+//! Single-flight: for each key one fetch is under way at most, and it is the broker's, not a caller's.
 //!
-//! - One leader per key; keys do not wait for one another.
-//! - Waiters share the leader's outcome, success or failure.
-//! - A leader that is dropped hands over: its waiters are told, and the first to ask again leads.
+//! - Keys do not wait for one another.
+//! - All who wait share the outcome, success or failure.
+//! - The first of those who wait polls the fetch. When it gives up, the next one does.
+//! - When nobody is left, the fetch stays as it is, and the next caller resumes it, if it has asked and is within its
+//!   own limits ([`Term`]); else it is begun anew.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
+
 use crate::error::{Error, Failure};
+use crate::fetch::Term;
 use crate::policy::Key;
 use crate::token::Token;
 
-/// What came of a fetch.
+/// The result of a fetch.
 pub(crate) type Outcome = Result<Rc<Token>, Error>;
+
+/// A fetch, which keeps its result itself.
+pub(crate) type Work = Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// Makes a fetch that has not begun.
+type Begin<'a> = dyn Fn() -> (Rc<Term>, Work) + 'a;
 
 /// The fetches that are under way: few enough to be looked through.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flights(Rc<RefCell<Vec<(Key, SharedFlight)>>>);
+pub(crate) struct Flights(Rc<RefCell<Vec<Rc<Flight>>>>);
 
-type SharedFlight = Rc<RefCell<Flight>>;
-
-#[derive(Debug, Default)]
 struct Flight {
-    end: Option<End>,
-    waiting: Vec<Waker>,
-    /// Seats in `waiting` whose waiters have left.
-    free: Vec<usize>,
+    key: Key,
+    term: Rc<Term>,
+    /// None while it is polled, and after its end.
+    work: RefCell<Option<Work>>,
+    has_begun: Cell<bool>,
+    outcome: RefCell<Option<Outcome>>,
+    /// How many [`Wait`]s there are, those included that were not polled yet.
+    waits: Cell<usize>,
+    /// Those that were polled, in the order in which they came. The first polls the work.
+    waiting: RefCell<Vec<(u64, Waker)>>,
+    next_seat: Cell<u64>,
+    relay: Arc<Relay>,
 }
 
-impl Flight {
-    fn sit(&mut self, waker: Waker) -> usize {
-        match self.free.pop().and_then(|seat| self.waiting.get_mut(seat).map(|place| (seat, place))) {
-            Some((seat, place)) => {
-                *place = waker;
-                seat
-            }
-            None => {
-                self.waiting.push(waker);
-                self.waiting.len().saturating_sub(1)
-            }
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-enum End {
-    Landed(Outcome),
-    Abandoned,
-}
-
-/// Who one is among those who want a key.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// The one who fetches.
-    Leader(Lead),
-    /// One who waits.
-    Waiter(Wait),
-}
+/// Wakes the waiter that polls the work. Its task may end before the work does, and is not woken then.
+#[derive(Default)]
+struct Relay(AtomicWaker);
 
 impl Flights {
-    /// Take one's place.
+    /// Wait for the fetch for a key; `begin` begins it if none is under way.
     ///
     /// # Errors
     /// [`Error::Throttled`] when [`CAPACITY`] fetches are under way.
-    pub(crate) fn join(&self, key: &Key) -> Result<Place, Error> {
-        match self.flying(key) {
-            Some(flight) => Ok(Place::Waiter(Wait { flight, seat: None })),
-            None => self.lead(key).map(Place::Leader).ok_or_else(full),
+    pub(crate) fn join(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Result<Wait, Error> {
+        self.drop_idle(now);
+        let flight = match self.flying(key) {
+            Some(flight) => flight,
+            None => self.begin(key, begin).ok_or_else(full)?,
+        };
+        Ok(Wait::new(self, flight))
+    }
+
+    /// As [`Flights::join`], unless somebody waits for the fetch already, or it cannot begin.
+    pub(crate) fn lead(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Option<Wait> {
+        self.flying(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
+    }
+
+    /// Drop all fetches.
+    pub(crate) fn clear(&self) {
+        drop(self.0.take());
+    }
+
+    fn begin(&self, key: &Key, begin: &Begin<'_>) -> Option<Rc<Flight>> {
+        if self.0.borrow().len() >= CAPACITY {
+            let alone = self.0.borrow().iter().find(|flight| flight.is_alone()).cloned()?;
+            self.remove(&alone);
+        }
+        let (term, work) = begin();
+        let flight = Rc::new(Flight::new(key.clone(), term, work));
+        self.0.borrow_mut().push(Rc::clone(&flight));
+        Some(flight)
+    }
+
+    fn flying(&self, key: &Key) -> Option<Rc<Flight>> {
+        self.0.borrow().iter().find(|flight| flight.key == *key).cloned()
+    }
+
+    /// Drop the fetches that nobody polls and that are not worth going on with.
+    fn drop_idle(&self, now: Duration) {
+        let is_idle = |flight: &Rc<Flight>| flight.is_idle() && !flight.term.is_resumable(now);
+        let idle: Vec<_> = self.0.borrow_mut().extract_if(.., |flight| is_idle(flight)).collect();
+        drop(idle);
+    }
+
+    fn remove(&self, flight: &Rc<Flight>) {
+        let removed = self.0.borrow_mut().extract_if(.., |other| Rc::ptr_eq(other, flight)).next();
+        drop(removed);
+    }
+
+    /// A fetch that nobody polls may be the first of those who wait for a managed identity's token, its proof: the
+    /// others are woken and line up anew.
+    fn line_up_anew(&self) {
+        let proofs: Vec<_> =
+            self.0.borrow().iter().filter(|flight| flight.key.is_assertion()).cloned().collect();
+        for flight in proofs {
+            flight.wake_all();
+        }
+    }
+}
+
+impl Flight {
+    fn new(key: Key, term: Rc<Term>, work: Work) -> Self {
+        Self {
+            key,
+            term,
+            work: RefCell::new(Some(work)),
+            has_begun: Cell::default(),
+            outcome: RefCell::default(),
+            waits: Cell::default(),
+            waiting: RefCell::default(),
+            next_seat: Cell::default(),
+            relay: Arc::default(),
         }
     }
 
-    /// Lead, unless somebody does already.
-    pub(crate) fn lead(&self, key: &Key) -> Option<Lead> {
-        if self.flying(key).is_some() || self.0.borrow().len() >= CAPACITY {
-            return None;
-        }
-        let flight = SharedFlight::default();
-        self.0.borrow_mut().push((key.clone(), Rc::clone(&flight)));
-        Some(Lead { flights: self.clone(), key: key.clone(), flight })
+    fn is_alone(&self) -> bool {
+        self.waits.get() == 0
     }
 
-    fn flying(&self, key: &Key) -> Option<SharedFlight> {
-        self.0.borrow().iter().find(|(of, _)| of == key).map(|(_, flight)| Rc::clone(flight))
+    fn is_idle(&self) -> bool {
+        self.has_begun.get() && self.waiting.borrow().is_empty()
+    }
+
+    /// Wake all who wait, who may take a seat again.
+    fn wake_all(&self) {
+        self.waiting.take().into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    fn is_first(&self, seat: u64) -> bool {
+        self.waiting.borrow().first().is_some_and(|(first, _)| *first == seat)
+    }
+
+    /// Take a seat, or keep it.
+    fn sit(&self, seat: Option<u64>, waker: &Waker) -> u64 {
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(seat) = seat
+            && let Some((_, place)) = waiting.iter_mut().find(|(taken, _)| *taken == seat)
+        {
+            place.clone_from(waker);
+            return seat;
+        }
+        let seat = self.next_seat.get();
+        self.next_seat.set(seat.saturating_add(1));
+        waiting.push((seat, waker.clone()));
+        seat
+    }
+
+    /// Leave a seat, and have the next one poll if it was the first.
+    fn leave(&self, seat: u64) {
+        let was_first = self.is_first(seat);
+        let next = {
+            let mut waiting = self.waiting.borrow_mut();
+            waiting.retain(|(taken, _)| *taken != seat);
+            waiting.first().filter(|_| was_first).map(|(_, waker)| waker.clone())
+        };
+        if was_first {
+            // Its task may be gone.
+            drop(self.relay.0.take());
+        }
+        next.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Poll the work on behalf of the first of those who wait.
+    fn work_on(&self, waker: &Waker) -> Option<Outcome> {
+        self.relay.0.register(waker);
+        let mut work = self.work.take()?;
+        self.has_begun.set(true);
+        match work.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.relay)))) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => {
+                self.work.replace(Some(work));
+                None
+            }
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+}
+
+/// Resolves to the outcome of a fetch, and polls it meanwhile if it is its turn.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    flights: Flights,
+    flight: Rc<Flight>,
+    seat: Option<u64>,
+}
+
+impl Wait {
+    fn new(flights: &Flights, flight: Rc<Flight>) -> Self {
+        flight.waits.set(flight.waits.get().saturating_add(1));
+        Self { flights: flights.clone(), flight, seat: None }
+    }
+
+    /// Whether it waits for a fetch that another call began.
+    pub(crate) fn is_for_anothers(&self) -> bool {
+        self.flight.has_begun.get()
+    }
+
+    /// Let a fetch that nobody has polled yet take until then, and no longer.
+    pub(crate) fn set_deadline(&self, deadline: Duration) {
+        if !self.flight.has_begun.get() {
+            self.flight.term.set_deadline(deadline);
+        }
+    }
+}
+
+impl Future for Wait {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let flight = Rc::clone(&self.flight);
+        if let Some(outcome) = &*flight.outcome.borrow() {
+            return Poll::Ready(outcome.clone());
+        }
+        let seat = flight.sit(self.seat, context.waker());
+        self.seat = Some(seat);
+        if !flight.is_first(seat) {
+            return Poll::Pending;
+        }
+        let Some(outcome) = flight.work_on(context.waker()) else { return Poll::Pending };
+        flight.outcome.replace(Some(outcome.clone()));
+        self.flights.remove(&flight);
+        flight.waiting.borrow_mut().retain(|(taken, _)| *taken != seat);
+        flight.wake_all();
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let flight = &self.flight;
+        flight.waits.set(flight.waits.get().saturating_sub(1));
+        if let Some(seat) = self.seat {
+            flight.leave(seat);
+        }
+        if !flight.is_alone() || flight.outcome.borrow().is_some() {
+            return;
+        }
+        if !flight.has_begun.get() {
+            self.flights.remove(flight);
+        } else if !flight.key.is_assertion() {
+            self.flights.line_up_anew();
+        }
+    }
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").field("key", &self.key).field("term", &self.term).finish_non_exhaustive()
     }
 }
 
@@ -97,71 +280,6 @@ fn full() -> Error {
         retry_after: Some(Duration::from_secs(1)),
         ..Failure::default()
     })
-}
-
-/// The duty to fetch: it ends by [`Lead::land`], or by being dropped.
-#[derive(Debug)]
-pub(crate) struct Lead {
-    flights: Flights,
-    key: Key,
-    flight: SharedFlight,
-}
-
-impl Lead {
-    /// Give the waiters what came of it.
-    pub(crate) fn land(self, outcome: Outcome) {
-        self.flight.borrow_mut().end = Some(End::Landed(outcome));
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        self.flights.0.borrow_mut().retain(|(key, _)| *key != self.key);
-        let waiting = {
-            let mut flight = self.flight.borrow_mut();
-            flight.end.get_or_insert(End::Abandoned);
-            std::mem::take(&mut flight.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// Resolves to the leader's outcome, or to nothing if the leader was dropped: then ask again.
-#[derive(Debug)]
-pub(crate) struct Wait {
-    flight: SharedFlight,
-    seat: Option<usize>,
-}
-
-impl Future for Wait {
-    type Output = Option<Outcome>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let flight = Rc::clone(&self.flight);
-        let mut flight = flight.borrow_mut();
-        match &flight.end {
-            Some(End::Landed(outcome)) => return Poll::Ready(Some(outcome.clone())),
-            Some(End::Abandoned) => return Poll::Ready(None),
-            None => {}
-        }
-        match self.seat.and_then(|seat| flight.waiting.get_mut(seat)) {
-            Some(waker) => waker.clone_from(context.waker()),
-            None => self.seat = Some(flight.sit(context.waker().clone())),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if let Some(seat) = self.seat {
-            let mut flight = self.flight.borrow_mut();
-            if let Some(place) = flight.waiting.get_mut(seat) {
-                *place = Waker::noop().clone();
-                flight.free.push(seat);
-            }
-        }
-    }
 }
 
 /// Fetches under way at once. A caller that makes up scopes is stopped here, before it floods the endpoint.

@@ -18,8 +18,8 @@ pub type Body = secrecy::SecretSlice<u8>;
 ///   peer that sends one byte at a time;
 /// - **no redirects**, no proxy, no cookies, no retries: a 3xx is an answer like any other.
 ///
-/// Futures need not be `Send`: the core is single-threaded.
-pub trait Host {
+/// Futures need not be `Send`: the core is single-threaded. A future may be polled by one task and later by another.
+pub trait Host: 'static {
     /// The time since the Unix epoch by this host's clock. It may jump.
     fn now(&self) -> Duration;
 
@@ -122,7 +122,7 @@ pub enum ReadError {
 }
 
 /// A place shared by broker instances, as the interface `store` of the contract says.
-pub trait Store {
+pub trait Store: 'static {
     /// The value under a key, or none when there is none or it has ended.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Whatever an endpoint answers, reading it ends in an answer, and in a token only if there was one.
 
+mod parsers;
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -18,6 +20,12 @@ use crate::token::Secret;
 const NOW: Duration = Duration::from_secs(1_760_000_000);
 const EXCHANGE: Exchange = Exchange { asked_at: NOW, received_at: NOW };
 const IDENTITY_HEADER: &str = "s3ntinel-header";
+
+/// So many cases, or as many as `cargo xtask fuzz` says.
+pub(crate) fn cases(at_least: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(at_least), ..config }
+}
 
 fn sources() -> Vec<Source> {
     let settings = |pairs: &[(&str, &str)]| {
@@ -143,7 +151,7 @@ const WITH_TOKEN: &[&str] =
     &["access_token", "expires_on", "expires_in", "token_type", "error", "error_description"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(cases(512))]
 
     #[test]
     fn arbitrary_bytes_are_never_a_token(status in 100u16..1000, headers in headers(), body in vec(any::<u8>(), 0..2000)) {

@@ -65,6 +65,7 @@ mod log;
 mod policy;
 mod problem;
 mod random;
+mod rate_limit;
 mod request;
 mod retry;
 mod selection;

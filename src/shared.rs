@@ -7,7 +7,6 @@
 //! that is down, slow, full of garbage or in the hands of somebody else costs a bounded delay and some more fetches,
 //! never a wrong token.
 
-mod budget;
 mod entry;
 mod lease;
 mod seal;
@@ -22,7 +21,7 @@ use futures_util::future::select;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::cache::rest_after;
 use crate::config::{Config, REALM, STORE_KEY, Settings};
 use crate::error::{Error, Failure};
@@ -36,7 +35,6 @@ use crate::source::is_of_the_machine;
 use crate::token::{Freshness, Token};
 use crate::words::shown;
 
-use budget::Budget;
 use lease::{Lease, Stands};
 use seal::Seal;
 use shelf::Shelf;
@@ -54,7 +52,6 @@ pub(crate) struct Shared {
     away: Cell<Duration>,
     /// Whether it was left alone, and has not answered since.
     is_lost: Cell<bool>,
-    budget: Budget,
 }
 
 impl Shared {
@@ -76,35 +73,23 @@ impl Shared {
             has_told_deployment: Cell::default(),
             away: Cell::default(),
             is_lost: Cell::default(),
-            budget: Budget::default(),
         }))
     }
 
-    /// How long to wait before a request to an endpoint: no time at all while a store tells what other instances do.
-    ///
-    /// # Errors
-    /// [`Error::Throttled`] if that is longer than `longest`.
-    pub(crate) fn hold_back(
-        &self,
-        endpoint: &str,
-        now: Duration,
-        longest: Duration,
-    ) -> Result<Duration, Error> {
-        if !self.is_lost.get() {
-            return Ok(Duration::ZERO);
-        }
-        self.budget.take(endpoint, now, longest).map_err(|wait| over_budget(endpoint, wait))
+    /// Whether the store has not answered since it was left alone, and so does not tell what other instances do.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.get()
     }
 
     /// Remove the token under a key from the store, if it is the one with this fingerprint.
     pub(crate) async fn remove_token<H: Host, S: Store>(
         &self,
-        broker: &Broker<H, S>,
+        broker: &Rc<Core<H, S>>,
         config: &Config,
         key: &Key,
         token_hash: &str,
     ) {
-        if !self.is_away(broker.host().now()) {
+        if !self.is_away(broker.host.now()) {
             // If this fails, another instance takes the token, is refused by the service, and forgets it in turn.
             let _ = Shelf::new(self, broker, config, key).remove_token(token_hash).await;
         }
@@ -127,7 +112,7 @@ impl Shared {
 /// One fetch, for which memory has nothing good, and the store that may.
 pub(crate) struct Sharing<'a, H, S> {
     shared: &'a Shared,
-    broker: &'a Broker<H, S>,
+    broker: &'a Rc<Core<H, S>>,
     fetch: &'a Fetch<'a>,
     shelf: Shelf<'a, H, S>,
 }
@@ -159,7 +144,7 @@ struct Watch {
 }
 
 impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
-    pub(crate) fn new(shared: &'a Shared, broker: &'a Broker<H, S>, fetch: &'a Fetch<'a>) -> Self {
+    pub(crate) fn new(shared: &'a Shared, broker: &'a Rc<Core<H, S>>, fetch: &'a Fetch<'a>) -> Self {
         let shelf = Shelf::new(shared, broker, fetch.config, fetch.demand.key());
         Self { shared, broker, fetch, shelf }
     }
@@ -241,7 +226,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
                 return Found::Nothing { together: watch.pauses > 0 };
             }
             // From before the look, so that nothing is missed.
-            let changed = pin!(self.broker.store().changed());
+            let changed = pin!(self.broker.store.changed());
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
                 Ok(None) => watch.bears_until = None,
@@ -253,7 +238,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
                     }
                 }
             }
-            if self.now() >= self.fetch.deadline {
+            if self.now() >= self.fetch.deadline() {
                 return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
             }
             let pause = pin!(self.host().sleep(watch.pause(self.host().random())));
@@ -368,7 +353,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
     }
 
     fn host(&self) -> &H {
-        self.broker.host()
+        &self.broker.host
     }
 
     fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
@@ -407,27 +392,12 @@ fn shared_rest(error: &Error, had_time: bool) -> Option<Duration> {
     let answered = error.failures().iter().any(|failure| failure.status.is_some());
     let of_the_machine = error.failures().iter().any(|failure| is_of_the_machine(&failure.source));
     match error {
-        Error::Throttled(_) => Some(rest),
+        // Others have a rate limit of their own.
+        Error::Throttled(_) => answered.then_some(rest),
         _ if answered && !of_the_machine => Some(rest),
         _ if answered || had_time => Some(rest.min(OF_ONE_MACHINE)),
         _ => None,
     }
-}
-
-fn over_budget(endpoint: &str, wait: Duration) -> Error {
-    Error::Throttled(Failure {
-        source: "token-broker".into(),
-        message: format!(
-            "the store that instances share does not answer, and this instance has asked {endpoint} as often as it may \
-             without it"
-        ),
-        remedy: Some(
-            "mend the store: the log says what it answers; until then ask for fewer different tokens"
-                .to_owned(),
-        ),
-        retry_after: Some(wait),
-        ..Failure::default()
-    })
 }
 
 /// In which a store that fails may come back, before we go on without it.

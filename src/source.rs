@@ -26,6 +26,7 @@ use crate::certificate::Certificate;
 use crate::error::{Error, Failure};
 use crate::host::{Body, SendError, SendErrorKind};
 use crate::policy::{Demand, Key};
+use crate::rate_limit::Rate;
 use crate::request::{Id, Identity};
 use crate::retry::Class;
 use crate::token::{Secret, Token};
@@ -215,6 +216,11 @@ impl Source {
                  trusted if the host is given that authority, the command by SSL_CERT_FILE"
             }
         }
+    }
+
+    /// How often it is asked.
+    pub(crate) fn rate(&self) -> Rate {
+        if matches!(self, Self::Entra(_)) { Rate::OF_AN_AUTHORITY } else { Rate::OF_A_MACHINE }
     }
 
     /// How long a connection may take to be made, within `total`.

@@ -31,7 +31,7 @@ pub struct Statistics {
     pub lease_waits: u64,
     /// Times that another instance's lease ended without a token, and this one took it.
     pub lease_takeovers: u64,
-    /// Requests that waited because this instance, without a store, had asked often enough.
+    /// Requests that were held back by the rate limit of an endpoint.
     pub budget_waits: u64,
 }
 

@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test has a clock and files")]
 
+#[path = "injector/cancel.rs"]
+mod cancel;
 #[path = "injector/challenge.rs"]
 mod challenge;
 #[path = "injector/failure.rs"]

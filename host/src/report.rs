@@ -99,7 +99,7 @@ pub struct Statistics {
     /// Leases whose holder gave no result, taken over.
     #[component(name = "lease-takeovers")]
     pub lease_takeovers: u64,
-    /// Fetches held back by the rate budget of an endpoint.
+    /// Requests held back by the rate limit of an endpoint.
     #[component(name = "budget-waits")]
     pub budget_waits: u64,
 }

@@ -273,7 +273,7 @@ fn header() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+    #![proptest_config(crate::hostile::cases(2048))]
 
     #[test]
     fn any_header_is_read_to_an_end_and_gives_only_what_may_be_sent(

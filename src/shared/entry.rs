@@ -17,7 +17,7 @@ use crate::token::{CLOCK_TOLERANCE, Secret, Token};
 pub(super) enum Holding {
     /// Somebody fetches.
     Taken { holder: String },
-    /// Nobody does: fetching failed. That is the answer for as long as it is there, by our clock for so long.
+    /// Nobody does: fetching failed. That is the answer for so long by our clock, and never for no time at all.
     Failed { error: Error, left: Duration, holder: String },
     /// It is of another time than ours.
     Over,
@@ -59,8 +59,9 @@ pub(super) fn failed(error: &Error, holder: &str, now: Duration, rest: Duration)
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: Some(failed) })
 }
 
-/// It is the store that ends what is over, since the clocks of two machines may be apart by more than it lasts; only what
-/// is [`APART`] or more over was put back by somebody.
+/// It is the store that ends what is over, since the clocks of two machines may be apart by more than it lasts. A lease
+/// that is over by [`APART`] was put back by somebody. A failure is over by [`CLOCK_TOLERANCE`] where the store does not
+/// end what it has: it would else be the answer for hours.
 pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<Holding> {
     let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
     let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());
@@ -71,10 +72,10 @@ pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<Holding> {
         None => Holding::Taken { holder },
         Some(failed) => {
             let rest = Duration::from_millis(failed.rest_ms);
-            if passed > rest.saturating_add(APART) {
+            if passed > rest.saturating_add(CLOCK_TOLERANCE) {
                 return Some(Holding::Over);
             }
-            let left = rest.saturating_sub(passed);
+            let left = rest.saturating_sub(passed).max(SHORTEST);
             let failures = failed.failures.into_iter().map(|text| text.into_failure(passed)).collect();
             Holding::Failed { error: error(&failed.kind, failures)?.with_wait_left(left), left, holder }
         }
@@ -96,6 +97,9 @@ fn error(kind: &str, mut failures: Vec<Failure>) -> Option<Error> {
 fn bytes(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
 }
+
+/// For how long a failure is the answer that is over by our clock and not by the store's.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A clock that was set to the wrong hour is not further off.
 const APART: Duration = Duration::from_secs(2 * 3600);
@@ -158,13 +162,15 @@ impl<'a> FailureText<'a> {
             message: self.message.into_owned(),
             correlation_id: self.correlation_id.map(Cow::into_owned),
             remedy: self.remedy.map(Cow::into_owned),
-            retry_after: self.retry_after_ms.map(left),
+            retry_after: self.retry_after_ms.map(left).filter(|left| !left.is_zero()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_000_000);
@@ -200,11 +206,9 @@ mod tests {
         assert_eq!((later.retry_after(), left), (Some(Duration::from_secs(10)), Duration::from_secs(10)));
         let by_a_clock_behind = back(NOW - Duration::from_secs(30));
         assert_eq!(by_a_clock_behind.1, Duration::from_secs(40));
-        assert_eq!(back(NOW + Duration::from_secs(41)).1, Duration::ZERO, "by a clock ahead");
-        assert!(
-            matches!(holding(&text, NOW + APART + Duration::from_secs(41)), Some(Holding::Over)),
-            "put back"
-        );
+        let (by_a_clock_ahead, left) = back(NOW + Duration::from_secs(100));
+        assert_eq!((by_a_clock_ahead.retry_after(), left), (Some(SHORTEST), SHORTEST));
+        assert!(matches!(holding(&text, NOW + Duration::from_secs(101)), Some(Holding::Over)), "not ended");
     }
 
     #[test]
@@ -255,4 +259,65 @@ mod tests {
             assert!(token(text.as_bytes()).is_none(), "{text}");
         }
     }
+
+    /// The fields of an entry, with values of the right types and of wrong ones.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let name = proptest::sample::select(
+            &[
+                "secret",
+                "type",
+                "expires_on",
+                "refresh_on",
+                "received_on",
+                "source",
+                "holder",
+                "at_ms",
+                "failed",
+                "kind",
+                "failures",
+                "rest_ms",
+                "message",
+                "retry_after_ms",
+                "status",
+            ][..],
+        );
+        let value = prop_oneof![
+            any::<u64>().prop_map(|n| n.to_string()),
+            Just("null".to_owned()),
+            "\"[a-z\\\\\"]{0,9}",
+            Just(r#"{"kind":"rejected","failures":[{"source":"s","message":"m"}],"rest_ms":1}"#.to_owned()),
+            Just(r#"{"kind":"throttled","failures":[],"rest_ms":18446744073709551615}"#.to_owned()),
+            "\"(imds|throttled|rejected)\"",
+        ];
+        let fields = proptest::collection::vec((name, value), 0..9);
+        let object = fields.prop_map(|fields| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", fields.join(",")).into_bytes()
+        });
+        prop_oneof![object, proptest::collection::vec(any::<u8>(), 0..300)]
+    }
+
+    proptest! {
+        #![proptest_config(crate::hostile::cases(512))]
+
+        #[test]
+        fn entries(text in text(), now in any::<u32>(), cut in any::<usize>(), changed in any::<u8>()) {
+            let now = Duration::from_secs(now.into());
+            let _ = token(&text);
+            if let Some(Holding::Failed { left, .. }) = holding(&text, now) {
+                prop_assert!(left >= SHORTEST);
+            }
+            let seal = super::super::seal::Seal::parse(KEY).unwrap();
+            let place = seal.place(b"token");
+            prop_assert!(place.open(&text).is_none(), "nobody sealed it");
+            let mut sealed = place.seal(&text, || 7);
+            let whole = place.open(&sealed);
+            prop_assert_eq!(whole.as_deref(), Some(&text));
+            let at = cut % sealed.len();
+            sealed[at] ^= changed.max(1);
+            prop_assert!(place.open(&sealed).is_none() && place.open(&sealed[..at]).is_none());
+        }
+    }
+
+    const KEY: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
 }

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -11,7 +12,7 @@ use super::Shared;
 use super::entry;
 use super::lease::Seen;
 use super::seal::Place;
-use crate::broker::Broker;
+use crate::broker::Core;
 use crate::config::Config;
 use crate::host::{Host, Store, StoreError};
 use crate::log::{Level, log};
@@ -20,7 +21,7 @@ use crate::token::Token;
 
 pub(super) struct Shelf<'a, H, S> {
     shared: &'a Shared,
-    broker: &'a Broker<H, S>,
+    broker: &'a Rc<Core<H, S>>,
     config: &'a Config,
     key: Key,
     /// Where the token may be: under the key that seals, and under the one before it.
@@ -30,7 +31,7 @@ pub(super) struct Shelf<'a, H, S> {
 }
 
 impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
-    pub(super) fn new(shared: &'a Shared, broker: &'a Broker<H, S>, config: &'a Config, key: &Key) -> Self {
+    pub(super) fn new(shared: &'a Shared, broker: &'a Rc<Core<H, S>>, config: &'a Config, key: &Key) -> Self {
         let key = key.without_claims();
         let tokens = shared.seal.places(&named(TOKEN, shared, &key));
         Self { shared, broker, config, key, tokens, lease: OnceCell::new() }
@@ -42,7 +43,7 @@ impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
     }
 
     pub(super) fn seal(&self, place: &Place, text: &[u8]) -> Vec<u8> {
-        place.seal(text, || self.broker.host().random())
+        place.seal(text, || self.broker.host.random())
     }
 
     /// The token that is there. What does not open is not there.
@@ -60,7 +61,7 @@ impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
     pub(super) async fn put_token(&self, token: &Token) -> Result<(), StoreError> {
         let Some(place) = self.tokens.first() else { return Ok(()) };
         let value = self.seal(place, &entry::of_token(token));
-        self.set(place, value, token.life_left(self.broker.host().now())).await
+        self.set(place, value, token.life_left(self.broker.host.now())).await
     }
 
     /// Remove the token that is there, if it is the one with this fingerprint.
@@ -76,19 +77,19 @@ impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
     }
 
     pub(super) async fn get(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
-        self.within(OPERATION, self.broker.store().get(&place.name)).await
+        self.within(OPERATION, self.broker.store.get(&place.name)).await
     }
 
     pub(super) async fn set(&self, place: &Place, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
-        self.within(OPERATION, self.broker.store().set(&place.name, value, ttl)).await
+        self.within(OPERATION, self.broker.store.set(&place.name, value, ttl)).await
     }
 
     pub(super) async fn add(&self, place: &Place, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
-        self.within(ADDING, self.broker.store().add(&place.name, value, ttl)).await
+        self.within(ADDING, self.broker.store.add(&place.name, value, ttl)).await
     }
 
     pub(super) async fn remove(&self, place: &Place, value: &[u8]) -> Result<(), StoreError> {
-        self.within(OPERATION, self.broker.store().delete(&place.name, value)).await
+        self.within(OPERATION, self.broker.store.delete(&place.name, value)).await
     }
 
     /// Counted each time, and told once for a call, with the name under which the store's operator finds it.
@@ -97,7 +98,7 @@ impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
         if !std::mem::replace(&mut seen.has_told, true) {
             let fields = [("audience", self.key.audience()), ("entry", &*place.name)];
             let event = "what the store has does not open: ignored";
-            log(self.broker.host(), self.config, Level::Warn, event, &fields);
+            log(&self.broker.host, self.config, Level::Warn, event, &fields);
         }
     }
 
@@ -106,7 +107,7 @@ impl<'a, H: Host, S: Store> Shelf<'a, H, S> {
         limit: Duration,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let outcome = match select(pin!(operation), pin!(self.broker.host().sleep(limit))).await {
+        let outcome = match select(pin!(operation), pin!(self.broker.host.sleep(limit))).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => {
                 Err(StoreError::Unavailable(format!("no answer within {} ms", limit.as_millis())))

@@ -37,106 +37,6 @@ fn kind(result: Result<Grant, Error>) -> &'static str {
     result.map_or_else(|error| error.kind(), |_| "a token")
 }
 
-// The concurrency contract, one test a sentence.
-
-#[test]
-fn concurrent_misses_fetch_once() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    let mut tasks = Tasks::new(&world);
-    (0..100).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
-    tasks.poll();
-    assert_eq!(world.requests(), 1);
-    world.script([token("T1", DAY)]);
-    tasks.poll();
-    let grants = tasks.outputs();
-    assert_eq!(grants.len(), 100);
-    assert!(grants.into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
-    assert_eq!(world.requests(), 1);
-    let stats = broker.stats();
-    assert_eq!((stats.requests, stats.fetches, stats.misses, stats.waiters), (100, 1, 100, 99));
-}
-
-#[test]
-fn waiters_share_the_leaders_failure() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    let mut tasks = Tasks::new(&world);
-    (0..10).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
-    tasks.poll();
-    world.script([json(403, r#"{"error":"forbidden","error_description":"no"}"#)]);
-    tasks.poll();
-    let errors: Vec<_> = tasks.outputs().into_iter().map(Result::unwrap_err).collect();
-    assert_eq!(errors.len(), 10);
-    assert!(errors.iter().all(|error| error == &errors[0] && error.kind() == "rejected"));
-    assert_eq!(world.requests(), 1);
-}
-
-#[test]
-fn a_dropped_leader_hands_over_to_one_waiter() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&broker, VAULT));
-    (0..5).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
-    tasks.poll();
-    tasks.drop_task(leader);
-    tasks.poll();
-    assert_eq!(world.requests(), 2);
-    world.script([token("T2", DAY)]);
-    tasks.poll();
-    assert_eq!(tasks.outputs().into_iter().filter(Result::is_ok).count(), 5);
-    assert_eq!(world.requests(), 2);
-}
-
-#[test]
-fn a_dropped_waiter_disturbs_nobody() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&broker, VAULT));
-    let waiter = tasks.start(get(&broker, VAULT));
-    tasks.start(get(&broker, VAULT));
-    tasks.poll();
-    tasks.drop_task(waiter);
-    world.script([token("T1", DAY)]);
-    tasks.poll();
-    assert_eq!((tasks.outputs().len(), world.requests()), (2, 1));
-}
-
-#[test]
-fn a_slow_key_does_not_block_another() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    world.script([token("warm", DAY)]);
-    world.run(get(&broker, STORAGE)).unwrap();
-    let mut tasks = Tasks::new(&world);
-    let slow = tasks.start(get(&broker, VAULT));
-    tasks.poll();
-    let quick = tasks.start(get(&broker, STORAGE));
-    let other = tasks.start(get(&broker, "https://graph.microsoft.com"));
-    tasks.poll();
-    assert_eq!(name(&tasks.output(quick).unwrap().unwrap()), "warm");
-    assert!(tasks.output(slow).is_none() && tasks.output(other).is_none());
-    assert_eq!(world.requests(), 3);
-}
-
-#[test]
-fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    let scopes: Vec<_> = (0..300).map(|n| format!("https://made.up/{n}")).collect();
-    let mut tasks = Tasks::new(&world);
-    scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
-    tasks.poll();
-    assert_eq!(world.requests(), 256);
-    assert_eq!(tasks.outputs().into_iter().filter(|result| kind_of(result) == "throttled").count(), 44);
-}
-
-fn kind_of(result: &Result<Grant, Error>) -> &'static str {
-    result.as_ref().map_or_else(Error::kind, |_| "a token")
-}
-
 // Freshness.
 
 #[test]
@@ -239,20 +139,6 @@ fn an_expiring_token_is_answered_when_no_other_can_be_had_until_it_ends() {
 }
 
 #[test]
-fn the_rest_after_a_failed_refresh_ends_with_the_token() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    world.script([token("T1", 3600)]);
-    world.run(get(&broker, VAULT)).unwrap();
-    world.advance_secs(3590);
-    world.script((0..4).map(|_| json(500, "{}")));
-    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
-    world.advance_secs(5);
-    world.script([token("T2", 7200)]);
-    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
-}
-
-#[test]
 fn a_waiter_that_comes_late_to_an_ended_token_asks_again() {
     let world = World::new();
     let broker = world.broker(&[]);
@@ -307,19 +193,6 @@ fn callers_of_an_expiring_token_share_one_failing_fetch_and_keep_the_token() {
     tasks.poll();
     assert!(tasks.outputs().into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
     assert_eq!(world.requests(), 2);
-}
-
-#[test]
-fn an_expired_token_is_never_returned_even_if_it_ended_while_the_refresh_was_tried() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    world.script([token("T1", 3600)]);
-    world.run(get(&broker, VAULT)).unwrap();
-    world.advance_secs(3598);
-    // Three waits of 7 s in all outlive the token.
-    world.script((0..4).map(|_| json(500, "{}")));
-    assert_eq!(kind(world.run(get(&broker, VAULT))), "transient");
-    assert!(broker.peek(VAULT).is_none());
 }
 
 #[test]
@@ -401,6 +274,132 @@ fn a_forgotten_token_is_fetched_anew_whosever_it_was() {
     assert!(broker.peek(VAULT).is_none() && broker.peek(STORAGE).is_some());
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T4");
     assert_eq!(name(&world.run(ask(&broker, user())).unwrap()), "T5");
+}
+
+#[test]
+fn a_consumer_that_forgets_every_token_gets_one_new_one_in_half_a_minute() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script((1..=3).map(|n| token(&format!("T{n}"), DAY)));
+    for (second, held) in [(0, "T1"), (0, "T2"), (0, "T2"), (29, "T2"), (30, "T2"), (30, "T3"), (59, "T3")] {
+        world.set_clock(Duration::from_secs(START + second));
+        assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), held, "after {second} s");
+        broker.forget(VAULT);
+    }
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
+fn a_consumer_that_forgets_every_failure_makes_one_more_request_in_half_a_minute() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script((0..2).map(|_| fault(SendErrorKind::NotConnected)));
+    for _ in 0..100 {
+        assert_eq!(kind(world.run(get(&broker, VAULT))), "unavailable");
+        broker.forget(VAULT);
+    }
+    assert_eq!(world.requests(), 2);
+}
+
+// The rate limit in front of each endpoint.
+
+/// Requests for tokens that differ in their scope, identity and claims.
+fn different(n: usize) -> RawRequest {
+    let claims = n.is_multiple_of(3).then(|| format!(r#"{{"n":{n}}}"#));
+    let identity =
+        if n % 3 == 1 { Identity::client_id(&format!("id-{n}")).unwrap() } else { Identity::Default };
+    let scope = if n % 3 == 2 { format!("https://s{n}.example") } else { VAULT.to_owned() };
+    RawRequest { claims, ..raw(&scope, identity) }
+}
+
+#[test]
+fn different_questions_share_the_rate_limit_of_their_endpoint() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
+    let mut tasks = Tasks::new(&world);
+    (0..100).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    tasks.settle();
+    assert!(tasks.outputs().into_iter().all(|outcome| kind(outcome) == "a token"));
+    let expected: Vec<u128> = [0; 20].into_iter().chain((1..=80).map(|n| n * 200)).collect();
+    assert_eq!(world.moments(), expected);
+    assert_eq!(broker.stats().budget_waits, 80);
+}
+
+#[test]
+fn a_turn_that_would_come_after_the_calls_budget_is_throttled_at_once_and_says_when() {
+    let world = World::new();
+    let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "1000")]);
+    let mut tasks = Tasks::new(&world);
+    (0..30).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    tasks.poll();
+    let refused = tasks.outputs();
+    assert_eq!(refused.len(), 6, "four have a turn within a second");
+    for outcome in refused {
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(Duration::from_secs(1))));
+        assert!(error.to_string().contains("169.254.169.254 as often as it may"), "{error}");
+    }
+}
+
+#[test]
+fn tries_that_fail_take_turns_like_all_others() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    world.script((0..100).map(|_| json(500, "{}")));
+    let mut tasks = Tasks::new(&world);
+    (0..20).for_each(|n| _ = tasks.start(ask(&broker, different(3 * n + 2))));
+    tasks.settle();
+    let moments = world.moments();
+    assert_eq!(moments.len(), 80);
+    for second in 1..20 {
+        let so_far = moments.iter().filter(|moment| **moment < 1000 * second).count();
+        assert!(so_far <= 20 + 5 * second as usize, "{so_far} requests in {second} s");
+    }
+}
+
+#[test]
+fn a_turn_that_was_missed_because_nobody_polled_the_fetch_is_taken_anew() {
+    let world = World::new();
+    let broker = world.broker(APP_SERVICE);
+    let scopes: Vec<_> = (0..60).map(|n| format!("https://s{n}.example")).collect();
+    let call = |scopes: &[String]| {
+        let mut tasks = Tasks::new(&world);
+        scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
+        tasks.poll();
+    };
+    call(&scopes[..40]);
+    assert_eq!(world.requests(), 20);
+    world.advance_secs(8);
+    call(&scopes);
+    assert_eq!(
+        world.requests(),
+        40,
+        "as many as the bucket has, of those that missed their turn and the new ones"
+    );
+}
+
+#[test]
+fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
+    let world = World::new();
+    let broker = world.broker(&[
+        ("AZURE_CLIENT_ID", "app"),
+        ("AZURE_TENANT_ID", "tenant"),
+        ("AZURE_CLIENT_SECRET", "s3cret"),
+        ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
+    ]);
+    let body = r#"{"access_token":"T","expires_in":3600}"#;
+    world.script((0..150).map(|_| json(200, body)));
+    let mut tasks = Tasks::new(&world);
+    for n in 0..150_usize {
+        let tenant_id = n.is_multiple_of(2).then(|| format!("t{n}.example"));
+        let user_assertion = (!n.is_multiple_of(2)).then(|| format!("user-{n}").into());
+        let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT, Identity::Default) };
+        tasks.start(ask(&broker, request));
+    }
+    tasks.settle();
+    let expected: Vec<u128> = [0; 100].into_iter().chain((1..=50).map(|n| n * 20)).collect();
+    assert_eq!(world.moments(), expected);
 }
 
 #[test]
@@ -588,20 +587,6 @@ fn an_imds_that_goes_away_while_it_is_asked_is_waited_for() {
     let broker = world.broker(&[]);
     world.script([fault(SendErrorKind::TimedOut), fault(SendErrorKind::NotConnected)]);
     assert_eq!(kind(world.run(get(&broker, VAULT))), "unavailable", "silence is no sign of IMDS");
-}
-
-#[test]
-fn a_caller_that_is_dropped_while_waiting_to_try_again_leaves_nothing_behind() {
-    let world = World::new();
-    let broker = world.broker(&[]);
-    world.script([json(500, "{}")]);
-    let mut tasks = Tasks::new(&world);
-    let task = tasks.start(get(&broker, VAULT));
-    tasks.poll();
-    tasks.drop_task(task);
-    world.script([token("T1", DAY)]);
-    assert_eq!(kind(world.run(get(&broker, VAULT))), "a token");
-    assert_eq!(broker.stats().failures, []);
 }
 
 #[test]

@@ -142,6 +142,11 @@ impl World {
         self.0.varies_by.set(0x9e37_79b9_7f4a_7c15);
     }
 
+    /// How many there are of this world, one of them with each broker.
+    pub(crate) fn clones(&self) -> usize {
+        Rc::strong_count(&self.0)
+    }
+
     /// What has passed since the beginning.
     pub(crate) fn milliseconds(&self) -> u128 {
         (self.0.now.get() - Duration::from_secs(START)).as_millis()

@@ -93,6 +93,22 @@ fn a_lease_that_does_not_change_for_a_leases_time_is_nobodys_whatever_the_store_
 }
 
 #[test]
+fn a_failure_that_the_store_does_not_end_is_believed_for_a_minute_longer_and_no_more() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    store.ails(Fault::Endless);
+    world.script([throttled("300")]);
+    assert_eq!(world.run(get(&first)).unwrap_err().kind(), "throttled");
+    world.advance_secs(360);
+    let error = world.run(get(&second)).unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)), "{error}");
+    world.advance_secs(1);
+    world.script([token("T", DAY)]);
+    assert_eq!(name(world.run(get(&second))), "T");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
 fn an_old_lease_or_failure_that_was_put_back_is_not_believed() {
     for (reply, kind) in [(None, "a lease"), (Some(throttled("100")), "a failure")] {
         let (world, store) = fleet();

@@ -4,6 +4,7 @@
 
 mod broker;
 mod fake;
+mod flight;
 mod lease;
 mod shared;
 mod sources;

@@ -496,6 +496,38 @@ fn a_store_that_comes_back_within_a_second_is_waited_for() {
 }
 
 #[test]
+fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let mut tasks = Tasks::new(&world);
+    store.ails(Fault::Silent);
+    let gone = tasks.start(get(&first, VAULT));
+    tasks.poll();
+    tasks.drop_task(gone);
+    store.ails(Fault::None);
+    world.script([token("T1", DAY)]);
+    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
+    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
+}
+
+#[test]
+fn an_instances_own_rate_limit_is_nobody_elses_failure() {
+    let (world, store) = fleet();
+    let eager = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
+    let scopes: Vec<_> = (0..30).map(|n| format!("https://a{n}.example/.default")).collect();
+    let mut tasks = Tasks::new(&world);
+    scopes.iter().for_each(|scope| _ = tasks.start(get(&eager, scope)));
+    tasks.poll();
+    let errors = tasks.outputs();
+    assert!(!errors.is_empty() && errors.iter().all(|result| result.as_ref().unwrap_err().is_transient()));
+    world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
+    tasks.settle();
+    let calm = instance(&world, &store);
+    assert!(scopes.iter().all(|scope| world.run(get(&calm, scope)).is_ok()));
+}
+
+#[test]
 fn without_the_store_an_instance_asks_ten_times_and_then_once_a_second() {
     let (world, store) = fleet();
     store.ails(Fault::Down);

@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) tells_moment: bool,
     /// Whether the platform tells its clock.
     pub(crate) tells_date: bool,
+    /// Of so many tokens a service refuses one.
+    pub(crate) refusals: u32,
     pub(crate) faults: Vec<Fault>,
     /// The calls of each seat: an instance, and after it the next one on the same machine.
     pub(crate) seats: Vec<Vec<Call>>,
@@ -79,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) anew: bool,
     /// Whether a service then refuses the token.
     pub(crate) refused: bool,
+    /// After how long the caller gives up, if it does.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Ill {
@@ -119,6 +123,7 @@ impl Plan {
             refresh_in: rng.bool().then_some(life / 2),
             tells_moment: rng.bool(),
             tells_date: rng.bool(),
+            refusals: pick(rng, &[100, 100, 100, 2]),
             faults: Vec::new(),
             seats: Vec::new(),
         };
@@ -183,7 +188,7 @@ impl Plan {
                     calls.push(self.draw_call(rng, at));
                 }
             }
-            calls.push(Call { refused: false, ..self.draw_call(rng, self.well_again()) });
+            calls.push(Call { refused: false, patience: None, ..self.draw_call(rng, self.well_again()) });
             calls.sort_by_key(|call| call.at);
             calls
         };
@@ -192,7 +197,8 @@ impl Plan {
 
     fn draw_call(&self, rng: &mut Rng, at: Duration) -> Call {
         let key = (rng.u32(..16) > 0).then(|| rng.usize(..self.keys));
-        Call { at, key, anew: rng.u32(..4) == 0, refused: rng.u32(..100) == 0 }
+        let patience = (rng.u32(..8) == 0).then(|| seconds(10f64.powf(rng.f64() * 4.0 - 3.0)));
+        Call { at, key, anew: rng.u32(..4) == 0, refused: rng.u32(..self.refusals) == 0, patience }
     }
 
     /// What ails a machine at a moment, if anything of this kind does.

@@ -1,9 +1,11 @@
 //! The traffic: each seat is taken by one instance after the other, and each of them is asked for tokens.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 
-use token_broker::{Broker, Grant, Identity, RawRequest, Settings, TokenRequest};
+use futures_util::future::{Either, select};
+use token_broker::{Broker, EXPIRING, Grant, Identity, RawRequest, Settings, TokenRequest};
 
 use crate::fault::{Call, Ill, Plan};
 use crate::invariant::{Invariants, STORE_KEY};
@@ -60,7 +62,7 @@ impl Fleet {
             let stays = instance.take().filter(|instance| !ends(instance) && !gone(instance));
             let used = stays.unwrap_or_else(|| Rc::new(self.instance(machine)));
             for key in call.key.map_or(0..self.plan.keys, |key| key..key + 1) {
-                let serve = Rc::clone(&used).serve(key, call.refused);
+                let serve = Rc::clone(&used).serve(key, call.clone());
                 self.world.spawn(Some(used.seat.instance), serve);
             }
             instance = Some(used);
@@ -81,22 +83,37 @@ impl Fleet {
 
 impl Instance {
     /// One call, and what its caller does after it.
-    async fn serve(self: Rc<Self>, key: usize, refused: bool) {
+    async fn serve(self: Rc<Self>, key: usize, Call { refused, patience, .. }: Call) {
         let (seat, began) = (&self.seat, self.seat.world.now());
         if let Some(token) = client_id(key).map_or_else(|| self.broker.peek(&scope(key)), |_| None) {
             seat.invariants.given(seat, key, &token, began);
         }
-        let outcome = self.broker.token(&request(key)).await;
+        let request = request(key);
+        let asking = pin!(self.broker.token(&request));
+        let outcome = match patience {
+            None => asking.await,
+            Some(patience) => match select(asking, seat.world.sleep(patience)).await {
+                Either::Left((outcome, _)) => outcome,
+                Either::Right(_) => return seat.world.desert(),
+            },
+        };
         seat.invariants.ended(seat, key, began, outcome.as_ref().err());
         let Ok(Grant { token, refresh }) = outcome else { return };
         seat.invariants.given(seat, key, &token, began);
-        if refused {
-            self.broker.forget(&scope(key));
+        if refused && self.broker.forget(&scope(key)) {
             seat.invariants.forgotten(seat, key, &token);
         }
         // Where the host has no tasks, the duty is dropped.
-        if let Some(duty) = refresh.filter(|_| !seat.world.one_in(4)) {
-            self.broker.refresh(duty).await;
+        match refresh {
+            // One that has begun is left to others.
+            Some(_) if seat.world.one_in(4) => {
+                let ends_soon = token.expires_on() <= (seat.clock() + EXPIRING).as_secs();
+                if ends_soon {
+                    seat.world.desert();
+                }
+            }
+            Some(duty) => self.broker.refresh(duty).await,
+            None => {}
         }
     }
 }

@@ -26,9 +26,17 @@ struct State {
     held: RefCell<BTreeMap<usize, Last>>,
     /// The token that a service refused last, and when.
     refused: RefCell<BTreeMap<(Group, usize), (String, Duration)>>,
-    /// When the budget of each instance is whole again.
-    budgets: RefCell<BTreeMap<Group, Duration>>,
+    /// When the bucket of each instance is full again: that of the rate limit, and the one without a store.
+    buckets: RefCell<BTreeMap<Group, Duration>>,
+    alone: RefCell<BTreeMap<Group, Duration>>,
+    /// Until when a token is not forgotten again.
+    pauses: RefCell<BTreeMap<(Group, usize), Duration>>,
+    /// The last two times that an instance asked for a token only because a service had refused the one before.
+    forgets: RefCell<BTreeMap<(Group, usize), Twice>>,
 }
+
+/// The last two times that something happened, the older one first.
+type Twice = [Option<Duration>; 2];
 
 /// A token, as only the platform knows it.
 struct Minted {
@@ -41,10 +49,16 @@ struct Minted {
 
 #[derive(Clone, Copy)]
 struct Last {
+    id: u64,
     at: Duration,
-    /// When its task made its first request.
+    /// How long it may take.
+    limit: Duration,
+    /// When its fetch made its first request.
     begun: Duration,
+    /// The task that polled it last.
     task: TaskId,
+    /// Whether it was left alone for a time.
+    was_alone: bool,
     came: Came,
     /// A service refused what came of it.
     excused: bool,
@@ -73,7 +87,10 @@ impl Invariants {
             own: RefCell::default(),
             held: RefCell::default(),
             refused: RefCell::default(),
-            budgets: RefCell::default(),
+            buckets: RefCell::default(),
+            alone: RefCell::default(),
+            pauses: RefCell::default(),
+            forgets: RefCell::default(),
         }))
     }
 
@@ -87,25 +104,68 @@ impl Invariants {
         }
     }
 
-    /// A request reaches the platform.
-    pub(crate) fn asked(&self, seat: &Seat, key: usize) {
-        let (now, task) = (self.now(), self.0.world.running());
+    /// A request reaches the platform. The number tells it from others.
+    pub(crate) fn asked(&self, seat: &Seat, key: usize, limit: Duration) -> u64 {
+        let (now, task, id) = (self.now(), self.0.world.running(), self.0.world.serial());
         let own = self.0.own.borrow().get(&(seat.instance, key)).copied();
         if let Some(own) = own.filter(|own| self.0.plan.is_steady(seat.machine, &(own.at..=now))) {
+            self.insist(own.came != Came::Nothing || own.at + own.limit <= now, || {
+                "a fetch goes on when its caller gives up: an instance asks anew after the request's limit"
+                    .to_owned()
+            });
             self.reasonable(&own, "an instance");
+            self.forgets_seldom(seat, key, &own);
         }
         let fleets = self.0.fleets.borrow().get(&key).copied();
-        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now)) {
+        // A fetch that was left alone, the next of its tries included, has lost its lease.
+        let goes_on = |own: &Last| {
+            own.task == task || matches!(own.came, Came::Failure { .. }) && self.0.world.was_killed(own.task)
+        };
+        let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task);
+        let excused = |last: &Last| was_alone || last.was_alone;
+        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now) && !excused(last)) {
             self.reasonable(
                 &Last { excused: last.excused && matches!(last.came, Came::Token { .. }), ..last },
                 "the fleet",
             );
         }
-        let begun = own.filter(|own| own.task == task).map_or(now, |own| own.begun);
-        self.within_budget(seat, begun);
-        let last = Last { at: now, begun, task, came: Came::Nothing, excused: false };
+        let begun = own.filter(goes_on).map_or(now, |own| own.begun);
+        self.within_limit(seat);
+        self.within_limit_alone(seat, begun);
+        let came = Came::Nothing;
+        let last = Last { id, at: now, limit, begun, task, was_alone, came, excused: false };
         self.0.own.borrow_mut().insert((seat.instance, key), last);
         self.0.fleets.borrow_mut().insert(key, last);
+        id
+    }
+
+    /// A task polls a request, perhaps after another did.
+    pub(crate) fn polled(&self, seat: &Seat, key: usize, id: u64) {
+        let world = &self.0.world;
+        let polled = |last: Option<&mut Last>| {
+            if let Some(last) = last.filter(|last| last.id == id) {
+                last.was_alone |= world.was_killed_before(last.task);
+                last.task = world.running();
+            }
+        };
+        polled(self.0.own.borrow_mut().get_mut(&(seat.instance, key)));
+        polled(self.0.fleets.borrow_mut().get_mut(&key));
+    }
+
+    /// A refusal is worth one fetch in [`BETWEEN_FORGETS`], but the first may come late.
+    fn forgets_seldom(&self, seat: &Seat, key: usize, own: &Last) {
+        let now = self.now();
+        if !own.excused || !matches!(own.came, Came::Token { due, .. } if due > now) {
+            return;
+        }
+        let mut forgets = self.0.forgets.borrow_mut();
+        let [before, last] = forgets.entry((seat.instance, key)).or_default();
+        let since = before.unwrap_or_default();
+        let seldom = before.is_none_or(|before| before + BETWEEN_FORGETS <= now);
+        self.insist(seldom || !self.0.plan.is_steady(seat.machine, &(since..=now)), || {
+            "a token is forgotten once in 30 s".to_owned()
+        });
+        (*before, *last) = (*last, Some(now));
     }
 
     /// Whether there is a reason to ask after the last request.
@@ -132,18 +192,24 @@ impl Invariants {
         }
     }
 
+    fn within_limit(&self, seat: &Seat) {
+        let now = self.now();
+        let is_steady = self.0.plan.is_steady(seat.machine, &(now.saturating_sub(SEEN)..=now));
+        let holds =
+            Bucket::of_a_machine().take(&mut self.0.buckets.borrow_mut(), seat.instance, now, is_steady);
+        self.insist(holds, || "an instance sends 20 requests at once and then five a second".to_owned());
+    }
+
     /// A fetch that was begun with the store is made an end of.
-    fn within_budget(&self, seat: &Seat, begun: Duration) {
+    fn within_limit_alone(&self, seat: &Seat, begun: Duration) {
         let (plan, now) = (&self.0.plan, self.now());
         let Some(since) = plan.without_store_since(seat.machine, now) else { return };
         if begun < since + NOTICED || !plan.is_steady(seat.machine, &(since..=now)) {
             return;
         }
-        let mut budgets = self.0.budgets.borrow_mut();
-        let whole_at = budgets.entry(seat.instance).or_default();
-        *whole_at = (*whole_at).max(now) + EVERY;
-        self.insist(*whole_at <= now + EVERY * BURST, || {
-            format!("without the store an instance sends {BURST} requests at once and then one a second")
+        let holds = Bucket::alone().take(&mut self.0.alone.borrow_mut(), seat.instance, now, true);
+        self.insist(holds, || {
+            "without the store an instance sends 10 requests at once and then one a second".to_owned()
         });
     }
 
@@ -154,7 +220,7 @@ impl Invariants {
     }
 
     /// The answer of the platform came back, or none did.
-    pub(crate) fn answered(&self, seat: &Seat, key: usize, status: Option<u16>, rest: Duration) {
+    pub(crate) fn answered(&self, seat: &Seat, key: usize, id: u64, (status, rest): (Option<u16>, Duration)) {
         let (now, plan) = (self.now(), &self.0.plan);
         let came = match status {
             Some(200) => {
@@ -163,19 +229,18 @@ impl Invariants {
                 let due = now + Duration::from_secs(window.saturating_sub(60));
                 Came::Token { due, ends: now + Duration::from_secs(plan.life) }
             }
-            _ => Came::Failure { until: now + rest.max(EVERY) },
+            _ => Came::Failure { until: now + rest.max(SHORTEST_REST) },
         };
-        let task = self.0.world.running();
         let came_of = |last: Option<&mut Last>| {
-            if let Some(last) = last.filter(|last| last.task == task) {
+            if let Some(last) = last.filter(|last| last.id == id) {
                 last.came = came;
                 last.at = now;
             }
         };
         came_of(self.0.own.borrow_mut().get_mut(&(seat.instance, key)));
         came_of(self.0.fleets.borrow_mut().get_mut(&key));
-        if status == Some(200) {
-            self.0.held.borrow_mut().insert(key, Last { at: now, begun: now, task, came, excused: false });
+        if let Some(own) = self.0.own.borrow().get(&(seat.instance, key)).filter(|_| status == Some(200)) {
+            self.0.held.borrow_mut().insert(key, *own);
         }
     }
 
@@ -213,14 +278,23 @@ impl Invariants {
     }
 
     /// A service refused a token, and the instance forgot those of its scope.
-    pub(crate) fn forgotten(&self, seat: &Seat, key: usize, token: &Token) {
-        let secret = token.secret().expose_secret().to_owned();
-        self.0.refused.borrow_mut().insert((seat.instance, key), (secret, self.now()));
-        for key in [key, key ^ 1] {
+    pub(crate) fn forgotten(&self, seat: &Seat, refused_key: usize, token: &Token) {
+        let (secret, now) = (token.secret().expose_secret().to_owned(), self.now());
+        for key in [refused_key, refused_key ^ 1] {
             let excuse = |last: &mut Last| last.excused = true;
             self.0.own.borrow_mut().get_mut(&(seat.instance, key)).map(excuse);
             self.0.fleets.borrow_mut().get_mut(&key).map(excuse);
             self.0.held.borrow_mut().get_mut(&key).map(excuse);
+            let mut pauses = self.0.pauses.borrow_mut();
+            let pause = pauses.entry((seat.instance, key)).or_default();
+            // A moment after another, it may stay.
+            let goes = *pause <= now;
+            *pause = now + BETWEEN_FORGETS;
+            // An instance remembers the last one, and which one of the other key's that is it knows alone.
+            match goes && key == refused_key {
+                true => self.0.refused.borrow_mut().insert((seat.instance, key), (secret.clone(), now)),
+                false => self.0.refused.borrow_mut().remove(&(seat.instance, key)),
+            };
         }
     }
 
@@ -237,7 +311,9 @@ impl Invariants {
                 took.as_secs_f64()
             )
         });
-        let well = began >= plan.well_again();
+        // Whoever gives up leaves a lease.
+        let is_left = self.0.world.was_deserted_since(began.saturating_sub(LEASE));
+        let well = began >= plan.well_again() && !is_left;
         self.insist(!well || took <= SOON, || {
             format!(
                 "when all is well a call takes {} s at most, and this one took {:.3}",
@@ -282,15 +358,40 @@ impl Invariants {
     }
 }
 
+/// A rate limit: so many at once, and one more each time that so much has passed.
+struct Bucket {
+    burst: u32,
+    every: Duration,
+}
+
+impl Bucket {
+    fn of_a_machine() -> Self {
+        Self { burst: 20, every: Duration::from_millis(200) }
+    }
+
+    fn alone() -> Self {
+        Self { burst: 10, every: Duration::from_secs(1) }
+    }
+
+    /// Whether one more is within it. A clock that jumps makes it full.
+    fn take(&self, of: &mut BTreeMap<Group, Duration>, by: Group, now: Duration, is_steady: bool) -> bool {
+        let full_at = of.entry(by).or_default();
+        *full_at = (if is_steady { *full_at } else { now }).max(now) + self.every;
+        *full_at <= now + self.every * self.burst
+    }
+}
+
 /// What every token contains.
 pub(crate) const SENTINEL: &str = "sentinel";
 pub(crate) const STORE_KEY: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
 /// An instance notices within this that the store is gone.
 const NOTICED: Duration = Duration::from_secs(3);
-const BURST: u32 = 10;
-const EVERY: Duration = Duration::from_secs(1);
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 /// The broker's default budget of 90 s, and five for the store.
 const LONGEST_CALL: Duration = Duration::from_secs(95);
+/// How long what a caller gave up may keep other instances waiting: a lease, and a request's limit.
+const LEASE: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_secs(2);
 /// By how much two clocks differ at most, for that is how much longer a failure may seem to last.
 const SEEN: Duration = Duration::from_secs(60);

@@ -1,9 +1,11 @@
 //! Machines, whose clocks are off, and a seat on one of them: the host of one instance.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use token_broker::{Body, Host, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind};
 
@@ -51,10 +53,15 @@ impl Host for Seat {
         limits: Limits,
     ) -> Result<http::Response<Body>, SendError> {
         let key = platform::key(request.uri());
-        self.invariants.asked(self, key);
+        let request_id = self.invariants.asked(self, key, limits.total);
         self.world.note(|| format!("instance {} asks for token {key}", self.instance));
-        let (answer, limit) = (platform::answer(self, key), self.world.sleep(limits.total));
-        let (reply, rest) = match select(pin!(answer), limit).await {
+        let (answer, limit) = (pin!(platform::answer(self, key)), self.world.sleep(limits.total));
+        let mut exchange = select(answer, limit);
+        let ended = poll_fn(|context| {
+            self.invariants.polled(self, key, request_id);
+            exchange.poll_unpin(context)
+        });
+        let (reply, rest) = match ended.await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
                 let kind = SendErrorKind::TimedOut;
@@ -63,7 +70,7 @@ impl Host for Seat {
         };
         let status = reply.as_ref().ok().map(|response| response.status().as_u16());
         self.world.note(|| format!("instance {} gets {status:?} for token {key}", self.instance));
-        self.invariants.answered(self, key, status, rest);
+        self.invariants.answered(self, key, request_id, (status, rest));
         reply
     }
 

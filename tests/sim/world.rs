@@ -24,7 +24,8 @@ struct State {
     tasks: RefCell<BTreeMap<TaskId, Task>>,
     ready: Arc<Mutex<Vec<TaskId>>>,
     running: Cell<TaskId>,
-    killed: RefCell<BTreeSet<TaskId>>,
+    killed: RefCell<BTreeMap<TaskId, Duration>>,
+    deserted_at: Cell<Option<Duration>>,
     dead: RefCell<BTreeSet<Group>>,
     /// When whoever is polled may die of it.
     deadly: Vec<RangeInclusive<Duration>>,
@@ -77,6 +78,7 @@ impl World {
             ready: Arc::default(),
             running: Cell::default(),
             killed: RefCell::default(),
+            deserted_at: Cell::default(),
             dead: RefCell::default(),
             deadly,
             steps: Cell::default(),
@@ -133,9 +135,26 @@ impl World {
         self.0.tasks.borrow().contains_key(&task)
     }
 
-    /// Whether a task was dropped before its end.
+    /// Whether a task was dropped before its end, or left what it did to others.
     pub(crate) fn was_killed(&self, task: TaskId) -> bool {
-        self.0.killed.borrow().contains(&task)
+        self.0.killed.borrow().contains_key(&task)
+    }
+
+    /// Whether that was before this moment.
+    pub(crate) fn was_killed_before(&self, task: TaskId) -> bool {
+        self.0.killed.borrow().get(&task).is_some_and(|at| *at < self.now())
+    }
+
+    /// Whether a task left what it did to others after a moment.
+    pub(crate) fn was_deserted_since(&self, moment: Duration) -> bool {
+        self.0.deserted_at.get().is_some_and(|at| at >= moment)
+    }
+
+    /// The task that is polled now ends, and leaves what it did to others.
+    pub(crate) fn desert(&self) {
+        self.0.killed.borrow_mut().insert(self.running(), self.now());
+        self.0.deserted_at.set(Some(self.now()));
+        self.note(|| format!("task {} gives up", self.running()));
     }
 
     pub(crate) fn is_busy(&self, group: Group) -> bool {
@@ -160,7 +179,7 @@ impl World {
 
     fn cancel(&self, task: TaskId) {
         let dropped = self.0.tasks.borrow_mut().remove(&task);
-        self.0.killed.borrow_mut().insert(task);
+        self.0.killed.borrow_mut().insert(task, self.now());
         self.note(|| format!("task {task} is dropped"));
         drop(dropped);
     }

@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask setup | build | plug | dist | demo | test | sim | bench | lint`.
+//! The commands of this repository: `cargo xtask setup | build | plug | dist | demo | test | sim | fuzz | bench | lint`.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
 mod artefact;
@@ -7,6 +7,7 @@ mod build;
 mod cases;
 mod demo;
 mod dist;
+mod fuzz;
 mod lint;
 mod plug;
 mod process;
@@ -42,6 +43,8 @@ enum Command {
     Test(test::Options),
     /// Simulate a fleet and everything that goes wrong with it
     Sim(sim::Options),
+    /// The property tests of every parser, with as many inputs as told
+    Fuzz(fuzz::Options),
     /// Measure
     Bench(bench::Options),
     /// Format, clippy, documentation and licences
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Lint(options) => lint::run(&options),
     };

@@ -11,9 +11,12 @@ use crate::process;
 /// Which seeds to run
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many seeds, from zero on
+    /// How many seeds
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
     /// This seed alone
     #[arg(long)]
     seed: Option<u64>,
@@ -27,6 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return mutants::run(options.seeds);
     }
     let mut command = command(options.seeds);
+    command.env("SIM_FROM", options.from.to_string());
     if let Some(seed) = options.seed {
         command.env("SIM_SEED", seed.to_string());
     }
@@ -38,6 +42,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 pub(crate) fn command(seeds: u64) -> Command {
     let mut command = process::cargo();
     command.args(["test", "--release", "-p", "token-broker", "--test", "sim"]);
-    command.env_remove("SIM_SEED").env("SIM_SEEDS", seeds.to_string()).env("RUST_BACKTRACE", "0");
+    command
+        .env_remove("SIM_SEED")
+        .env_remove("SIM_FROM")
+        .env("SIM_SEEDS", seeds.to_string())
+        .env("RUST_BACKTRACE", "0");
     command
 }

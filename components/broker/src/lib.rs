@@ -48,8 +48,9 @@ impl credentials::Guest for Component {
 
     fn forget_token(scope: String) {
         if let Some(broker) = BROKER.with(|cell| cell.get().cloned()) {
-            broker.forget(&scope);
-            wit_bindgen::spawn_local(async move { broker.forget_shared(&scope).await });
+            if broker.forget(&scope) {
+                wit_bindgen::spawn_local(async move { broker.forget_shared(&scope).await });
+            }
         }
     }
 }

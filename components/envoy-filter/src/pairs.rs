@@ -54,6 +54,9 @@ fn take_text(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const PAIRS: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b"a", b""), (b"b", b"\xff\0x")];
@@ -76,5 +79,29 @@ mod tests {
             assert!(decode(&bytes).is_none(), "{place}");
         }
         assert!(decode(&[0xff; 64]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_pairs_or_none(
+            bytes in vec(any::<u8>(), 0..200),
+            pairs in vec((vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9)), 0..5),
+            place in any::<usize>(),
+            change in any::<u8>(),
+        ) {
+            for bytes in [&bytes[..], &[&[1, 0, 0, 0][..], &bytes].concat()] {
+                if let Some(read) = decode(bytes) {
+                    let length: usize = read.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+                    prop_assert!(length <= bytes.len());
+                }
+            }
+            let given: Vec<_> = pairs.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+            let mut written = encode(&given);
+            prop_assert_eq!(decode(&written), Some(given));
+            let at = place % written.len();
+            written[at] ^= change;
+            let _ = decode(&written);
+            prop_assert!(decode(&written[..at]).is_none_or(|read| read.len() < 5));
+        }
     }
 }

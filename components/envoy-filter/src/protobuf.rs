@@ -131,6 +131,8 @@ const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -172,6 +174,26 @@ mod tests {
             value = field(5, 2, &field(1, 2, &field(2, 2, &value)));
         }
         assert_eq!(object(&field(1, 2, &field(2, 2, &value))), None);
+    }
+
+    /// Fields in fields, some of which are what they should be.
+    fn message() -> impl Strategy<Value = Vec<u8>> {
+        let content = prop_oneof![vec(any::<u8>(), 0..12), "[a-z]{0,8}".prop_map(String::into_bytes)];
+        content.prop_recursive(6, 64, 4, |inner| {
+            vec((1u8..8, 0u8..4, inner), 0..4).prop_map(|fields| {
+                fields.iter().flat_map(|(number, wire, content)| field(*number, *wire, content)).collect()
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_object_or_none(bytes in prop_oneof![vec(any::<u8>(), 0..200), message()]) {
+            if let Some(value) = object(&bytes) {
+                prop_assert!(value.is_object(), "{value}");
+                prop_assert!(value.to_string().len() <= 64 * (bytes.len() + 1), "it outgrows its bytes: {value}");
+            }
+        }
     }
 
     fn field(number: u8, wire: u8, content: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use futures_util::future::join;
 use http_body_util::BodyExt as _;
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
@@ -192,6 +193,27 @@ impl Application {
         let sent = self
             .store
             .run_concurrent(async |store| egress.call_give_up(store, request.clone(), n, sign.clone()).await);
+        sent.await.unwrap().unwrap()
+    }
+
+    /// Send a request and give it up once `sign` has been answered, and send it `n` times meanwhile.
+    pub(crate) async fn send_at_once_and_give_up(
+        &mut self,
+        (request, n): (&Request, u32),
+        sign: &Request,
+        given_up: impl FnOnce() + Send,
+    ) -> Vec<Result<Answer, String>> {
+        let egress = self.instance.token_broker_test_egress();
+        let sent = self.store.run_concurrent(async |store| {
+            let give_up = async {
+                let given = egress.call_give_up(store, request.clone(), 1, sign.clone()).await;
+                given_up();
+                given
+            };
+            let (given, sent) = join(give_up, egress.call_send_at_once(store, request.clone(), n)).await;
+            assert!(given?);
+            sent
+        });
         sent.await.unwrap().unwrap()
     }
 

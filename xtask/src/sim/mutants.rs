@@ -7,6 +7,8 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+#[cfg(test)]
+use crate::process;
 use crate::{repo, say};
 
 #[derive(Deserialize)]
@@ -26,10 +28,9 @@ struct Mutant {
 
 /// Run the simulator on each mutant, up to its first failing seed
 pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
-    let text = fs::read_to_string(repo::path(MUTANTS)).context(MUTANTS)?;
-    let mutants: Mutants = toml::from_str(&text).context(MUTANTS)?;
+    let mutants = read()?;
     let mut missed = 0;
-    for mutant in &mutants.mutant {
+    for mutant in &mutants {
         say::step(&mutant.what);
         let report = mutant.report(seeds)?;
         let noticed = report.as_ref().is_some_and(|line| line.contains(&mutant.noticed));
@@ -37,18 +38,27 @@ pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
         let verdict = if noticed { "noticed" } else { "NOT NOTICED" };
         say::detail(&format!("{verdict}: {}", report.as_deref().unwrap_or("every seed passes")));
     }
-    println!("{} noticed, {missed} not", mutants.mutant.len() - missed as usize);
+    println!("{} noticed, {missed} not", mutants.len() - missed as usize);
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn read() -> Result<Vec<Mutant>> {
+    let text = fs::read_to_string(repo::path(MUTANTS)).context(MUTANTS)?;
+    Ok(toml::from_str::<Mutants>(&text).context(MUTANTS)?.mutant)
+}
+
 impl Mutant {
+    fn occurs_once_in(&self, text: &str) -> bool {
+        text.matches(&self.is).count() == 1
+    }
+
     /// What the simulator says of it, if it says anything
     fn report(&self, seeds: u64) -> Result<Option<String>> {
         let copy = repo::target("mutants");
         copy_of_the_core(&copy)?;
         let file = copy.join(&self.file);
         let text = fs::read_to_string(&file)?;
-        ensure!(text.matches(&self.is).count() == 1, "{} has not once: {}", self.file, self.is);
+        ensure!(self.occurs_once_in(&text), "{} has not once: {}", self.file, self.is);
         fs::write(&file, text.replace(&self.is, &self.becomes))?;
         let mut command = super::command(seeds);
         command.current_dir(&copy).arg("--target-dir").arg(copy.join("target"));
@@ -70,7 +80,7 @@ fn copy_of_the_core(to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     fs::write(to.join("Cargo.toml"), manifest.to_string())?;
     fs::copy(repo::path("Cargo.lock"), to.join("Cargo.lock"))?;
-    for folder in ["src", "tests/sim"] {
+    for folder in ["src", "tests/sim", "cipher"] {
         copy_folder(&repo::path(folder), &to.join(folder))?;
     }
     Ok(())
@@ -91,3 +101,34 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 }
 
 const MUTANTS: &str = "tests/sim/mutants.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_each_mutant_occurs_once() {
+        for mutant in read().unwrap() {
+            let text = fs::read_to_string(repo::path(&mutant.file)).unwrap();
+            assert!(
+                mutant.occurs_once_in(&text),
+                "{}: {} has not once: {}",
+                mutant.what,
+                mutant.file,
+                mutant.is
+            );
+        }
+    }
+
+    #[test]
+    fn the_copy_of_the_core_is_a_workspace_that_cargo_can_load() {
+        let copy = repo::target("tmp/copy-of-the-core");
+        copy_of_the_core(&copy).unwrap();
+        let mut metadata = process::cargo();
+        metadata.args(["metadata", "--offline", "--no-deps", "--format-version", "1"]).current_dir(&copy);
+        let output = metadata.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let members = String::from_utf8_lossy(&output.stdout);
+        assert!(members.contains("token-broker-cipher"), "{members}");
+    }
+}

@@ -1,0 +1,135 @@
+//! A call: look, join, fetch, answer.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::{Core, Grant, Refresh};
+use crate::cache::Look;
+use crate::error::Error;
+use crate::fetch::{Fetch, Term};
+use crate::flight::{Outcome, Wait, Work};
+use crate::host::{Host, Store, milliseconds};
+use crate::policy::Demand;
+use crate::shared::Sharing;
+use crate::token::Token;
+
+impl<H: Host, S: Store> Core<H, S> {
+    /// `deadline` (time since the Unix epoch): that of the fetch which this call is part of.
+    pub(super) async fn serve(
+        self: &Rc<Self>,
+        demand: Rc<Demand>,
+        deadline: Option<Duration>,
+    ) -> Result<Grant, Error> {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let (key, is_part, mut deadline) = (demand.key(), deadline.is_some(), deadline);
+        loop {
+            let held = match self.look(key) {
+                Look::Fresh(token) => return Ok(self.hit(token)),
+                Look::Resting(token) => return Ok(self.stale_hit(token, None)),
+                // A part of a fetch hands no duty on: it refreshes at once.
+                Look::Stale(token) if !is_part => {
+                    return Ok(self.stale_hit(token, self.duty(&demand)));
+                }
+                Look::Failed(error) => return Err(error),
+                Look::Stale(token) | Look::Expiring(token) => Some(token),
+                Look::Nothing => None,
+            };
+            self.count(|stats| &mut stats.misses);
+            // Only now: a call that memory answers asks for the time once.
+            let now = self.host.now();
+            let deadline = *deadline.get_or_insert_with(|| now.saturating_add(config.budget));
+            let wait = self.flights.join(key, now, &|| self.begin(&demand, deadline))?;
+            if wait.is_for_anothers() {
+                self.count(|stats| &mut stats.waiters);
+            }
+            let outcome = match held {
+                None => wait.await,
+                Some(token) => match self.wait_briefly(wait, &token).await {
+                    Either::Left(outcome) => outcome,
+                    Either::Right(wait) if token.is_usable(self.host.now()) => {
+                        self.pause_refresh(&demand);
+                        return Ok(Grant { token, refresh: Some(Refresh { wait, was_awaited: true }) });
+                    }
+                    Either::Right(wait) => wait.await,
+                },
+            };
+            // A token may have ended before its waiter came to it, and the clock may have been set.
+            if outcome.as_ref().map_or(true, |token| token.is_usable(self.host.now())) {
+                return self.grant(&demand, outcome);
+            }
+        }
+    }
+
+    /// Wait for a fetch with a token that still works: for half of its life, and no longer than [`PATIENCE`].
+    async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<Outcome, Wait> {
+        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.host.now())) / 2));
+        match select(wait, pin!(self.host.sleep(patience))).await {
+            Either::Left((outcome, _)) => Either::Left(outcome),
+            Either::Right(((), wait)) => Either::Right(wait),
+        }
+    }
+
+    fn hit(&self, token: Rc<Token>) -> Grant {
+        self.count(|stats| &mut stats.hits);
+        Grant { token, refresh: None }
+    }
+
+    fn stale_hit(&self, token: Rc<Token>, refresh: Option<Refresh>) -> Grant {
+        self.count(|stats| &mut stats.stale_hits);
+        Grant { token, refresh }
+    }
+
+    /// The duty to refresh, unless somebody has it.
+    fn duty(self: &Rc<Self>, demand: &Rc<Demand>) -> Option<Refresh> {
+        let now = self.host.now();
+        // Until it is taken up, it has the time of a call.
+        let budget = self.config.as_ref().map_or(Duration::ZERO, |config| config.budget);
+        let begin = || self.begin(demand, now.saturating_add(budget));
+        let wait = self.flights.lead(demand.key(), now, &begin)?;
+        Some(Refresh { wait, was_awaited: false })
+    }
+
+    /// The answer that a caller gets for an outcome: a fetch that failed does not take away a token that still works,
+    /// and what another instance fetched may be due for a refresh.
+    fn grant(self: &Rc<Self>, demand: &Rc<Demand>, outcome: Outcome) -> Result<Grant, Error> {
+        let (outcome, refresh) = match (outcome, self.look(demand.key())) {
+            (Ok(token), Look::Stale(_)) => (Ok(token), self.duty(demand)),
+            (Err(_), Look::Fresh(held) | Look::Stale(held) | Look::Resting(held) | Look::Expiring(held)) => {
+                (Ok(held), None)
+            }
+            (outcome, _) => (outcome, None),
+        };
+        Ok(Grant { token: outcome?, refresh })
+    }
+
+    /// A managed identity's token for the broker's own use: held, shared and refreshed like any other.
+    pub(crate) async fn assertion(
+        self: &Rc<Self>,
+        demand: Rc<Demand>,
+        deadline: Duration,
+    ) -> Result<Rc<Token>, Error> {
+        Ok(self.serve(demand, Some(deadline)).await?.token)
+    }
+
+    /// A fetch, which holds all that it needs: it may outlive the call.
+    fn begin(self: &Rc<Self>, demand: &Rc<Demand>, deadline: Duration) -> (Rc<Term>, Work) {
+        let term = Term::until(deadline);
+        (Rc::clone(&term), Box::pin(Rc::clone(self).fetch(Rc::clone(demand), term)))
+    }
+
+    /// Get a token for a key that memory has nothing good for.
+    async fn fetch(self: Rc<Self>, demand: Rc<Demand>, term: Rc<Term>) -> Outcome {
+        let config = self.config.as_ref().map_err(Clone::clone)?;
+        let fetch = Fetch::new(config, &demand, term);
+        match &config.shared {
+            None => self.acquire(&fetch).await,
+            Some(shared) => Sharing::new(shared, &self, &fetch).run().await,
+        }
+    }
+}
+
+/// How long a caller waits for a fetch who has a token that still works. An endpoint that is well answers sooner.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,112 @@
+//! How often the broker asks an endpoint, whatever it is asked itself: a token bucket in front of each.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// By endpoint, which are as many as the configuration names.
+#[derive(Debug, Default)]
+pub(crate) struct RateLimits(RefCell<BTreeMap<String, Bucket>>);
+
+/// So many requests at once, and one more each time that so much has passed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    burst: u32,
+    every: Duration,
+}
+
+impl Rate {
+    /// An endpoint that speaks for one machine. IMDS answers five requests a second, and twenty at once.
+    pub(crate) const OF_A_MACHINE: Self = Self { burst: 20, every: Duration::from_millis(200) };
+    /// Entra and AD FS, whom each user of an app is a question of its own to. They document no number: it is what a busy
+    /// app needs, and what a guest that makes up questions cannot harm them with.
+    pub(crate) const OF_AN_AUTHORITY: Self = Self { burst: 100, every: Duration::from_millis(20) };
+    /// Any endpoint while the store is lost that tells what the other instances do: five instances of a machine stay
+    /// within what IMDS answers.
+    pub(crate) const ALONE: Self = Self { burst: 10, every: Duration::from_secs(1) };
+}
+
+/// Times since the Unix epoch.
+#[derive(Debug, Default)]
+struct Bucket {
+    taken_at: Duration,
+    full_at: Duration,
+}
+
+impl RateLimits {
+    /// How long to wait before a request to an endpoint, which is counted now.
+    ///
+    /// # Errors
+    /// The wait, if it leaves nothing of `longest`; nothing is counted.
+    pub(crate) fn take(
+        &self,
+        endpoint: &str,
+        rate: Rate,
+        now: Duration,
+        longest: Duration,
+    ) -> Result<Duration, Duration> {
+        self.0.borrow_mut().entry(endpoint.to_owned()).or_default().take(rate, now, longest)
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, rate: Rate, now: Duration, longest: Duration) -> Result<Duration, Duration> {
+        let most = rate.every.saturating_mul(rate.burst);
+        // A clock that was set back empties the bucket, and no more than that.
+        let full_at = if now < self.taken_at { now.saturating_add(most) } else { self.full_at };
+        let full_at = full_at.max(now).saturating_add(rate.every);
+        let wait = full_at.saturating_sub(now).saturating_sub(most);
+        if !wait.is_zero() && wait >= longest {
+            return Err(wait);
+        }
+        *self = Self { taken_at: now, full_at };
+        Ok(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn so_many_at_once_and_then_one_each_time() {
+        let limits = RateLimits::default();
+        let take = |now| limits.take("imds", Rate::ALONE, at(now), at(3));
+        assert!((0..10).all(|_| take(1000) == Ok(at(0))));
+        assert_eq!(
+            [take(1000), take(1000), take(1000), take(1000)],
+            [Ok(at(1)), Ok(at(2)), Err(at(3)), Err(at(3))]
+        );
+        assert_eq!(
+            limits.take("entra", Rate::ALONE, at(1000), at(3)),
+            Ok(at(0)),
+            "each endpoint has its own"
+        );
+        assert_eq!(take(1001), Ok(at(2)), "a second later one more fits");
+        assert!((0..10).all(|_| take(1020) == Ok(at(0))), "full again");
+        assert_eq!(take(1020), Ok(at(1)));
+    }
+
+    #[test]
+    fn an_instance_that_loses_its_store_does_not_begin_with_a_full_bucket() {
+        let limits = RateLimits::default();
+        let take = |rate| limits.take("imds", rate, at(1000), at(3));
+        assert!((0..20).all(|_| take(Rate::OF_A_MACHINE) == Ok(at(0))));
+        assert_eq!(take(Rate::OF_A_MACHINE), Ok(Duration::from_millis(200)));
+        assert!((0..5).all(|_| take(Rate::ALONE) == Ok(at(0))));
+        assert_eq!(take(Rate::ALONE), Ok(Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn a_clock_set_back_costs_no_more_than_an_empty_bucket() {
+        let limits = RateLimits::default();
+        let take = |now| limits.take("imds", Rate::ALONE, at(now), at(2));
+        assert_eq!(take(1_000_000), Ok(at(0)));
+        assert_eq!(take(1000), Ok(at(1)));
+        assert_eq!(take(1002), Ok(at(0)));
+    }
+}

@@ -1,0 +1,412 @@
+//! A fetch belongs to the broker: one test for each sentence of what that means.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use token_broker::{Broker, Error, Grant};
+
+use crate::fake::{NoStore, START, Tasks, World, fault, json, token};
+
+const VAULT: &str = "https://vault.azure.net/.default";
+const STORAGE: &str = "https://storage.azure.com/.default";
+const DAY: u64 = 86_400;
+
+type TestBroker = Broker<World, NoStore>;
+
+async fn get(broker: &TestBroker, scope: &str) -> Result<Grant, Error> {
+    broker.token_for_scope(scope).await
+}
+
+fn name(grant: &Grant) -> &str {
+    grant.token.secret().expose_secret()
+}
+
+fn kind(result: &Result<Grant, Error>) -> &'static str {
+    result.as_ref().map_or_else(Error::kind, |_| "a token")
+}
+
+/// A call that is given up while its fetch waits for an answer, or for the next try.
+fn give_up(world: &World, broker: &TestBroker, scope: &str) {
+    let mut tasks = Tasks::new(world);
+    let caller = tasks.start(get(broker, scope));
+    tasks.poll();
+    assert!(tasks.output(caller).is_none());
+}
+
+// Once, and shared.
+
+#[test]
+fn all_who_want_the_same_token_share_one_fetch() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    (0..100).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    assert_eq!(world.requests(), 1);
+    world.script([token("T1", DAY)]);
+    tasks.poll();
+    let grants = tasks.outputs();
+    assert_eq!(grants.len(), 100);
+    assert!(grants.into_iter().all(|grant| name(&grant.unwrap()) == "T1"));
+    assert_eq!(world.requests(), 1);
+    let stats = broker.stats();
+    assert_eq!((stats.requests, stats.fetches, stats.misses, stats.waiters), (100, 1, 100, 99));
+}
+
+#[test]
+fn all_who_wait_share_its_failure() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    (0..10).for_each(|_| _ = tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    world.script([json(403, r#"{"error":"forbidden","error_description":"no"}"#)]);
+    tasks.poll();
+    let errors: Vec<_> = tasks.outputs().into_iter().map(Result::unwrap_err).collect();
+    assert_eq!(errors.len(), 10);
+    assert!(errors.iter().all(|error| error == &errors[0] && error.kind() == "rejected"));
+    assert_eq!(world.requests(), 1);
+}
+
+// Isolated per key.
+
+#[test]
+fn a_slow_key_does_not_block_another() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("warm", DAY)]);
+    world.run(get(&broker, STORAGE)).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let slow = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    let quick = tasks.start(get(&broker, STORAGE));
+    let other = tasks.start(get(&broker, "https://graph.microsoft.com"));
+    tasks.poll();
+    assert_eq!(name(&tasks.output(quick).unwrap().unwrap()), "warm");
+    assert!(tasks.output(slow).is_none() && tasks.output(other).is_none());
+    assert_eq!(world.requests(), 3);
+}
+
+// It goes on when its caller gives up.
+
+#[test]
+fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    let callers: Vec<_> = (0..6).map(|_| tasks.start(get(&broker, VAULT))).collect();
+    tasks.poll();
+    for gone in &callers[..3] {
+        tasks.drop_task(*gone);
+        tasks.poll();
+    }
+    world.script([token("T1", DAY)]);
+    tasks.poll();
+    assert_eq!(tasks.outputs().into_iter().filter(Result::is_ok).count(), 3);
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up_between_two_tries() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(500, "{}")]);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, VAULT));
+    let second = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(first);
+    world.script([token("T1", DAY)]);
+    tasks.settle();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T1");
+    assert_eq!((world.moments(), broker.stats().fetches), (vec![0, 1000], 1));
+}
+
+#[test]
+fn a_waiter_that_gives_up_disturbs_nobody() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let mut tasks = Tasks::new(&world);
+    tasks.start(get(&broker, VAULT));
+    let waiter = tasks.start(get(&broker, VAULT));
+    tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(waiter);
+    world.script([token("T1", DAY)]);
+    tasks.poll();
+    assert_eq!((tasks.outputs().len(), world.requests()), (2, 1));
+}
+
+#[test]
+fn a_proof_for_which_an_app_waits_goes_on_when_the_app_that_began_it_gives_up() {
+    let world = World::new();
+    let broker = world.broker(&[
+        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "11111111-1111-1111-1111-111111111111"),
+        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "22222222-2222-2222-2222-222222222222"),
+    ]);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, VAULT));
+    let second = tasks.start(get(&broker, STORAGE));
+    tasks.poll();
+    assert_eq!(world.requests(), 1, "one proof for both");
+    tasks.drop_task(first);
+    tasks.poll();
+    world.script([token("proof", DAY), token("T1", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T1");
+    assert_eq!(world.requests(), 2);
+    world.script([token("T2", DAY)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!(world.requests(), 3, "the call that was given up has its proof, too");
+}
+
+// Resumed by the next caller.
+
+#[test]
+fn a_fetch_that_all_gave_up_is_resumed_by_the_next_caller() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    (0..1000).for_each(|_| give_up(&world, &broker, VAULT));
+    assert_eq!(world.requests(), 1);
+    world.script([token("T1", DAY)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    assert_eq!((world.requests(), broker.stats().fetches), (1, 1));
+}
+
+#[test]
+fn the_result_is_kept_whoever_polls_the_fetch() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let mut tasks = Tasks::new(&world);
+    let refresh = tasks.start(broker.refresh(duty));
+    tasks.poll();
+    tasks.drop_task(refresh);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.expect("the next caller has the duty");
+    assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none(), "and nobody besides");
+    world.script([token("T2", 2 * DAY)]);
+    world.run(broker.refresh(duty));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", DAY)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(DAY / 2);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    world.advance_secs(89);
+    world.script([token("T2", 2 * DAY)]);
+    world.run(broker.refresh(duty));
+    assert_eq!(world.sent(1).limits.total, Duration::from_secs(10));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}
+
+// Bounded by its own limits.
+
+#[test]
+fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
+    let world = World::new();
+    let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "4000")]);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, VAULT));
+    let second = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    tasks.drop_task(first);
+    world.script((0..4).map(|_| json(500, "{}")));
+    tasks.settle();
+    assert_eq!(kind(&tasks.output(second).unwrap()), "transient");
+    assert_eq!(world.moments(), [0, 1000, 3000]);
+}
+
+#[test]
+fn a_request_that_was_left_alone_past_its_limit_is_made_anew() {
+    for (alone_for, requests) in [(Duration::from_millis(9999), 1), (Duration::from_secs(10), 2)] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        give_up(&world, &broker, VAULT);
+        world.advance(alone_for);
+        world.script([token("T1", DAY)]);
+        assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+        assert_eq!((world.requests(), broker.stats().fetches), (requests, requests as u64), "{alone_for:?}");
+    }
+}
+
+#[test]
+fn a_fetch_that_was_left_alone_past_its_deadline_is_begun_anew() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([json(500, "{}")]);
+    give_up(&world, &broker, VAULT);
+    world.advance_secs(90);
+    world.script((0..3).map(|_| json(500, "{}")).chain([token("T1", DAY)]));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    assert_eq!((world.requests(), broker.stats().fetches), (5, 2));
+    assert_eq!(broker.stats().failures, [], "what was dropped has not failed");
+}
+
+#[test]
+fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let scopes: Vec<_> = (0..300).map(|n| format!("https://made.up/{n}")).collect();
+    let mut tasks = Tasks::new(&world);
+    scopes.iter().for_each(|scope| _ = tasks.start(get(&broker, scope)));
+    tasks.poll();
+    let outcomes = tasks.outputs();
+    assert_eq!((outcomes.len(), broker.stats().fetches), (44, 256));
+    assert!(outcomes.iter().all(|result| kind(result) == "throttled"));
+}
+
+#[test]
+fn fetches_that_all_gave_up_do_not_keep_others_out() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    (0..300).for_each(|n| give_up(&world, &broker, &format!("https://made.up/{n}")));
+    let mut tasks = Tasks::new(&world);
+    let caller = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    assert!(tasks.output(caller).is_none(), "it is being served");
+}
+
+#[test]
+fn fetches_end_with_the_broker() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    let clones = world.clones();
+    give_up(&world, &broker, VAULT);
+    drop(broker);
+    assert_eq!(world.clones(), clones - 1);
+}
+
+// A held token answers before it ends.
+
+#[test]
+fn a_call_in_a_tokens_last_seconds_gets_it_after_half_of_them_when_the_fetch_hangs() {
+    for (left, waited_ms) in [(1, 500), (3, 1500), (4, 2000), (299, 2000)] {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        world.script([token("T1", 3600)]);
+        world.run(get(&broker, VAULT)).unwrap();
+        world.advance_secs(3600 - left);
+        let mut tasks = Tasks::new(&world);
+        let caller = tasks.start(get(&broker, VAULT));
+        tasks.poll();
+        world.advance(Duration::from_millis(waited_ms - 1));
+        tasks.poll();
+        assert!(tasks.output(caller).is_none(), "{left}");
+        world.advance(Duration::from_millis(1));
+        tasks.poll();
+        assert_eq!(name(&tasks.output(caller).unwrap().unwrap()), "T1", "{left}");
+    }
+}
+
+#[test]
+fn a_call_in_a_tokens_last_seconds_gets_it_when_the_tries_of_the_fetch_would_outlive_it() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3596);
+    world.script((0..4).map(|_| json(500, "{}")));
+    let mut tasks = Tasks::new(&world);
+    let caller = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    for _ in 0..2 {
+        world.advance_secs(1);
+        tasks.poll();
+    }
+    assert_eq!(name(&tasks.output(caller).unwrap().unwrap()), "T1");
+    assert_eq!(world.requests(), 3, "the second try failed in the meantime");
+}
+
+#[test]
+fn the_fetch_that_a_caller_did_not_wait_out_goes_on_as_a_refresh() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    world.script([json(500, "{}"), json(500, "{}")]);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    world.script([token("T2", 7200)]);
+    world.run(broker.refresh(duty));
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+    assert_eq!((world.requests(), broker.stats().fetches), (4, 2));
+}
+
+#[test]
+fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    drop(duty);
+    let mut tasks = Tasks::new(&world);
+    for _ in 0..3 {
+        let caller = tasks.start(get(&broker, VAULT));
+        tasks.poll();
+        assert_eq!(name(&tasks.output(caller).unwrap().unwrap()), "T1");
+    }
+    world.advance_secs(30);
+    let caller = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    assert!(tasks.output(caller).is_none(), "half a minute later one waits again");
+    assert_eq!(world.requests(), 3, "for a new fetch: the old one was left alone for too long");
+}
+
+#[test]
+fn a_refresh_for_which_no_task_can_go_on_is_not_waited_for_twice() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3400);
+    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let began = world.milliseconds();
+    world.run(broker.refresh_briefly(duty));
+    assert_eq!(world.milliseconds(), began);
+}
+
+#[test]
+fn a_token_that_ended_while_its_renewal_was_tried_is_not_returned() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3598);
+    let mut tasks = Tasks::new(&world);
+    let caller = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    // The caller was not woken in time.
+    world.set_clock(Duration::from_secs(START + 3600));
+    world.script([json(400, "{}")]);
+    tasks.settle();
+    assert_eq!(kind(&tasks.output(caller).unwrap()), "rejected");
+    assert!(broker.peek(VAULT).is_none());
+}
+
+#[test]
+fn the_rest_after_a_failed_renewal_ends_with_the_token() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 3600)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(3590);
+    world.script([fault(token_broker::SendErrorKind::Untrusted)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    world.advance_secs(9);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
+    assert_eq!(world.requests(), 2);
+    world.advance_secs(1);
+    world.script([token("T2", 7200)]);
+    assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
+}

@@ -1,0 +1,89 @@
+//! `cargo xtask fuzz`: the property tests of every parser, with as many inputs as told.
+//!
+//! They are proptest's. It shrinks what fails and prints it, and keeps its seed in `proptest-regressions/`, which every
+//! later test run tries first: commit it.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::{process, repo, say};
+
+/// How long to try
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Inputs for each parser
+    #[arg(long, default_value_t = 100_000)]
+    cases: u32,
+    /// Only the parsers whose name contains this
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let chosen: Vec<_> = PARSERS.iter().filter(|(name, ..)| name.contains(&options.filter)).collect();
+    ensure!(!chosen.is_empty(), "no parser is called {}", options.filter);
+    let mut failed = 0;
+    for (name, package, tests) in chosen {
+        say::step(&format!("{name}: {} inputs for each test", options.cases));
+        command(package, &["--no-run"]).status()?;
+        let mut command = command(package, &["--", "--exact", "--nocapture"]);
+        command.args(*tests).env("PROPTEST_CASES", options.cases.to_string());
+        let began = Instant::now();
+        let passed = command.status()?.success();
+        let (seconds, inputs) =
+            (began.elapsed().as_secs_f64(), f64::from(options.cases) * tests.len() as f64);
+        failed += u32::from(!passed);
+        let verdict = if passed { "nothing found" } else { "FAILED" };
+        say::detail(&format!("{verdict}; {:.0} inputs a second", inputs / seconds));
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Optimised, and all the same with the checks of a debug build
+fn command(package: &str, arguments: &[&str]) -> std::process::Command {
+    let mut command = process::cargo();
+    command.args(["test", "--quiet", "--release", "--lib", "-p", package, "--target-dir"]);
+    command.arg(repo::target("fuzz")).args(arguments);
+    command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
+    command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+    // A generator may reject some of what it makes, which adds up.
+    command.env("PROPTEST_MAX_LOCAL_REJECTS", u32::MAX.to_string());
+    command
+}
+
+/// A parser, its package, and its property tests
+type Parser = (&'static str, &'static str, &'static [&'static str]);
+
+const PARSERS: &[Parser] = &[
+    (
+        "answers",
+        "token-broker",
+        &[
+            "hostile::arbitrary_bytes_are_never_a_token",
+            "hostile::json_without_an_access_token_is_never_a_token",
+            "hostile::a_token_that_is_read_can_be_presented_and_has_not_ended",
+            "hostile::no_answer_repeats_a_secret_and_every_message_is_bounded",
+        ],
+    ),
+    (
+        "challenges",
+        "token-broker",
+        &[
+            "challenge::tests::any_header_is_read_to_an_end_and_gives_only_what_may_be_sent",
+            "challenge::tests::items_never_outgrow_their_header",
+        ],
+    ),
+    ("expiry", "token-broker", &["hostile::parsers::expiry", "hostile::parsers::tokens_end_in_time"]),
+    ("retry-after", "token-broker", &["hostile::parsers::retry_after"]),
+    ("policy", "token-broker", &["hostile::parsers::policy"]),
+    ("rules", "token-broker", &["hostile::parsers::rules"]),
+    ("targets", "token-broker", &["hostile::parsers::targets"]),
+    ("tenants", "token-broker", &["hostile::parsers::tenants"]),
+    ("authorities", "token-broker", &["hostile::parsers::authorities", "hostile::parsers::endpoints"]),
+    ("entries", "token-broker", &["shared::entry::tests::entries"]),
+    ("queries", "token-broker", &["identity_api::tests::any_request_is_read_or_refused"]),
+    ("protobuf", "envoy-filter", &["protobuf::tests::any_bytes_are_an_object_or_none"]),
+    ("pairs", "envoy-filter", &["pairs::tests::any_bytes_are_pairs_or_none"]),
+];
