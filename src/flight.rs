@@ -28,6 +28,9 @@ pub(crate) type Outcome = Result<Rc<Token>, Error>;
 /// A fetch, which keeps its result itself.
 pub(crate) type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 
+/// Makes a fetch that has not begun.
+type Begin<'a> = dyn Fn() -> (Rc<Term>, Work) + 'a;
+
 /// The fetches that are under way: few enough to be looked through.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flights(Rc<RefCell<Vec<Rc<Flight>>>>);
@@ -56,27 +59,17 @@ impl Flights {
     ///
     /// # Errors
     /// [`Error::Throttled`] when [`CAPACITY`] fetches are under way.
-    pub(crate) fn join(
-        &self,
-        key: &Key,
-        now: Duration,
-        begin: impl FnOnce() -> (Rc<Term>, Work),
-    ) -> Result<Wait, Error> {
+    pub(crate) fn join(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Result<Wait, Error> {
         self.drop_idle(now);
-        let flying = self.flying(key);
-        match flying.map_or_else(|| self.begin(key, begin), Some) {
-            Some(flight) => Ok(Wait::new(self, flight)),
-            None => Err(full()),
-        }
+        let flight = match self.flying(key) {
+            Some(flight) => flight,
+            None => self.begin(key, begin).ok_or_else(full)?,
+        };
+        Ok(Wait::new(self, flight))
     }
 
     /// As [`Flights::join`], unless somebody waits for the fetch already, or it cannot begin.
-    pub(crate) fn lead(
-        &self,
-        key: &Key,
-        now: Duration,
-        begin: impl FnOnce() -> (Rc<Term>, Work),
-    ) -> Option<Wait> {
+    pub(crate) fn lead(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Option<Wait> {
         self.flying(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
     }
 
@@ -85,7 +78,7 @@ impl Flights {
         drop(self.0.take());
     }
 
-    fn begin(&self, key: &Key, begin: impl FnOnce() -> (Rc<Term>, Work)) -> Option<Rc<Flight>> {
+    fn begin(&self, key: &Key, begin: &Begin<'_>) -> Option<Rc<Flight>> {
         if self.0.borrow().len() >= CAPACITY {
             let alone = self.0.borrow().iter().find(|flight| flight.is_alone()).cloned()?;
             self.remove(&alone);
@@ -218,6 +211,11 @@ impl Wait {
     fn new(flights: &Flights, flight: Rc<Flight>) -> Self {
         flight.waits.set(flight.waits.get().saturating_add(1));
         Self { flights: flights.clone(), flight, seat: None }
+    }
+
+    /// Whether it waits for a fetch that another call began.
+    pub(crate) fn is_for_anothers(&self) -> bool {
+        self.flight.has_begun.get()
     }
 
     /// Let a fetch that nobody has polled yet take until then, and no longer.

@@ -41,12 +41,8 @@ impl<H: Host, S: Store> Core<H, S> {
             // Only now: a call that memory answers asks for the time once.
             let now = self.host.now();
             let deadline = *deadline.get_or_insert_with(|| now.saturating_add(config.budget));
-            let mut leads = false;
-            let wait = self.flights.join(key, now, || {
-                leads = true;
-                self.begin(&demand, deadline)
-            })?;
-            if !leads {
+            let wait = self.flights.join(key, now, &|| self.begin(&demand, deadline))?;
+            if wait.is_for_anothers() {
                 self.count(|stats| &mut stats.waiters);
             }
             let outcome = match held {
@@ -92,7 +88,7 @@ impl<H: Host, S: Store> Core<H, S> {
         // Until it is taken up, it has the time of a call.
         let budget = self.config.as_ref().map_or(Duration::ZERO, |config| config.budget);
         let begin = || self.begin(demand, now.saturating_add(budget));
-        let wait = self.flights.lead(demand.key(), now, begin)?;
+        let wait = self.flights.lead(demand.key(), now, &begin)?;
         Some(Refresh { wait, was_awaited: false })
     }
 

@@ -305,7 +305,7 @@ fn a_consumer_that_forgets_every_failure_makes_one_more_request_in_half_a_minute
 
 /// Requests for tokens that differ in their scope, identity and claims.
 fn different(n: usize) -> RawRequest {
-    let claims = (n % 3 == 0).then(|| format!(r#"{{"n":{n}}}"#));
+    let claims = n.is_multiple_of(3).then(|| format!(r#"{{"n":{n}}}"#));
     let identity =
         if n % 3 == 1 { Identity::client_id(&format!("id-{n}")).unwrap() } else { Identity::Default };
     let scope = if n % 3 == 2 { format!("https://s{n}.example") } else { VAULT.to_owned() };
@@ -391,9 +391,9 @@ fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
     let body = r#"{"access_token":"T","expires_in":3600}"#;
     world.script((0..150).map(|_| json(200, body)));
     let mut tasks = Tasks::new(&world);
-    for n in 0..150 {
-        let tenant_id = (n % 2 == 0).then(|| format!("t{n}.example"));
-        let user_assertion = (n % 2 == 1).then(|| format!("user-{n}").into());
+    for n in 0..150_usize {
+        let tenant_id = n.is_multiple_of(2).then(|| format!("t{n}.example"));
+        let user_assertion = (!n.is_multiple_of(2)).then(|| format!("user-{n}").into());
         let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT, Identity::Default) };
         tasks.start(ask(&broker, request));
     }

@@ -32,8 +32,11 @@ struct State {
     /// Until when a token is not forgotten again.
     pauses: RefCell<BTreeMap<(Group, usize), Duration>>,
     /// The last two times that an instance asked for a token only because a service had refused the one before.
-    forgets: RefCell<BTreeMap<(Group, usize), [Option<Duration>; 2]>>,
+    forgets: RefCell<BTreeMap<(Group, usize), Twice>>,
 }
+
+/// The last two times that something happened, the older one first.
+type Twice = [Option<Duration>; 2];
 
 /// A token, as only the platform knows it.
 struct Minted {

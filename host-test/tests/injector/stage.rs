@@ -209,7 +209,7 @@ impl Application {
         let egress = self.instance.token_broker_test_egress();
         let sent = self.store.run_concurrent(async |store| {
             let give_up = async {
-                let given = egress.call_give_up(store, request.clone(), sign.clone()).await;
+                let given = egress.call_give_up(store, request.clone(), 1, sign.clone()).await;
                 given_up();
                 given
             };
