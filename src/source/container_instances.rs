@@ -101,8 +101,9 @@ fn remedy(refusal: &Refusal<'_>) -> String {
     let remedy = match refusal.status {
         401 | 403 => "restart the container group, which renews its IDENTITY_HEADER",
         _ => {
-            "name the identity by its object id in the request; `az container show -g <group> -n <name> \
-             --query identity` lists the identities of the container group with it, as principalId"
+            "give the container group an identity of its own, `az container create --assign-identity`, or name one by its \
+             object id in the request; `az container show -g <group> -n <name> --query identity` lists them with it, as \
+             principalId"
         }
     };
     remedy.to_owned()
