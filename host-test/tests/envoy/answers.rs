@@ -95,7 +95,7 @@ async fn an_upgrade_of_imds_is_waited_out() {
 }
 
 /// More than there are cases; the last is for what works.
-const AUDIENCES: [&str; 14] = [
+const AUDIENCES: [&str; 18] = [
     "https://vault.azure.net",
     "https://storage.azure.com",
     "https://management.azure.com",
@@ -109,5 +109,9 @@ const AUDIENCES: [&str; 14] = [
     "https://appconfig.azure.com",
     "https://monitor.azure.com",
     "https://graph.microsoft.com",
+    "https://batch.core.windows.net",
+    "https://iothubs.azure.net",
+    "https://kusto.kusto.windows.net",
+    "https://containerregistry.azure.net",
     "https://database.windows.net",
 ];
