@@ -121,7 +121,8 @@ impl Invariants {
         let goes_on = |own: &Last| {
             own.task == task || matches!(own.came, Came::Failure { .. }) && self.0.world.was_killed(own.task)
         };
-        let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task);
+        let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task)
+            || self.0.world.was_left_alone_since(seat.instance, now.saturating_sub(LONGEST_CALL));
         let excused = |last: &Last| was_alone || last.was_alone;
         if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now) && !excused(last)) {
             self.reasonable(

@@ -26,6 +26,8 @@ struct State {
     running: Cell<TaskId>,
     killed: RefCell<BTreeMap<TaskId, Duration>>,
     deserted_at: Cell<Option<Duration>>,
+    /// When an instance was last left with a fetch that nobody polls, perhaps.
+    left_alone: RefCell<BTreeMap<Group, Duration>>,
     dead: RefCell<BTreeSet<Group>>,
     /// When whoever is polled may die of it.
     deadly: Vec<RangeInclusive<Duration>>,
@@ -79,6 +81,7 @@ impl World {
             running: Cell::default(),
             killed: RefCell::default(),
             deserted_at: Cell::default(),
+            left_alone: RefCell::default(),
             dead: RefCell::default(),
             deadly,
             steps: Cell::default(),
@@ -145,13 +148,19 @@ impl World {
         self.0.killed.borrow().get(&task).is_some_and(|at| *at < self.now())
     }
 
+    /// Whether an instance was left with a fetch that nobody polls, perhaps, after a moment.
+    pub(crate) fn was_left_alone_since(&self, group: Group, moment: Duration) -> bool {
+        self.0.left_alone.borrow().get(&group).is_some_and(|at| *at >= moment)
+    }
+
     /// Whether a task left what it did to others after a moment.
     pub(crate) fn was_deserted_since(&self, moment: Duration) -> bool {
         self.0.deserted_at.get().is_some_and(|at| at >= moment)
     }
 
     /// The task that is polled now ends, and leaves what it did to others.
-    pub(crate) fn desert(&self) {
+    pub(crate) fn desert(&self, group: Group) {
+        self.0.left_alone.borrow_mut().insert(group, self.now());
         self.0.killed.borrow_mut().insert(self.running(), self.now());
         self.0.deserted_at.set(Some(self.now()));
         self.note(|| format!("task {} gives up", self.running()));
@@ -179,6 +188,9 @@ impl World {
 
     fn cancel(&self, task: TaskId) {
         let dropped = self.0.tasks.borrow_mut().remove(&task);
+        if let Some(group) = dropped.as_ref().and_then(|task| task.group) {
+            self.0.left_alone.borrow_mut().insert(group, self.now());
+        }
         self.0.killed.borrow_mut().insert(task, self.now());
         self.note(|| format!("task {task} is dropped"));
         drop(dropped);

@@ -66,12 +66,9 @@ async fn those_who_wait_have_the_token_whose_fetch_another_began_and_gave_up() {
         let stage = Stage::new([]);
         let imds = SlowImds::on(&stage);
         let mut application = stage.application().await;
-        let sent = application.send_at_once_and_give_up(
-            (&request("GET", SECRET), others),
-            &request("GET", SIGN),
-            || imds.let_go.add_permits(1),
-        );
-        let answers = sent.await;
+        let (secret, sign) = (request("GET", SECRET), request("GET", SIGN));
+        let let_go = || imds.let_go.add_permits(1);
+        let answers = application.send_at_once_and_give_up((&secret, others), &sign, let_go).await;
         assert_eq!(
             answers.iter().filter(|answer| answer.as_ref().unwrap().status == 200).count(),
             others as usize
