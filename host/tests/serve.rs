@@ -263,3 +263,14 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
     let serving = Serving::with(&mock.imds_env(), &args).await;
     assert!(serving.announced.starts_with("http://0.0.0.0:"), "{}", serving.announced);
 }
+
+/// A pipe holds 64 KiB, and each answer has a line of some hundred bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_neither_an_answer_nor_the_end() {
+    let mock = mock().await;
+    let serving = Serving::unread(&mock).await;
+    for _ in 0..1000 {
+        assert_eq!(serving.vault_token().await.status, 200);
+    }
+    assert!(serving.end().await.0.success());
+}

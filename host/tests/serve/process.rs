@@ -10,13 +10,15 @@ use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
 use tokio::net::{TcpStream, UnixStream};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
 /// A process that serves.
 pub(crate) struct Serving {
     process: Child,
     log: JoinHandle<String>,
+    /// Its stderr, where nobody reads it.
+    _unread: Option<ChildStderr>,
     /// The one line that it prints.
     pub(crate) announced: String,
 }
@@ -55,12 +57,23 @@ impl Serving {
             stderr.read_to_string(&mut log).await.unwrap();
             log
         });
+        Self::announced(process, log, None).await
+    }
+
+    /// One whose log nobody reads.
+    pub(crate) async fn unread(mock: &Mock) -> Self {
+        let mut process = command(&mock.imds_env(), &["--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let stderr = process.stderr.take();
+        Self::announced(process, tokio::spawn(async { String::new() }), stderr).await
+    }
+
+    async fn announced(mut process: Child, log: JoinHandle<String>, unread: Option<ChildStderr>) -> Self {
         let mut announced = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut announced).await.unwrap();
         if announced.is_empty() {
             panic!("it did not begin: {}", log.await.unwrap());
         }
-        Self { process, log, announced: announced.trim_end().to_owned() }
+        Self { process, log, _unread: unread, announced: announced.trim_end().to_owned() }
     }
 
     pub(crate) fn url(&self) -> &str {
