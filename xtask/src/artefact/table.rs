@@ -33,31 +33,31 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .shipped("Azure tokens for components, with store and settings left to the host"),
     plugged("token-broker", Made("token-broker-core"), &[Guest("adapter-none")])
         .exports(BROKER)
-        .at_most(680_000)
+        .at_most(705_000)
         .shipped("Azure tokens for components, on any host with WASI 0.3"),
     plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
         .exports(BROKER)
-        .at_most(760_000)
+        .at_most(785_000)
         .shipped("Azure tokens for components, on Spin"),
     guest("token-broker-sync", "broker-sync")
         .exports("broker-sync")
-        .at_most(600_000)
+        .at_most(630_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),
     guest("endpoint", "endpoint")
         .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),
     plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")])
-        .at_most(920_000)
+        .at_most(950_000)
         .shipped("An identity endpoint for Azure's SDKs"),
     plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")])
         .shipped("An identity endpoint for Azure's SDKs, with store and settings left to the host"),
     plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
-        .at_most(1_020_000)
+        .at_most(1_040_000)
         .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_180_000)
+        .at_most(1_195_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     plugged("token-filter", Module(MODULE), &[])
-        .at_most(530_000)
+        .at_most(550_000)
         .shipped("Azure tokens for requests that pass Envoy, a proxy-wasm module"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),
