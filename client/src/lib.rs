@@ -11,8 +11,8 @@
 //! # }
 //! ```
 //!
-//! Ask for the token each time that one is needed and do not keep it: a held one costs 1.2 µs by [`token`], which peeks
-//! first, and 3.9 µs by [`request`]; the broker renews it in time.
+//! Ask for the token each time that one is needed and do not keep it: a held one costs 1.2 µs by [`token()`], which peeks
+//! first, and 3.9 µs by [`request()`]; the broker renews it in time.
 
 mod error;
 mod request;

@@ -15,7 +15,6 @@ use host_test::{
     endpoint::{self, Program},
     fleet::Got,
     mock::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig},
-    port::Port,
     serve::Reuse,
 };
 use token_broker_host::MemoryStore;

@@ -47,10 +47,10 @@ impl credentials::Guest for Component {
     }
 
     fn forget_token(scope: String) {
-        if let Some(broker) = BROKER.with(|cell| cell.get().cloned()) {
-            if broker.forget(&scope) {
-                wit_bindgen::spawn_local(async move { broker.forget_shared(&scope).await });
-            }
+        if let Some(broker) = BROKER.with(|cell| cell.get().cloned())
+            && broker.forget(&scope)
+        {
+            wit_bindgen::spawn_local(async move { broker.forget_shared(&scope).await });
         }
     }
 }
