@@ -245,7 +245,7 @@ async fn clients_that_leave_at_any_moment_end_no_instance() {
             stream.read_to_string(&mut answer).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("access_token"), "{leaving:?}");
         }
-        assert_eq!((server.instances(), server.traps()), (1, vec![]));
+        assert_eq!(server.traps(), Vec::<String>::new());
     }
 }
 
