@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::fields::{At, Fields, Wrong};
 use crate::rules::Rule;
 
-pub(crate) use self::source::Source;
+pub(crate) use self::source::{FieldNames, Source};
 
 /// What a plugin does.
 pub(crate) struct Config {

@@ -11,6 +11,7 @@ use token_broker::{
 use crate::abi::{self, Clock, Root, Status};
 use crate::calls::{Answer, Calls, own_answer};
 use crate::clusters::Clusters;
+use crate::config::FieldNames;
 use crate::random::Random;
 use crate::timers::Timers;
 
@@ -19,6 +20,8 @@ pub(crate) struct Proxy {
     root: Root,
     clusters: Clusters,
     random: Random,
+    /// The log, too, is in words of fields.
+    fields: FieldNames,
     pub(crate) timers: Timers,
     calls: Calls,
     /// Whether the plugin is called again.
@@ -74,14 +77,14 @@ impl Host for Proxy {
     }
 
     fn log(&self, record: &Record<'_>) {
-        log(record, self.now());
+        write(record.level, &self.fields.in_place_of_variables(&record.to_json(self.now())));
     }
 }
 
 impl Proxy {
-    pub(crate) fn new(root: Root, clusters: Clusters, random: Random) -> Self {
+    pub(crate) fn new(root: Root, clusters: Clusters, random: Random, fields: FieldNames) -> Self {
         let (timers, calls, ticks) = (Timers::default(), Calls::default(), Cell::default());
-        Self { root, clusters, random, timers, calls, ticks }
+        Self { root, clusters, random, fields, timers, calls, ticks }
     }
 
     /// Have the plugin called at a time of the monotonic clock, and then again; none: not any more.
@@ -158,21 +161,22 @@ fn failed(kind: SendErrorKind, detail: &str) -> SendError {
     SendError { kind, detail: detail.to_owned() }
 }
 
-/// Write a record to the proxy's log.
-pub(crate) fn log(record: &Record<'_>, now: Duration) {
-    let level = match record.level {
+/// Write a line to the proxy's log.
+fn write(level: Level, line: &str) {
+    let level = match level {
         Level::Off => return,
         Level::Error => 4,
         Level::Warn => 3,
         Level::Info => 2,
         Level::Debug => 1,
     };
-    abi::log(level, &record.to_json(now));
+    abi::log(level, line);
 }
 
 /// Write an error that no request is told of to the proxy's log.
 pub(crate) fn log_error(event: &'static str, why: &str) {
-    log(&Record { level: Level::Error, event, fields: &[("error", why)] }, now());
+    let record = Record { level: Level::Error, event, fields: &[("error", why)] };
+    write(record.level, &record.to_json(now()));
 }
 
 /// The time since the Unix epoch. Where the proxy does not tell it, every token has ended.

@@ -55,7 +55,8 @@ impl Plugin {
         let clusters = std::mem::take(&mut source.clusters);
         let random = Random::seeded().ok_or("the proxy gives no random bytes")?;
         let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register(root) };
-        let broker = Broker::new(Proxy::new(root, clusters, random), shared, &source.settings);
+        let broker =
+            Broker::new(Proxy::new(root, clusters, random, source.fields.clone()), shared, &source.settings);
         check(&broker, &source)?;
         let metrics = Metrics::define();
         let with_metrics = |rule: Rule| Entry { metrics: RuleMetrics::define(&rule.name), rule };
@@ -278,7 +279,7 @@ pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Resu
         let is_wrong =
             report.verdict == Verdict::Misconfigured || (must_be_ready && report.verdict != Verdict::Ready);
         if is_wrong {
-            return Err(format!("source: {}", source.in_words_of_fields(&report.reason)));
+            return Err(format!("source: {}", source.fields.in_place_of_variables(&report.reason)));
         }
     }
     Ok(())

@@ -42,7 +42,7 @@ async fn the_egress_gateway_has_a_token_for_each_of_its_services_and_knows_no_ot
     get(10_080, "/container/blob", "my-account.blob.core.windows.net").await;
     get(10_080, "/secrets/MySecret?api-version=7.4", "my-vault.vault.azure.net").await;
     let other = get(10_080, "/", "other.example").await;
-    assert_eq!((other.status, other.header("x-token-broker")), (503, "denied"));
+    assert_eq!((other.status, other.header("x-token-broker")), (403, "denied"));
     let requests = get(10_181, "/admin/requests", "admin").await.text();
     let requests: Value = serde_json::from_str(&requests).unwrap();
     let issued: Vec<_> =

@@ -17,8 +17,18 @@ pub(crate) struct Source {
     pub(crate) names: Vec<&'static str>,
     pub(crate) settings: Settings,
     pub(crate) clusters: Clusters,
-    /// The fields that variables of the core were read from.
-    fields: Vec<(&'static str, String)>,
+    pub(crate) fields: FieldNames,
+}
+
+/// The fields that variables of the core were read from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldNames(Vec<(&'static str, String)>);
+
+impl FieldNames {
+    /// A text of the core, with fields in the place of the variables that they were.
+    pub(crate) fn in_place_of_variables(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (variable, field)| text.replace(variable, field))
+    }
 }
 
 impl Source {
@@ -36,15 +46,9 @@ impl Source {
         Reader { environment, source }.read(&kind, value)
     }
 
-    /// A refusal of the core, with fields in the place of the variables that they were.
-    pub(crate) fn in_words_of_fields(&self, refusal: &str) -> String {
-        let replaced = |text: String, (variable, field): &(&str, String)| text.replace(variable, field);
-        self.fields.iter().fold(refusal.to_owned(), replaced)
-    }
-
     /// An error as the operator of a proxy reads it: in words of fields, and without the sources that this plugin has not.
     pub(crate) fn told(&self, error: &Error) -> Error {
-        let text = |text: &String| self.in_words_of_fields(text);
+        let text = |text: &String| self.fields.in_place_of_variables(text);
         let failure = |failure: &Failure| Failure {
             message: text(&failure.message),
             remedy: failure.remedy.as_ref().map(text),
@@ -123,9 +127,9 @@ impl Reader {
         };
         let endpoint = self.value(&mut fields, "endpoint", variable)?;
         let endpoint = endpoint.unwrap_or_else(|| DEFAULT_IMDS.to_owned());
-        let url = endpoint
-            .parse::<Uri>()
-            .map_err(|_| self.source.in_words_of_fields(&format!("{path}: {variable} is not a URL")))?;
+        let url = endpoint.parse::<Uri>().map_err(|_| {
+            self.source.fields.in_place_of_variables(&format!("{path}: {variable} is not a URL"))
+        })?;
         if name == APP_SERVICE {
             self.inherit(IDENTITY_HEADER);
         }
@@ -146,7 +150,7 @@ impl Reader {
         }
         // The cluster serves one file, whatever its name is.
         self.source.settings.set(TOKEN_FILE, token.clone());
-        self.source.fields.push((TOKEN_FILE, fields.path_of("token_cluster")));
+        self.source.fields.0.push((TOKEN_FILE, fields.path_of("token_cluster")));
         self.source.clusters.token_file = Some((token.clone(), token));
         self.source.names.push(WORKLOAD_IDENTITY);
         fields.end()
@@ -204,7 +208,7 @@ impl Reader {
             return Ok(self.of_environment(variable));
         };
         let text = at.text()?;
-        self.source.fields.push((variable, fields.path_of(field)));
+        self.source.fields.0.push((variable, fields.path_of(field)));
         self.source.settings.set(variable, text.clone());
         Ok(Some(text))
     }

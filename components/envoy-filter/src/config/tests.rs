@@ -367,7 +367,7 @@ fn would_send(configuration: &Value, environment: &[(&str, &str)]) -> Vec<String
 fn broker(config: &Config) -> Broker<Proxy, SharedData> {
     let shared = SharedData { namespace: String::new(), notices: Notices::default() };
     Broker::new(
-        Proxy::new(Root(1), Default::default(), Random::new([0; 32])),
+        Proxy::new(Root(1), Default::default(), Random::new([0; 32]), Default::default()),
         shared,
         &config.source.settings,
     )
