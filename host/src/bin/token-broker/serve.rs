@@ -2,7 +2,6 @@
 
 mod desk;
 mod listener;
-
 mod server;
 mod write_limit;
 
