@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::LAST_WORDS;
 use crate::args::Run;
 use crate::failure::Failed;
-use crate::prepare::{self, ROOTS};
+use crate::prepare::{self, LOG, ROOTS};
 
 /// Run a component to its end, with credentials from a broker that is outside of it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
@@ -164,6 +164,10 @@ impl State {
             true => prepare::named(error),
             false => Error::InvalidRequest(format!("--allow: {error:#}")).into(),
         })?;
+        let egress = match std::env::var(LOG).as_deref() {
+            Ok("off") => egress.log(|_| {}),
+            _ => egress,
+        };
         let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
         Ok(Self {
             wasi: wasi.build(),
