@@ -66,7 +66,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Whoever writes flushes when nothing is left to be written.
+    /// hyper flushes when nothing is left to be written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let step = Pin::new(&mut self.stream).poll_flush(context);
         if step.is_ready() {
