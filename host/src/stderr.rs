@@ -176,7 +176,7 @@ mod tests {
 
     impl Write for Failing {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if std::mem::take(&mut self.once) {
+            if mem::take(&mut self.once) {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.read.send(String::from_utf8(bytes.to_vec()).unwrap()).map_err(io::Error::other)?;
