@@ -36,7 +36,7 @@ impl Port {
         self.address.port()
     }
 
-    /// The URL of whoever would listen there, without a slash at the end
+    /// The URL of a server at this port, without a slash at the end
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -9,6 +9,6 @@ use std::io::Write as _;
 pub fn skip(why: &str) {
     let thread = std::thread::current();
     let line = format!("\nskipped: {}: {why}\n", thread.name().unwrap_or("a test"));
-    // Whoever closed stdout sees no other outcome either.
+    // With stdout closed, no outcome of any test is seen.
     let _ = std::io::stdout().write_all(line.as_bytes());
 }

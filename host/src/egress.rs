@@ -54,6 +54,12 @@ impl Egress {
         Self::with(origins, &[Roots::File(roots.into())])
     }
 
+    /// Where lines about requests go that are not sent. Default: stderr.
+    pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.log = Log::new(sink);
+        self
+    }
+
     fn with<O: AsRef<str>>(origins: impl IntoIterator<Item = O>, roots: &[Roots]) -> Result<Self> {
         let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
         Ok(Self {

@@ -41,8 +41,8 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The same environment, and for what it does not have the settings, so that whoever explains it without waiting for
-    /// them knows them too. A setting that cannot be looked up ends this: calls for a token ask again, and say so.
+    /// The same environment, completed from the settings, so that `explain`, which waits for no setting, reports them too.
+    /// The first setting that cannot be looked up ends this: calls for a token ask again, and say so.
     pub(crate) async fn completed_from(&self, settings: Option<&dyn Settings>) -> Self {
         let mut completed = self.clone();
         let Some(settings) = settings else { return completed };

@@ -95,14 +95,15 @@ pub(crate) async fn open_at(
         && follow.contains(PathFlags::SYMLINK_FOLLOW)
         && let Some(file) = named(state, &directory, &path)?
     {
-        let opened = tokio::task::spawn_blocking(move || StdFile::open(file)).await.map_err(io::Error::other);
-        return match opened.flatten() {
-            Ok(file) => {
+        let opened = tokio::task::spawn_blocking(move || open(&file)).await.map_err(io::Error::other);
+        match opened.flatten() {
+            Ok(Some(file)) => {
                 let file = File::new(file, FsPerms::ReadOnly, OpenMode::READ, false);
-                Ok(Ok(state.filesystem().table.push(Descriptor::File(file))?))
+                return Ok(Ok(state.filesystem().table.push(Descriptor::File(file))?));
             }
-            Err(error) => Ok(Err(error.into())),
-        };
+            Ok(None) => {}
+            Err(error) => return Ok(Err(error.into())),
+        }
     }
     match state.filesystem().open_at(directory, follow, path, opening, flags).await {
         Ok(opened) => Ok(Ok(opened)),
@@ -115,8 +116,13 @@ fn named(state: &mut State, directory: &Resource<Descriptor>, path: &str) -> Res
         Descriptor::Dir(directory) => Arc::clone(&directory.dir),
         Descriptor::File(_) => return Ok(None),
     };
-    let file = state.files.find(&directory, path);
-    Ok(file.filter(|file| !file.is_dir()).map(Path::to_owned))
+    Ok(state.files.find(&directory, path).map(Path::to_owned))
+}
+
+/// None if it is a directory.
+fn open(file: &Path) -> io::Result<Option<StdFile>> {
+    let opened = StdFile::open(file)?;
+    Ok((!opened.metadata()?.is_dir()).then_some(opened))
 }
 
 /// As wasmtime-wasi names it; a test with a guest fails where it does not.

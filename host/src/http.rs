@@ -92,12 +92,19 @@ impl WithAllowedEndpoint {
 
 impl HttpPolicy for WithAllowedEndpoint {
     fn decide(&self, request: &http::request::Parts) -> Decision {
-        let place = |uri: &Uri| (uri.scheme().cloned(), uri.authority().cloned(), uri.path().to_owned());
         match &self.0 {
-            Some(allowed) if place(allowed) == place(&request.uri) => Decision::Send,
+            Some(allowed) if is_at(allowed, &request.uri) => Decision::Send,
             _ => LocalOrHttps.decide(request),
         }
     }
+}
+
+/// Whether a URL is that of an endpoint, or below it: of IMDS a variable names the base only.
+fn is_at(endpoint: &Uri, uri: &Uri) -> bool {
+    let below = uri.path().strip_prefix(endpoint.path().trim_end_matches('/'));
+    endpoint.scheme() == uri.scheme()
+        && endpoint.authority() == uri.authority()
+        && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_local(host: &str) -> bool {
@@ -216,9 +223,14 @@ mod tests {
             "http://10.92.0.21/token",
             "http://10.92.0.22:2377/token",
             "http://10.92.0.21:2377/other",
+            "http://10.92.0.21:2377/tokens",
             "http://x@10.92.0.21:2377/token",
         ] {
             assert!(!is_sent_by(&policy, url), "{url}");
+        }
+        let imds = "http://10.92.0.21/metadata/identity/oauth2/token?resource=a";
+        for base in ["http://10.92.0.21", "http://10.92.0.21/"] {
+            assert!(is_sent_by(&WithAllowedEndpoint::new(Some(base)), imds), "{base}");
         }
         for unusable in [None, Some("no url"), Some("http://")] {
             assert!(!is_sent_by(&WithAllowedEndpoint::new(unusable), "http://10.92.0.21/"), "{unusable:?}");

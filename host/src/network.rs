@@ -33,7 +33,8 @@ impl Network {
         Self::new(|target, address, _| match target.may_be_at(address) {
             true => Ok(()),
             false => Err(Error::Denied(format!(
-                "{target} leads to {address}, which is not an address of that host"
+                "{target} leads to {address}, which is not an address of that host; fix: name the address \
+                 itself, or correct what the name leads to"
             ))),
         })
     }

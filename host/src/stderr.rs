@@ -74,9 +74,14 @@ impl Queue {
     fn write_to(&self, mut output: impl Write) {
         loop {
             let lines = self.take();
-            // A log that cannot be written must not end the host.
-            _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
-            self.lock().is_writing = false;
+            let written = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+            let mut waiting = self.lock();
+            waiting.is_writing = false;
+            if written.is_err() {
+                // A log that cannot be written must not end the host; stderr may be writable again.
+                waiting.dropped += lines.lines().count() as u64;
+            }
+            drop(waiting);
             self.changed.notify_all();
         }
     }
@@ -147,6 +152,40 @@ mod tests {
         queue.push("next");
         assert!(queue.flush(FOREVER));
         assert_eq!(written.try_iter().collect::<String>(), "next\n");
+    }
+
+    #[test]
+    fn lines_that_could_not_be_written_are_counted_too() {
+        let (read, written) = channel();
+        let queue = Queue::before(Failing { once: true, read });
+        queue.push("lost");
+        assert!(queue.flush(FOREVER));
+        queue.push("next");
+        assert!(queue.flush(FOREVER));
+        let text: String = written.try_iter().collect();
+        let (next, told) = text.split_once('\n').unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!((next, told["lines"].as_u64()), ("next", Some(1)));
+    }
+
+    /// Would block once, as a terminal whose other user has set it so.
+    struct Failing {
+        once: bool,
+        read: Sender<String>,
+    }
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if mem::take(&mut self.once) {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.read.send(String::from_utf8(bytes.to_vec()).unwrap()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     const FOREVER: Duration = Duration::from_secs(60);

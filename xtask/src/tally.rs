@@ -86,6 +86,11 @@ impl Tally {
         self.skipped += 1;
     }
 
+    /// Whether so many have passed, and nothing else was counted
+    pub(crate) fn has_passed(self, count: usize) -> bool {
+        self == Self { passed: count as u64, ..Self::default() }
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;

@@ -9,8 +9,9 @@ mod instance;
 mod server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use token_broker_host::{Broker, Environment, Policy, engine_config};
+use token_broker_host::{Broker, Environment, Policy, engine_config, flush_log};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use wasmtime::component::{Component, Linker};
@@ -52,9 +53,13 @@ async fn main() -> Result<()> {
         }
     };
     server::serve(listener, Arc::new(app), end).await;
+    flush_log(LAST_WORDS);
     Ok(())
 }
 
 fn variable(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
 }
+
+/// How long the end waits for somebody to read the log.
+const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -34,7 +34,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, end: impl Future
             }
         }
     }
-    connections.shutdown().await;
+    // A client that does not read its answer must not keep this from ending.
+    _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
 }
 
 fn spawn(connections: &GracefulShutdown, stream: TcpStream, app: Arc<App>, instances: Arc<Semaphore>) {
@@ -64,3 +65,5 @@ async fn answer(app: Arc<App>, instances: Arc<Semaphore>) -> Result<Response<Ful
 /// Each may use as much memory as `instance.rs` allows it.
 const MAX_INSTANCES: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
+/// For what is under way at the end.
+const GRACE: Duration = Duration::from_secs(10);

@@ -40,7 +40,7 @@ fn case(name: &str, answer: &Value, deployment: &Value) -> Value {
     let clock = [&answer["now"], &deployment["now"]].into_iter().find(|now| now.is_u64());
     json!({
         "id": name,
-        "now": clock.cloned().unwrap_or(json!(1_760_000_000)),
+        "now": clock.cloned().unwrap_or_else(|| json!(1_760_000_000)),
         "env": deployment["env"],
         "files": deployment["files"].as_object().cloned().unwrap_or_default(),
         "steps": [{ "ask": ask, "http": http, "then": then }],

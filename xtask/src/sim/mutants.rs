@@ -7,8 +7,6 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-#[cfg(test)]
-use crate::process;
 use crate::{repo, say};
 
 #[derive(Deserialize)]
@@ -105,6 +103,7 @@ const MUTANTS: &str = "tests/sim/mutants.toml";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process;
 
     #[test]
     fn the_text_of_each_mutant_occurs_once() {

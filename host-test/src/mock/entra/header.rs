@@ -16,7 +16,7 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     let reply = NEVER_KEPT.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value));
     match refused {
         Some(number) => reply.with(TELEMETRY, &format!("1,{number},0,,")),
-        // Who tells how it fares is told so.
+        // Only a client that sends telemetry gets some.
         None if call.field("x-client-current-telemetry").is_some() => reply.with(TELEMETRY, "1,0,0,,"),
         None => reply,
     }

@@ -119,7 +119,7 @@ pub(in super::super) fn relayed_unknown_resource(platform: &Platform, call: &Cal
     Reply::json(StatusCode::BAD_REQUEST, &refusal.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
 }
 
-/// What the discovery of a tenant says that is none: the words of the token endpoint, and another error
+/// The answer of discovery for an unknown tenant: the words of the token endpoint, and another error
 pub(in super::super) fn invalid_tenant(call: &Call, tenant: &str) -> Reply {
     let refusal =
         Refusal::new(Code { error: "invalid_tenant", ..Code::UNKNOWN_TENANT }, unknown_tenant(tenant));

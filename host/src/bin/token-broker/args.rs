@@ -33,8 +33,8 @@ pub(crate) enum Command {
     /// Run a component that imports token-broker:identity/credentials, and give it tokens for what is named.
     ///
     /// The broker, its environment and the identity endpoint stay outside of the component, which sees the variables that
-    /// are named, reaches the origins that are named, and nothing else. What it prints is printed. Exit code 1 says that it
-    /// failed, or took more time or memory than it may have.
+    /// are named, reaches the origins that are named, and nothing else. What it prints is printed. Exit code 1 means that it
+    /// failed, or exceeded its limit of time or memory.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
     /// Give tokens to other processes on this machine, as IMDS and App Service do: to any Azure SDK.
@@ -83,17 +83,17 @@ pub(crate) struct Run {
     /// What it may have tokens for; may be given several times.
     #[arg(long, value_name = "SCOPE", required = true)]
     pub(crate) scope: Vec<String>,
-    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times. Over plain http a name
-    /// must not lead to this machine, localhost apart: give the address.
+    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times. Over plain http no name
+    /// but localhost may lead to this machine: give its address.
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow: Vec<String>,
     /// A variable that it sees, with this value or with the one that it has here; may be given several times.
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// The time after which it is ended.
+    /// Time limit: the component is stopped when it is reached.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
-    /// The most memory that it may have.
+    /// Memory limit, for all memories and tables of the component together.
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_memory: u32,
     /// The component: a command of WASI 0.3 or 0.2.

@@ -33,10 +33,12 @@ fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
     if report.verdict != Verdict::Misconfigured {
         return Ok(());
     }
-    Err(match report.reason.strip_prefix(MISCONFIGURED) {
-        Some(why) => Error::Misconfigured(why.to_owned()),
+    Err(match report.reason.split_once(": ") {
+        Some(("misconfigured", why)) => Error::Misconfigured(why.to_owned()),
+        // An id that AZURE_CLIENT_ID names, of a source that takes none.
+        Some(("invalid-request", why)) => Error::InvalidRequest(why.to_owned()),
         // What is configured and cannot be used by this host.
-        None => Error::Unavailable(vec![declined(report)]),
+        _ => Error::Unavailable(vec![declined(report)]),
     })
 }
 
@@ -74,7 +76,6 @@ fn describe(nth: usize, report: &SourceReport) -> String {
 
 /// As the report says it of a source that needs a file to be there, Arc's agent.
 const NEEDS_FILE: &str = "would be asked if there is a file ";
-const MISCONFIGURED: &str = "misconfigured: ";
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +94,7 @@ mod tests {
         let absent = report(Verdict::NotConfigured, "X is not set");
         let broken = report(Verdict::Misconfigured, "misconfigured: X must be a URL");
         let unusable = report(Verdict::Misconfigured, "the host does not pin");
+        let refused = report(Verdict::Misconfigured, "invalid-request: it has one identity: its own");
         let ready = report(Verdict::Ready, "would be asked when no source before it answers");
         let agent = |file: &str| report(Verdict::Ready, &format!("{NEEDS_FILE}{file}"));
         for (reports, kind) in [
@@ -102,6 +104,7 @@ mod tests {
             (vec![&agent("/no/such/agent"), &broken], Some("misconfigured")),
             (vec![&absent, &broken, &ready], Some("misconfigured")),
             (vec![&absent, &unusable, &ready], Some("unavailable")),
+            (vec![&absent, &refused, &ready], Some("invalid-request")),
             (vec![&absent], Some("unavailable")),
         ] {
             let reports: Vec<_> = reports.into_iter().cloned().collect();

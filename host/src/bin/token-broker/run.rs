@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::LAST_WORDS;
 use crate::args::Run;
 use crate::failure::Failed;
-use crate::prepare::{self, ROOTS};
+use crate::prepare::{self, LOG, ROOTS};
 
 /// Run a component to its end, with credentials from a broker that is outside of it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
@@ -106,8 +106,18 @@ struct Memory {
 }
 
 impl Memory {
-    fn grow(&mut self, by: usize) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_add(by);
+    /// What is beyond the component's own maximum wasmtime refuses after this, so it must not be counted.
+    fn grow(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+        each: usize,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current).saturating_mul(each));
         self.was_refused |= bytes > self.max_bytes;
         if bytes <= self.max_bytes {
             self.bytes = bytes;
@@ -117,12 +127,22 @@ impl Memory {
 }
 
 impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.grow(desired.saturating_sub(current))
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(current, desired, maximum, 1)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.grow(desired.saturating_sub(current).saturating_mul(size_of::<usize>()))
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(current, desired, maximum, size_of::<usize>())
     }
 }
 
@@ -144,6 +164,10 @@ impl State {
             true => prepare::named(error),
             false => Error::InvalidRequest(format!("--allow: {error:#}")).into(),
         })?;
+        let egress = match std::env::var(LOG).as_deref() {
+            Ok("off") => egress.log(|_| {}),
+            _ => egress,
+        };
         let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
         Ok(Self {
             wasi: wasi.build(),

@@ -2,8 +2,8 @@
 
 mod desk;
 mod listener;
-mod reading;
 mod server;
+mod write_limit;
 
 use std::ffi::OsString;
 use std::path::Path;

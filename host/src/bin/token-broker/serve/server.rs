@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::serve::desk::Desk;
 use crate::serve::listener::{Client, Listener, Stream};
-use crate::serve::reading::Reading;
+use crate::serve::write_limit::WriteLimit;
 
 /// Take in clients until `end`, then answer what has been asked, within [`GRACE`].
 pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future<Output = ()>) {
@@ -59,7 +59,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Reading::new(stream, IDLE)), service);
+        .serve_connection(TokioIo::new(WriteLimit::new(stream, IDLE)), service);
     // An error here is a client that left, or one that kept to no bound.
     _ = timeout(CONNECTION, watcher.watch(connection)).await;
 }

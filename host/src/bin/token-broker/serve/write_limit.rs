@@ -12,13 +12,13 @@ use tokio::time::{Sleep, sleep};
 ///
 /// The time begins when a write has to wait and ends when everything is written: a client that takes a byte now and then
 /// gains nothing by it.
-pub(crate) struct Reading<S> {
+pub(crate) struct WriteLimit<S> {
     stream: S,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Reading<S> {
+impl<S> WriteLimit<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
@@ -33,7 +33,7 @@ impl<S> Reading<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Reading<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteLimit<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,7 +43,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Reading<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Reading<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteLimit<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -66,7 +66,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reading<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Whoever writes flushes when nothing is left to be written.
+    /// hyper flushes when nothing is left to be written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let step = Pin::new(&mut self.stream).poll_flush(context);
         if step.is_ready() {
@@ -107,7 +107,7 @@ mod tests {
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(LIMIT)
-            .serve_connection(TokioIo::new(Reading::new(server, LIMIT)), service);
+            .serve_connection(TokioIo::new(WriteLimit::new(server, LIMIT)), service);
         let asked = async { while client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {} };
         assert!(tokio::join!(served, asked).0.is_err());
         assert_eq!(began.elapsed(), LIMIT);
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_a_byte_now_and_then_gains_nothing() {
         let (mut client, server) = duplex(64);
-        let mut server = Reading::new(server, LIMIT);
+        let mut server = WriteLimit::new(server, LIMIT);
         let began = Instant::now();
         let dripping = async {
             while client.read_u8().await.is_ok() {
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_everything_in_time_has_the_whole_limit_for_each_answer() {
         let (mut client, server) = duplex(64);
-        let mut server = Reading::new(server, LIMIT);
+        let mut server = WriteLimit::new(server, LIMIT);
         let reading = async {
             for _ in 0..4 {
                 sleep(LIMIT / 2).await;
