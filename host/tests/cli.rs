@@ -105,7 +105,7 @@ async fn a_warning_is_shown_though_there_is_a_token() {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
     let claims = URL_SAFE_NO_PAD.encode(r#"{"aud":["https://other.example"],"appid":"a","azp":"z"}"#);
     let other = URL_SAFE_NO_PAD.encode(r#"{"aud":"https://other.example","appid":"a","azp":"z"}"#);
-    for (payload, warnings) in [(claims, 0), (other, 1)] {
+    for payload in [claims, other] {
         let body = format!(
             r#"{{"access_token":"{header}.{payload}.s","expires_in":"3600","resource":"https://vault.azure.net","token_type":"Bearer"}}"#
         );
@@ -115,8 +115,7 @@ async fn a_warning_is_shown_though_there_is_a_token() {
             let (shown, said) = (text(&output.stdout), text(&output.stderr));
             assert_eq!(output.status.code(), Some(0), "{said}");
             assert!(shown.contains("https://other.example") && shown.contains("client id a"), "{shown}");
-            assert_eq!(said.matches(r#""level":"warn""#).count(), warnings, "{said}");
-            assert_eq!(said.lines().count(), warnings, "{said}");
+            assert!(said.contains(r#""level":"warn""#) && said.lines().count() == 1, "{said}");
         }
     }
 }
