@@ -55,6 +55,7 @@ pub(crate) struct Told {
 impl ServiceError {
     pub(crate) fn read(response: &http::Response<Body>) -> Self {
         let bytes = response.body().expose_secret();
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let error = match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Self::of_fields(&fields),
             Ok(Value::String(words)) => Self { words: Some(words), form: Form::Json, ..Self::default() },
@@ -64,7 +65,8 @@ impl ServiceError {
         let in_words = error.words.as_deref().and_then(|words| between(words, "Correlation ID:"));
         let correlation_id =
             error.correlation_id.clone().or_else(|| header_id(response.headers())).or(in_words);
-        Self { correlation_id, ..error }
+        let words = error.words.filter(|words| !may_hold_token(words));
+        Self { correlation_id, words, ..error }
     }
 
     fn of_fields(fields: &Map<String, Value>) -> Self {
@@ -142,8 +144,9 @@ impl ServiceError {
         if let Some(detail) = &self.detail {
             text.push_str(&format!(" ({})", shown(detail)));
         }
-        match &self.words {
-            Some(words) => text.push_str(&format!(": {}", shown(without_ids(words)))),
+        match self.words.as_deref().map(without_ids) {
+            Some("") => {}
+            Some(words) => text.push_str(&format!(": {}", shown(words))),
             None if code.is_none() => text.push_str(&self.shape(response, &secrets)),
             None => {}
         }
@@ -193,6 +196,12 @@ fn is_plain(text: &str) -> bool {
         && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
+/// Whether a text has an `access_token` with a value in it, whatever stands before it: a peer may quote another's answer.
+fn may_hold_token(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.split("access_token").skip(1).any(|rest| rest.starts_with(['"', '\'', '\\', '=', ':']))
+}
+
 /// Entra repeats the ids and the time behind its words; they are told in fields of their own.
 fn without_ids(words: &str) -> &str {
     words.split_once("Trace ID:").map_or(words, |(before, _)| before).trim_end()
@@ -216,6 +225,9 @@ fn header_id(headers: &HeaderMap) -> Option<String> {
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
+
+/// What some writers of UTF-8 begin with.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 const CORRELATION_HEADERS: [&str; 5] = [
     "x-ms-request-id",
@@ -285,6 +297,7 @@ mod tests {
             "you sent hunter2 and eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln",
             r#"{"error":"hunter2","error_description":"hunter2","correlation_id":"hunter2","suberror":"hunter2","claims":"hunter2"}"#,
             r#"{"error_description":"opaque","access_token":"opaque"}"#,
+            "\u{feff}{\"error_description\":\"hunter2\",\"access_token\":\"opaque\"}",
         ] {
             let Told { code, text, correlation_id } = told("text/plain", body);
             let all = format!("{code:?} {text} {correlation_id:?}");
@@ -293,6 +306,28 @@ mod tests {
                 assert!(!all.contains(secret), "{all}");
             }
         }
+    }
+
+    #[test]
+    fn words_that_quote_a_token_are_not_shown_and_those_that_speak_of_one_are() {
+        for body in [
+            "Error: {\"access_token\":\"opaque\"}",
+            "relayed {\\\"access_token\\\":\\\"opaque\\\"}",
+            "location: /#access_token=opaque",
+            r#"{"message":"inner answer: {\"Access_Token\": \"opaque\"}"}"#,
+            "\u{feff}{\"access_token\":\"opaque",
+        ] {
+            let text = told("text/plain", body).text;
+            assert!(text.contains(&format!("{} bytes", body.len())) && !text.contains("opaque"), "{text}");
+        }
+        let speaks = "the access_token of the caller is missing";
+        assert_eq!(told("text/plain", speaks).text, format!(": {speaks}"));
+    }
+
+    #[test]
+    fn words_of_nothing_but_ids_are_not_told() {
+        let body = r#"{"error":"c","error_description":"Trace ID: a Correlation ID: b"}"#;
+        assert_eq!(told("application/json", body).text, " c");
     }
 
     #[test]
