@@ -7,8 +7,7 @@
 //! - `{"error": {"code": "...", "message": "..."}}` of Cloud Shell, Service Fabric and container groups;
 //! - plain text, as Azure Machine Learning and proxies in front of IMDS send it.
 
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, SERVER};
+use http::header::{AsHeaderName, CONTENT_TYPE, HeaderMap, HeaderName, SERVER};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
@@ -90,7 +89,7 @@ impl ServiceError {
 
     fn of_text(bytes: &[u8], headers: &HeaderMap) -> Self {
         let text = std::str::from_utf8(bytes).ok().map(str::trim);
-        let label = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase();
+        let label = header(headers, CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
         let is_markup = label.contains("html") || label.contains("xml");
         let form = match text {
             Some("") => Form::Empty,
@@ -163,14 +162,14 @@ impl ServiceError {
     /// A body without words: never its content.
     fn shape(&self, response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
         let length = response.body().expose_secret().len();
-        let named = |name: &str| header(response.headers(), name).map(|value| shown(value, secrets));
-        let body = match (self.form, named(CONTENT_TYPE.as_str())) {
+        let named = |name: HeaderName| header(response.headers(), name).map(|value| shown(value, secrets));
+        let body = match (self.form, named(CONTENT_TYPE)) {
             (Form::Empty, _) => return " with an empty body".to_owned(),
             (Form::Markup, _) => format!("a page of HTML or XML of {length} bytes"),
             (_, Some(label)) => format!("a body of {length} bytes labelled {label} without a known error"),
             (_, None) => format!("a body of {length} bytes without a label or a known error"),
         };
-        let server = named(SERVER.as_str()).filter(|server| !server.is_empty());
+        let server = named(SERVER).filter(|server| !server.is_empty());
         let server = server.map(|server| format!(" of the server {server}")).unwrap_or_default();
         format!(" with {body}{server}")
     }
@@ -218,11 +217,12 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 fn header_id(headers: &HeaderMap) -> Option<String> {
-    let ids = CORRELATION_HEADERS.iter().filter_map(|name| header(headers, name));
+    let ids = CORRELATION_HEADERS.iter().filter_map(|name| header(headers, *name));
     ids.map(str::to_owned).find(|id| !id.is_empty())
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The value of a header, if it is text.
+pub(crate) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
