@@ -228,6 +228,11 @@ impl Wait {
         self.flight.has_begun.get()
     }
 
+    /// Whether another fetch has taken the place of this one, which nobody polled for too long.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.flight.is_closed.get()
+    }
+
     /// Have others poll the fetch until this is polled again, which may be long from now.
     pub(crate) fn put_off(mut self) -> Self {
         self.leave();

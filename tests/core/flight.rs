@@ -405,6 +405,29 @@ fn a_refresh_that_is_handed_out_and_not_taken_up_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 60)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    world.advance_secs(2);
+    tasks.poll();
+    let duty = tasks.output(first).unwrap().unwrap().refresh.unwrap();
+    world.advance_secs(31);
+    let second = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    assert_eq!(world.requests(), 3, "the request that was left alone is past its limit");
+    world.run(broker.refresh(duty));
+    world.script([token("T2", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T2");
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
 fn a_proof_goes_on_when_the_app_that_polls_it_is_refreshed_by_nobody() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
