@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
+use http::header::{CONTENT_TYPE, DATE, LOCATION};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -15,7 +15,7 @@ use crate::host::Body;
 use crate::policy::Key;
 use crate::retry::Class;
 use crate::retry_after::retry_after;
-use crate::service_error::{Form, ServiceError};
+use crate::service_error::{Form, ServiceError, header};
 use crate::source::{About, Ask, in_a_command};
 use crate::token::{Secret, Token};
 use crate::words::shown;
@@ -132,7 +132,7 @@ pub(crate) fn read<'a>(
             Err(unreadable) => asked.protocol(Some(status), &format!("got {status}, which {unreadable}")),
         },
         300..=399 => {
-            let target = header(response.headers(), &LOCATION).unwrap_or_default();
+            let target = header(response.headers(), LOCATION).unwrap_or_default();
             // What follows the path may hold a secret.
             let target = target.split(['?', '#']).next().filter(|target| !target.is_empty());
             let target = target.map(|target| format!(" to {}", asked.quoted(target))).unwrap_or_default();
@@ -251,7 +251,7 @@ impl<'a> Refusal<'a> {
 
 /// Whether a body claims to be JSON.
 pub(crate) fn is_labelled_json(response: &http::Response<Body>) -> bool {
-    header(response.headers(), &CONTENT_TYPE).is_some_and(|label| label.to_ascii_lowercase().contains("json"))
+    header(response.headers(), CONTENT_TYPE).is_some_and(|label| label.to_ascii_lowercase().contains("json"))
 }
 
 /// Whether a body is JSON, whatever it claims.
@@ -291,7 +291,7 @@ fn token(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange)
         let shown = shown(&token_type, &[own, proof, user, Some(secret.expose_secret())]);
         return Err(format!("holds the invalid token_type `{shown}`"));
     }
-    let date = header(response.headers(), &DATE).and_then(expiry::http_date);
+    let date = header(response.headers(), DATE).and_then(expiry::http_date);
     let received_on = exchange.received_at.as_secs();
     let span = (exchange.asked_at.as_secs(), received_on);
     let expires_on = expiry::end_of_life((wire.expires_on, wire.expires_in), date, span)
@@ -313,10 +313,6 @@ struct TokenBody {
     expires_in: Seconds,
     #[serde(default)]
     refresh_in: Seconds,
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 const BEARER: &str = "Bearer";

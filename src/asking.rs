@@ -15,7 +15,7 @@ use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::random::uuid;
 use crate::rate_limit::Rate;
-use crate::retry::{Class, Next, Retries};
+use crate::retry::{Class, Next, ROOM, Retries};
 use crate::shared::Shared;
 use crate::source::entra::{Entra, MAX_TOKEN_FILE};
 use crate::source::{Ask, MAX_BODY, Need, Source, Stop, arc};
@@ -212,14 +212,15 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
     /// Wait for a turn under the endpoint's rate limit. A turn that was missed, because nobody polled the fetch, is over.
     ///
     /// # Errors
-    /// [`Error::Throttled`] if that would take longer than the fetch may.
+    /// [`Error::Throttled`] if that would leave the request less than [`ROOM`] of the fetch's time.
     async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
         let endpoint = endpoint.host().unwrap_or_default();
         loop {
             let now = self.host().now();
             let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
             let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
-            let turn = self.broker.rate_limits.take(endpoint, rate, now, self.fetch.left(now));
+            let longest = self.fetch.left(now).saturating_sub(ROOM);
+            let turn = self.broker.rate_limits.take(endpoint, rate, now, longest);
             let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
             if wait.is_zero() {
                 return Ok(());

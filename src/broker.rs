@@ -86,7 +86,9 @@ impl<H: Host, S: Store> Broker<H, S> {
     }
 
     async fn refresh_within(&self, duty: Refresh, limit: impl FnOnce(&Config) -> Duration) {
-        if let Ok(config) = &self.0.config {
+        if let Ok(config) = &self.0.config
+            && !duty.wait.is_closed()
+        {
             duty.wait.set_deadline(self.0.host.now().saturating_add(limit(config)));
             // A failure is logged and remembered; nobody waits for it.
             let _ = duty.wait.await;

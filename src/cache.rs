@@ -299,12 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_a_throttled_caller_is_told_shrinks() {
-        let mut cache = Cache::default();
-        let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
-        cache.rest(&key("s"), &Error::Throttled(failure), at(1000));
-        let Look::Failed(error) = cache.look(&key("s"), at(1040)) else { panic!("the failure is forgotten") };
-        assert_eq!(error.retry_after(), Some(at(2)));
+    fn the_wait_that_a_caller_is_told_shrinks() {
+        for kind in [Error::Throttled, Error::Transient, Error::Rejected] {
+            let mut cache = Cache::default();
+            let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
+            cache.rest(&key("s"), &kind(failure), at(1000));
+            let Look::Failed(error) = cache.look(&key("s"), at(1040)) else {
+                panic!("the failure is forgotten")
+            };
+            assert_eq!(error.retry_after(), Some(at(2)));
+        }
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn region(text: &str) -> Result<&str, Error> {
     )))
 }
 
-const FORM: &str = "an https URL with no path and no query, https://login.microsoftonline.com for instance";
+const FORM: &str =
+    "an https URL, alone or with the tenant as its path, https://login.microsoftonline.com for instance";
 /// What may stand behind a tenant.
 const ENDPOINTS: [&str; 5] =
     ["", "/v2.0", "/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration"];

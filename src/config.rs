@@ -68,7 +68,7 @@ pub const VARIABLES: &[Variable] = &[
     plain(
         ALLOWED_ENDPOINT,
         "an identity endpoint at a private address that may be sent its secret over plain http: the value of \
-         `IDENTITY_ENDPOINT` or `MSI_ENDPOINT`, to the letter",
+         `IDENTITY_ENDPOINT`, `MSI_ENDPOINT` or `AZURE_POD_IDENTITY_AUTHORITY_HOST`, to the letter",
     ),
     plain(
         PINNED_THUMBPRINT,

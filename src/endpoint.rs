@@ -36,10 +36,13 @@ impl Endpoint {
         match private(host) {
             _ if is_local(host) => Ok(Self(uri.to_string())),
             Some(_) if is_allowed(settings, text) => Ok(Self(uri.to_string())),
-            Some(platform) => Err(Error::Misconfigured(format!(
-                "{variable} names the private address {host}{platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must have \
-                 the same value, to the letter, which lets secrets and tokens pass there unencrypted"
-            ))),
+            Some(platform) => {
+                let other = if settings.is_set(ALLOWED_ENDPOINT) { " (it has another one)" } else { "" };
+                Err(Error::Misconfigured(format!(
+                    "{variable} names the private address {host}{platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must \
+                     have the same value{other}, to the letter, which lets secrets and tokens pass there unencrypted"
+                )))
+            }
             None => Err(refused(variable, "names a host that is not on this machine", FORM)),
         }
     }
@@ -174,6 +177,7 @@ mod tests {
             ("http://[fd00::1]/msi/token", "not on this machine"),
         ] {
             let text = parse(url).unwrap_err().to_string();
+            assert!(!text.contains("another one"), "{text}");
             for part in ["IDENTITY_ENDPOINT", ALLOWED_ENDPOINT, platform] {
                 assert!(text.contains(part), "{part}: {text}");
             }
@@ -191,7 +195,8 @@ mod tests {
             "http://10.92.0.21:2377/token/",
             "http://10.92.0.22:2377/token",
         ] {
-            assert!(Endpoint::parse(&allowing(allowed), "V", url).is_err(), "{allowed}");
+            let error = Endpoint::parse(&allowing(allowed), "V", url).unwrap_err().to_string();
+            assert!(error.contains("it has another one"), "{allowed}: {error}");
         }
         for url in [
             "http://8.8.8.8/token",

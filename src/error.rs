@@ -97,8 +97,16 @@ impl Error {
 
     /// The same error, told later: less of the wait is left.
     pub(crate) fn with_wait_left(mut self, left: Duration) -> Self {
-        if let Self::Throttled(failure) = &mut self {
-            failure.retry_after = Some(left);
+        match &mut self {
+            Self::Throttled(failure) => failure.retry_after = Some(left),
+            Self::Rejected(failure) | Self::Transient(failure) | Self::Protocol(failure) => {
+                failure.retry_after = failure.retry_after.map(|wait| wait.min(left));
+            }
+            Self::Unavailable(_)
+            | Self::InvalidRequest(_)
+            | Self::Misconfigured(_)
+            | Self::Denied(_)
+            | Self::Other(_) => {}
         }
         self
     }

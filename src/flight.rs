@@ -2,7 +2,7 @@
 //!
 //! - Keys do not wait for one another.
 //! - All who wait share the outcome, success or failure.
-//! - The first of those who wait polls the fetch. When it gives up, the next one does.
+//! - The first of those who wait polls the fetch. When it gives up, or puts its wait off, the next one does.
 //! - When nobody is left, the fetch stays as it is, and the next caller resumes it, if it has asked and is within its
 //!   own limits ([`Term`]); else it is begun anew.
 
@@ -41,6 +41,8 @@ struct Flight {
     /// None while it is polled, and after its end.
     work: RefCell<Option<Work>>,
     has_begun: Cell<bool>,
+    /// Nobody else joins it. Those who wait for it may still go on with it.
+    is_closed: Cell<bool>,
     outcome: RefCell<Option<Outcome>>,
     /// How many [`Wait`]s there are, those included that were not polled yet.
     waits: Cell<usize>,
@@ -90,14 +92,17 @@ impl Flights {
     }
 
     fn flying(&self, key: &Key) -> Option<Rc<Flight>> {
-        self.0.borrow().iter().find(|flight| flight.key == *key).cloned()
+        self.0.borrow().iter().find(|flight| flight.key == *key && !flight.is_closed.get()).cloned()
     }
 
-    /// Drop the fetches that nobody polls and that are not worth going on with.
+    /// Close the fetches that nobody polls and that are not worth going on with, and drop those that nobody can go on
+    /// with.
     fn drop_idle(&self, now: Duration) {
-        let is_idle = |flight: &Rc<Flight>| flight.is_idle() && !flight.term.is_resumable(now);
-        let idle: Vec<_> = self.0.borrow_mut().extract_if(.., |flight| is_idle(flight)).collect();
-        drop(idle);
+        let is_idle = |flight: &&Rc<Flight>| flight.is_idle() && !flight.term.is_resumable(now);
+        self.0.borrow().iter().filter(is_idle).for_each(|flight| flight.is_closed.set(true));
+        let is_dead = |flight: &Rc<Flight>| flight.is_closed.get() && flight.is_alone();
+        let dead: Vec<_> = self.0.borrow_mut().extract_if(.., |flight| is_dead(flight)).collect();
+        drop(dead);
     }
 
     fn remove(&self, flight: &Rc<Flight>) {
@@ -123,6 +128,7 @@ impl Flight {
             term,
             work: RefCell::new(Some(work)),
             has_begun: Cell::default(),
+            is_closed: Cell::default(),
             outcome: RefCell::default(),
             waits: Cell::default(),
             waiting: RefCell::default(),
@@ -137,6 +143,10 @@ impl Flight {
 
     fn is_idle(&self) -> bool {
         self.has_begun.get() && self.waiting.borrow().is_empty()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.outcome.borrow().is_some()
     }
 
     /// Wake all who wait, who may take a seat again.
@@ -218,6 +228,25 @@ impl Wait {
         self.flight.has_begun.get()
     }
 
+    /// Whether another fetch has taken the place of this one, which nobody polled for too long.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.flight.is_closed.get()
+    }
+
+    /// Have others poll the fetch until this is polled again, which may be long from now.
+    pub(crate) fn put_off(mut self) -> Self {
+        self.leave();
+        self
+    }
+
+    fn leave(&mut self) {
+        let Some(seat) = self.seat.take() else { return };
+        self.flight.leave(seat);
+        if self.flight.is_idle() && !self.flight.has_ended() && !self.flight.key.is_assertion() {
+            self.flights.line_up_anew();
+        }
+    }
+
     /// Let a fetch that nobody has polled yet take until then, and no longer.
     pub(crate) fn set_deadline(&self, deadline: Duration) {
         if !self.flight.has_begun.get() {
@@ -250,18 +279,11 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
+        self.leave();
         let flight = &self.flight;
         flight.waits.set(flight.waits.get().saturating_sub(1));
-        if let Some(seat) = self.seat {
-            flight.leave(seat);
-        }
-        if !flight.is_alone() || flight.outcome.borrow().is_some() {
-            return;
-        }
-        if !flight.has_begun.get() {
+        if flight.is_alone() && !flight.has_begun.get() {
             self.flights.remove(flight);
-        } else if !flight.key.is_assertion() {
-            self.flights.line_up_anew();
         }
     }
 }

@@ -286,6 +286,10 @@ fn flaw_of_id(entry: &str) -> Option<&'static str> {
     let letters: String = entry.chars().filter(char::is_ascii_alphabetic).collect();
     match entry {
         _ if entry.contains(SEPARATORS) => Some(SEVERAL),
+        _ if entry.contains('*') => Some("has a `*` in it; unset the variable to allow all"),
+        _ if entry.eq_ignore_ascii_case("default") => {
+            Some("is no identity; write the id of the one that is the default, or `system-assigned`")
+        }
         _ if letters.eq_ignore_ascii_case("systemassigned") => {
             Some("is no identity; it must be `system-assigned`")
         }
@@ -397,9 +401,18 @@ mod tests {
 
     #[test]
     fn an_identity_that_nobody_has_is_refused_by_the_variable() {
-        for entry in
-            ["aaa,bbb", "aaa;", "\"aaa\"", "'aaa'", "System-Assigned", "systemassigned", "system_assigned"]
-        {
+        for entry in [
+            "aaa,bbb",
+            "aaa;",
+            "\"aaa\"",
+            "'aaa'",
+            "System-Assigned",
+            "systemassigned",
+            "system_assigned",
+            "*",
+            "/subscriptions/*",
+            "Default",
+        ] {
             let error = Policy::new(None, Some(entry)).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             assert!(error.to_string().contains(ALLOWED_IDENTITIES), "{error}");

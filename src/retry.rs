@@ -86,7 +86,7 @@ fn spread(delay: Duration, random: u64) -> Duration {
 }
 
 /// A try that has less than this is not worth beginning: it would only hide why the one before it failed.
-const ROOM: Duration = Duration::from_secs(1);
+pub(crate) const ROOM: Duration = Duration::from_secs(1);
 
 /// Three retries, exponential: at least a second after a 5xx, less than half a minute in all.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];

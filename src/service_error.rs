@@ -7,8 +7,7 @@
 //! - `{"error": {"code": "...", "message": "..."}}` of Cloud Shell, Service Fabric and container groups;
 //! - plain text, as Azure Machine Learning and proxies in front of IMDS send it.
 
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, SERVER};
+use http::header::{AsHeaderName, CONTENT_TYPE, HeaderMap, HeaderName, SERVER};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
@@ -55,6 +54,7 @@ pub(crate) struct Told {
 impl ServiceError {
     pub(crate) fn read(response: &http::Response<Body>) -> Self {
         let bytes = response.body().expose_secret();
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let error = match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Self::of_fields(&fields),
             Ok(Value::String(words)) => Self { words: Some(words), form: Form::Json, ..Self::default() },
@@ -64,7 +64,8 @@ impl ServiceError {
         let in_words = error.words.as_deref().and_then(|words| between(words, "Correlation ID:"));
         let correlation_id =
             error.correlation_id.clone().or_else(|| header_id(response.headers())).or(in_words);
-        Self { correlation_id, ..error }
+        let words = error.words.filter(|words| !may_hold_token(words));
+        Self { correlation_id, words, ..error }
     }
 
     fn of_fields(fields: &Map<String, Value>) -> Self {
@@ -88,7 +89,7 @@ impl ServiceError {
 
     fn of_text(bytes: &[u8], headers: &HeaderMap) -> Self {
         let text = std::str::from_utf8(bytes).ok().map(str::trim);
-        let label = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default().to_ascii_lowercase();
+        let label = header(headers, CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
         let is_markup = label.contains("html") || label.contains("xml");
         let form = match text {
             Some("") => Form::Empty,
@@ -142,8 +143,9 @@ impl ServiceError {
         if let Some(detail) = &self.detail {
             text.push_str(&format!(" ({})", shown(detail)));
         }
-        match &self.words {
-            Some(words) => text.push_str(&format!(": {}", shown(without_ids(words)))),
+        match self.words.as_deref().map(without_ids) {
+            Some("") => {}
+            Some(words) => text.push_str(&format!(": {}", shown(words))),
             None if code.is_none() => text.push_str(&self.shape(response, &secrets)),
             None => {}
         }
@@ -160,14 +162,14 @@ impl ServiceError {
     /// A body without words: never its content.
     fn shape(&self, response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
         let length = response.body().expose_secret().len();
-        let named = |name: &str| header(response.headers(), name).map(|value| shown(value, secrets));
-        let body = match (self.form, named(CONTENT_TYPE.as_str())) {
+        let named = |name: HeaderName| header(response.headers(), name).map(|value| shown(value, secrets));
+        let body = match (self.form, named(CONTENT_TYPE)) {
             (Form::Empty, _) => return " with an empty body".to_owned(),
             (Form::Markup, _) => format!("a page of HTML or XML of {length} bytes"),
             (_, Some(label)) => format!("a body of {length} bytes labelled {label} without a known error"),
             (_, None) => format!("a body of {length} bytes without a label or a known error"),
         };
-        let server = named(SERVER.as_str()).filter(|server| !server.is_empty());
+        let server = named(SERVER).filter(|server| !server.is_empty());
         let server = server.map(|server| format!(" of the server {server}")).unwrap_or_default();
         format!(" with {body}{server}")
     }
@@ -193,6 +195,12 @@ fn is_plain(text: &str) -> bool {
         && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
+/// Whether a text has an `access_token` with a value in it, whatever stands before it: a peer may quote another's answer.
+fn may_hold_token(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.split("access_token").skip(1).any(|rest| rest.starts_with(['"', '\'', '\\', '=', ':']))
+}
+
 /// Entra repeats the ids and the time behind its words; they are told in fields of their own.
 fn without_ids(words: &str) -> &str {
     words.split_once("Trace ID:").map_or(words, |(before, _)| before).trim_end()
@@ -209,13 +217,17 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 fn header_id(headers: &HeaderMap) -> Option<String> {
-    let ids = CORRELATION_HEADERS.iter().filter_map(|name| header(headers, name));
+    let ids = CORRELATION_HEADERS.iter().filter_map(|name| header(headers, *name));
     ids.map(str::to_owned).find(|id| !id.is_empty())
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The value of a header, if it is text.
+pub(crate) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
+
+/// What some writers of UTF-8 begin with.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 const CORRELATION_HEADERS: [&str; 5] = [
     "x-ms-request-id",
@@ -285,6 +297,7 @@ mod tests {
             "you sent hunter2 and eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2ln",
             r#"{"error":"hunter2","error_description":"hunter2","correlation_id":"hunter2","suberror":"hunter2","claims":"hunter2"}"#,
             r#"{"error_description":"opaque","access_token":"opaque"}"#,
+            "\u{feff}{\"error_description\":\"hunter2\",\"access_token\":\"opaque\"}",
         ] {
             let Told { code, text, correlation_id } = told("text/plain", body);
             let all = format!("{code:?} {text} {correlation_id:?}");
@@ -293,6 +306,28 @@ mod tests {
                 assert!(!all.contains(secret), "{all}");
             }
         }
+    }
+
+    #[test]
+    fn words_that_quote_a_token_are_not_shown_and_those_that_speak_of_one_are() {
+        for body in [
+            "Error: {\"access_token\":\"opaque\"}",
+            "relayed {\\\"access_token\\\":\\\"opaque\\\"}",
+            "location: /#access_token=opaque",
+            r#"{"message":"inner answer: {\"Access_Token\": \"opaque\"}"}"#,
+            "\u{feff}{\"access_token\":\"opaque",
+        ] {
+            let text = told("text/plain", body).text;
+            assert!(text.contains(&format!("{} bytes", body.len())) && !text.contains("opaque"), "{text}");
+        }
+        let speaks = "the access_token of the caller is missing";
+        assert_eq!(told("text/plain", speaks).text, format!(": {speaks}"));
+    }
+
+    #[test]
+    fn words_of_nothing_but_ids_are_not_told() {
+        let body = r#"{"error":"c","error_description":"Trace ID: a Correlation ID: b"}"#;
+        assert_eq!(told("application/json", body).text, " c");
     }
 
     #[test]

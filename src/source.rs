@@ -228,7 +228,7 @@ impl Source {
                 asked.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))
             }
             SendErrorKind::Unsendable => Answer::Final(Error::Other(format!(
-                "the host cannot make the request to {}: {detail}",
+                "the host cannot make the request to {}: {detail}; fix: report it, with the host and its version",
                 asked.endpoint
             ))),
             SendErrorKind::Forbidden => Answer::Final(Error::Misconfigured(format!(

@@ -68,7 +68,7 @@ impl<H: Host, S: Store> Core<H, S> {
         let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.host.now())) / 2));
         match select(wait, pin!(self.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
-            Either::Right(((), wait)) => Either::Right(wait),
+            Either::Right(((), wait)) => Either::Right(wait.put_off()),
         }
     }
 

@@ -90,7 +90,7 @@ fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> Answer {
         // What Docker Desktop answers in the place of IMDS.
         return Answer::Absent(absent(asked, "got 403: a proxy cannot reach it"));
     }
-    if status < 500 && refusal.form() == Form::Markup {
+    if status < 500 && status != 429 && refusal.form() == Form::Markup {
         // The metadata service of another cloud, or a proxy's page.
         return Answer::Absent(absent(
             asked,

@@ -132,11 +132,6 @@ fn remedy(code: Option<&str>) -> &'static str {
         Some("ManagedIdentityNotFound") => {
             "assign an identity to the application in its manifest, https://aka.ms/servicefabricmi"
         }
-        // A container group of Windows, which has the same protocol.
-        Some("DefaultIdentityNotDefined") => {
-            "the application or container group has no system-assigned identity: give it one \
-             (`az container create --assign-identity`), or name a user-assigned one in the request or AZURE_CLIENT_ID"
-        }
         Some("SecretHeaderNotFound") => "restart the application: its IDENTITY_HEADER is renewed with it",
         Some("ArgumentNullOrEmpty") => "check the audience: the endpoint did not see one",
         _ => "see the log of the cluster's managed identity token service, and check the audience",

@@ -327,14 +327,14 @@ fn different_questions_share_the_rate_limit_of_their_endpoint() {
 }
 
 #[test]
-fn a_turn_that_would_come_after_the_calls_budget_is_throttled_at_once_and_says_when() {
+fn a_turn_that_leaves_no_time_for_a_try_is_throttled_at_once_and_says_when() {
     let world = World::new();
-    let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "1000")]);
+    let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "2000")]);
     let mut tasks = Tasks::new(&world);
     (0..30).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
     tasks.poll();
     let refused = tasks.outputs();
-    assert_eq!(refused.len(), 6, "four have a turn within a second");
+    assert_eq!(refused.len(), 6, "four have a turn that leaves them a second");
     for outcome in refused {
         let error = outcome.unwrap_err();
         assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(Duration::from_secs(1))));

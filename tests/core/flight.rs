@@ -10,6 +10,10 @@ use crate::fake::{NoStore, START, Tasks, World, fault, json, token};
 const VAULT: &str = "https://vault.azure.net/.default";
 const STORAGE: &str = "https://storage.azure.com/.default";
 const DAY: u64 = 86_400;
+pub(crate) const FEDERATED: &[(&str, &str)] = &[
+    ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "11111111-1111-1111-1111-111111111111"),
+    ("TOKEN_BROKER_FEDERATED_TENANT_ID", "22222222-2222-2222-2222-222222222222"),
+];
 
 type TestBroker = Broker<World, NoStore>;
 
@@ -140,10 +144,7 @@ fn a_waiter_that_gives_up_disturbs_nobody() {
 #[test]
 fn a_proof_for_which_an_app_waits_goes_on_when_the_app_that_began_it_gives_up() {
     let world = World::new();
-    let broker = world.broker(&[
-        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "11111111-1111-1111-1111-111111111111"),
-        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "22222222-2222-2222-2222-222222222222"),
-    ]);
+    let broker = world.broker(FEDERATED);
     let mut tasks = Tasks::new(&world);
     let first = tasks.start(get(&broker, VAULT));
     let second = tasks.start(get(&broker, STORAGE));
@@ -158,6 +159,27 @@ fn a_proof_for_which_an_app_waits_goes_on_when_the_app_that_began_it_gives_up() 
     world.script([token("T2", DAY)]);
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
     assert_eq!(world.requests(), 3, "the call that was given up has its proof, too");
+}
+
+#[test]
+fn those_who_wait_for_an_overdue_proof_go_on_when_the_app_that_polls_it_gives_up() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    give_up(&world, &broker, VAULT);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, STORAGE));
+    tasks.poll();
+    world.advance_secs(11);
+    tasks.drop_task(first);
+    let second = tasks.start(get(&broker, STORAGE));
+    tasks.poll_only(second);
+    let third = tasks.start(get(&broker, VAULT));
+    tasks.poll_only(third);
+    assert_eq!(world.requests(), 1, "both wait for the proof of the first");
+    tasks.drop_task(second);
+    world.script([token("proof", DAY), token("T1", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(third).unwrap().unwrap()), "T1");
 }
 
 // Resumed by the next caller.
@@ -361,6 +383,68 @@ fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
     tasks.poll();
     assert!(tasks.output(caller).is_none(), "half a minute later one waits again");
     assert_eq!(world.requests(), 3, "for a new fetch: the old one was left alone for too long");
+}
+
+#[test]
+fn a_refresh_that_is_handed_out_and_not_taken_up_keeps_nobody_waiting() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 60)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let (first, second) = (tasks.start(get(&broker, VAULT)), tasks.start(get(&broker, VAULT)));
+    tasks.poll();
+    world.advance_secs(2);
+    tasks.poll_only(first);
+    let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
+        panic!("the held token with a refresh")
+    };
+    world.script([token("T2", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T2");
+}
+
+#[test]
+fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
+    let world = World::new();
+    let broker = world.broker(&[]);
+    world.script([token("T1", 60)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    world.advance_secs(2);
+    tasks.poll();
+    let duty = tasks.output(first).unwrap().unwrap().refresh.unwrap();
+    world.advance_secs(31);
+    let second = tasks.start(get(&broker, VAULT));
+    tasks.poll();
+    assert_eq!(world.requests(), 3, "the request that was left alone is past its limit");
+    world.run(broker.refresh(duty));
+    world.script([token("T2", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T2");
+    assert_eq!(world.requests(), 3);
+}
+
+#[test]
+fn a_proof_goes_on_when_the_app_that_polls_it_is_refreshed_by_nobody() {
+    let world = World::new();
+    let broker = world.broker(FEDERATED);
+    world.script([token("proof", 5), token("T1", 60)]);
+    world.run(get(&broker, VAULT)).unwrap();
+    world.advance_secs(6);
+    let mut tasks = Tasks::new(&world);
+    let (first, second) = (tasks.start(get(&broker, VAULT)), tasks.start(get(&broker, STORAGE)));
+    tasks.poll();
+    world.advance_secs(2);
+    tasks.poll();
+    let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
+        panic!("the held token with a refresh")
+    };
+    world.script([token("proof-2", DAY), token("T2", DAY)]);
+    tasks.poll();
+    assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T2");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod broker;
 mod fake;
 mod flight;
+mod give_up;
 mod lease;
 mod platforms;
 mod recorded;

@@ -97,6 +97,19 @@ fn report(broker: &TestBroker, source: &str) -> SourceReport {
 // Entra.
 
 #[test]
+fn a_page_in_the_place_of_imds_is_another_cloud_unless_it_asks_to_be_left_alone() {
+    for (status, outcome) in
+        [(401, "unavailable"), (404, "unavailable"), (429, "throttled"), (502, "transient")]
+    {
+        let world = World::new();
+        let broker = world.broker(&[]);
+        world.script((0..4).map(|_| json_with(status, ("content-type", "text/html"), "<html></html>")));
+        let error = world.run(broker.token_for_scope(VAULT)).unwrap_err();
+        assert_eq!(error.kind(), outcome, "{status}: {error}");
+    }
+}
+
+#[test]
 fn workload_identity_exchanges_the_token_in_its_file() {
     let world = World::new();
     world.file("/tokens/azure", "\n  k8s.token-1\n");
