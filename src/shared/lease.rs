@@ -5,8 +5,10 @@
 //! is for a lease's time is nobody's, whatever the store says. Nobody replaces another's lease: its holder looks before
 //! it puts it anew or puts a failure in its place, and removes it by its value.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -14,8 +16,10 @@ use futures_util::future::{Either, select};
 use super::Sharing;
 use super::entry::{self, Holding};
 use crate::error::Error;
+use crate::flight::Outcome;
 use crate::host::{Host, Store, StoreError, milliseconds};
 use crate::log::Level;
+use crate::token::Token;
 
 /// Our lease, by the value that was put last.
 pub(super) struct Lease(Vec<u8>);
@@ -99,23 +103,38 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         Ok(None)
     }
 
-    /// Do something, and keep the lease up meanwhile.
-    pub(super) async fn keeping<T>(&self, lease: &mut Lease, fetch: impl Future<Output = T>) -> T {
+    /// Fetch, and keep the lease up meanwhile. A fetch that nobody polled may have outlived its lease: what another
+    /// instance fetched in that time is taken in its place.
+    pub(super) async fn keeping(
+        &self,
+        lease: &mut Lease,
+        fetch: impl Future<Output = Outcome>,
+    ) -> Either<Outcome, Rc<Token>> {
         let mut fetch = pin!(fetch);
         loop {
+            let lost_at = self.now().saturating_add(LASTS);
+            let is_lost =
+                |_: &mut Context<'_>| if self.now() < lost_at { Poll::Pending } else { Poll::Ready(()) };
             let pause = pin!(self.host().sleep(KEPT_UP));
-            if let Either::Left((output, _)) = select(fetch.as_mut(), pause).await {
-                return output;
+            // The store first: a fetch that was left alone would ask at once.
+            match select(poll_fn(is_lost), select(fetch.as_mut(), pause)).await {
+                Either::Left(_) => {
+                    if let Some(token) = self.anothers_token().await {
+                        return Either::Right(token);
+                    }
+                }
+                Either::Right((Either::Left((outcome, _)), _)) => return Either::Left(outcome),
+                Either::Right((Either::Right(_), _)) => {}
             }
             match select(fetch.as_mut(), pin!(self.keep_up(lease))).await {
-                Either::Left((output, keeping_up)) => {
+                Either::Left((outcome, keeping_up)) => {
                     // Not dropped: arriving late, it would take the place of the failure that is told next.
                     let _ = keeping_up.await;
-                    return output;
+                    return Either::Left(outcome);
                 }
                 Either::Right((true, _)) => {}
                 // What is fetched is still of use to us.
-                Either::Right((false, _)) => return fetch.await,
+                Either::Right((false, _)) => return Either::Left(fetch.await),
             }
         }
     }
