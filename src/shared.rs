@@ -212,10 +212,11 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
 
     /// A fetch that failed, and had no lease all the time, may have been overtaken.
     async fn or_anothers(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Err(error) => self.anothers_token().await.ok_or(error),
-            fetched => fetched,
-        }
+        let Err(error) = outcome else { return outcome };
+        let token = self.anothers_token().await;
+        // One that is due for a refresh does not end the rest after the failure.
+        self.broker.rest_for(self.fetch.demand, &error, rest_after(&error).unwrap_or_default());
+        token.ok_or(error)
     }
 
     /// A token that another instance fetched meanwhile.
