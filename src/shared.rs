@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::select;
+use futures_util::future::{Either, select};
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
@@ -179,7 +179,13 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
     /// Fetch for all, and tell them.
     async fn lead(&self, mut lease: Lease) -> Outcome {
         let has_time = self.fetch.left(self.now()) >= self.fetch.config.timeout;
-        let outcome = self.keeping(&mut lease, self.broker.acquire(self.fetch)).await;
+        let outcome = match self.keeping(&mut lease, self.broker.acquire(self.fetch)).await {
+            Either::Left(outcome) => outcome,
+            Either::Right(token) => {
+                self.end(&lease).await;
+                return Ok(token);
+            }
+        };
         match &outcome {
             Ok(token) => {
                 self.publish(token).await;
@@ -190,7 +196,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
                 None => self.end(&lease).await,
             },
         }
-        outcome
+        self.or_anothers(outcome).await
     }
 
     /// Fetch without the others; what comes of it may be of use to them.
@@ -201,7 +207,24 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
         {
             self.publish(token).await;
         }
-        outcome
+        self.or_anothers(outcome).await
+    }
+
+    /// A fetch that failed, and had no lease all the time, may have been overtaken.
+    async fn or_anothers(&self, outcome: Outcome) -> Outcome {
+        let Err(error) = outcome else { return outcome };
+        let token = self.anothers_token().await;
+        // One that is due for a refresh does not end the rest after the failure.
+        self.broker.rest_for(self.fetch.demand, &error, rest_after(&error).unwrap_or_default());
+        token.ok_or(error)
+    }
+
+    /// A token that another instance fetched meanwhile.
+    async fn anothers_token(&self) -> Option<Rc<Token>> {
+        if self.fetch.demand.claims().is_some() || self.shared.is_away(self.now()) {
+            return None;
+        }
+        self.token(&mut Watch::default()).await.ok().flatten()
     }
 
     async fn publish(&self, token: &Token) {

@@ -72,7 +72,7 @@ impl<H: Host, S: Store> Core<H, S> {
     }
 
     /// Claims bypass memory, because nothing is ever held under a key with claims.
-    pub(super) fn look(&self, key: &Key) -> Look {
+    pub(crate) fn look(&self, key: &Key) -> Look {
         self.cache.borrow().look(key, self.host.now())
     }
 

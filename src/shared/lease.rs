@@ -5,17 +5,22 @@
 //! is for a lease's time is nobody's, whatever the store says. Nobody replaces another's lease: its holder looks before
 //! it puts it anew or puts a failure in its place, and removes it by its value.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
 use super::Sharing;
 use super::entry::{self, Holding};
+use crate::cache::Look;
 use crate::error::Error;
+use crate::flight::Outcome;
 use crate::host::{Host, Store, StoreError, milliseconds};
 use crate::log::Level;
+use crate::token::Token;
 
 /// Our lease, by the value that was put last.
 pub(super) struct Lease(Vec<u8>);
@@ -30,6 +35,15 @@ pub(super) enum Stands {
     Held,
     /// Nobody holds it, because fetching failed; that is the answer for so long.
     Failed(Error, Duration),
+}
+
+/// What has become of our lease.
+enum Kept {
+    Up,
+    /// It had ended, and is there again.
+    Anew,
+    /// It is another's.
+    Lost,
 }
 
 /// What one call has seen of others' leases, and of garbage.
@@ -99,44 +113,75 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
         Ok(None)
     }
 
-    /// Do something, and keep the lease up meanwhile.
-    pub(super) async fn keeping<T>(&self, lease: &mut Lease, fetch: impl Future<Output = T>) -> T {
-        let mut fetch = pin!(fetch);
+    /// Fetch, and keep the lease up meanwhile. A fetch that was left alone may have lost it: what another instance fetched
+    /// since is taken in its place.
+    pub(super) async fn keeping(
+        &self,
+        lease: &mut Lease,
+        fetch: impl Future<Output = Outcome>,
+    ) -> Either<Outcome, Rc<Token>> {
+        let (mut fetch, mut is_kept) = (pin!(fetch), true);
         loop {
             let pause = pin!(self.host().sleep(KEPT_UP));
-            if let Either::Left((output, _)) = select(fetch.as_mut(), pause).await {
-                return output;
+            let is_late = match select(self.late(), select(fetch.as_mut(), pause)).await {
+                Either::Right((Either::Left((outcome, _)), _)) => return Either::Left(outcome),
+                Either::Right((Either::Right(_), _)) => false,
+                Either::Left(_) => true,
+            };
+            if (is_late || !is_kept)
+                && let Some(token) = self.fresh_token().await
+            {
+                return Either::Right(token);
             }
-            match select(fetch.as_mut(), pin!(self.keep_up(lease))).await {
-                Either::Left((output, keeping_up)) => {
+            if !is_kept {
+                continue;
+            }
+            let keeping_up = pin!(self.keep_up(lease));
+            match select(self.late(), select(fetch.as_mut(), keeping_up)).await {
+                Either::Right((Either::Left((outcome, keeping_up)), _)) => {
                     // Not dropped: arriving late, it would take the place of the failure that is told next.
                     let _ = keeping_up.await;
-                    return output;
+                    return Either::Left(outcome);
                 }
-                Either::Right((true, _)) => {}
-                // What is fetched is still of use to us.
-                Either::Right((false, _)) => return fetch.await,
+                Either::Right((Either::Right((Kept::Up, _)), _)) => continue,
+                Either::Right((Either::Right((Kept::Anew, _)), _)) | Either::Left(_) => {}
+                Either::Right((Either::Right((Kept::Lost, _)), _)) => is_kept = false,
+            }
+            if let Some(token) = self.fresh_token().await {
+                return Either::Right(token);
             }
         }
     }
 
-    /// False if it has become another's. If the store fails, it ends, and another instance takes over: nothing else
-    /// depends on it.
-    async fn keep_up(&self, lease: &mut Lease) -> bool {
+    /// A token that another instance fetched meanwhile, unless it is due for a refresh: that is what this fetch is for, and
+    /// it rests as long as the service wants.
+    async fn fresh_token(&self) -> Option<Rc<Token>> {
+        let token = self.anothers_token().await?;
+        matches!(self.broker.look(self.fetch.demand.key()), Look::Fresh(_)).then_some(token)
+    }
+
+    /// Ready when nobody has polled for [`LATE`]. It wakes nobody, and is polled before the fetch, which would ask at once.
+    fn late(&self) -> impl Future<Output = ()> + Unpin {
+        let late = self.now().saturating_add(LATE);
+        poll_fn(move |_| if self.now() < late { Poll::Pending } else { Poll::Ready(()) })
+    }
+
+    /// If the store fails, the lease ends, and another instance takes over: nothing else depends on it.
+    async fn keep_up(&self, lease: &mut Lease) -> Kept {
         let (place, value) = (self.shelf.lease(), self.sealed());
-        let kept = match self.shelf.get(place).await {
-            Ok(Some(there)) if !self.is_ours(&there) => return false,
-            Ok(Some(_)) => self.shelf.set(place, value.clone(), LASTS).await.map(|()| true),
+        let (put, kept) = match self.shelf.get(place).await {
+            Ok(Some(there)) if !self.is_ours(&there) => return Kept::Lost,
+            Ok(Some(_)) => (self.shelf.set(place, value.clone(), LASTS).await.map(|()| true), Kept::Up),
             // It ended while the store or we stood still, or the store has forgotten it.
-            Ok(None) => self.shelf.add(place, value.clone(), LASTS).await,
-            Err(_) => return true,
+            Ok(None) => (self.shelf.add(place, value.clone(), LASTS).await, Kept::Anew),
+            Err(_) => return Kept::Up,
         };
-        match kept {
+        match put {
             Ok(true) => *lease = Lease(value),
-            Ok(false) => return false,
+            Ok(false) => return Kept::Lost,
             Err(_) => {}
         }
-        true
+        kept
     }
 
     /// If this fails, the lease ends by itself.
@@ -198,3 +243,5 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
 pub(super) const LASTS: Duration = Duration::from_secs(5);
 /// How often a lease is put anew: it lasts although four of these fail, or come late.
 const KEPT_UP: Duration = Duration::from_secs(1);
+/// Longer than keeping a lease up takes, and shorter than one lasts.
+const LATE: Duration = Duration::from_secs(3);

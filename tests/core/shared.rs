@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret as _;
 use token_broker::{Broker, Error, Grant, Identity, RawRequest, TokenRequest};
 
-use crate::fake::{Tasks, World, json, json_with, token};
+use crate::fake::{Reply, Tasks, World, json, json_with, token};
 use crate::store::{Fault, LAG, SharedStore};
 
 const VAULT: &str = "https://vault.azure.net/.default";
@@ -512,6 +512,63 @@ fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
     assert_eq!(name(world.run(get(&second, VAULT))), "T1");
     assert_eq!(name(world.run(get(&first, VAULT))), "T1");
     assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
+}
+
+/// An instance whose only caller has given up, and whose lease has ended since, and one that fetched T1 after that.
+fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item = Reply>) -> Instance {
+    let (first, second) = (instance(world, store), instance(world, store));
+    world.script(replies);
+    let mut tasks = Tasks::new(world);
+    let gone = tasks.start(get(&first, VAULT));
+    tasks.poll();
+    tasks.drop_task(gone);
+    world.advance_secs(6);
+    world.script([token("T1", DAY)]);
+    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
+    drop(tasks);
+    first
+}
+
+#[test]
+fn a_fetch_that_was_left_alone_and_has_lost_its_lease_takes_what_another_instance_fetched() {
+    for (between_tries, requests) in [(true, 2), (false, 2)] {
+        let (world, store) = fleet();
+        let first = overtaken(&world, &store, between_tries.then(|| json(500, "{}")));
+        world.script((0..4).map(|_| json(429, "{}")));
+        assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+        assert_eq!((world.requests(), first.stats().store_hits), (requests, 1), "{between_tries}");
+        assert_eq!(first.stats().failures, [], "what was dropped has not failed");
+        assert_eq!(store.entries().len(), 1, "the token, and no lease");
+    }
+}
+
+#[test]
+fn a_fetch_that_fails_without_a_lease_takes_what_another_instance_fetched() {
+    // One that is due for a refresh does, too, and does not end the rest after the failure.
+    for (life, hits) in [(DAY, 1), (200, 0)] {
+        let (world, store) = fleet();
+        let (first, second) = (instance(&world, &store), instance(&world, &store));
+        store.ails(Fault::Down);
+        world.script((0..3).map(|_| json(500, "{}")));
+        let mut tasks = Tasks::new(&world);
+        let alone = tasks.start(get(&first, VAULT));
+        tasks.poll();
+        while world.requests() < 3 {
+            world.advance(Duration::from_millis(100));
+            tasks.poll();
+        }
+        store.ails(Fault::None);
+        world.script([token("T1", life)]);
+        let other = tasks.start(get(&second, VAULT));
+        tasks.poll();
+        assert_eq!(name(tasks.output(other).unwrap()), "T1");
+        world.script([json(500, "{}")]);
+        tasks.settle();
+        assert_eq!(name(tasks.output(alone).unwrap()), "T1");
+        assert_eq!((world.requests(), first.stats().store_hits), (5, hits));
+        assert_eq!(name(world.run(get(&first, VAULT))), "T1", "its own failure is no answer");
+        assert_eq!(world.requests(), 5);
+    }
 }
 
 #[test]

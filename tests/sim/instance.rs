@@ -94,7 +94,7 @@ impl Instance {
             None => asking.await,
             Some(patience) => match select(asking, seat.world.sleep(patience)).await {
                 Either::Left((outcome, _)) => outcome,
-                Either::Right(_) => return seat.world.desert(seat.instance),
+                Either::Right(_) => return seat.world.desert(seat.instance, key),
             },
         };
         seat.invariants.ended(seat, key, began, outcome.as_ref().err());
@@ -109,7 +109,7 @@ impl Instance {
             Some(_) if seat.world.one_in(4) => {
                 let ends_soon = token.expires_on() <= (seat.clock() + EXPIRING).as_secs();
                 if ends_soon {
-                    seat.world.desert(seat.instance);
+                    seat.world.desert(seat.instance, key);
                 }
             }
             Some(duty) => self.broker.refresh(duty).await,

@@ -108,7 +108,10 @@ impl Invariants {
     pub(crate) fn asked(&self, seat: &Seat, key: usize, limit: Duration) -> u64 {
         let (now, task, id) = (self.now(), self.0.world.running(), self.0.world.serial());
         let own = self.0.own.borrow().get(&(seat.instance, key)).copied();
-        if let Some(own) = own.filter(|own| self.0.plan.is_steady(seat.machine, &(own.at..=now))) {
+        let counts = |own: &Last| {
+            self.0.plan.is_steady(seat.machine, &(own.at..=now)) && !self.was_overtaken(own, key)
+        };
+        if let Some(own) = own.filter(counts) {
             self.insist(own.came != Came::Nothing || own.at + own.limit <= now, || {
                 "a fetch goes on when its caller gives up: an instance asks anew after the request's limit"
                     .to_owned()
@@ -117,18 +120,18 @@ impl Invariants {
             self.forgets_seldom(seat, key, &own);
         }
         let fleets = self.0.fleets.borrow().get(&key).copied();
-        // A fetch that was left alone, the next of its tries included, has lost its lease.
+        // A fetch that was left alone, the next of its tries included, has lost its lease, and only sees what has come.
         let goes_on = |own: &Last| {
             own.task == task || matches!(own.came, Came::Failure { .. }) && self.0.world.was_killed(own.task)
         };
         let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task)
             || self.0.world.was_left_alone_since(seat.instance, now.saturating_sub(LONGEST_CALL));
-        let excused = |last: &Last| was_alone || last.was_alone;
-        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now) && !excused(last)) {
-            self.reasonable(
-                &Last { excused: last.excused && matches!(last.came, Came::Token { .. }), ..last },
-                "the fleet",
-            );
+        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now)) {
+            let last = Last { excused: last.excused && matches!(last.came, Came::Token { .. }), ..last };
+            // Who holds the lease does not look for what one that has lost it fetches.
+            if !last.was_alone && (!was_alone || self.was_seen(&last)) {
+                self.reasonable(&last, "the fleet");
+            }
         }
         let begun = own.filter(goes_on).map_or(now, |own| own.begun);
         self.within_limit(seat);
@@ -138,6 +141,18 @@ impl Invariants {
         self.0.own.borrow_mut().insert((seat.instance, key), last);
         self.0.fleets.borrow_mut().insert(key, last);
         id
+    }
+
+    /// Whether a token came of a request, which a fetch without a lease has looked for, too.
+    fn was_seen(&self, last: &Last) -> bool {
+        let has_ended = !self.0.world.is_alive(last.task) && !self.0.world.was_killed(last.task);
+        matches!(last.came, Came::Token { .. }) && has_ended && last.at + LOOKED <= self.now()
+    }
+
+    /// Whether a request that has not ended may have been given up for a token that another one brought.
+    fn was_overtaken(&self, own: &Last, key: usize) -> bool {
+        let held = self.0.held.borrow();
+        own.came == Came::Nothing && held.get(&key).is_some_and(|held| held.id != own.id)
     }
 
     /// A task polls a request, perhaps after another did.
@@ -313,7 +328,7 @@ impl Invariants {
             )
         });
         // Whoever gives up leaves a lease.
-        let is_left = self.0.world.was_deserted_since(began.saturating_sub(LEASE));
+        let is_left = self.0.world.was_deserted_since(key, began.saturating_sub(LEASE));
         let well = began >= plan.well_again() && !is_left;
         self.insist(!well || took <= SOON, || {
             format!(
@@ -387,12 +402,14 @@ pub(crate) const SENTINEL: &str = "sentinel";
 pub(crate) const STORE_KEY: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
 /// An instance notices within this that the store is gone.
 const NOTICED: Duration = Duration::from_secs(3);
+/// How often a fetch without a lease looks for what others fetched, and how long they take to publish it.
+const LOOKED: Duration = Duration::from_secs(3);
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 /// The broker's default budget of 90 s, and five for the store.
 const LONGEST_CALL: Duration = Duration::from_secs(95);
-/// How long what a caller gave up may keep other instances waiting: a lease, and a request's limit.
-const LEASE: Duration = Duration::from_secs(15);
+/// How long what a caller gave up may keep other instances waiting.
+const LEASE: Duration = Duration::from_secs(6);
 const SOON: Duration = Duration::from_secs(2);
 /// By how much two clocks differ at most, for that is how much longer a failure may seem to last.
 const SEEN: Duration = Duration::from_secs(60);

@@ -31,12 +31,13 @@
 //!    caller that gave up began, its instance goes on with until the request's limit. A refusal is worth one new token in
 //!    half a minute. This is
 //!    so for the fleet while store and clocks are well and have been for a call's time, whatever the platform does; and
-//!    for each instance by itself at all times.
+//!    for each instance by itself at all times. A fetch that was left alone and has lost its lease may ask while another
+//!    does, but not once that one's token has been there for three seconds.
 //! 4. **The rate limit**: an instance sends twenty requests at once and then five a second, retries included; one that
 //!    gets no answer from the store ten, and then one a second, but for those of a fetch that was begun with the store.
 //! 5. **Everybody is served again** [`fault::Plan::well_again`] after the last fault, 40 s and twice the longest
 //!    `Retry-After` (a clock that is behind makes a failure last that much longer): each call gets a token, within two
-//!    seconds, unless a caller gave up a moment ago: its lease ends by itself. Where nothing goes wrong that is so from
+//!    seconds, unless a caller gave up that token's fetch less than six seconds before: its lease ends by itself. Where nothing goes wrong that is so from
 //!    the beginning.
 //! 6. **Nobody goes without while the fleet holds a good token**: with two minutes left or more, and seen by all.
 //! 7. **Every call ends** within its budget of 90 s, and five for the store.

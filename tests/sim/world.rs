@@ -25,7 +25,8 @@ struct State {
     ready: Arc<Mutex<Vec<TaskId>>>,
     running: Cell<TaskId>,
     killed: RefCell<BTreeMap<TaskId, Duration>>,
-    deserted_at: Cell<Option<Duration>>,
+    /// When a caller last gave up, by the key that it asked for.
+    deserted_at: RefCell<BTreeMap<usize, Duration>>,
     /// When an instance was last left with a fetch that nobody polls, perhaps.
     left_alone: RefCell<BTreeMap<Group, Duration>>,
     dead: RefCell<BTreeSet<Group>>,
@@ -80,7 +81,7 @@ impl World {
             ready: Arc::default(),
             running: Cell::default(),
             killed: RefCell::default(),
-            deserted_at: Cell::default(),
+            deserted_at: RefCell::default(),
             left_alone: RefCell::default(),
             dead: RefCell::default(),
             deadly,
@@ -153,16 +154,16 @@ impl World {
         self.0.left_alone.borrow().get(&group).is_some_and(|at| *at >= moment)
     }
 
-    /// Whether a task left what it did to others after a moment.
-    pub(crate) fn was_deserted_since(&self, moment: Duration) -> bool {
-        self.0.deserted_at.get().is_some_and(|at| at >= moment)
+    /// Whether a task left what it did for a key to others after a moment.
+    pub(crate) fn was_deserted_since(&self, key: usize, moment: Duration) -> bool {
+        self.0.deserted_at.borrow().get(&key).is_some_and(|at| *at >= moment)
     }
 
     /// The task that is polled now ends, and leaves what it did to others.
-    pub(crate) fn desert(&self, group: Group) {
+    pub(crate) fn desert(&self, group: Group, key: usize) {
         self.0.left_alone.borrow_mut().insert(group, self.now());
         self.0.killed.borrow_mut().insert(self.running(), self.now());
-        self.0.deserted_at.set(Some(self.now()));
+        self.0.deserted_at.borrow_mut().insert(key, self.now());
         self.note(|| format!("task {} gives up", self.running()));
     }
 
