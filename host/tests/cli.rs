@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use host_test::port::Port;
 use serde_json::Value;
 
 use server::Server;
