@@ -28,6 +28,8 @@ struct State {
     deserted_at: Cell<Option<Duration>>,
     /// When an instance was last left with a fetch that nobody polls, perhaps.
     left_alone: RefCell<BTreeMap<Group, Duration>>,
+    /// Tasks that live on and have left a fetch to others.
+    handed_over: RefCell<BTreeSet<TaskId>>,
     dead: RefCell<BTreeSet<Group>>,
     /// When whoever is polled may die of it.
     deadly: Vec<RangeInclusive<Duration>>,
@@ -82,6 +84,7 @@ impl World {
             killed: RefCell::default(),
             deserted_at: Cell::default(),
             left_alone: RefCell::default(),
+            handed_over: RefCell::default(),
             dead: RefCell::default(),
             deadly,
             steps: Cell::default(),
@@ -164,6 +167,15 @@ impl World {
         self.0.killed.borrow_mut().insert(self.running(), self.now());
         self.0.deserted_at.set(Some(self.now()));
         self.note(|| format!("task {} gives up", self.running()));
+    }
+
+    /// The running task leaves the fetch that it waits for to whoever waits beside it.
+    pub(crate) fn hand_over(&self) {
+        self.0.handed_over.borrow_mut().insert(self.running());
+    }
+
+    pub(crate) fn has_handed_over(&self, task: TaskId) -> bool {
+        self.0.handed_over.borrow().contains(&task)
     }
 
     pub(crate) fn is_busy(&self, group: Group) -> bool {
