@@ -112,7 +112,12 @@ impl Instance {
                     seat.world.desert(seat.instance, key);
                 }
             }
-            Some(duty) => self.broker.refresh(duty).await,
+            Some(duty) => {
+                if token.expires_on() <= (seat.clock() + EXPIRING).as_secs() {
+                    seat.world.hand_over();
+                }
+                self.broker.refresh(duty).await;
+            }
             None => {}
         }
     }

@@ -190,7 +190,8 @@ impl Invariants {
         if world.was_killed(last.task) {
             return;
         }
-        let goes_on = world.is_alive(last.task) && last.task != world.running();
+        let goes_on =
+            world.is_alive(last.task) && last.task != world.running() && !world.has_handed_over(last.task);
         match last.came {
             Came::Nothing => self.insist(false, || format!("{who} asks once at a time for a token")),
             Came::Token { due, .. } => self.insist(last.excused || due <= now, || {

@@ -29,6 +29,8 @@ struct State {
     deserted_at: RefCell<BTreeMap<usize, Duration>>,
     /// When an instance was last left with a fetch that nobody polls, perhaps.
     left_alone: RefCell<BTreeMap<Group, Duration>>,
+    /// Tasks that live on and have left a fetch to others.
+    handed_over: RefCell<BTreeSet<TaskId>>,
     dead: RefCell<BTreeSet<Group>>,
     /// When whoever is polled may die of it.
     deadly: Vec<RangeInclusive<Duration>>,
@@ -83,6 +85,7 @@ impl World {
             killed: RefCell::default(),
             deserted_at: RefCell::default(),
             left_alone: RefCell::default(),
+            handed_over: RefCell::default(),
             dead: RefCell::default(),
             deadly,
             steps: Cell::default(),
@@ -165,6 +168,15 @@ impl World {
         self.0.killed.borrow_mut().insert(self.running(), self.now());
         self.0.deserted_at.borrow_mut().insert(key, self.now());
         self.note(|| format!("task {} gives up", self.running()));
+    }
+
+    /// The running task leaves the fetch that it waits for to whoever waits beside it.
+    pub(crate) fn hand_over(&self) {
+        self.0.handed_over.borrow_mut().insert(self.running());
+    }
+
+    pub(crate) fn has_handed_over(&self, task: TaskId) -> bool {
+        self.0.handed_over.borrow().contains(&task)
     }
 
     pub(crate) fn is_busy(&self, group: Group) -> bool {
