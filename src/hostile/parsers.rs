@@ -1,6 +1,8 @@
 //! Whatever a deployer, a consumer or a service writes, reading it ends in a value that keeps its promise, or in an
 //! error that says whose mistake it is.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -85,6 +87,7 @@ proptest! {
                 Answer::Again(failure, _) => failure.retry_after,
                 answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
             };
+            prop_assert!(told.is_none_or(|told| told <= Duration::from_secs(3600)), "{:?}", told);
             let text = std::str::from_utf8(&value).unwrap_or("none");
             if let Ok(seconds @ 1..=3600) = text.parse::<u64>() {
                 prop_assert_eq!(told.map(|told| told.as_secs()), Some(seconds));
@@ -194,6 +197,6 @@ proptest! {
         let token = crate::token::Token::new("imds", "t".into(), "Bearer".into(), (received, ends), refresh_in);
         prop_assert!(token.refresh_on().is_none_or(|moment| received < moment && moment <= ends - 300));
         prop_assert!(token.jittered_refresh(random) <= token.refresh_on().unwrap_or(received));
-        prop_assert!(!token.is_usable(std::time::Duration::from_secs(ends)));
+        prop_assert!(!token.is_usable(Duration::from_secs(ends)));
     }
 }
