@@ -161,9 +161,13 @@ impl<H: Host, S: Store> Sharing<'_, H, S> {
     }
 
     /// Ready when nobody has polled for [`LATE`]. It wakes nobody, and is polled before the fetch, which would ask at once.
+    /// A clock that stands still, at its end for instance, makes nothing late.
     fn late(&self) -> impl Future<Output = ()> + Unpin {
-        let late = self.now().saturating_add(LATE);
-        poll_fn(move |_| if self.now() < late { Poll::Pending } else { Poll::Ready(()) })
+        let from = self.now();
+        poll_fn(move |_| match self.now().saturating_sub(from) < LATE {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
     }
 
     /// If the store fails, the lease ends, and another instance takes over: nothing else depends on it.
