@@ -212,7 +212,7 @@ impl Plugin {
         Ok(())
     }
 
-    /// What a request does for which there is no token. It does not go on with what its client has put into the header.
+    /// Refuses a request without a token, or sends it on without its client's header where the configuration says so.
     fn fail(&self, stream: Stream, rule: &Rule, error: &Error) -> Action {
         if self.manners.forwards_failed && stream.remove_header(&rule.header.name).is_ok() {
             self.metrics.forwarded.add(1);

@@ -107,7 +107,7 @@ impl Matches {
     }
 }
 
-/// What is known of a request, looked up when it is needed.
+/// The properties of a request, each looked up when a rule needs it.
 pub(crate) struct Seen {
     stream: Stream,
     authority: OnceCell<Result<String, Status>>,

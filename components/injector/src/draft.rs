@@ -67,7 +67,7 @@ pub(crate) struct Draft {
     is_repeatable: bool,
 }
 
-/// What is handed over once, and where the application learns how that went.
+/// The body of a request: it can be handed over once, and the application learns the outcome from it.
 struct Body {
     contents: StreamReader<u8>,
     trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
@@ -134,7 +134,7 @@ impl Draft {
     }
 }
 
-/// What the head of a request says of its contents.
+/// Whether a request has contents, as far as its head tells.
 enum Announced {
     Nothing,
     Contents,

@@ -85,7 +85,7 @@ impl Script {
     }
 }
 
-/// What is wrong with the headers that frame a body: Entra answers 404 to a request that does not say how long it is.
+/// The faults of the headers that frame a body. Entra answers 404 to a request without a `Content-Length`.
 fn misframed(head: &http::request::Parts, body: &[u8]) -> Option<String> {
     let of = |name| head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let lengths: Vec<_> = of(CONTENT_LENGTH).collect();

@@ -72,7 +72,7 @@ fn read_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
     }
 }
 
-/// What can wait to be played. A test that needs more of the same uses `times`.
+/// The most faults that may wait. A test that needs more of the same uses `times`.
 const MAX_FAULTS: usize = 1000;
 const TOO_MANY_FAULTS: &str =
     "more than 1000 faults would wait; fix: use \"times\", or clear them with POST /admin/reset\n";

@@ -82,7 +82,7 @@ impl Passage {
         self.vm.tick()
     }
 
-    /// What became of a request so far.
+    /// The state of a request.
     ///
     /// # Errors
     /// If there is no such request, or if its answer is not a problem document.

@@ -38,7 +38,7 @@ pub(crate) struct Proxy {
     pub(super) exports: Option<Exports>,
 }
 
-/// What the proxy needs of the module to give it bytes.
+/// The exports of the module by which the proxy gives it bytes.
 #[derive(Clone)]
 pub(super) struct Exports {
     pub(super) memory: Memory,
