@@ -14,7 +14,6 @@ use crate::fetch::Fetch;
 use crate::host::{Host, Limits, Links, ReadError, Store, milliseconds};
 use crate::log::{Level, log};
 use crate::random::uuid;
-use crate::rate_limit::Rate;
 use crate::retry::{Class, Next, ROOM, Retries};
 use crate::shared::Shared;
 use crate::source::entra::{Entra, MAX_TOKEN_FILE};
@@ -218,9 +217,8 @@ impl<H: Host, S: Store> Asking<'_, H, S> {
         loop {
             let now = self.host().now();
             let is_alone = self.fetch.config.shared.as_ref().is_some_and(Shared::is_lost);
-            let rate = if is_alone { Rate::ALONE } else { self.source.rate() };
             let longest = self.fetch.left(now).saturating_sub(ROOM);
-            let turn = self.broker.rate_limits.take(endpoint, rate, now, longest);
+            let turn = self.broker.rate_limits.take(endpoint, self.source.rate(), is_alone, now, longest);
             let wait = turn.map_err(|wait| over_the_limit(endpoint, is_alone, wait))?;
             if wait.is_zero() {
                 return Ok(());

@@ -120,6 +120,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         let Ok(scope) = Scope::parse(scope) else { return false };
         let has_dropped = self.0.cache.borrow_mut().forget(&scope, self.0.host.now());
         if has_dropped {
+            self.0.flights.close_served(|key| *key.scope() == scope);
             self.0.chain.forget();
         }
         has_dropped

@@ -26,11 +26,23 @@ pub(crate) struct Term {
     request: Cell<Option<Duration>>,
     /// Whether the identity sources are asked. Before that there is a store to look into, and others who do.
     has_asked: Cell<bool>,
+    /// Whether its token is in memory, and only the store is left to be told.
+    is_served: Cell<bool>,
 }
 
 impl Term {
     pub(crate) fn until(deadline: Duration) -> Rc<Self> {
-        Rc::new(Self { deadline: Cell::new(deadline), request: Cell::default(), has_asked: Cell::default() })
+        Rc::new(Self {
+            deadline: Cell::new(deadline),
+            request: Cell::default(),
+            has_asked: Cell::default(),
+            is_served: Cell::default(),
+        })
+    }
+
+    /// Whether whoever comes now is served from memory, or must not be: a token may have been forgotten since.
+    pub(crate) fn is_served(&self) -> bool {
+        self.is_served.get()
     }
 
     pub(crate) fn set_deadline(&self, deadline: Duration) {
@@ -58,6 +70,11 @@ impl<'a> Fetch<'a> {
     /// The identity sources are asked.
     pub(crate) fn asks(&self) {
         self.term.has_asked.set(true);
+    }
+
+    /// Its token is in memory, and nothing more is asked for.
+    pub(crate) fn is_served(&self) {
+        self.term.is_served.set(true);
     }
 
     /// A request is sent, known to the service by this id, and answered by a moment.

@@ -75,6 +75,13 @@ impl Flights {
         self.flying(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
     }
 
+    /// Have nobody join a fetch whose token was forgotten while the store is still told of it.
+    pub(crate) fn close_served(&self, is_forgotten: impl Fn(&Key) -> bool) {
+        let flights = self.0.borrow();
+        let served = flights.iter().filter(|flight| flight.term.is_served() && is_forgotten(&flight.key));
+        served.for_each(|flight| flight.is_closed.set(true));
+    }
+
     /// Drop all fetches.
     pub(crate) fn clear(&self) {
         drop(self.0.take());

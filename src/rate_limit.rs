@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// By endpoint, which are as many as the configuration names.
 #[derive(Debug, Default)]
-pub(crate) struct RateLimits(RefCell<BTreeMap<String, Bucket>>);
+pub(crate) struct RateLimits(RefCell<BTreeMap<String, Limit>>);
 
 /// So many requests at once, and one more each time that so much has passed.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +26,15 @@ impl Rate {
     pub(crate) const ALONE: Self = Self { burst: 10, every: Duration::from_secs(1) };
 }
 
-/// Times since the Unix epoch.
+/// What holds always, and what holds in addition while the store is lost
 #[derive(Debug, Default)]
+struct Limit {
+    always: Bucket,
+    alone: Bucket,
+}
+
+/// Times since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     taken_at: Duration,
     full_at: Duration,
@@ -42,25 +49,35 @@ impl RateLimits {
         &self,
         endpoint: &str,
         rate: Rate,
+        is_alone: bool,
         now: Duration,
         longest: Duration,
     ) -> Result<Duration, Duration> {
-        self.0.borrow_mut().entry(endpoint.to_owned()).or_default().take(rate, now, longest)
+        let mut limits = self.0.borrow_mut();
+        let limit = limits.entry(endpoint.to_owned()).or_default();
+        let (always, mut wait) = limit.always.take(rate, now);
+        let (mut alone, wait_alone) = limit.alone.take(Rate::ALONE, now);
+        match is_alone {
+            true => wait = wait.max(wait_alone),
+            // An instance that loses its store begins with an empty bucket, and owes nothing.
+            false => alone.full_at = alone.full_at.saturating_sub(wait_alone),
+        }
+        if !wait.is_zero() && wait >= longest {
+            return Err(wait);
+        }
+        *limit = Limit { always, alone };
+        Ok(wait)
     }
 }
 
 impl Bucket {
-    fn take(&mut self, rate: Rate, now: Duration, longest: Duration) -> Result<Duration, Duration> {
+    /// The bucket after one more request, and how long that has to wait.
+    fn take(self, rate: Rate, now: Duration) -> (Self, Duration) {
         let most = rate.every.saturating_mul(rate.burst);
         // A clock that was set back empties the bucket, and no more than that.
         let full_at = if now < self.taken_at { now.saturating_add(most) } else { self.full_at };
         let full_at = full_at.max(now).saturating_add(rate.every);
-        let wait = full_at.saturating_sub(now).saturating_sub(most);
-        if !wait.is_zero() && wait >= longest {
-            return Err(wait);
-        }
-        *self = Self { taken_at: now, full_at };
-        Ok(wait)
+        (Self { taken_at: now, full_at }, full_at.saturating_sub(now).saturating_sub(most))
     }
 }
 
@@ -75,14 +92,14 @@ mod tests {
     #[test]
     fn so_many_at_once_and_then_one_each_time() {
         let limits = RateLimits::default();
-        let take = |now| limits.take("imds", Rate::ALONE, at(now), at(3));
+        let take = |now| limits.take("imds", Rate::ALONE, true, at(now), at(3));
         assert!((0..10).all(|_| take(1000) == Ok(at(0))));
         assert_eq!(
             [take(1000), take(1000), take(1000), take(1000)],
             [Ok(at(1)), Ok(at(2)), Err(at(3)), Err(at(3))]
         );
         assert_eq!(
-            limits.take("entra", Rate::ALONE, at(1000), at(3)),
+            limits.take("entra", Rate::ALONE, true, at(1000), at(3)),
             Ok(at(0)),
             "each endpoint has its own"
         );
@@ -94,17 +111,25 @@ mod tests {
     #[test]
     fn an_instance_that_loses_its_store_does_not_begin_with_a_full_bucket() {
         let limits = RateLimits::default();
-        let take = |rate| limits.take("imds", rate, at(1000), at(3));
-        assert!((0..20).all(|_| take(Rate::OF_A_MACHINE) == Ok(at(0))));
-        assert_eq!(take(Rate::OF_A_MACHINE), Ok(Duration::from_millis(200)));
-        assert!((0..5).all(|_| take(Rate::ALONE) == Ok(at(0))));
-        assert_eq!(take(Rate::ALONE), Ok(Duration::from_millis(200)));
+        let take = |alone| limits.take("imds", Rate::OF_A_MACHINE, alone, at(1000), at(3));
+        assert!((0..20).all(|_| take(false) == Ok(at(0))));
+        assert_eq!(take(false), Ok(Duration::from_millis(200)));
+        assert_eq!([take(true), take(true), take(true)], [Ok(at(1)), Ok(at(2)), Err(at(3))]);
+        assert_eq!(take(false), Ok(Duration::from_millis(800)), "what was sent alone counts, too");
+    }
+
+    #[test]
+    fn a_store_that_comes_and_goes_gains_nobody_a_second_burst() {
+        let limits = RateLimits::default();
+        let take = |alone| limits.take("imds", Rate::OF_A_MACHINE, alone, at(1000), at(1));
+        let sent = (0..60).filter(|turn| take(turn % 3 == 0) == Ok(at(0))).count();
+        assert_eq!(sent, 20);
     }
 
     #[test]
     fn a_clock_set_back_costs_no_more_than_an_empty_bucket() {
         let limits = RateLimits::default();
-        let take = |now| limits.take("imds", Rate::ALONE, at(now), at(2));
+        let take = |now| limits.take("imds", Rate::ALONE, true, at(now), at(2));
         assert_eq!(take(1_000_000), Ok(at(0)));
         assert_eq!(take(1000), Ok(at(1)));
         assert_eq!(take(1002), Ok(at(0)));

@@ -319,6 +319,7 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
             return Ok(None);
         }
         self.broker.count(|stats| &mut stats.store_hits);
+        self.fetch.is_served();
         Ok(Some(token))
     }
 

@@ -89,6 +89,7 @@ impl<H: Host, S: Store> Core<H, S> {
     /// Drop the token that is held for a demand.
     pub(crate) fn drop_held(&self, demand: &Demand) {
         self.cache.borrow_mut().drop_held(demand.key());
+        self.flights.close_served(|key| key == demand.key());
     }
 
     /// Ask the identity sources.
@@ -103,7 +104,10 @@ impl<H: Host, S: Store> Core<H, S> {
         let began = self.host.now();
         let outcome = self.chain.fetch(self, fetch).await.map(Rc::new);
         match &outcome {
-            Ok(token) => self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random()),
+            Ok(token) => {
+                self.cache.borrow_mut().keep(key, Rc::clone(token), self.host.random());
+                fetch.is_served();
+            }
             Err(error) => {
                 self.cache.borrow_mut().rest(key, error, self.host.now());
                 self.stats.borrow_mut().count_failure(error.kind());

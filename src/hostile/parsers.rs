@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{NOW, cases, demand, response, sources};
+use super::{NOW, cases, read, response, text};
 use crate::answer::Answer;
 use crate::cloud::Authority;
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES, AUTHORITY_HOST, INJECT, Settings};
@@ -15,7 +15,6 @@ use crate::expiry::Seconds;
 use crate::inject::Rules;
 use crate::policy::Policy;
 use crate::request::{Identity, TokenRequest};
-use crate::source::Ask;
 use crate::target::Target;
 use crate::tenant;
 
@@ -26,15 +25,15 @@ fn settings(name: &str, value: &str) -> Settings {
 /// Authorities, and what looks like one.
 fn authority() -> impl Strategy<Value = String> {
     let host = prop_oneof![
-        "[a-z0-9-]{1,12}(\\.[a-z0-9-]{1,12}){0,3}",
-        "[0-9]{1,3}(\\.[0-9]{1,3}){3}",
-        "\\[[0-9a-f:.]{0,20}\\]",
+        text("[a-z0-9-]{1,12}(\\.[a-z0-9-]{1,12}){0,3}"),
+        text("[0-9]{1,3}(\\.[0-9]{1,3}){3}"),
+        text("\\[[0-9a-f:.]{0,20}\\]"),
         Just("localhost".to_owned()),
         Just("login.microsoftonline.com".to_owned()),
-        "[ -~]{0,20}",
-        ".{0,10}",
+        text("[ -~]{0,20}"),
+        text(".{0,10}"),
     ];
-    let end = prop_oneof![Just(String::new()), ":[0-9]{0,6}", "[@/?#\\\\%:.][ -~]{0,12}"];
+    let end = prop_oneof![Just(String::new()), text(":[0-9]{0,6}"), text("[@/?#\\\\%:.][ -~]{0,12}")];
     (prop_oneof![Just(""), Just("user@"), Just("a:b@")], host, end)
         .prop_map(|(user, host, end)| format!("{user}{host}{end}"))
 }
@@ -55,10 +54,10 @@ proptest! {
     #[test]
     fn expiry(text in prop_oneof![
         any::<String>(),
-        "[0-9/:. +APMTZ-]{0,40}",
-        "[0-9]{1,2}/[0-9]{1,2}/[0-9]{4} [0-9]{1,2}:[0-9]{2}:[0-9]{2}( [AP]M)? [+-][0-9]{2}:[0-9]{2}",
-        "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?(Z|[+-][0-9]{2}:[0-9]{2})",
-        "[0-9]{1,30}(\\.[0-9]{0,9})?",
+        text("[0-9/:. +APMTZ-]{0,40}"),
+        text("[0-9]{1,2}/[0-9]{1,2}/[0-9]{4} [0-9]{1,2}:[0-9]{2}:[0-9]{2}( [AP]M)? [+-][0-9]{2}:[0-9]{2}"),
+        text("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?(Z|[+-][0-9]{2}:[0-9]{2})"),
+        text("[0-9]{1,30}(\\.[0-9]{0,9})?"),
     ]) {
         let read = Seconds::parse(&text);
         prop_assert_eq!(read == Seconds::Absent, text.trim().is_empty());
@@ -75,15 +74,13 @@ proptest! {
     #[test]
     fn retry_after(value in prop_oneof![
         vec(any::<u8>(), 0..40),
-        "[0-9]{1,25}".prop_map(String::into_bytes),
-        "[0-9]{1,6}(\\.[0-9]{0,4})?".prop_map(String::into_bytes),
-        "(Mon|Thu), [0-9]{2} (Oct|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT".prop_map(String::into_bytes),
+        text("[0-9]{1,25}").prop_map(String::into_bytes),
+        text("[0-9]{1,6}(\\.[0-9]{0,4})?").prop_map(String::into_bytes),
+        text("(Mon|Thu), [0-9]{2} (Oct|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").prop_map(String::into_bytes),
     ]) {
         let response = response(429, &[(http::header::RETRY_AFTER, value.clone())], b"{}".to_vec());
-        let demand = demand(Identity::Default);
-        for source in sources() {
-            let ask = Ask { demand: &demand, proof: None, refused: None };
-            let told = match source.parse(&ask, &response, super::EXCHANGE) {
+        for answer in read(&response) {
+            let told = match answer {
                 Answer::Again(failure, _) => failure.retry_after,
                 answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
             };
@@ -99,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn policy(scopes in "[ -~\\t]{0,120}", identities in "[ -~\\t]{0,120}", asked in "[!-~]{1,40}") {
+    fn policy(scopes in text("[ -~\\t]{0,120}"), identities in text("[ -~\\t]{0,120}"), asked in text("[!-~]{1,40}")) {
         match Policy::new(Some(&scopes), Some(&identities)) {
             Err(error) => prop_assert!(
                 is_misconfigured(&error, ALLOWED_SCOPES) || is_misconfigured(&error, ALLOWED_IDENTITIES),
@@ -121,8 +118,8 @@ proptest! {
 
     #[test]
     fn rules(list in prop_oneof![
-        "[ -~]{0,120}",
-        "\\+?([a-z0-9.*-]{1,20}(:[0-9]{1,5})?=https://[a-z.]{1,15}(;[a-z=-]{1,12})? ?){1,4}",
+        text("[ -~]{0,120}"),
+        text("\\+?([a-z0-9.*-]{1,20}(:[0-9]{1,5})?=https://[a-z.]{1,15}(;[a-z=-]{1,12})? ?){1,4}"),
     ], authority in authority()) {
         match Rules::parse(&settings(INJECT, &list)) {
             Err(error) => prop_assert!(is_misconfigured(&error, INJECT), "{error}"),
@@ -151,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn tenants(text in prop_oneof!["[a-zA-Z0-9.-]{0,60}", "[ -~]{0,40}", any::<String>()]) {
+    fn tenants(text in prop_oneof![text("[a-zA-Z0-9.-]{0,60}"), text("[ -~]{0,40}"), any::<String>()]) {
         match tenant::parse("VARIABLE", &text) {
             Ok(tenant) => {
                 prop_assert!(tenant.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-'), "{tenant}");

@@ -278,6 +278,39 @@ fn what_a_service_refused_goes_from_the_store_too() {
 }
 
 #[test]
+fn a_token_that_was_refused_before_the_store_had_it_is_not_given_to_the_next_caller() {
+    let (world, store) = fleet();
+    let instance = instance(&world, &store);
+    store.ails(Fault::Lagging);
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&instance));
+    tasks.poll();
+    assert!(tasks.output(first).is_none(), "it waits for the store");
+    assert_eq!(instance.peek(VAULT).unwrap().secret().expose_secret(), "T1");
+    assert!(instance.forget(VAULT));
+    let next = tasks.start(get(&instance));
+    tasks.settle();
+    assert_eq!(name(tasks.output(first).unwrap()), "T1", "its call began before");
+    assert_eq!(name(tasks.output(next).unwrap()), "T2");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_token_that_was_refused_after_the_store_was_left_half_told_is_not_given_to_the_next_caller() {
+    let (world, store) = fleet();
+    let instance = instance(&world, &store);
+    store.ails(Fault::Lagging);
+    world.script([token("T1", DAY), token("T2", DAY)]);
+    let mut tasks = Tasks::new(&world);
+    let first = tasks.start(get(&instance));
+    tasks.poll();
+    tasks.drop_task(first);
+    assert!(instance.forget(VAULT));
+    assert_eq!(name(world.run(get(&instance))), "T2");
+}
+
+#[test]
 fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
     let federated: &[(&str, &str)] = &[
         ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),

@@ -101,6 +101,7 @@ impl Instance {
         let Ok(Grant { token, refresh }) = outcome else { return };
         seat.invariants.given(seat, key, &token, began);
         if refused && self.broker.forget(&scope(key)) {
+            seat.world.note(|| format!("instance {} forgets the tokens of {}", seat.instance, scope(key)));
             seat.invariants.forgotten(seat, key, &token);
         }
         // Where the host has no tasks, the duty is dropped.

@@ -50,6 +50,9 @@ struct Minted {
 #[derive(Clone, Copy)]
 struct Last {
     id: u64,
+    /// When it was sent.
+    sent: Duration,
+    /// When it was answered, or until then sent.
     at: Duration,
     /// How long it may take.
     limit: Duration,
@@ -109,7 +112,7 @@ impl Invariants {
         let (now, task, id) = (self.now(), self.0.world.running(), self.0.world.serial());
         let own = self.0.own.borrow().get(&(seat.instance, key)).copied();
         let counts = |own: &Last| {
-            self.0.plan.is_steady(seat.machine, &(own.at..=now)) && !self.was_overtaken(own, key)
+            self.0.plan.is_steady(seat.machine, &(own.sent..=now)) && !self.was_overtaken(own, key)
         };
         if let Some(own) = own.filter(counts) {
             self.insist(own.came != Came::Nothing || own.at + own.limit <= now, || {
@@ -126,7 +129,7 @@ impl Invariants {
         };
         let was_alone = own.filter(goes_on).is_some_and(|own| own.was_alone || own.task != task)
             || self.0.world.was_left_alone_since(seat.instance, now.saturating_sub(LONGEST_CALL));
-        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.at..=now)) {
+        if let Some(last) = fleets.filter(|last| self.0.plan.is_whole(last.sent..=now)) {
             let last = Last { excused: last.excused && matches!(last.came, Came::Token { .. }), ..last };
             // Who holds the lease does not look for what one that has lost it fetches.
             if !last.was_alone && (!was_alone || self.was_seen(&last)) {
@@ -137,7 +140,7 @@ impl Invariants {
         self.within_limit(seat);
         self.within_limit_alone(seat, begun);
         let came = Came::Nothing;
-        let last = Last { id, at: now, limit, begun, task, was_alone, came, excused: false };
+        let last = Last { id, sent: now, at: now, limit, begun, task, was_alone, came, excused: false };
         self.0.own.borrow_mut().insert((seat.instance, key), last);
         self.0.fleets.borrow_mut().insert(key, last);
         id
@@ -289,7 +292,10 @@ impl Invariants {
         });
         if let Some((refused, at)) = self.0.refused.borrow().get(&(seat.instance, key)) {
             self.insist(refused != secret || began <= *at || !plan.is_whole(*at..=now), || {
-                "a token that a service refused is not given again".to_owned()
+                format!(
+                    "a token that a service refused is not given again: instance {} was told at {:.3} s, and was asked at {:.3} s",
+                    seat.instance, at.as_secs_f64(), began.as_secs_f64()
+                )
             });
         }
     }

@@ -97,6 +97,9 @@ fn first_failing(from: u64, seeds: u64) -> Option<u64> {
             if run(seed, false).violation.is_some() {
                 failed.fetch_min(seed, Ordering::Relaxed);
             }
+            if seed > from && seed.is_multiple_of(PROGRESS) {
+                eprintln!("seed {seed}");
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -138,5 +141,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, and is {text}")))
 }
 
+/// A run of many seeds says how far it is after so many.
+const PROGRESS: u64 = 10_000;
 /// For the debug profile; `cargo xtask test` runs more in release.
 const SEEDS: u64 = 100;

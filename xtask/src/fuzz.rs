@@ -38,8 +38,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let (seconds, inputs) =
             (began.elapsed().as_secs_f64(), f64::from(options.cases) * tests.len() as f64);
         failed += u32::from(!passed);
-        let verdict = if passed { "nothing found" } else { "FAILED" };
-        say::detail(&format!("{verdict}; {:.0} inputs a second", inputs / seconds));
+        say::detail(&match passed {
+            true => format!("nothing found; {:.0} inputs a second", inputs / seconds),
+            false => "FAILED".to_owned(),
+        });
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

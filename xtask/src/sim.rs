@@ -30,6 +30,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         return mutants::run(options.seeds);
     }
     let mut command = command(options.seeds);
+    command.args(["--", "--nocapture"]);
     command.env("SIM_FROM", options.from.to_string());
     if let Some(seed) = options.seed {
         command.env("SIM_SEED", seed.to_string());
