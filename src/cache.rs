@@ -21,6 +21,8 @@ pub(crate) struct Cache {
 struct Entry {
     held: Option<Held>,
     failure: Option<(Error, Rest)>,
+    /// When the store was last looked into for what other instances fetched since the failure.
+    looked_at: Cell<Duration>,
     /// The fingerprint of a token that a service refused.
     refused: Option<String>,
     /// After a token was forgotten, and after a failure was.
@@ -98,8 +100,21 @@ impl Cache {
             held.rest = Some(until(rest.max(BETWEEN_REFRESHES)));
         }
         if !rest.is_zero() {
-            self.entry(key.clone()).failure = Some((error.clone(), until(rest)));
+            let entry = self.entry(key.clone());
+            entry.failure = Some((error.clone(), until(rest)));
+            entry.looked_at.set(now);
         }
+    }
+
+    /// Whether it is time to look into the store for a token again, which is counted as done.
+    pub(crate) fn looks_again(&self, key: &Key, now: Duration) -> bool {
+        self.entries.get(key).is_some_and(|entry| {
+            let is_time = now.saturating_sub(entry.looked_at.get()) >= BETWEEN_LOOKS;
+            if is_time {
+                entry.looked_at.set(now);
+            }
+            is_time
+        })
     }
 
     /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
@@ -222,6 +237,9 @@ pub(crate) fn rest_after(error: &Error) -> Option<Duration> {
 
 /// After a refresh failed, a token that can be used is used this long before the next attempt.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(30);
+
+/// While a failure rests, its instance looks this often for a token of another one, which may not have been told of it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// A refusal is worth one new token at once, and another one no sooner than this: a consumer that forgets whatever it gets
 /// would else have a fetch for each call.

@@ -219,6 +219,13 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
         token.ok_or(error)
     }
 
+    /// A token that another instance fetched, although this one may not ask yet after a failure: it still may not.
+    pub(crate) async fn token_despite(&self, error: &Error) -> Option<Rc<Token>> {
+        let token = self.anothers_token().await?;
+        self.broker.rest_for(self.fetch.demand, error, error.retry_after().unwrap_or_default());
+        Some(token)
+    }
+
     /// A token that another instance fetched meanwhile.
     async fn anothers_token(&self) -> Option<Rc<Token>> {
         if self.fetch.demand.claims().is_some() || self.shared.is_away(self.now()) {

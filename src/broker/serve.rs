@@ -8,6 +8,7 @@ use futures_util::future::{Either, select};
 
 use super::{Core, Grant, Refresh};
 use crate::cache::Look;
+use crate::config::Config;
 use crate::error::Error;
 use crate::fetch::{Fetch, Term};
 use crate::flight::{Outcome, Wait, Work};
@@ -33,7 +34,12 @@ impl<H: Host, S: Store> Core<H, S> {
                 Look::Stale(token) if !is_part => {
                     return Ok(self.stale_hit(token, self.duty(&demand)));
                 }
-                Look::Failed(error) => return Err(error),
+                Look::Failed(error) => {
+                    return match self.anothers_token(config, &demand, &error).await {
+                        Some(token) => Ok(self.hit(token)),
+                        None => Err(error),
+                    };
+                }
                 Look::Stale(token) | Look::Expiring(token) => Some(token),
                 Look::Nothing => None,
             };
@@ -70,6 +76,21 @@ impl<H: Host, S: Store> Core<H, S> {
             Either::Left((outcome, _)) => Either::Left(outcome),
             Either::Right(((), wait)) => Either::Right(wait.put_off()),
         }
+    }
+
+    /// A token that another instance fetched although a fetch failed here, which rests.
+    async fn anothers_token(
+        self: &Rc<Self>,
+        config: &Config,
+        demand: &Demand,
+        error: &Error,
+    ) -> Option<Rc<Token>> {
+        let (shared, now) = (config.shared.as_ref()?, self.host.now());
+        if !self.cache.borrow().looks_again(demand.key(), now) {
+            return None;
+        }
+        let fetch = Fetch::new(config, demand, Term::until(now.saturating_add(config.timeout)));
+        Sharing::new(shared, self, &fetch).token_despite(error).await
     }
 
     fn hit(&self, token: Rc<Token>) -> Grant {

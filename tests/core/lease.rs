@@ -264,6 +264,36 @@ fn anothers_failure_rests_for_what_it_has_left_and_no_longer() {
 }
 
 #[test]
+fn an_instance_that_was_throttled_without_the_store_takes_what_another_one_puts_there() {
+    let (world, store) = fleet();
+    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    store.ails(Fault::Forbidden);
+    world.script([throttled("300")]);
+    world.run(get(&first)).unwrap_err();
+    store.ails(Fault::None);
+    world.advance_secs(10);
+    world.script([token("T", DAY)]);
+    assert_eq!(name(world.run(get(&second))), "T");
+    assert_eq!(name(world.run(get(&first))), "T", "although the service wants 290 s more of rest from it");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn an_instance_that_rests_after_a_failure_looks_into_the_store_every_five_seconds() {
+    let (world, store) = fleet();
+    let instance = instance(&world, &store);
+    world.script([throttled("300")]);
+    world.run(get(&instance)).unwrap_err();
+    let before = store.operations();
+    for second in 1..=20 {
+        world.advance_secs(1);
+        let error = world.run(get(&instance)).unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(300 - second)));
+    }
+    assert_eq!((store.operations() - before, world.requests()), (4, 1));
+}
+
+#[test]
 fn what_a_service_refused_goes_from_the_store_too() {
     let (world, store) = fleet();
     let (first, later) = (instance(&world, &store), instance(&world, &store));
