@@ -30,4 +30,4 @@ fn read(file: &str) -> String {
     fs::read_to_string(repo::path(file)).unwrap()
 }
 
-const COMPILED: [&str; 2] = ["client/src/lib.rs", "host/src/lib.rs"];
+const COMPILED: [&str; 2] = ["crates/client/src/lib.rs", "crates/host/src/lib.rs"];

@@ -72,7 +72,7 @@ fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
 /// The names of the integration tests of the packages with wasmtime
 fn integration_tests() -> Result<Vec<String>> {
     let mut tests = Vec::new();
-    for package in ["host", "host-test", "examples/wasmtime-app"] {
+    for package in ["crates/host", "host-test", "examples/wasmtime-app"] {
         let folder = repo::path(package).join("tests");
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();

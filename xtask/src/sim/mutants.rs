@@ -78,7 +78,7 @@ fn copy_of_the_core(to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     fs::write(to.join("Cargo.toml"), manifest.to_string())?;
     fs::copy(repo::path("Cargo.lock"), to.join("Cargo.lock"))?;
-    for folder in ["src", "tests/sim", "cipher"] {
+    for folder in ["src", "tests/sim", "crates/cipher"] {
         copy_folder(&repo::path(folder), &to.join(folder))?;
     }
     Ok(())

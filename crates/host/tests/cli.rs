@@ -75,7 +75,7 @@ impl Cli {
 
 /// The command carries it inside.
 fn component_is_built() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-core.wasm");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components/token-broker-core.wasm");
     assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
 }
 

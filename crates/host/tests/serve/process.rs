@@ -33,7 +33,7 @@ pub(crate) struct Answer {
 
 /// The command with nothing in its environment but what is given.
 pub(crate) fn command(environment: &[(&'static str, String)], args: &[&str]) -> Command {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
     let core = target.join("components/token-broker-core.wasm");
     assert!(core.exists(), "{} is missing: run `cargo xtask build`", core.display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));

@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_variable_is_in_the_documentation() {
-        let documentation = include_str!("../../docs/configuration.md");
+        let documentation = include_str!("../../../docs/configuration.md");
         for variable in VARIABLES {
             assert!(documentation.contains(&format!("`{}`", variable.name)), "{}", variable.name);
         }

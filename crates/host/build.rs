@@ -21,7 +21,7 @@ fn main() {
 }
 
 fn default_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-core.wasm")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components/token-broker-core.wasm")
 }
 
 /// A path that does not exist would run this at every build; its directory changes when the file appears.
