@@ -57,8 +57,8 @@ pub(crate) enum Look {
     Resting(Rc<Token>),
     /// Fetch another, and use this one if that fails.
     Expiring(Rc<Token>),
-    /// This failure is still the answer.
-    Failed(Error),
+    /// This failure is still the answer, for so long.
+    Failed(Error, Duration),
     /// Fetch one.
     Nothing,
 }
@@ -68,7 +68,7 @@ impl Cache {
         let Some(entry) = self.entries.get(key) else { return Look::Nothing };
         entry.used.set(self.tick());
         let Some(held) = entry.held.as_ref().filter(|held| held.token.is_usable(now)) else {
-            return entry.failed(now).map_or(Look::Nothing, Look::Failed);
+            return entry.failed(now).map_or(Look::Nothing, |(error, left)| Look::Failed(error, left));
         };
         let (token, rests) = (Rc::clone(&held.token), held.rest.is_some_and(|rest| rest.left(now).is_some()));
         match token.freshness(held.refresh_at, now) {
@@ -195,9 +195,10 @@ impl Entry {
         }
     }
 
-    fn failed(&self, now: Duration) -> Option<Error> {
+    fn failed(&self, now: Duration) -> Option<(Error, Duration)> {
         let (error, rest) = self.failure.as_ref()?;
-        Some(error.clone().with_wait_left(rest.left(now)?))
+        let left = rest.left(now)?;
+        Some((error.clone().with_wait_left(left), left))
     }
 }
 
@@ -303,7 +304,7 @@ mod tests {
         ] {
             let mut cache = Cache::default();
             cache.rest(&key("s"), &error, at(1000));
-            let failed = |now| matches!(cache.look(&key("s"), now), Look::Failed(_));
+            let failed = |now| matches!(cache.look(&key("s"), now), Look::Failed(..));
             assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
             assert!(!failed(at(1000 + seconds)), "{error}");
         }
@@ -322,7 +323,7 @@ mod tests {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
             cache.rest(&key("s"), &kind(failure), at(1000));
-            let Look::Failed(error) = cache.look(&key("s"), at(1040)) else {
+            let Look::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
                 panic!("the failure is forgotten")
             };
             assert_eq!(error.retry_after(), Some(at(2)));

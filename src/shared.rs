@@ -219,11 +219,13 @@ impl<'a, H: Host, S: Store> Sharing<'a, H, S> {
         token.ok_or(error)
     }
 
-    /// A token that another instance fetched, although this one may not ask yet after a failure: it still may not.
-    pub(crate) async fn token_despite(&self, error: &Error) -> Option<Rc<Token>> {
-        let token = self.anothers_token().await?;
-        self.broker.rest_for(self.fetch.demand, error, error.retry_after().unwrap_or_default());
-        Some(token)
+    /// Take a token that another instance fetched into memory. This one still may not ask for so long.
+    pub(crate) async fn look_despite(&self, error: &Error, left: Duration) {
+        // Also one in its last minutes, which is nothing to come back with for whoever may ask.
+        let _ = self.anothers_token().await;
+        if self.broker.held(self.fetch.demand).is_some() {
+            self.broker.rest_for(self.fetch.demand, error, left);
+        }
     }
 
     /// A token that another instance fetched meanwhile.

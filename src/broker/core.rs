@@ -82,7 +82,7 @@ impl<H: Host, S: Store> Core<H, S> {
             Look::Fresh(token) | Look::Stale(token) | Look::Resting(token) | Look::Expiring(token) => {
                 Some(token)
             }
-            Look::Failed(_) | Look::Nothing => None,
+            Look::Failed(..) | Look::Nothing => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl<H: Host, S: Store> Core<H, S> {
     pub(crate) async fn acquire(self: &Rc<Self>, fetch: &Fetch<'_>) -> Outcome {
         fetch.asks();
         let key = fetch.demand.key();
-        let refreshes = !matches!(self.look(key), Look::Failed(_) | Look::Nothing);
+        let refreshes = !matches!(self.look(key), Look::Failed(..) | Look::Nothing);
         if refreshes {
             self.count(|stats| &mut stats.refreshes);
         }

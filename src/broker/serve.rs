@@ -34,11 +34,9 @@ impl<H: Host, S: Store> Core<H, S> {
                 Look::Stale(token) if !is_part => {
                     return Ok(self.stale_hit(token, self.duty(&demand)));
                 }
-                Look::Failed(error) => {
-                    return match self.anothers_token(config, &demand, &error).await {
-                        Some(token) => Ok(self.hit(token)),
-                        None => Err(error),
-                    };
+                Look::Failed(error, left) => {
+                    self.look_despite(config, &demand, &error, left).await;
+                    return self.held(&demand).map_or(Err(error), |token| Ok(self.hit(token)));
                 }
                 Look::Stale(token) | Look::Expiring(token) => Some(token),
                 Look::Nothing => None,
@@ -78,19 +76,14 @@ impl<H: Host, S: Store> Core<H, S> {
         }
     }
 
-    /// A token that another instance fetched although a fetch failed here, which rests.
-    async fn anothers_token(
-        self: &Rc<Self>,
-        config: &Config,
-        demand: &Demand,
-        error: &Error,
-    ) -> Option<Rc<Token>> {
-        let (shared, now) = (config.shared.as_ref()?, self.host.now());
-        if !self.cache.borrow().looks_again(demand.key(), now) {
-            return None;
+    /// Look for a token of another instance although a fetch failed here, which rests for `left` more.
+    async fn look_despite(self: &Rc<Self>, config: &Config, demand: &Demand, error: &Error, left: Duration) {
+        let Some(shared) = &config.shared else { return };
+        let now = self.host.now();
+        if self.cache.borrow().looks_again(demand.key(), now) {
+            let fetch = Fetch::new(config, demand, Term::until(now.saturating_add(config.timeout)));
+            Sharing::new(shared, self, &fetch).look_despite(error, left).await;
         }
-        let fetch = Fetch::new(config, demand, Term::until(now.saturating_add(config.timeout)));
-        Sharing::new(shared, self, &fetch).token_despite(error).await
     }
 
     fn hit(&self, token: Rc<Token>) -> Grant {
