@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{NOW, cases, read, response, text};
+use super::{NOW, SOURCES, cases, read_by, response, text};
 use crate::answer::Answer;
 use crate::cloud::Authority;
 use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES, AUTHORITY_HOST, INJECT, Settings};
@@ -72,14 +72,14 @@ proptest! {
     }
 
     #[test]
-    fn retry_after(value in prop_oneof![
+    fn retry_after(source in 0..SOURCES, value in prop_oneof![
         vec(any::<u8>(), 0..40),
         text("[0-9]{1,25}").prop_map(String::into_bytes),
         text("[0-9]{1,6}(\\.[0-9]{0,4})?").prop_map(String::into_bytes),
         text("(Mon|Thu), [0-9]{2} (Oct|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").prop_map(String::into_bytes),
     ]) {
         let response = response(429, &[(http::header::RETRY_AFTER, value.clone())], b"{}".to_vec());
-        for answer in read(&response) {
+        for answer in read_by(source, &response) {
             let told = match answer {
                 Answer::Again(failure, _) => failure.retry_after,
                 answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
