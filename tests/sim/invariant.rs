@@ -28,6 +28,8 @@ struct State {
     refused: RefCell<BTreeMap<(Group, usize), (String, Duration)>>,
     /// When the bucket of each instance is full again: that of the rate limit, and the one without a store.
     buckets: RefCell<BTreeMap<Group, Duration>>,
+    /// The same, whatever the clock did.
+    turns: RefCell<BTreeMap<Group, Duration>>,
     alone: RefCell<BTreeMap<Group, Duration>>,
     /// Until when a token is not forgotten again.
     pauses: RefCell<BTreeMap<(Group, usize), Duration>>,
@@ -91,6 +93,7 @@ impl Invariants {
             held: RefCell::default(),
             refused: RefCell::default(),
             buckets: RefCell::default(),
+            turns: RefCell::default(),
             alone: RefCell::default(),
             pauses: RefCell::default(),
             forgets: RefCell::default(),
@@ -215,6 +218,7 @@ impl Invariants {
     fn within_limit(&self, seat: &Seat) {
         let now = self.now();
         let is_steady = self.0.plan.is_steady(seat.machine, &(now.saturating_sub(SEEN)..=now));
+        Bucket::of_a_machine().take(&mut self.0.turns.borrow_mut(), seat.instance, now, true);
         let holds =
             Bucket::of_a_machine().take(&mut self.0.buckets.borrow_mut(), seat.instance, now, is_steady);
         self.insist(holds, || "an instance sends 20 requests at once and then five a second".to_owned());
@@ -337,7 +341,7 @@ impl Invariants {
         // Whoever gives up leaves a lease.
         let is_left = self.0.world.was_deserted_since(key, began.saturating_sub(LEASE));
         let well = began >= plan.well_again() && !is_left;
-        let in_turn = Bucket::of_a_machine().is_empty(&self.0.buckets.borrow(), seat.instance, now);
+        let in_turn = Bucket::of_a_machine().is_empty(&self.0.turns.borrow(), seat.instance, now);
         self.insist(!well || took <= SOON || in_turn && took <= LONGEST_CALL, || {
             format!(
                 "when all is well a call takes {} s at most, and this one took {:.3}",
