@@ -28,8 +28,8 @@ struct State {
     refused: RefCell<BTreeMap<(Group, usize), (String, Duration)>>,
     /// When the bucket of each instance is full again: that of the rate limit, and the one without a store.
     buckets: RefCell<BTreeMap<Group, Duration>>,
-    /// The same, whatever the clock did.
-    turns: RefCell<BTreeMap<Group, Duration>>,
+    /// The last request of each instance, and when the bucket is full again as the instance sees it.
+    turns: RefCell<BTreeMap<Group, (Duration, Duration)>>,
     alone: RefCell<BTreeMap<Group, Duration>>,
     /// Until when a token is not forgotten again.
     pauses: RefCell<BTreeMap<(Group, usize), Duration>>,
@@ -218,10 +218,27 @@ impl Invariants {
     fn within_limit(&self, seat: &Seat) {
         let now = self.now();
         let is_steady = self.0.plan.is_steady(seat.machine, &(now.saturating_sub(SEEN)..=now));
-        Bucket::of_a_machine().take(&mut self.0.turns.borrow_mut(), seat.instance, now, true);
+        self.count_turn(seat);
         let holds =
             Bucket::of_a_machine().take(&mut self.0.buckets.borrow_mut(), seat.instance, now, is_steady);
         self.insist(holds, || "an instance sends 20 requests at once and then five a second".to_owned());
+    }
+
+    /// A clock that was set back since the last request leaves an instance with an empty bucket.
+    fn count_turn(&self, seat: &Seat) {
+        let (now, bucket) = (self.now(), Bucket::of_a_machine());
+        let mut turns = self.0.turns.borrow_mut();
+        let (last, full_at) = turns.entry(seat.instance).or_default();
+        let is_steady = *last == Duration::ZERO || self.0.plan.is_steady(seat.machine, &(*last..=now));
+        let debt = if is_steady { full_at.saturating_sub(now) } else { bucket.every * bucket.burst };
+        (*last, *full_at) = (now, now + debt + bucket.every);
+    }
+
+    /// Whether the requests of an instance wait for their turns, or just did.
+    fn waits_for_turns(&self, seat: &Seat) -> bool {
+        let (bucket, turns) = (Bucket::of_a_machine(), self.0.turns.borrow());
+        let nearly = bucket.every * (bucket.burst - 2);
+        turns.get(&seat.instance).is_some_and(|(_, full_at)| *full_at >= self.now() + nearly)
     }
 
     /// A fetch that was begun with the store is made an end of.
@@ -341,7 +358,7 @@ impl Invariants {
         // Whoever gives up leaves a lease.
         let is_left = self.0.world.was_deserted_since(key, began.saturating_sub(LEASE));
         let well = began >= plan.well_again() && !is_left;
-        let in_turn = Bucket::of_a_machine().is_empty(&self.0.turns.borrow(), seat.instance, now);
+        let in_turn = self.waits_for_turns(seat);
         self.insist(!well || took <= SOON || in_turn && took <= LONGEST_CALL, || {
             format!(
                 "when all is well a call takes {} s at most, and this one took {:.3}",
@@ -399,11 +416,6 @@ impl Bucket {
 
     fn alone() -> Self {
         Self { burst: 10, every: Duration::from_secs(1) }
-    }
-
-    /// Whether requests wait for their turns, or just did.
-    fn is_empty(&self, of: &BTreeMap<Group, Duration>, by: Group, now: Duration) -> bool {
-        of.get(&by).is_some_and(|full_at| *full_at + self.every * 2 >= now + self.every * self.burst)
     }
 
     /// Whether one more is within it. A clock that jumps makes it full.
