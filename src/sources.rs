@@ -13,6 +13,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod service_error;
 pub(crate) mod service_fabric;
+mod source_error;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -32,7 +33,8 @@ pub(crate) use self::service_fabric::ServiceFabric;
 pub(crate) use self::verify::{Verdict, verify};
 
 use self::request::Call;
-use self::response::{Answer, Asked, Exchange, RetryClass};
+use self::response::{Asked, Exchange};
+pub(crate) use self::source_error::{RetryClass, SourceError};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
 use crate::policy::{Demand, Key};
 use crate::settings::variables::{IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
@@ -105,19 +107,6 @@ pub(crate) enum Need<'a> {
     Presence(&'static str),
 }
 
-/// How an asking ended without a token.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The source is not on this machine: the next one may be tried.
-    Absent(Failure),
-    /// This is not the source for it: the next one may be tried.
-    Declined(Failure),
-    /// The source is this platform's and is out of order before anything was sent: no other may be tried instead.
-    Blocked(Failure),
-    /// The source gave no token: no other may be tried instead.
-    Failed(Error),
-}
-
 /// Whether a source, by its name, is an endpoint that speaks for one machine.
 pub(crate) fn is_of_the_machine(name: &str) -> bool {
     let managed = [
@@ -140,16 +129,16 @@ impl Source {
     /// Whether the source is one for this demand.
     ///
     /// # Errors
-    /// [`Stop::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here,
+    /// [`SourceError::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here,
     /// [`Error::Misconfigured`] if the platform left out whom the source is for.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
         if let Self::Entra(entra) = self {
             return entra.takes(ask);
         }
         if ask.demand.key().is_for_user() {
             let text = "a managed identity cannot act on behalf of a user; leave the user assertion out, or configure \
                         an app registration with AZURE_CLIENT_SECRET, a certificate or a federated credential";
-            return Err(Stop::Failed(Error::InvalidRequest(text.to_owned())));
+            return Err(SourceError::Failed(Error::InvalidRequest(text.to_owned())));
         }
         match self {
             Self::ServiceFabric(source) => source.takes(ask),
@@ -177,13 +166,18 @@ impl Source {
         each!(self, source => source.call(ask))
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        let answer = each!(self, source => source.parse(ask, response, exchange));
-        match (answer, self.quoted_secret()) {
-            (Answer::Final(Error::Rejected(failure)), Some(variable)) => {
-                Answer::Final(Error::Rejected(quoted(failure, variable)))
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
+        let result = each!(self, source => source.parse(ask, response, exchange));
+        match (result, self.quoted_secret()) {
+            (Err(SourceError::Failed(Error::Rejected(failure))), Some(variable)) => {
+                Err(SourceError::Failed(Error::Rejected(quoted(failure, variable))))
             }
-            (answer, _) => answer,
+            (result, _) => result,
         }
     }
 
@@ -201,17 +195,17 @@ impl Source {
     }
 
     /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
-    pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> Answer {
+    pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> SourceError {
         let asked = self.asked(ask);
         let detail = redacted(&error.detail, &asked.secrets);
         let again = |what: &str| {
             let remedy = Some(unreached(&asked, error.kind));
             let failure = Failure { remedy, ..asked.failure(&format!("{what}: {detail}")) };
-            Answer::Again(failure, RetryClass::Busy)
+            SourceError::Retry(failure, RetryClass::Busy)
         };
         match error.kind {
             SendErrorKind::NotConnected if self.may_be_absent() && !patient => {
-                Answer::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
+                SourceError::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
             }
             SendErrorKind::NotConnected => again("got no connection"),
             SendErrorKind::TimedOut => again("got no answer in time"),
@@ -223,11 +217,11 @@ impl Source {
             SendErrorKind::TooLarge => {
                 asked.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))
             }
-            SendErrorKind::Unsendable => Answer::Final(Error::Other(format!(
+            SendErrorKind::Unsendable => SourceError::Failed(Error::Other(format!(
                 "the host cannot make the request to {}: {detail}; fix: report it, with the host and its version",
                 asked.endpoint
             ))),
-            SendErrorKind::Forbidden => Answer::Final(Error::Misconfigured(format!(
+            SendErrorKind::Forbidden => SourceError::Failed(Error::Misconfigured(format!(
                 "the host does not let the broker send to {}: {detail}; allow that address, \
                  in Spin by allowed_outbound_hosts",
                 asked.endpoint
@@ -270,9 +264,9 @@ fn unreached(asked: &Asked<'_>, kind: SendErrorKind) -> String {
 }
 
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
-fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> Answer {
+fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> SourceError {
     let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
-    Answer::Final(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
+    SourceError::Failed(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
 /// A refusal whose most likely cause is that a secret was sent with the quotes of an env file.
@@ -299,13 +293,13 @@ fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> 
 
 /// # Errors
 /// [`Error::InvalidRequest`] if a user-assigned identity is asked for where there is none.
-fn only_its_own_identity(key: &Key, place: &str, remedy: &str) -> Result<(), Stop> {
+fn only_its_own_identity(key: &Key, place: &str, remedy: &str) -> Result<(), SourceError> {
     if key.identity().id().is_none() {
         return Ok(());
     }
     let identity = key.identity();
     let text = format!("{place} has one identity of its own and cannot be asked for {identity}; {remedy}");
-    Err(Stop::Failed(Error::InvalidRequest(text)))
+    Err(SourceError::Failed(Error::InvalidRequest(text)))
 }
 
 /// # Errors

@@ -11,8 +11,9 @@ use crate::model::{Error, Failure, Host, Identity, Token};
 use crate::policy::Demand;
 use crate::settings::{Selection, Settings};
 use crate::sources::{
-    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, Stop,
-    app_service, arc, cloud_shell, container_instances, entra, imds, machine_learning, service_fabric,
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source,
+    SourceError, app_service, arc, cloud_shell, container_instances, entra, imds, machine_learning,
+    service_fabric,
 };
 
 /// The sources in the order in which they are tried, each as its variables left it.
@@ -59,9 +60,9 @@ impl Chain {
         let ask = Ask { demand, proof: None, refused: None };
         for source in self.0.iter().filter_map(Candidate::ready) {
             match source.takes(&ask) {
-                Err(Stop::Failed(error)) => return Err(error),
-                Ok(()) | Err(Stop::Blocked(_)) => return Ok(()),
-                Err(Stop::Absent(_) | Stop::Declined(_)) => {}
+                Err(SourceError::Absent(_) | SourceError::Declined(_)) => {}
+                Ok(()) | Err(SourceError::Blocked(_) | SourceError::Retry(..)) => return Ok(()),
+                Err(SourceError::Failed(error)) => return Err(error),
             }
         }
         Ok(())
@@ -104,13 +105,14 @@ impl Chain {
                     self.won(candidate);
                     return Ok(token);
                 }
-                Err(Stop::Absent(failure) | Stop::Declined(failure)) => attempts.made(failure),
-                Err(Stop::Blocked(failure)) => {
+                Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => attempts.made(failure),
+                Err(SourceError::Blocked(failure)) => {
                     attempts.made(failure);
                     attempts.is_here = true;
                     break;
                 }
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(SourceError::Failed(error)) => return Err(error),
+                Err(SourceError::Retry(failure, _)) => return Err(Error::Transient(failure)),
             }
         }
         Err(Error::Unavailable(attempts.told()))

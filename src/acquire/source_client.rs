@@ -12,8 +12,10 @@ use super::rate_limit::Rate;
 use super::retry::{Next, ROOM, Retries};
 use crate::model::{Error, Failure, Host, Level, Limits, Links, ReadError, Secret, Token, milliseconds};
 use crate::sources::entra::{Entra, MAX_TOKEN_FILE};
-use crate::sources::response::{Answer, Exchange, RetryClass};
-use crate::sources::{Ask, Certificate, MAX_BODY, MAX_PEM, Need, Source, Stop, Verdict, arc, verify};
+use crate::sources::response::Exchange;
+use crate::sources::{
+    Ask, Certificate, MAX_BODY, MAX_PEM, Need, RetryClass, Source, SourceError, Verdict, arc, verify,
+};
 use crate::wire::{redacted, uuid};
 
 /// Who is asked, by whom, for what.
@@ -26,7 +28,7 @@ pub(crate) struct Asking<'a, H> {
 
 impl<H: Host> Asking<'_, H> {
     /// Ask until there is a token, a no, or no time left.
-    pub(crate) async fn run(&self) -> Result<Token, Stop> {
+    pub(crate) async fn run(&self) -> Result<Token, SourceError> {
         let refused = self
             .fetch
             .demand
@@ -37,20 +39,17 @@ impl<H: Host> Asking<'_, H> {
         let mut retries = Retries::until(self.fetch.deadline());
         loop {
             let proof = self.proof(&ask).await?;
-            let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await? {
-                Answer::Token(token) => return self.checked(&ask, token).map_err(Stop::Failed),
-                Answer::Absent(failure) => return Err(Stop::Absent(failure)),
-                Answer::Declined(failure) => return Err(Stop::Declined(failure)),
-                Answer::Final(error) => return Err(Stop::Failed(error)),
-                Answer::Again(failure, class) => (failure, class),
-                Answer::Challenged(_) => return Err(Stop::Failed(self.unanswerable(&ask))),
+            let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await {
+                Ok(token) => return Ok(self.checked(&ask, token)?),
+                Err(SourceError::Retry(failure, class)) => (failure, class),
+                Err(error) => return Err(error),
             };
             if class == RetryClass::Stale {
                 self.drop_proof();
             }
             let message = failure.message.clone();
-            match retries.next(class, failure, self.now(), self.host().random()) {
-                Next::Stop(error) => return Err(Stop::Failed(error)),
+            match retries.next(&class, failure, self.now(), self.host().random()) {
+                Next::Stop(error) => return Err(error.into()),
                 Next::Wait(wait) => {
                     self.tell_of_retry(&message, wait);
                     self.host().sleep(wait).await;
@@ -75,7 +74,7 @@ impl<H: Host> Asking<'_, H> {
     }
 
     /// What this try proves itself with.
-    async fn proof(&self, ask: &Ask<'_>) -> Result<Option<Secret>, Stop> {
+    async fn proof(&self, ask: &Ask<'_>) -> Result<Option<Secret>, SourceError> {
         match self.source.need() {
             Need::Nothing => Ok(None),
             Need::Presence(path) => self.presence(ask, path).await.map(|()| None),
@@ -84,8 +83,7 @@ impl<H: Host> Asking<'_, H> {
             Need::ManagedIdentity(demand) => {
                 let demand = Rc::clone(demand);
                 let token = self.fetch.assertions.assertion(demand, self.fetch.deadline()).await;
-                let token = token.map_err(Stop::Failed)?;
-                Ok(Some(token.secret().clone()))
+                Ok(Some(token?.secret().clone()))
             }
         }
     }
@@ -98,7 +96,7 @@ impl<H: Host> Asking<'_, H> {
         }
     }
 
-    async fn presence(&self, ask: &Ask<'_>, path: &str) -> Result<(), Stop> {
+    async fn presence(&self, ask: &Ask<'_>, path: &str) -> Result<(), SourceError> {
         let message = match self.host().read(path, 1, Links::Follow).await {
             Ok(_) | Err(ReadError::TooLarge) => return Ok(()),
             Err(ReadError::NotFound) => format!("there is no file {path}"),
@@ -106,11 +104,11 @@ impl<H: Host> Asking<'_, H> {
         };
         let source = self.source.asked(ask).source.into();
         let remedy = Some("on a server with Azure Arc, let the broker see its agent's file".to_owned());
-        Err(Stop::Declined(Failure { source, message, remedy, ..Failure::default() }))
+        Err(SourceError::Declined(Failure { source, message, remedy, ..Failure::default() }))
     }
 
     /// The token in a file, read at every try: its issuer replaces it while we run.
-    async fn token_file(&self, entra: &Entra, path: &str) -> Result<Secret, Stop> {
+    async fn token_file(&self, entra: &Entra, path: &str) -> Result<Secret, SourceError> {
         let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
         let text = read.map_err(|error| entra.unreadable(path, &error))?;
         let token = text.expose_secret().trim();
@@ -123,7 +121,7 @@ impl<H: Host> Asking<'_, H> {
         Ok(token.into())
     }
 
-    async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, Stop> {
+    async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, SourceError> {
         let (claimed, now) = (entra.claimed(self.fetch.demand.key()), self.now());
         if let Some(held) = certificate.held(&claimed, now) {
             return Ok(held);
@@ -135,12 +133,12 @@ impl<H: Host> Asking<'_, H> {
         signed.map_err(|why| entra.unusable(path, &why))
     }
 
-    /// What one try comes to, a challenge answered.
-    async fn answer(&self, ask: &Ask<'_>) -> Result<Answer, Stop> {
-        let answer = self.exchange(ask).await.map_err(Stop::Failed)?;
-        let Answer::Challenged(path) = answer else { return Ok(answer) };
-        let key = self.key_file(ask, &path).await.map_err(Stop::Failed)?;
-        self.exchange(&Ask { proof: Some(&key), ..*ask }).await.map_err(Stop::Failed)
+    /// One try, a challenge answered.
+    async fn answer(&self, ask: &Ask<'_>) -> Result<Token, SourceError> {
+        let result = self.exchange(ask).await;
+        let Err(SourceError::Retry(_, RetryClass::KeyFile(path))) = &result else { return result };
+        let key = self.key_file(ask, path).await?;
+        self.exchange(&Ask { proof: Some(&key), ..*ask }).await
     }
 
     /// The content of the file that a challenge names.
@@ -161,15 +159,8 @@ impl<H: Host> Asking<'_, H> {
         }))
     }
 
-    fn unanswerable(&self, ask: &Ask<'_>) -> Error {
-        let failure = self.source.asked(ask).failure("got one challenge after another");
-        let remedy =
-            "see that the agent runs, `azcmagent show`: it did not accept the content of its own key file";
-        Error::Protocol(Failure { status: Some(401), remedy: Some(remedy.to_owned()), ..failure })
-    }
-
     /// One request and its answer.
-    async fn exchange(&self, ask: &Ask<'_>) -> Result<Answer, Error> {
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<Token, SourceError> {
         let request_id = uuid(|| self.host().random()).to_string();
         let call = self.source.call(ask);
         if self.instance().logs(Level::Debug) {
@@ -187,26 +178,29 @@ impl<H: Host> Asking<'_, H> {
         self.fetch.sends(&request_id, asked_at.saturating_add(limits.total));
         let response = self.host().send(request, limits).await;
         self.fetch.is_answered();
-        let mut answer = match response {
+        let mut result = match response {
             Ok(response) => {
                 let exchange = Exchange { asked_at, received_at: self.now() };
-                let answer = self.source.parse(ask, &response, exchange);
-                self.has_answered.set(self.has_answered.get() | !matches!(answer, Answer::Absent(_)));
-                answer
+                let result = self.source.parse(ask, &response, exchange);
+                self.has_answered
+                    .set(self.has_answered.get() | !matches!(result, Err(SourceError::Absent(_))));
+                result
             }
             Err(error) => {
                 let patient = self.fetch.limits.is_patient || self.has_answered.get();
-                self.source.unanswered(ask, &error, patient)
+                Err(self.source.unanswered(ask, &error, patient))
             }
         };
-        if let Answer::Absent(failure)
-        | Answer::Declined(failure)
-        | Answer::Again(failure, _)
-        | Answer::Final(Error::Rejected(failure) | Error::Protocol(failure)) = &mut answer
+        if let Err(
+            SourceError::Absent(failure)
+            | SourceError::Declined(failure)
+            | SourceError::Retry(failure, _)
+            | SourceError::Failed(Error::Rejected(failure) | Error::Protocol(failure)),
+        ) = &mut result
         {
             failure.correlation_id.get_or_insert(request_id);
         }
-        Ok(answer)
+        result
     }
 
     /// Wait for a turn under the endpoint's rate limit. A turn that was missed, because nobody polled the fetch, is over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::{Error, Failure, Token};
 use crate::policy::Demand;
 use crate::settings::{Selection, Settings};
-use crate::sources::{About, Ask, Need, Source, Stop};
+use crate::sources::{About, Ask, Need, Source, SourceError};
 
 /// A source that may be in the chain.
 #[derive(Debug)]
@@ -103,22 +103,25 @@ impl Candidate {
         Some(Failure { message, ..failure.clone() })
     }
 
-    pub(crate) fn remember(&self, outcome: &Result<Token, Stop>, now: Duration) {
-        if matches!(outcome, Err(Stop::Declined(failure)) if failure.status.is_none()) {
+    pub(crate) fn remember(&self, outcome: &Result<Token, SourceError>, now: Duration) {
+        if matches!(outcome, Err(SourceError::Declined(failure)) if failure.status.is_none()) {
             // It was not asked, so it has not failed: it is not for this demand, or not on this machine.
             return;
         }
         let mut memory = self.memory.borrow_mut();
         memory.absence = match outcome {
-            Err(Stop::Absent(failure)) => Some((failure.clone(), now.saturating_add(ABSENCE))),
-            Ok(_) | Err(Stop::Declined(_) | Stop::Blocked(_) | Stop::Failed(_)) => None,
+            Err(SourceError::Absent(failure)) => Some((failure.clone(), now.saturating_add(ABSENCE))),
+            _ => None,
         };
         memory.last_failure = match outcome {
             Ok(_) => None,
-            Err(Stop::Absent(failure) | Stop::Declined(failure) | Stop::Blocked(failure)) => {
-                Some(failure.clone())
-            }
-            Err(Stop::Failed(error)) => {
+            Err(
+                SourceError::Absent(failure)
+                | SourceError::Declined(failure)
+                | SourceError::Blocked(failure)
+                | SourceError::Retry(failure, _),
+            ) => Some(failure.clone()),
+            Err(SourceError::Failed(error)) => {
                 Some(error.failures().last().cloned().unwrap_or_else(|| self.says(error.to_string())))
             }
         };
@@ -174,11 +177,15 @@ impl Candidate {
             let ask = Ask { demand, proof: None, refused: None };
             match source.takes(&ask) {
                 Ok(()) => would_send = Some(source.call(&ask).shown()),
-                Err(Stop::Absent(failure) | Stop::Declined(failure)) => {
+                Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => {
                     (verdict, reason) = (Verdict::NotConfigured, failure.message);
                 }
-                Err(Stop::Blocked(failure)) => (verdict, reason) = (Verdict::Misconfigured, failure.message),
-                Err(Stop::Failed(error)) => (verdict, reason) = (Verdict::Misconfigured, error.to_string()),
+                Err(SourceError::Blocked(failure) | SourceError::Retry(failure, _)) => {
+                    (verdict, reason) = (Verdict::Misconfigured, failure.message)
+                }
+                Err(SourceError::Failed(error)) => {
+                    (verdict, reason) = (Verdict::Misconfigured, error.to_string())
+                }
             }
         }
         SourceReport {

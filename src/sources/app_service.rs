@@ -5,11 +5,12 @@
 use http::HeaderValue;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal};
+use super::response::{Asked, Exchange, Refusal};
 use super::{
-    About, Ask, Endpoint, half, identity_parameter, in_a_command, not_the_endpoint, response, secret_header,
+    About, Ask, Endpoint, SourceError, half, identity_parameter, in_a_command, not_the_endpoint, response,
+    secret_header,
 };
-use crate::model::{Body, Error};
+use crate::model::{Body, Error, Token};
 use crate::policy::Key;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
@@ -74,14 +75,16 @@ impl AppService {
             .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
-        match response::read(&asked, response, exchange) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
-            }
-        }
+        response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+        })
     }
 }
 

@@ -9,9 +9,9 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, Need, half, identity_parameter, response};
-use crate::model::{Body, Error, Failure, Identity, Secret};
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, Need, RetryClass, SourceError, half, identity_parameter, response};
+use crate::model::{Body, Error, Failure, Identity, Secret, Token};
 use crate::policy::Key;
 use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IMDS_ENDPOINT};
 use crate::settings::{Credential, Settings};
@@ -80,22 +80,28 @@ impl Arc {
         }
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         let status = response.status().as_u16();
         if status == 401 && ask.proof.is_none() {
-            return challenge(&asked, response);
+            return Err(challenge(&asked, response));
         }
-        match response::read(&asked, response, exchange) {
-            Ok(Answer::Token(_)) if ask.proof.is_none() => asked.protocol(
-                Some(status),
-                &format!("got {status} and a token without a challenge, which Arc's agent gives to nobody"),
-            ),
-            Ok(Answer::Token(_)) if !echoes(response, ask.demand.key()) => {
-                Answer::Final(Error::Protocol(unconfirmed(&asked)))
-            }
-            Ok(answer) => answer,
-            Err(refusal) => refusal.not_found_by_code_is_final().answer(remedy),
+        let token = response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_by_code_is_final().error(remedy)
+        })?;
+        if ask.proof.is_none() {
+            let came_back =
+                format!("got {status} and a token without a challenge, which Arc's agent gives to nobody");
+            return Err(asked.protocol(Some(status), &came_back));
+        }
+        match echoes(response, ask.demand.key()) {
+            true => Ok(token),
+            false => Err(SourceError::Failed(Error::Protocol(unconfirmed(&asked)))),
         }
     }
 }
@@ -119,10 +125,13 @@ fn unconfirmed(asked: &Asked<'_>) -> Failure {
     Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
-fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> Answer {
+fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> SourceError {
     let header = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     match header.map(key_file) {
-        Some(Ok(path)) => Answer::Challenged(path.to_owned()),
+        Some(Ok(path)) => SourceError::Retry(
+            asked.failure("got 401 with a challenge"),
+            RetryClass::KeyFile(path.to_owned()),
+        ),
         Some(Err(why)) => {
             let challenge = header.map(|challenge| asked.quoted(challenge)).unwrap_or_default();
             asked.protocol(Some(401), &format!("got 401 with the challenge {challenge}, which {why}"))

@@ -3,9 +3,9 @@
 use http::HeaderValue;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, Stop, only_its_own_identity, response};
-use crate::model::{Body, Error};
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, SourceError, only_its_own_identity, response};
+use crate::model::{Body, Error, Token};
 use crate::policy::Key;
 use crate::settings::variables::{MSI_ENDPOINT, MSI_SECRET};
 use crate::settings::{Credential, Settings};
@@ -42,7 +42,7 @@ impl CloudShell {
 
     /// # Errors
     /// [`Error::InvalidRequest`] for a user-assigned identity: the endpoint would answer with the user's token.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), Stop> {
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
         only_its_own_identity(key, "Cloud Shell", "leave the identity out, and unset AZURE_CLIENT_ID")
     }
 
@@ -52,14 +52,16 @@ impl CloudShell {
             .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
-        match response::read(&asked, response, exchange) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
-            }
-        }
+        response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+        })
     }
 }
 

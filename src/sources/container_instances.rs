@@ -7,9 +7,9 @@
 use http::HeaderValue;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, Stop, half, response, secret_header};
-use crate::model::{Body, Error, Identity};
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, SourceError, half, response, secret_header};
+use crate::model::{Body, Error, Identity, Token};
 use crate::policy::Key;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
@@ -65,14 +65,14 @@ impl ContainerInstances {
 
     /// # Errors
     /// [`Error::InvalidRequest`] for an id that the endpoint has no parameter for: it would ignore it.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), Stop> {
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
             let text = format!(
                 "the endpoint of a Windows container group takes object ids only, and was asked for {}; \
                  `az identity show --query principalId` tells the object id of that identity",
                 key.identity()
             );
-            return Err(Stop::Failed(Error::InvalidRequest(text)));
+            return Err(SourceError::Failed(Error::InvalidRequest(text)));
         }
         Ok(())
     }
@@ -86,12 +86,16 @@ impl ContainerInstances {
         Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
-        match response::read(&self.asked(ask), response, exchange) {
-            Ok(answer) => answer,
-            // 404: the container group has no identity by default.
-            Err(refusal) => refusal.not_found_is_final().answer(remedy),
-        }
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
+        // 404: the container group has no identity by default.
+        response::read(&self.asked(ask), response, exchange, |refusal| {
+            refusal.not_found_is_final().error(remedy)
+        })
     }
 }
 

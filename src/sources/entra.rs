@@ -22,9 +22,9 @@ use self::certificate::Claimed;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, RetryClass};
-use super::{About, Ask, Need, Stop, response};
-use crate::model::{Body, Error, Failure, Identity, ReadError, Scope, Secret, merged};
+use super::response::{Asked, Exchange};
+use super::{About, Ask, Need, RetryClass, SourceError, response};
+use crate::model::{Body, Error, Failure, Identity, ReadError, Scope, Secret, Token, merged};
 use crate::policy::{Demand, Key};
 use crate::settings::cloud::Authority;
 use crate::settings::tenant::ADFS;
@@ -206,14 +206,14 @@ fn incomplete(set: &str, missing: &str) -> Error {
 
 impl Entra {
     /// # Errors
-    /// [`Stop::Declined`] if another identity than an app is asked for; [`Error::Misconfigured`] if none is, and the
+    /// [`SourceError::Declined`] if another identity than an app is asked for; [`Error::Misconfigured`] if none is, and the
     /// platform did not say which app this is: whoever answered next would be another identity.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
         let identity = ask.demand.key().identity();
         match identity {
             _ if self.is_for(identity) => Ok(()),
-            Identity::Default => Err(Stop::Failed(Error::Misconfigured(nameless()))),
-            _ => Err(Stop::Declined(Failure {
+            Identity::Default => Err(SourceError::Failed(Error::Misconfigured(nameless()))),
+            _ => Err(SourceError::Declined(Failure {
                 source: self.about.name.into(),
                 message: format!("is for {}, and {identity} was asked for", self.client),
                 remedy: Some(
@@ -255,7 +255,7 @@ impl Entra {
     }
 
     /// What it means that the file of this source cannot be read.
-    pub(crate) fn unreadable(&self, path: &str, error: &ReadError) -> Stop {
+    pub(crate) fn unreadable(&self, path: &str, error: &ReadError) -> SourceError {
         let why = match error {
             ReadError::NotFound => {
                 "there is no such file, or the host does not show it to the broker".to_owned()
@@ -270,9 +270,9 @@ impl Entra {
     }
 
     /// What it means that the file of this source is of no use; `why` begins with a verb.
-    pub(crate) fn unusable(&self, path: &str, why: &str) -> Stop {
+    pub(crate) fn unusable(&self, path: &str, why: &str) -> SourceError {
         match &self.proof {
-            Proof::TokenFile(_) => Stop::Blocked(Failure {
+            Proof::TokenFile(_) => SourceError::Blocked(Failure {
                 source: self.about.name.into(),
                 message: format!(
                     "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing is sent without it"
@@ -282,7 +282,7 @@ impl Entra {
                 )),
                 ..Failure::default()
             }),
-            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => Stop::Failed(
+            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => SourceError::Failed(
                 Error::Misconfigured(format!("the file {path}, which {CERTIFICATE_PATH} names, {why}")),
             ),
         }
@@ -331,15 +331,14 @@ impl Entra {
         vec![("client_assertion_type", Cow::from(ASSERTION_TYPE)), ("client_assertion", assertion.into())]
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
-        // 404: there is no Entra at this address.
-        let refusal = match response::read(&asked, response, exchange) {
-            Ok(answer) => return answer,
-            Err(refusal) => refusal.not_found_is_final(),
-        };
         let renewable = !matches!(self.proof, Proof::Secret(_));
-        let again = renewable && refusal.is(STALE_ASSERTION);
         // Without a number: the refusal of a proxy, or of an AD FS.
         let remedy = || {
             format!(
@@ -347,10 +346,16 @@ impl Entra {
                 self.trust()
             )
         };
-        match refusal.answer(|_| remedy()) {
-            Answer::Final(Error::Rejected(failure)) if again => Answer::Again(failure, RetryClass::Stale),
-            other => other,
-        }
+        response::read(&asked, response, exchange, |refusal| {
+            let again = renewable && refusal.is(STALE_ASSERTION);
+            // 404: there is no Entra at this address.
+            match refusal.not_found_is_final().error(|_| remedy()) {
+                SourceError::Failed(Error::Rejected(failure)) if again => {
+                    SourceError::Retry(failure, RetryClass::Stale)
+                }
+                other => other,
+            }
+        })
     }
 
     /// How what the app proves itself with is renewed.

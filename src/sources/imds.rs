@@ -9,10 +9,10 @@ use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal, RetryClass};
+use super::response::{Asked, Exchange, Refusal};
 use super::service_error::Form;
-use super::{About, Ask, Endpoint, identity_parameter, in_a_command, response};
-use crate::model::{Body, Error, Failure, Identity};
+use super::{About, Ask, Endpoint, RetryClass, SourceError, identity_parameter, in_a_command, response};
+use crate::model::{Body, Error, Failure, Identity, Token};
 use crate::policy::Key;
 use crate::settings::variables::{CLIENT_ID, POD_IDENTITY_HOST, TOKEN_CREDENTIALS};
 use crate::settings::{Credential, Settings};
@@ -64,33 +64,35 @@ impl Imds {
         Call::get(self.endpoint.with_query(&query)).header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         let status = response.status().as_u16();
         let is_empty = response.body().expose_secret().is_empty();
         if status == 200 && !is_empty && !response::is_labelled_json(response) && !response::is_json(response)
         {
-            return Answer::Absent(absent(
+            return Err(SourceError::Absent(absent(
                 &asked,
                 "got 200 with a body that is not JSON: something else answers there",
-            ));
+            )));
         }
-        match response::read(&asked, response, exchange) {
-            Ok(answer) => answer,
-            Err(refusal) => refused(&asked, *refusal),
-        }
+        response::read(&asked, response, exchange, |refusal| refused(&asked, refusal))
     }
 }
 
-fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> Answer {
+fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> SourceError {
     let (key, status) = (asked.key, refusal.status);
     if status == 403 && refusal.says("unreachable") {
         // What Docker Desktop answers in the place of IMDS.
-        return Answer::Absent(absent(asked, "got 403: a proxy cannot reach it"));
+        return SourceError::Absent(absent(asked, "got 403: a proxy cannot reach it"));
     }
     if status < 500 && status != 429 && refusal.form() == Form::Markup {
         // The metadata service of another cloud, or a proxy's page.
-        return Answer::Absent(absent(
+        return SourceError::Absent(absent(
             asked,
             &format!("got {status} with a web page: something else answers there"),
         ));
@@ -98,9 +100,9 @@ fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> Answer {
     let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
     let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
     let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
-    match refusal.answer(|refusal| remedy(key, refusal)) {
-        Answer::Final(Error::Rejected(failure)) if declines => Answer::Declined(failure),
-        Answer::Again(failure, _) if status == 410 => Answer::Again(failure, RetryClass::Upgrading),
+    match refusal.error(|refusal| remedy(key, refusal)) {
+        SourceError::Failed(Error::Rejected(failure)) if declines => SourceError::Declined(failure),
+        SourceError::Retry(failure, _) if status == 410 => SourceError::Retry(failure, RetryClass::Upgrading),
         other => other,
     }
 }

@@ -5,9 +5,9 @@
 use http::HeaderValue;
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, Stop, entra, half, not_the_endpoint, response, secret_header};
-use crate::model::{Body, Error, Identity};
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, SourceError, entra, half, not_the_endpoint, response, secret_header};
+use crate::model::{Body, Error, Identity, Token};
 use crate::policy::Key;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET,
@@ -70,14 +70,14 @@ impl MachineLearning {
     /// # Errors
     /// [`Error::InvalidRequest`] for an id that this version of the protocol has no parameter for: the endpoint would
     /// ignore it and answer with another identity's token.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), Stop> {
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
             let text = format!(
                 "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}; \
                  `az identity show --query clientId` tells the client id of that identity",
                 key.identity()
             );
-            return Err(Stop::Failed(Error::InvalidRequest(text)));
+            return Err(SourceError::Failed(Error::InvalidRequest(text)));
         }
         Ok(())
     }
@@ -95,14 +95,16 @@ impl MachineLearning {
         Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
-        match response::read(&asked, response, exchange) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                refusal.not_found_by_code_is_final().answer(|refusal| remedy(ask.demand.key(), refusal))
-            }
-        }
+        response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+        })
     }
 }
 

@@ -10,38 +10,11 @@ use serde::de::IgnoredAny;
 
 use super::entra::aadsts;
 use super::service_error::{Form, ServiceError, header};
+use super::source_error::{RetryClass, SourceError};
 use super::{About, Ask, in_a_command};
 use crate::model::{Body, Error, Failure, Secret, Token};
 use crate::policy::Key;
 use crate::wire::{Seconds, end_of_life, http_date, redacted, retry_after};
-
-/// What one try came to.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// A token that can be read, not verified yet.
-    Token(Token),
-    /// Something else answers there: this is not the source's platform, and the next one may be tried.
-    Absent(Failure),
-    /// The platform has no identity for this: the next source may be tried.
-    Declined(Failure),
-    /// No, and asking again will not change it.
-    Final(Error),
-    /// Not now.
-    Again(Failure, RetryClass),
-    /// Not without the content of this file.
-    Challenged(String),
-}
-
-/// Why a try may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryClass {
-    /// A busy or broken service, or the network to it.
-    Busy,
-    /// IMDS is being upgraded, which may take 70 s (VM documentation, "retry guidance" for 410).
-    Upgrading,
-    /// What the asker proved itself with was out of date.
-    Stale,
-}
 
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
 #[derive(Clone, Copy, Debug)]
@@ -96,21 +69,25 @@ impl<'a> Asked<'a> {
     }
 
     /// An answer that cannot be trusted.
-    pub(crate) fn protocol(&self, status: Option<u16>, came_back: &str) -> Answer {
+    pub(crate) fn protocol(&self, status: Option<u16>, came_back: &str) -> SourceError {
         let remedy =
             format!("see what listens at {}: it does not answer as {} does", self.endpoint, self.source);
-        Answer::Final(Error::Protocol(Failure { status, remedy: Some(remedy), ..self.failure(came_back) }))
+        SourceError::Failed(Error::Protocol(Failure {
+            status,
+            remedy: Some(remedy),
+            ..self.failure(came_back)
+        }))
     }
 
     /// An answer of which the end, or all of it, did not come: the next try may bring it.
-    pub(crate) fn incomplete(&self, status: Option<u16>, came_back: &str) -> Answer {
+    pub(crate) fn incomplete(&self, status: Option<u16>, came_back: &str) -> SourceError {
         let remedy = format!(
             "see what stands between the broker and {}, and whether that restarts: a proxy or the service itself ended \
              the connection early",
             self.endpoint
         );
         let failure = Failure { status, remedy: Some(remedy), ..self.failure(came_back) };
-        Answer::Again(failure, RetryClass::Busy)
+        SourceError::Retry(failure, RetryClass::Busy)
     }
 
     /// A value of a peer, fit to be shown.
@@ -119,19 +96,32 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Read an answer by its status, as every identity endpoint means it.
+/// Read an answer by its status, as every identity endpoint means it. `refused`: what the source knows of a refusal.
 ///
 /// # Errors
-/// The refusal, of which the source knows more.
-pub(crate) fn read<'a>(
-    asked: &'a Asked<'a>,
+/// A [`SourceError`], if there is no token in it.
+pub(crate) fn read(
+    asked: &Asked<'_>,
     response: &http::Response<Body>,
     exchange: Exchange,
-) -> Result<Answer, Box<Refusal<'a>>> {
+    refused: impl FnOnce(Refusal<'_>) -> SourceError,
+) -> Result<Token, SourceError> {
+    match response.status().as_u16() {
+        400..=599 => Err(refused(Refusal::read(asked, response, exchange.received_at))),
+        _ => accepted(asked, response, exchange),
+    }
+}
+
+/// The token in an answer that is no refusal.
+fn accepted(
+    asked: &Asked<'_>,
+    response: &http::Response<Body>,
+    exchange: Exchange,
+) -> Result<Token, SourceError> {
     let status = response.status().as_u16();
-    Ok(match status {
+    Err(match status {
         200 | 202 => match token(asked, response, exchange) {
-            Ok(token) => Answer::Token(token),
+            Ok(token) => return Ok(token),
             Err(_) if ends_early(response) => {
                 asked.incomplete(Some(status), &format!("got {status} with {}", extent(response)))
             }
@@ -145,7 +135,6 @@ pub(crate) fn read<'a>(
             let came_back = format!("got {status}, a redirect{target}, which is never followed");
             asked.protocol(Some(status), &came_back)
         }
-        400..=599 => return Err(Box::new(Refusal::read(asked, response, exchange.received_at))),
         _ => asked.protocol(Some(status), &format!("got {status}, which no identity endpoint answers")),
     })
 }
@@ -210,7 +199,7 @@ impl<'a> Refusal<'a> {
 
     /// What the refusal comes to. Its remedy follows Entra's number if it has one, then who answered, then whether it
     /// passes by itself; `remedy` is the source's for all else.
-    pub(crate) fn answer(self, remedy: impl FnOnce(&Self) -> String) -> Answer {
+    pub(crate) fn error(self, remedy: impl FnOnce(&Self) -> String) -> SourceError {
         let remedy = match self.number {
             Some(number) => aadsts::remedy(number, &self.about()),
             None if self.form() == Form::Markup => self.ask_who_answers(),
@@ -222,10 +211,10 @@ impl<'a> Refusal<'a> {
             // MSAL takes this for a refusal. Asking on after ten seconds would keep the loop up.
             Some(aadsts::REQUEST_LOOP) => {
                 let retry_after = failure.retry_after.or(Some(LOOP_WAIT));
-                Answer::Final(Error::Throttled(Failure { retry_after, ..failure }))
+                SourceError::Failed(Error::Throttled(Failure { retry_after, ..failure }))
             }
-            _ if self.passes => Answer::Again(failure, RetryClass::Busy),
-            _ => Answer::Final(Error::Rejected(failure)),
+            _ if self.passes => SourceError::Retry(failure, RetryClass::Busy),
+            _ => SourceError::Failed(Error::Rejected(failure)),
         }
     }
 

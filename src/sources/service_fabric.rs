@@ -12,9 +12,10 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use super::request::Call;
-use super::response::{Answer, Asked, Exchange};
+use super::response::{Asked, Exchange};
 use super::{
-    About, Ask, Endpoint, Stop, container_instances, half, only_its_own_identity, response, secret_header,
+    About, Ask, Endpoint, SourceError, container_instances, half, only_its_own_identity, response,
+    secret_header,
 };
 use crate::model::{Body, CAPABILITY, Error, Failure, Token};
 use crate::settings::variables::{
@@ -74,8 +75,8 @@ impl ServiceFabric {
     }
 
     /// # Errors
-    /// [`Stop::Blocked`] without a host that pins, [`Error::InvalidRequest`] for a user-assigned identity.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), Stop> {
+    /// [`SourceError::Blocked`] without a host that pins, [`Error::InvalidRequest`] for a user-assigned identity.
+    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
         let remedy =
             "the application's manifest names it (https://aka.ms/servicefabricmi): leave the identity out";
         only_its_own_identity(ask.demand.key(), "a Service Fabric application", remedy)?;
@@ -92,7 +93,7 @@ impl ServiceFabric {
              compares it: nothing was sent",
             self.endpoint.as_str()
         );
-        Err(Stop::Blocked(Failure {
+        Err(SourceError::Blocked(Failure {
             source: SOURCE.name.into(),
             message,
             remedy: Some(remedy),
@@ -113,14 +114,17 @@ impl ServiceFabric {
         Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
-    pub(crate) fn parse(&self, ask: &Ask<'_>, response: &http::Response<Body>, exchange: Exchange) -> Answer {
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
-        let refusal = match response::read(&asked, response, exchange) {
-            Ok(answer) => return answer,
-            // 404: the application has no identity.
-            Err(refusal) => refusal.not_found_is_final(),
-        };
-        refusal.answer(|refusal| remedy(refusal.code()).to_owned())
+        // 404: the application has no identity.
+        response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_is_final().error(|refusal| remedy(refusal.code()).to_owned())
+        })
     }
 }
 

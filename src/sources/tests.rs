@@ -7,11 +7,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
-use super::response::{Answer, Exchange};
+use super::response::Exchange;
 use super::{
-    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source, entra,
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, RetryClass, ServiceFabric,
+    Source, SourceError, entra,
 };
-use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, TokenRequest};
+use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
 use crate::policy::{Demand, Policy};
 use crate::settings::Settings;
 use crate::tests::{cases, text};
@@ -57,7 +58,7 @@ fn sources() -> Vec<Source> {
 }
 
 /// What every source makes of an answer, for every kind of identity, without and with a proof.
-fn read(response: &Response<Body>) -> Vec<Answer> {
+fn read(response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
     read_by(|_| true, &[None, Some(&Secret::from(IDENTITY_HEADER))], response)
 }
 
@@ -66,7 +67,7 @@ fn read_by(
     is_chosen: impl Fn(usize) -> bool,
     proofs: &[Option<&Secret>],
     response: &Response<Body>,
-) -> Vec<Answer> {
+) -> Vec<Result<Token, SourceError>> {
     thread_local! {
         static MADE: (Vec<Source>, [Demand; 3]) = (sources(), demands());
     }
@@ -88,13 +89,16 @@ const STATUSES: [u16; 20] =
     [101, 200, 202, 204, 301, 304, 400, 401, 403, 404, 405, 408, 410, 418, 429, 500, 502, 503, 504, 599];
 
 /// Whether an answer without a token says what to do: in its remedy, or in the text of a mistake that it names.
-fn says_what_to_do(answer: &Answer) -> bool {
+fn says_what_to_do(answer: &Result<Token, SourceError>) -> bool {
     match answer {
-        Answer::Token(_) | Answer::Challenged(_) => true,
-        Answer::Absent(failure) | Answer::Declined(failure) | Answer::Again(failure, _) => {
-            failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty())
-        }
-        Answer::Final(error) => error.remedy().is_some() || error.failures().is_empty(),
+        Ok(_) | Err(SourceError::Retry(_, RetryClass::KeyFile(_))) => true,
+        Err(
+            SourceError::Absent(failure)
+            | SourceError::Declined(failure)
+            | SourceError::Blocked(failure)
+            | SourceError::Retry(failure, _),
+        ) => failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty()),
+        Err(SourceError::Failed(error)) => error.remedy().is_some() || error.failures().is_empty(),
     }
 }
 
@@ -123,7 +127,7 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
     ] {
         let error = SendError { kind, detail: "as scripted".to_owned() };
         for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
-            let answer = source.unanswered(&ask, &error, patient);
+            let answer = Err(source.unanswered(&ask, &error, patient));
             assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
         }
     }
@@ -134,7 +138,7 @@ fn a_gateways_page_is_not_taken_for_the_services_words() {
     let page =
         [(http::header::CONTENT_TYPE, b"text/html".to_vec()), (http::header::SERVER, b"nginx".to_vec())];
     for answer in read(&response(502, &page, b"<html>Bad Gateway sentinel</html>".to_vec())) {
-        let Answer::Again(failure, _) = answer else { panic!("{answer:?}") };
+        let Err(SourceError::Retry(failure, _)) = answer else { panic!("{answer:?}") };
         assert!(
             failure.message.ends_with("a page of HTML or XML of 33 bytes of the server nginx"),
             "{failure}"
@@ -222,7 +226,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_never_a_token(status in 100u16..1000, headers in headers(), body in vec(any::<u8>(), 0..2000)) {
         for answer in read(&response(status, &headers, body)) {
-            prop_assert!(!matches!(answer, Answer::Token(_)) && says_what_to_do(&answer), "{answer:?}");
+            prop_assert!(answer.is_err() && says_what_to_do(&answer), "{answer:?}");
         }
     }
 
@@ -233,14 +237,14 @@ proptest! {
         body in object(WITHOUT_TOKEN),
     ) {
         for answer in read(&response(status, &headers, body)) {
-            prop_assert!(!matches!(answer, Answer::Token(_)), "{answer:?}");
+            prop_assert!(answer.is_err(), "{answer:?}");
         }
     }
 
     #[test]
     fn a_token_that_is_read_can_be_presented_and_has_not_ended(headers in headers(), body in object(WITH_TOKEN)) {
         for answer in read(&response(200, &headers, body)) {
-            if let Answer::Token(token) = answer {
+            if let Ok(token) = answer {
                 let text = token.secret().expose_secret();
                 prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(token.expires_on() > NOW.as_secs());
@@ -288,7 +292,7 @@ proptest! {
         let response = response(429, &[(http::header::RETRY_AFTER, value.clone())], b"{}".to_vec());
         for answer in read(&response) {
             let told = match answer {
-                Answer::Again(failure, _) => failure.retry_after,
+                Err(SourceError::Retry(failure, _)) => failure.retry_after,
                 answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
             };
             prop_assert!(told.is_none_or(|told| told <= Duration::from_secs(3600)), "{:?}", told);
