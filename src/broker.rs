@@ -1,22 +1,19 @@
 //! The broker as its host sees it: the calls, and the duty to refresh that a call may leave.
 
+mod config;
 mod core;
 mod serve;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-pub(crate) use self::core::Core;
-use crate::cache::Look;
-use crate::candidate::{SourceReport, Verdict};
-use crate::config::{Config, Settings};
-use crate::error::Error;
-use crate::flight::Wait;
-use crate::host::{Host, Store};
+use self::config::Config;
+use self::core::Core;
+use crate::acquire::{SourceReport, Verdict};
+use crate::memory::{Look, Wait};
+use crate::model::{Error, Host, Identity, Scope, Statistics, Store, Token, TokenRequest, count};
 use crate::policy::Policy;
-use crate::request::{Identity, Scope, TokenRequest};
-use crate::stats::{Statistics, count};
-use crate::token::Token;
+use crate::settings::Settings;
 
 /// The broker of one deployment: its configuration, its memory, and the host that it lives on.
 ///
@@ -54,7 +51,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// # Errors
     /// As [`Broker::token`].
     pub async fn token_for_scope(&self, scope: &str) -> Result<Grant, Error> {
-        self.0.count(|stats| &mut stats.requests);
+        self.0.instance.count(|stats| &mut stats.requests);
         self.0.serve(self.0.demand_for(scope)?, None).await
     }
 
@@ -63,13 +60,13 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// # Errors
     /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
     pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
-        self.0.count(|stats| &mut stats.requests);
+        self.0.instance.count(|stats| &mut stats.requests);
         self.0.serve(Rc::new(self.0.admit(request)?), None).await
     }
 
     /// What it lives on.
     pub fn host(&self) -> &H {
-        &self.0.host
+        &self.0.instance.host
     }
 
     /// Refresh a token. What comes of it is kept, or remembered as a failure.
@@ -81,7 +78,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// if the caller has waited already.
     pub async fn refresh_briefly(&self, duty: Refresh) {
         if !duty.was_awaited {
-            self.refresh_within(duty, |config| config.timeout.min(config.budget)).await;
+            self.refresh_within(duty, |config| config.fetch.timeout.min(config.budget)).await;
         }
     }
 
@@ -89,7 +86,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         if let Ok(config) = &self.0.config
             && !duty.wait.is_closed()
         {
-            duty.wait.set_deadline(self.0.host.now().saturating_add(limit(config)));
+            duty.wait.set_deadline(self.0.instance.now().saturating_add(limit(config)));
             // A failure is logged and remembered; nobody waits for it.
             let _ = duty.wait.await;
         }
@@ -98,9 +95,9 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
         let demand = self.0.demand_for(scope).ok()?;
-        match self.0.look(demand.key()) {
+        match self.0.instance.memory.look(demand.key(), self.0.instance.now()) {
             Look::Fresh(token) => {
-                let mut stats = self.0.stats.borrow_mut();
+                let mut stats = self.0.instance.stats.borrow_mut();
                 count(&mut stats.requests);
                 count(&mut stats.hits);
                 Some(token)
@@ -118,9 +115,8 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// A copy in the store stays there until the next call replaces it, or [`Broker::forget_shared`] removes it.
     pub fn forget(&self, scope: &str) -> bool {
         let Ok(scope) = Scope::parse(scope) else { return false };
-        let has_dropped = self.0.cache.borrow_mut().forget(&scope, self.0.host.now());
+        let has_dropped = self.0.instance.memory.forget(&scope, self.0.instance.now());
         if has_dropped {
-            self.0.flights.close_served(|key| *key.scope() == scope);
             self.0.chain.forget();
         }
         has_dropped
@@ -130,10 +126,9 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// [`Broker::forget`], where the host has tasks. A store that does not answer keeps it.
     pub async fn forget_shared(&self, scope: &str) {
         let Ok(config) = &self.0.config else { return };
-        let (Some(shared), Ok(scope)) = (&config.shared, Scope::parse(scope)) else { return };
-        let refused = self.0.cache.borrow().refused_for(&scope);
-        for (key, token_hash) in refused {
-            shared.remove_token(&self.0, config, &key, &token_hash).await;
+        let (Some(fleet), Ok(scope)) = (&config.fleet, Scope::parse(scope)) else { return };
+        for (key, token_hash) in self.0.instance.memory.refused_for(&scope) {
+            fleet.remove_token(&self.0.store, &self.0.instance, &key, &token_hash).await;
         }
     }
 
@@ -150,7 +145,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 
     /// The counters of this instance.
     pub fn stats(&self) -> Statistics {
-        self.0.stats.borrow().clone()
+        self.0.instance.stats.borrow().clone()
     }
 
     /// Where instances share what they hold.
@@ -162,7 +157,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 impl<H, S> Drop for Broker<H, S> {
     fn drop(&mut self) {
         // Each fetch that is under way holds the core, which holds the fetches.
-        self.0.flights.clear();
+        self.0.instance.memory.flights.clear();
     }
 }
 

@@ -23,6 +23,21 @@
 //! }
 //! ```
 //!
+//! # Rooms
+//! Each imports only from those below it, which a test of `xtask` holds by this table.
+//!
+//! | room | |
+//! |---|---|
+//! | `broker` | a call: look, join, fetch, answer |
+//! | `fleet` | one fetch for many instances, through a store: leases, sealed entries |
+//! | `acquire` | ask the sources in order until there is a token: retries, rate limits |
+//! | `sources` | one file a platform, a request and the reading of its response, both pure |
+//! | `memory` | what this instance holds, and who is fetching: cache, single flight, freshness |
+//! | `policy` | who may have a token for what; the key under which it is held |
+//! | `settings` | environment variables, and what their values are checked for |
+//! | `wire` | what peers say: expiry, hosts, loose JSON, redaction, forms |
+//! | `model` | what everybody speaks of: requests, tokens, errors, `Host` and `Store` |
+//!
 //! # Features
 //! - `certificate` (on): client certificates. Without it the core signs nothing and weighs 80 kB less as wasm.
 #![cfg_attr(
@@ -36,77 +51,25 @@
     )
 )]
 
-mod aadsts;
-mod answer;
-mod asking;
+mod acquire;
 mod broker;
-mod cache;
-mod call;
-mod candidate;
-#[cfg(feature = "certificate")]
-mod certificate;
-mod chain;
-mod challenge;
-mod claims;
-mod cloud;
-mod config;
-mod endpoint;
-mod error;
-mod expiry;
-mod fetch;
-mod flight;
-mod guard;
-mod host;
-mod identity_api;
-mod inject;
-mod jitter;
-mod lenient;
-mod log;
-mod method;
-mod names;
+mod fleet;
+mod memory;
+mod model;
 mod policy;
-mod problem;
-mod random;
-mod rate_limit;
-mod request;
-mod retry;
-mod retry_after;
-mod selection;
-mod service_error;
-mod shared;
-mod source;
-mod stats;
-mod target;
-mod tenant;
-mod token;
-mod verify;
-mod words;
-
-#[cfg(not(feature = "certificate"))]
-#[path = "no_certificate.rs"]
-mod certificate;
-
+mod settings;
+mod sources;
 #[cfg(test)]
-mod hostile;
+mod tests;
+pub mod wire;
 
+pub use crate::acquire::{SourceReport, Verdict};
 pub use crate::broker::{Broker, Grant, Refresh};
-pub use crate::candidate::{SourceReport, Verdict};
-pub use crate::challenge::Challenge;
-pub use crate::config::{Settings, VARIABLES, Variable};
-pub use crate::error::{Error, Failure};
-pub use crate::guard::{Access, Guard};
-pub use crate::host::{
-    Body, Host, Limits, Links, ReadError, SendError, SendErrorKind, Store, StoreError, milliseconds,
+pub use crate::model::{
+    Body, Claims, EXPIRING, Error, Failure, Host, Id, Identity, Level, Limits, Links, RawRequest, ReadError,
+    Record, Scope, Secret, SendError, SendErrorKind, Statistics, Store, StoreError, Token, TokenRequest,
+    fingerprint, milliseconds,
 };
-pub use crate::identity_api::{Granted, IdentityApi, Outcome, Protocol, Question, Reply};
-pub use crate::inject::{HeaderForm, RawRule, Rule, Rules, Wanted};
-pub use crate::log::{Level, Record};
-pub use crate::method::check_method;
-pub use crate::names::concerns_broker;
 pub use crate::policy::Policy;
-pub use crate::problem::Problem;
-pub use crate::request::{Id, Identity, RawRequest, Scope, TokenRequest};
-pub use crate::stats::Statistics;
-pub use crate::target::Target;
-pub use crate::token::{EXPIRING, Freshness, Secret, Token, fingerprint};
+pub use crate::settings::{EntraHosts, Settings, VARIABLES, Variable, concerns_broker, variables};
 pub use secrecy::ExposeSecret;

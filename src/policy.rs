@@ -3,11 +3,8 @@
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::claims::Claims;
-use crate::config::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
-use crate::error::Error;
-use crate::request::{Id, Identity, OnBehalfOf, Scope, TokenRequest};
-use crate::tenant::is_guid;
+use crate::model::{Claims, Error, Id, Identity, OnBehalfOf, SEPARATORS, SEVERAL, Scope, TokenRequest};
+use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 
 /// The scopes and identities that a consumer may ask for. The default allows everything.
 #[derive(Clone, Debug, Default)]
@@ -231,7 +228,7 @@ fn parse_scopes(list: &str) -> Result<Vec<String>, Error> {
     let mut scopes = Vec::new();
     for entry in list.split_whitespace() {
         let scope = Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error.to_string()))?;
-        if let Some(why) = flaw_of_scope(scope.audience()) {
+        if let Some(why) = scope.flaw() {
             return Err(unusable(ALLOWED_SCOPES, &format!("{entry} {why}")));
         }
         scopes.push(entry_of(&scope).to_owned());
@@ -263,25 +260,6 @@ fn parse_identities(list: &str) -> Result<Identities, Error> {
     non_empty(ALLOWED_IDENTITIES, (is_empty, identities))
 }
 
-/// Why no token is for an audience: it names an application by a URI or by its id.
-pub(crate) fn flaw_of_scope(audience: &str) -> Option<&'static str> {
-    let is_scheme = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphabetic())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-'))
-    };
-    let is_uri = || {
-        let parts = audience.split_once(':');
-        parts.is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.trim_matches('/').is_empty())
-    };
-    let is_id = || audience.split('/').next().is_some_and(is_guid);
-    match audience {
-        _ if audience.contains(SEPARATORS) => Some(SEVERAL),
-        _ if audience.contains('*') => Some("has a `*` in it; each scope is named as it is"),
-        _ if is_uri() || is_id() => None,
-        _ => Some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID"),
-    }
-}
-
 fn flaw_of_id(entry: &str) -> Option<&'static str> {
     let letters: String = entry.chars().filter(char::is_ascii_alphabetic).collect();
     match entry {
@@ -310,8 +288,6 @@ fn unusable(variable: &str, why: &str) -> Error {
 }
 
 const SYSTEM_ASSIGNED: &str = "system-assigned";
-const SEPARATORS: [char; 2] = [',', ';'];
-const SEVERAL: &str = "has a comma or a semicolon in it; entries are separated by spaces";
 
 #[cfg(test)]
 mod tests {

@@ -1,21 +1,20 @@
 //! A call: look, join, fetch, answer.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::{Core, Grant, Refresh};
-use crate::cache::Look;
-use crate::config::Config;
-use crate::error::Error;
-use crate::fetch::{Fetch, Term};
-use crate::flight::{Outcome, Wait, Work};
-use crate::host::{Host, Store, milliseconds};
+use super::config::Config;
+use super::core::Core;
+use super::{Grant, Refresh};
+use crate::acquire::{Assertions, FetchContext, acquire};
+use crate::fleet::FleetFetch;
+use crate::memory::{Look, Memory, Outcome, Term, Wait, Work};
+use crate::model::{Error, Host, Store, Token, milliseconds};
 use crate::policy::Demand;
-use crate::shared::Sharing;
-use crate::token::Token;
 
 impl<H: Host, S: Store> Core<H, S> {
     /// `deadline` (time since the Unix epoch): that of the fetch which this call is part of.
@@ -27,7 +26,7 @@ impl<H: Host, S: Store> Core<H, S> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let (key, is_part, mut deadline) = (demand.key(), deadline.is_some(), deadline);
         loop {
-            let held = match self.look(key) {
+            let held = match self.memory().look(key, self.now()) {
                 Look::Fresh(token) => return Ok(self.hit(token)),
                 Look::Resting(token) => return Ok(self.stale_hit(token, None)),
                 // A part of a fetch hands no duty on: it refreshes at once.
@@ -36,32 +35,35 @@ impl<H: Host, S: Store> Core<H, S> {
                 }
                 Look::Failed(error, left) => {
                     self.look_despite(config, &demand, &error, left).await;
-                    return self.held(&demand).map_or(Err(error), |token| Ok(self.hit(token)));
+                    return self
+                        .memory()
+                        .held(&demand, self.now())
+                        .map_or(Err(error), |token| Ok(self.hit(token)));
                 }
                 Look::Stale(token) | Look::Expiring(token) => Some(token),
                 Look::Nothing => None,
             };
-            self.count(|stats| &mut stats.misses);
+            self.instance.count(|stats| &mut stats.misses);
             // Only now: a call that memory answers asks for the time once.
-            let now = self.host.now();
+            let now = self.now();
             let deadline = *deadline.get_or_insert_with(|| now.saturating_add(config.budget));
-            let wait = self.flights.join(key, now, &|| self.begin(&demand, deadline))?;
+            let wait = self.memory().flights.join(key, now, &|| self.begin(&demand, deadline))?;
             if wait.is_for_anothers() {
-                self.count(|stats| &mut stats.waiters);
+                self.instance.count(|stats| &mut stats.waiters);
             }
             let outcome = match held {
                 None => wait.await,
                 Some(token) => match self.wait_briefly(wait, &token).await {
                     Either::Left(outcome) => outcome,
-                    Either::Right(wait) if token.is_usable(self.host.now()) => {
-                        self.pause_refresh(&demand);
+                    Either::Right(wait) if token.is_usable(self.now()) => {
+                        self.memory().pause_refresh(&demand, self.now());
                         return Ok(Grant { token, refresh: Some(Refresh { wait, was_awaited: true }) });
                     }
                     Either::Right(wait) => wait.await,
                 },
             };
             // A token may have ended before its waiter came to it, and the clock may have been set.
-            if outcome.as_ref().map_or(true, |token| token.is_usable(self.host.now())) {
+            if outcome.as_ref().map_or(true, |token| token.is_usable(self.now())) {
                 return self.grant(&demand, outcome);
             }
         }
@@ -69,8 +71,8 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// Wait for a fetch with a token that still works: for half of its life, and no longer than [`PATIENCE`].
     async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<Outcome, Wait> {
-        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.host.now())) / 2));
-        match select(wait, pin!(self.host.sleep(patience))).await {
+        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.now())) / 2));
+        match select(wait, pin!(self.instance.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
             Either::Right(((), wait)) => Either::Right(wait.put_off()),
         }
@@ -78,38 +80,39 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// Look for a token of another instance although a fetch failed here, which rests for `left` more.
     async fn look_despite(self: &Rc<Self>, config: &Config, demand: &Demand, error: &Error, left: Duration) {
-        let Some(shared) = &config.shared else { return };
-        let now = self.host.now();
-        if self.cache.borrow().looks_again(demand.key(), now) {
-            let fetch = Fetch::new(config, demand, Term::until(now.saturating_add(config.timeout)));
-            Sharing::new(shared, self, &fetch).look_despite(error, left).await;
+        let Some(fleet) = &config.fleet else { return };
+        let now = self.now();
+        if self.memory().looks_again(demand, now) {
+            let term = Term::until(now.saturating_add(config.fetch.timeout));
+            let fetch = FetchContext::new(&self.instance, &config.fetch, demand, term, self);
+            FleetFetch::new(fleet, &self.store, &self.chain, &fetch).look_despite(error, left).await;
         }
     }
 
     fn hit(&self, token: Rc<Token>) -> Grant {
-        self.count(|stats| &mut stats.hits);
+        self.instance.count(|stats| &mut stats.hits);
         Grant { token, refresh: None }
     }
 
     fn stale_hit(&self, token: Rc<Token>, refresh: Option<Refresh>) -> Grant {
-        self.count(|stats| &mut stats.stale_hits);
+        self.instance.count(|stats| &mut stats.stale_hits);
         Grant { token, refresh }
     }
 
     /// The duty to refresh, unless somebody has it.
     fn duty(self: &Rc<Self>, demand: &Rc<Demand>) -> Option<Refresh> {
-        let now = self.host.now();
+        let now = self.now();
         // Until it is taken up, it has the time of a call.
         let budget = self.config.as_ref().map_or(Duration::ZERO, |config| config.budget);
         let begin = || self.begin(demand, now.saturating_add(budget));
-        let wait = self.flights.lead(demand.key(), now, &begin)?;
+        let wait = self.memory().flights.lead(demand.key(), now, &begin)?;
         Some(Refresh { wait, was_awaited: false })
     }
 
     /// The answer that a caller gets for an outcome: a fetch that failed does not take away a token that still works,
     /// and what another instance fetched may be due for a refresh.
     fn grant(self: &Rc<Self>, demand: &Rc<Demand>, outcome: Outcome) -> Result<Grant, Error> {
-        let (outcome, refresh) = match (outcome, self.look(demand.key())) {
+        let (outcome, refresh) = match (outcome, self.memory().look(demand.key(), self.now())) {
             (Ok(token), Look::Stale(_)) => (Ok(token), self.duty(demand)),
             (Err(_), Look::Fresh(held) | Look::Stale(held) | Look::Resting(held) | Look::Expiring(held)) => {
                 (Ok(held), None)
@@ -117,15 +120,6 @@ impl<H: Host, S: Store> Core<H, S> {
             (outcome, _) => (outcome, None),
         };
         Ok(Grant { token: outcome?, refresh })
-    }
-
-    /// A managed identity's token for the broker's own use: held, shared and refreshed like any other.
-    pub(crate) async fn assertion(
-        self: &Rc<Self>,
-        demand: Rc<Demand>,
-        deadline: Duration,
-    ) -> Result<Rc<Token>, Error> {
-        Ok(self.serve(demand, Some(deadline)).await?.token)
     }
 
     /// A fetch, which holds all that it needs: it may outlive the call.
@@ -137,11 +131,30 @@ impl<H: Host, S: Store> Core<H, S> {
     /// Get a token for a key that memory has nothing good for.
     async fn fetch(self: Rc<Self>, demand: Rc<Demand>, term: Rc<Term>) -> Outcome {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let fetch = Fetch::new(config, &demand, term);
-        match &config.shared {
-            None => self.acquire(&fetch).await,
-            Some(shared) => Sharing::new(shared, &self, &fetch).run().await,
+        let fetch = FetchContext::new(&self.instance, &config.fetch, &demand, term, &self);
+        match &config.fleet {
+            None => acquire(&self.chain, &fetch).await,
+            Some(fleet) => FleetFetch::new(fleet, &self.store, &self.chain, &fetch).run().await,
         }
+    }
+
+    fn memory(&self) -> &Memory {
+        &self.instance.memory
+    }
+
+    fn now(&self) -> Duration {
+        self.instance.now()
+    }
+}
+
+/// They are for the broker's own use: held, shared and refreshed like any other token.
+impl<H: Host, S: Store> Assertions for Rc<Core<H, S>> {
+    fn assertion(
+        &self,
+        demand: Rc<Demand>,
+        deadline: Duration,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + '_>> {
+        Box::pin(async move { Ok(self.serve(demand, Some(deadline)).await?.token) })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The commands of this repository: `cargo xtask setup | build | plug | dist | demo | test | sim | fuzz | bench | lint`.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
+#[cfg(test)]
+mod arrows;
 mod artefact;
 mod bench;
 mod build;

@@ -108,6 +108,8 @@ const LIGHT: &[&str] = &[
     "token-broker",
     "token-broker-cipher",
     "token-broker-client",
+    "token-broker-egress",
+    "token-broker-identity-endpoint",
     "adapter-spin",
     "envoy-filter",
     "sql",

@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method as Verb, Uri};
 use secrecy::ExposeSecret as _;
-use token_broker::Reply;
+use token_broker_identity_endpoint::Reply;
 use wasip3::http::types::{Fields, Method, Request, Response};
 use wasip3::{wit_future, wit_stream};
 

@@ -1,7 +1,7 @@
 //! An identity endpoint as a WASI 0.3 component: it exports `wasi:http/handler`, and whoever speaks to it as to IMDS or to
 //! App Service gets the tokens of the broker that it is composed with.
 //!
-//! This is the binding only. What is asked and how it is answered is `token_broker::IdentityApi`.
+//! This is the binding only. What is asked and how it is answered is `token_broker_identity_endpoint::IdentityApi`.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod convert;
@@ -12,7 +12,8 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use ::http::request::Parts;
-use token_broker::{Error, Granted, Identity, IdentityApi, Level, Question, Reply, Settings};
+use token_broker::{Error, Identity, Level, Settings};
+use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
 use token_broker_client::AccessToken;
 use wasip3::cli::environment::get_environment;
 use wasip3::http::types::{ErrorCode, Request, Response};

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use token_broker::{Broker, Error, Grant, Verdict, check_method};
+use token_broker::{Broker, Error, Grant, Verdict};
+use token_broker_egress::check_method;
 
 use crate::abi::{self, Action, Clock, Root, Status, Stream};
 use crate::config::{Config, Manners, Source};

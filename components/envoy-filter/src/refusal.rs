@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use token_broker::{Error, Failure, Problem};
+use token_broker::{Error, Failure};
+use token_broker_egress::Problem;
 
 use crate::abi::{Status, Stream};
 use crate::host::log_error;

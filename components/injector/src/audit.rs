@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use token_broker::{Error, Identity, Level, Record, Target, milliseconds};
+use token_broker::{Error, Identity, Level, Record, milliseconds};
+use token_broker_egress::Target;
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::types::{ErrorCode, Response};
 

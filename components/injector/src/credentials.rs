@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Failure, HeaderForm, Identity, Secret, fingerprint};
+use token_broker::{Error, Failure, Identity, Secret, fingerprint};
+use token_broker_egress::HeaderForm;
 
 use crate::bindings::token_broker::identity::{credentials, types};
 

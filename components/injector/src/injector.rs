@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use token_broker::{Challenge, Error, Guard, Rules, Settings, Wanted, check_method};
+use token_broker::{Error, Settings};
+use token_broker_egress::{Challenge, Guard, Rules, Wanted, check_method};
 use wasip3::cli::environment::get_environment;
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::http::client;

@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use token_broker::{Access, Error, Guard, Rule, Rules, Target};
+use token_broker::Error;
+use token_broker_egress::{Access, Guard, Rule, Rules, Target};
 
 use crate::credentials::Demand;
 use crate::draft::Head;

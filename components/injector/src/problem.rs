@@ -1,6 +1,7 @@
 //! The problem document as a response of WASI.
 
-use token_broker::{Error, Problem};
+use token_broker::Error;
+use token_broker_egress::Problem;
 use wasip3::http::types::{ErrorCode, Fields, Response};
 use wasip3::{wit_future, wit_stream};
 

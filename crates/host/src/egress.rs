@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
-use token_broker::Target;
+use token_broker_egress::Target;
 use wasmtime::Result;
 use wasmtime::error::Context as _;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt as _, Full, Limited};
-use token_broker::Target;
+use token_broker_egress::Target;
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::Uri;
-use token_broker::{Error, Guard, Target};
+use token_broker::Error;
+use token_broker_egress::{Guard, Target};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::http::HttpError;

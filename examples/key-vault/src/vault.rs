@@ -5,7 +5,7 @@ use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::uri::{Authority, Uri};
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
-use token_broker::Challenge;
+use token_broker_egress::Challenge;
 use token_broker_client::TokenRequest;
 
 use crate::Failed;

@@ -9,7 +9,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use token_broker::{IdentityApi, Question, Settings};
+use token_broker::Settings;
+use token_broker_identity_endpoint::{IdentityApi, Question};
 use token_broker_host::{Environment, Error};
 use tokio::signal::unix::{SignalKind, signal};
 

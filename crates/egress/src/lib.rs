@@ -1,0 +1,36 @@
+//! Egress: which requests of an application may go out, and with which token.
+//!
+//! - [`Guard`] keeps requests away from the endpoints that give tokens to whoever asks (SSRF).
+//! - [`Rules`] say which token goes with a request to a host; those of Azure's services are built in.
+//! - [`Challenge`] reads what a service that refused a token asks for instead.
+//! - [`Problem`] is the HTTP response to a request for which there is no token.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+mod azure_services;
+mod challenge;
+mod guard;
+mod method;
+mod pattern;
+mod problem;
+mod rules;
+mod target;
+#[cfg(test)]
+mod tests;
+mod wanted;
+
+pub use crate::challenge::Challenge;
+pub use crate::guard::{Access, Guard};
+pub use crate::method::check_method;
+pub use crate::problem::Problem;
+pub use crate::rules::{HeaderForm, RawRule, Rule, Rules};
+pub use crate::target::Target;
+pub use crate::wanted::Wanted;

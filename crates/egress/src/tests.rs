@@ -1,0 +1,72 @@
+//! Whatever a deployer or a client writes, reading it ends in a value that keeps its promise, or in an error.
+
+use proptest::prelude::*;
+use token_broker::Settings;
+use token_broker::variables::INJECT;
+
+use crate::{Rules, Target};
+
+/// So many cases, or as many as `cargo xtask fuzz` says.
+pub(crate) fn cases(at_least: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(at_least), ..config }
+}
+
+/// Texts of a form, which is read once: a `&str` as a strategy is read for each of them.
+fn text(form: &str) -> impl Strategy<Value = String> + use<> {
+    proptest::string::string_regex(form).unwrap()
+}
+
+/// Authorities, and what looks like one.
+fn authority() -> impl Strategy<Value = String> {
+    let host = prop_oneof![
+        text("[a-z0-9-]{1,12}(\\.[a-z0-9-]{1,12}){0,3}"),
+        text("[0-9]{1,3}(\\.[0-9]{1,3}){3}"),
+        text("\\[[0-9a-f:.]{0,20}\\]"),
+        Just("localhost".to_owned()),
+        Just("login.microsoftonline.com".to_owned()),
+        text("[ -~]{0,20}"),
+        text(".{0,10}"),
+    ];
+    let end = prop_oneof![Just(String::new()), text(":[0-9]{0,6}"), text("[@/?#\\\\%:.][ -~]{0,12}")];
+    (prop_oneof![Just(""), Just("user@"), Just("a:b@")], host, end)
+        .prop_map(|(user, host, end)| format!("{user}{host}{end}"))
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    #[test]
+    fn rules(list in prop_oneof![
+        text("[ -~]{0,120}"),
+        text("\\+?([a-z0-9.*-]{1,20}(:[0-9]{1,5})?=https://[a-z.]{1,15}(;[a-z=-]{1,12})? ?){1,4}"),
+    ], authority in authority()) {
+        match Rules::parse(&Settings::from_pairs([(INJECT.to_owned(), list.clone())])) {
+            Err(error) => prop_assert!(
+                error.kind() == "misconfigured" && error.to_string().contains(INJECT),
+                "{error}"
+            ),
+            Ok(rules) => {
+                // A rule of the list leads to its own host, or to one below it.
+                if let Ok(target) = Target::parse(Some("https"), &authority)
+                    && let Ok(Some(rule)) = rules.find(&target)
+                    && list.contains(rule.pattern()) && !list.starts_with('+') {
+                    let name = rule.pattern().trim_start_matches("https://").trim_start_matches('*');
+                    let host = name.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
+                    prop_assert!(target.to_string().contains(host.trim_matches('.')), "{target} by {}", rule.pattern());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn targets(scheme in prop_oneof![Just(Some("https")), Just(Some("http")), Just(None)], authority in authority()) {
+        if let Ok(target) = Target::parse(scheme, &authority) {
+            prop_assert!(!authority.contains(['@', '/', '\\', '?', '#', '%', ' ']), "{authority} is {target}");
+            let shown = target.to_string();
+            let again = shown.split_once("://").map_or(&*shown, |(_, rest)| rest);
+            let read_again = Target::parse(scheme, again);
+            prop_assert_eq!(read_again.map(|target| target.to_string()), Ok(shown.clone()), "{}", authority);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Asking the sources in order until there is a token.
+
+mod chain;
+mod context;
+mod fetch_log;
+mod instance;
+mod rate_limit;
+mod retry;
+mod source_client;
+mod source_slot;
+
+pub(crate) use self::chain::Chain;
+pub(crate) use self::context::{Assertions, FetchContext, FetchLimits};
+pub(crate) use self::instance::Instance;
+pub use self::source_slot::{SourceReport, Verdict};
+use crate::memory::{Look, Outcome};
+use crate::model::Host;
+
+/// Get a token from the identity sources, and keep what comes of it.
+pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>) -> Outcome {
+    fetch.asks();
+    let (instance, memory) = (fetch.instance, &fetch.instance.memory);
+    let began = instance.now();
+    let refreshes = !matches!(memory.look(fetch.demand.key(), began), Look::Failed(..) | Look::Nothing);
+    if refreshes {
+        instance.count(|stats| &mut stats.refreshes);
+    }
+    instance.count(|stats| &mut stats.fetches);
+    let outcome = match chain.fetch(fetch).await {
+        Ok(token) => {
+            let token = memory.keep(fetch.demand, token, instance.random());
+            fetch.is_served();
+            Ok(token)
+        }
+        Err(error) => {
+            memory.rest(fetch.demand, &error, instance.now());
+            instance.stats.borrow_mut().count_failure(error.kind());
+            Err(error)
+        }
+    };
+    fetch_log::log_fetch(fetch, refreshes, instance.now().saturating_sub(began), &outcome);
+    outcome
+}

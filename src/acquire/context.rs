@@ -1,0 +1,96 @@
+//! One fetch: for whom and what, until when, and what it has taken so far.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::instance::Instance;
+use crate::memory::{Outcome, Term};
+use crate::policy::Demand;
+
+/// What everybody who works on a fetch needs, and what the log tells of it in the end.
+pub(crate) struct FetchContext<'a, H> {
+    pub(crate) instance: &'a Instance<H>,
+    pub(crate) limits: &'a FetchLimits,
+    pub(crate) demand: &'a Demand,
+    pub(crate) assertions: &'a dyn Assertions,
+    term: Rc<Term>,
+    requests: Cell<u32>,
+    correlation_id: RefCell<String>,
+}
+
+/// Gets the tokens of managed identities with which applications prove themselves.
+pub(crate) trait Assertions {
+    /// Get one by a fetch of its own, until a deadline (time since the Unix epoch).
+    fn assertion(
+        &self,
+        demand: Rc<Demand>,
+        deadline: Duration,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + '_>>;
+}
+
+/// What holds for every fetch.
+#[derive(Debug)]
+pub(crate) struct FetchLimits {
+    /// One try.
+    pub(crate) timeout: Duration,
+    /// Managed identity was asked for by name, so that its absence is a fault to wait out.
+    pub(crate) is_patient: bool,
+}
+
+impl<'a, H> FetchContext<'a, H> {
+    pub(crate) fn new(
+        instance: &'a Instance<H>,
+        limits: &'a FetchLimits,
+        demand: &'a Demand,
+        term: Rc<Term>,
+        assertions: &'a dyn Assertions,
+    ) -> Self {
+        let (requests, correlation_id) = Default::default();
+        Self { instance, limits, demand, assertions, term, requests, correlation_id }
+    }
+
+    /// Nothing begins after it (time since the Unix epoch).
+    pub(crate) fn deadline(&self) -> Duration {
+        self.term.deadline()
+    }
+
+    /// The identity sources are asked.
+    pub(crate) fn asks(&self) {
+        self.term.asks();
+    }
+
+    /// Its token is in memory, and nothing more is asked for.
+    pub(crate) fn is_served(&self) {
+        self.term.serves();
+    }
+
+    /// A request is sent, known to the service by this id, and answered by a moment.
+    pub(crate) fn sends(&self, correlation_id: &str, limit: Duration) {
+        self.requests.set(self.requests.get().saturating_add(1));
+        correlation_id.clone_into(&mut self.correlation_id.borrow_mut());
+        self.term.set_request_limit(Some(limit));
+    }
+
+    /// The request was answered, or will not be.
+    pub(crate) fn is_answered(&self) {
+        self.term.set_request_limit(None);
+    }
+
+    /// How many requests were sent.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
+    /// The id of the last request, empty if there was none.
+    pub(crate) fn correlation_id(&self) -> String {
+        self.correlation_id.borrow().clone()
+    }
+
+    /// How long it may still take.
+    pub(crate) fn left(&self, now: Duration) -> Duration {
+        self.deadline().saturating_sub(now)
+    }
+}

@@ -1,0 +1,151 @@
+//! The configuration: the settings, checked before anything is sent.
+
+use std::time::Duration;
+
+use crate::acquire::FetchLimits;
+use crate::fleet::Fleet;
+use crate::model::{Error, Identity, Level};
+use crate::policy::Policy;
+use crate::settings::tenant::Tenants;
+use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES, BUDGET_MS, TIMEOUT_MS};
+use crate::settings::{Credential, Selection, Settings};
+
+/// What holds for every request, whatever source answers it.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) default_identity: Identity,
+    /// One call.
+    pub(crate) budget: Duration,
+    pub(crate) fetch: FetchLimits,
+    pub(crate) log: Level,
+    pub(crate) tenants: Tenants,
+    /// None: nothing is shared.
+    pub(crate) fleet: Option<Fleet>,
+}
+
+impl Config {
+    /// # Errors
+    /// [`Error::Misconfigured`] for the first variable whose value cannot be used.
+    pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
+        settings.check()?;
+        Ok(Self {
+            policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
+            default_identity: settings.default_identity()?,
+            fetch: FetchLimits {
+                timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
+                is_patient: Selection::parse(settings)? == Selection::Only(Credential::ManagedIdentity),
+            },
+            budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
+            log: settings.log_level()?,
+            tenants: Tenants::detect(settings)?,
+            fleet: Fleet::detect(settings)?,
+        })
+    }
+}
+
+fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Duration, Error> {
+    let Some(text) = settings.get(name) else { return Ok(default) };
+    match text.parse() {
+        Ok(ms @ 1..=MAX_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(Error::Misconfigured(format!(
+            "{name} must be a whole number of milliseconds from 1 to {MAX_MS}"
+        ))),
+    }
+}
+
+const MAX_MS: u64 = 600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::VARIABLES;
+    use crate::settings::is_quoted;
+    use crate::settings::variables::*;
+
+    fn parse(name: &str, value: &str) -> Result<Config, Error> {
+        Config::parse(&Settings::from_pairs([(name.to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let config = Config::parse(&Settings::default()).unwrap();
+        assert_eq!(config.fetch.timeout, Duration::from_millis(10_000));
+        assert_eq!(config.budget, Duration::from_millis(90_000));
+        assert_eq!(config.log, Level::Warn);
+        assert_eq!(config.default_identity, Identity::Default);
+        assert!(!config.fetch.is_patient);
+        for (name, default) in [(TIMEOUT_MS, "(10000)"), (BUDGET_MS, "(90000)"), (LOG, "(warn)")] {
+            let about = VARIABLES.iter().find(|variable| variable.name == name).unwrap().about;
+            assert!(about.contains(default), "{name}: {about}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
+        for (name, value) in [
+            (TIMEOUT_MS, "0"),
+            (TIMEOUT_MS, "10s"),
+            (TIMEOUT_MS, "600001"),
+            (TIMEOUT_MS, "-1"),
+            (BUDGET_MS, "99999999999999999999999"),
+            (LOG, "verbose"),
+            (LOG, "WARN"),
+            (ALLOWED_SCOPES, "  "),
+            (ALLOWED_SCOPES, "https://a\u{1}"),
+            (ALLOWED_IDENTITIES, "\t"),
+            (CLIENT_ID, "a b"),
+            (TOKEN_CREDENTIALS, "dev"),
+            (TOKEN_CREDENTIALS, "InvalidCredential"),
+            (STORE_KEY, "c2VjcmV0"),
+            (DISABLE_MULTITENANT, "yes"),
+            (CLIENT_SECRET, "secret\n"),
+            (CLIENT_SECRET, "sec\u{7f}ret"),
+            (CLIENT_SECRET, "sec\u{fffd}ret"),
+            (IDENTITY_HEADER, "a\tb"),
+            (MSI_SECRET, "a\r\nx: y"),
+            (STORE_KEY, "\0"),
+            (FEDERATED_TOKEN_FILE, "/var/run/token\n"),
+            (FEDERATED_TOKEN_FILE, "'/var/run/token'"),
+            (CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
+            (FEDERATED_CLIENT_ID, "'11111111-1111-1111-1111-111111111111'"),
+            (DEFAULT_IDENTITY_CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
+            (TENANT_ID, "\"22222222-2222-2222-2222-222222222222\""),
+            (ALLOWED_SCOPES, "\"https://vault.azure.net\""),
+            (TOKEN_CREDENTIALS, "\"prod\""),
+        ] {
+            let error = parse(name, value).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{name}={value}");
+            assert!(error.to_string().contains(name), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_written_in_lines() {
+        let scopes = "\n  https://vault.azure.net\r\n\thttps://storage.azure.com\n";
+        assert!(parse(ALLOWED_SCOPES, scopes).is_ok());
+    }
+
+    #[test]
+    fn a_secret_may_have_quotes_and_is_not_repeated_where_it_is_refused() {
+        assert!(parse(CLIENT_SECRET, "\"sec'ret\"").is_ok());
+        let error = parse(CLIENT_SECRET, "hunter2\n").unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && error.contains("U+000A at byte 7 of 8"), "{error}");
+        for (value, quoted) in
+            [("\"a\"", true), ("'a'", true), ("\"", false), ("\"a'", false), ("a\"b\"", false)]
+        {
+            assert_eq!(is_quoted(value), quoted, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_mistaken_name_is_refused_whatever_else_is_set() {
+        let pairs = [("TOKEN_BROKER_ALOWED_SCOPES", "https://a"), (CLIENT_ID, "x"), ("PATH", "/bin")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let error = Config::parse(&Settings::from_pairs(pairs)).unwrap_err();
+        assert_eq!(error.kind(), "misconfigured");
+        let text = error.to_string();
+        assert!(text.contains("TOKEN_BROKER_ALOWED_SCOPES") && text.contains(ALLOWED_SCOPES), "{text}");
+        assert!(!text.contains("https://a"), "{text}");
+    }
+}

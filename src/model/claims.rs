@@ -1,0 +1,97 @@
+//! The claims of a challenge: which a token must have, as a resource asked for them.
+
+use serde_json::{Map, Value, json};
+
+use super::error::Error;
+
+/// A claims request (OpenID Connect Core, 5.5): a JSON object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims(String);
+
+impl Claims {
+    /// Check the claims of a challenge.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] if it is not a JSON object, or its `access_token` is none.
+    pub fn parse(text: String) -> Result<Self, Error> {
+        if text.len() > MAX_CLAIMS {
+            return Err(invalid(&format!("longer than {MAX_CLAIMS} bytes")));
+        }
+        let Ok(object) = read(&text) else {
+            return Err(invalid("not a JSON object; decode the challenge's base64 first"));
+        };
+        match object.get(ACCESS_TOKEN) {
+            None | Some(Value::Object(_)) => Ok(Self(text)),
+            Some(_) => Err(invalid("without meaning: their `access_token` is not an object")),
+        }
+    }
+
+    /// The claims as they were written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is sent as `claims`: those asked for, and with `cae` the word that this client can answer a claims challenge,
+/// as MSAL merges the two.
+pub(crate) fn merged(claims: Option<&Claims>, cae: bool) -> Option<String> {
+    if !cae {
+        return claims.map(|claims| claims.0.clone());
+    }
+    let mut object: Map<String, Value> = claims.and_then(|claims| read(&claims.0).ok()).unwrap_or_default();
+    let access_token = object.entry(ACCESS_TOKEN).or_insert_with(|| json!({}));
+    if let Value::Object(access_token) = access_token {
+        access_token.insert("xms_cc".to_owned(), json!({ "values": [CAPABILITY] }));
+    }
+    Some(Value::Object(object).to_string())
+}
+
+/// From bytes, as all JSON here is read: a second kind of reader weighs as much as the first.
+fn read(text: &str) -> serde_json::Result<Map<String, Value>> {
+    serde_json::from_slice(text.as_bytes())
+}
+
+fn invalid(what: &str) -> Error {
+    Error::InvalidRequest(format!("the claims are {what}"))
+}
+
+/// "Can answer a claims challenge": what makes Entra issue tokens that can be revoked before their end.
+pub(crate) const CAPABILITY: &str = "CP1";
+
+const ACCESS_TOKEN: &str = "access_token";
+const MAX_CLAIMS: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(text: &str) -> Claims {
+        Claims::parse(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn claims_must_be_a_json_object() {
+        for text in ["eyJhIjoxfQ==", "[1]", "", r#"{"access_token":1}"#] {
+            let error = Claims::parse(text.to_owned()).unwrap_err();
+            assert!(error.to_string().contains("the claims are"), "{text}: {error}");
+        }
+        assert!(Claims::parse(format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS))).is_err());
+        assert_eq!(claims(r#"{"access_token":{}}"#).as_str(), r#"{"access_token":{}}"#);
+    }
+
+    #[test]
+    fn the_capability_is_added_to_whatever_is_asked_for() {
+        assert_eq!(merged(None, false), None);
+        assert_eq!(merged(Some(&claims("{ }")), false).as_deref(), Some("{ }"));
+        assert_eq!(merged(None, true).as_deref(), Some(r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#));
+        let nbf = claims(
+            r#"{"access_token":{"nbf":{"essential":true,"value":"1"},"xms_cc":{"values":["x"]}},"id_token":{}}"#,
+        );
+        assert_eq!(
+            merged(Some(&nbf), true).as_deref(),
+            Some(
+                r#"{"access_token":{"nbf":{"essential":true,"value":"1"},"xms_cc":{"values":["CP1"]}},"id_token":{}}"#
+            )
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! Why there is no token: the errors of the contract, and what an operator can do about each.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::duration::milliseconds;
+
+/// Why there is no token.
+///
+/// The cases are those of the contract and as closed as it is: adding one breaks every consumer that was built
+/// against the WIT. Which case it is gets decided where the cause is known; what to make of it is asked of the
+/// predicates. `Display` is one line that says what was asked, of whom, what came back and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The caller's mistake. Nothing was sent.
+    InvalidRequest(String),
+    /// The deployer's mistake: the variable and its accepted form. Nothing was sent.
+    Misconfigured(String),
+    /// Policy refuses this scope or identity to this consumer. Nothing was sent.
+    Denied(String),
+    /// No source works here, one entry for each that was tried, in order.
+    Unavailable(Vec<Failure>),
+    /// The identity service said no. Trying again will not help.
+    Rejected(Failure),
+    /// The identity service wants to be left alone for [`Error::retry_after`].
+    Throttled(Failure),
+    /// The network or the service failed, after the retries.
+    Transient(Failure),
+    /// An answer that cannot be read or trusted.
+    Protocol(Failure),
+    /// A defect of the broker or of its host.
+    Other(String),
+}
+
+/// What one identity source answered, fit to be shown to an operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// The source that was asked, as in the contract's `source-report`.
+    pub source: Cow<'static, str>,
+    /// The HTTP status that came back, if one did.
+    pub status: Option<u16>,
+    /// The service's own code.
+    pub code: Option<String>,
+    /// What was asked, of whom, and what came back.
+    pub message: String,
+    /// What Azure's support asks for first.
+    pub correlation_id: Option<String>,
+    /// What mends it: the command to run or the setting to change.
+    pub remedy: Option<String>,
+    /// How long the service wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// The case as the contract spells it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid-request",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::Denied(_) => "denied",
+            Self::Unavailable(_) => "unavailable",
+            Self::Rejected(_) => "rejected",
+            Self::Throttled(_) => "throttled",
+            Self::Transient(_) => "transient",
+            Self::Protocol(_) => "protocol",
+            Self::Other(_) => "other",
+        }
+    }
+
+    /// Whether the same call may succeed later with nothing mended.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Transient(_))
+    }
+
+    /// The shortest wait after which a try could succeed: of several sources, that of the one that is ready first.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.failures().iter().filter_map(|failure| failure.retry_after).min()
+    }
+
+    /// What mends it: the command to run or the setting to change.
+    pub fn remedy(&self) -> Option<&str> {
+        self.failures().iter().rev().find_map(|failure| failure.remedy.as_deref())
+    }
+
+    /// What each source answered, in the order in which they were asked.
+    pub fn failures(&self) -> &[Failure] {
+        match self {
+            Self::Unavailable(failures) => failures,
+            Self::Rejected(failure)
+            | Self::Throttled(failure)
+            | Self::Transient(failure)
+            | Self::Protocol(failure) => std::slice::from_ref(failure),
+            Self::InvalidRequest(_) | Self::Misconfigured(_) | Self::Denied(_) | Self::Other(_) => &[],
+        }
+    }
+
+    /// How long a failure is the answer for whoever asks next, so that a herd behind a broken endpoint stays calm.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let floor = match self {
+            Self::Unavailable(_) | Self::Rejected(_) => Duration::from_secs(10),
+            Self::Throttled(_) | Self::Transient(_) | Self::Protocol(_) => Duration::from_secs(1),
+            Self::InvalidRequest(_) | Self::Misconfigured(_) | Self::Denied(_) | Self::Other(_) => {
+                return None;
+            }
+        };
+        Some(self.retry_after().map_or(floor, |told| told.max(floor)).min(LONGEST_REST))
+    }
+
+    /// The value of `Retry-After` in seconds: as long as the broker repeats this failure without another try, if a try
+    /// after that can succeed with nothing fixed.
+    pub fn retry_after_header(&self) -> Option<u64> {
+        let rest = self.rest().filter(|_| self.is_transient())?;
+        Some(milliseconds(rest).div_ceil(1000))
+    }
+
+    /// The same error, told later: less of the wait is left.
+    pub(crate) fn with_wait_left(mut self, left: Duration) -> Self {
+        match &mut self {
+            Self::Throttled(failure) => failure.retry_after = Some(left),
+            Self::Rejected(failure) | Self::Transient(failure) | Self::Protocol(failure) => {
+                failure.retry_after = failure.retry_after.map(|wait| wait.min(left));
+            }
+            Self::Unavailable(_)
+            | Self::InvalidRequest(_)
+            | Self::Misconfigured(_)
+            | Self::Denied(_)
+            | Self::Other(_) => {}
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.kind())?;
+        match self {
+            Self::InvalidRequest(text)
+            | Self::Misconfigured(text)
+            | Self::Denied(text)
+            | Self::Other(text) => f.write_str(text),
+            _ => {
+                for (nth, failure) in self.failures().iter().enumerate() {
+                    let separator = if nth == 0 { "" } else { " | " };
+                    write!(f, "{separator}{failure}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.source, self.message)?;
+        if let Some(id) = &self.correlation_id {
+            write!(f, " (correlation id {id})")?;
+        }
+        if let Some(wait) = self.retry_after {
+            write!(f, "; try again in {} s", milliseconds(wait).div_ceil(1000))?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "; fix: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What no `Retry-After` exceeds.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure {
+            source: "imds".into(),
+            message: "asked for a token and got 429".into(),
+            correlation_id: Some("c-1".into()),
+            remedy: Some("wait".into()),
+            retry_after: Some(Duration::from_millis(1500)),
+            ..Failure::default()
+        }
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_transient() {
+        assert!(Error::Throttled(failure()).is_transient());
+        assert!(Error::Transient(failure()).is_transient());
+        for error in [
+            Error::InvalidRequest(String::new()),
+            Error::Misconfigured(String::new()),
+            Error::Denied(String::new()),
+            Error::Unavailable(vec![failure()]),
+            Error::Rejected(failure()),
+            Error::Protocol(failure()),
+            Error::Other(String::new()),
+        ] {
+            assert!(!error.is_transient(), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_ends_with_what_to_do() {
+        let line = Error::Throttled(failure()).to_string();
+        assert_eq!(
+            line,
+            "throttled: imds: asked for a token and got 429 (correlation id c-1); try again in 2 s; fix: wait"
+        );
+    }
+
+    #[test]
+    fn the_wait_is_the_shortest_after_which_a_try_could_succeed() {
+        let waits = |waits: &[Option<u64>]| {
+            let failure =
+                |wait: &Option<u64>| Failure { retry_after: wait.map(Duration::from_secs), ..failure() };
+            waits.iter().map(failure).collect::<Vec<_>>()
+        };
+        let cases: [(&[Option<u64>], Option<u64>); 4] = [
+            (&[Some(9), None, Some(2), Some(30)], Some(2)),
+            (&[None, Some(5)], Some(5)),
+            (&[None], None),
+            (&[], None),
+        ];
+        for (all, shortest) in cases {
+            assert_eq!(
+                Error::Unavailable(waits(all)).retry_after(),
+                shortest.map(Duration::from_secs),
+                "{all:?}"
+            );
+        }
+        assert_eq!(Error::Throttled(failure()).retry_after(), Some(Duration::from_millis(1500)));
+        assert_eq!(Error::Denied(String::new()).retry_after(), None);
+    }
+
+    #[test]
+    fn the_remedy_of_a_chain_is_that_of_the_last_source() {
+        let first = Failure { remedy: Some("first".into()), ..failure() };
+        assert_eq!(Error::Unavailable(vec![first, failure()]).remedy(), Some("wait"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Whose token it is.
+
+use std::cmp::Ordering;
+
+use super::error::Error;
+use super::text::{MAX_ID, check_text, invalid};
+
+/// Whose token it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Identity {
+    /// The one that the deployment names, else the one that the platform gives to whoever names none.
+    #[default]
+    Default,
+    /// The one that Azure ties to the resource.
+    SystemAssigned,
+    /// A user-assigned one or an app registration, by its client id.
+    ClientId(Id),
+    /// User-assigned, by its object id.
+    ObjectId(Id),
+    /// User-assigned, by its Azure resource id.
+    ResourceId(Id),
+}
+
+impl Identity {
+    /// The user-assigned identity or app registration with this client id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as for every id: empty, too long, or with a space or control character in it.
+    pub fn client_id(text: &str) -> Result<Self, Error> {
+        Id::parse("client id", text, |c| c.is_ascii_graphic()).map(Self::ClientId)
+    }
+
+    /// The user-assigned identity with this object id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Identity::client_id`].
+    pub fn object_id(text: &str) -> Result<Self, Error> {
+        Id::parse("object id", text, |c| c.is_ascii_graphic()).map(Self::ObjectId)
+    }
+
+    /// The user-assigned identity with this resource id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Identity::client_id`].
+    pub fn resource_id(text: &str) -> Result<Self, Error> {
+        // Resource groups may be named in any script.
+        Id::parse("resource id", text, |c| !c.is_control() && !c.is_whitespace()).map(Self::ResourceId)
+    }
+
+    /// The id that names a user-assigned identity.
+    pub fn id(&self) -> Option<&Id> {
+        match self {
+            Self::Default | Self::SystemAssigned => None,
+            Self::ClientId(id) | Self::ObjectId(id) | Self::ResourceId(id) => Some(id),
+        }
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default identity"),
+            Self::SystemAssigned => f.write_str("the system-assigned identity"),
+            Self::ClientId(id) => write!(f, "the identity with client id {}", id.as_str()),
+            Self::ObjectId(id) => write!(f, "the identity with object id {}", id.as_str()),
+            Self::ResourceId(id) => write!(f, "the identity with resource id {}", id.as_str()),
+        }
+    }
+}
+
+/// The id of an identity. Azure compares ids without regard to case, and so does this type.
+#[derive(Clone, Debug)]
+pub struct Id(String);
+
+impl Id {
+    fn parse(what: &str, text: &str, allowed: impl Fn(char) -> bool) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(invalid(format!("the {what} of the identity is empty")));
+        }
+        if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
+            return Err(invalid(format!(
+                "the {what} has a quote at its beginning or end; leave the quotes out"
+            )));
+        }
+        check_text(what, text, MAX_ID, allowed)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Id {}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
+        match result {
+            Err(Error::InvalidRequest(text)) => text,
+            other => panic!("not an invalid request: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_differ_in_more_than_case_or_are_the_same() {
+        let lower = Identity::client_id("abc-d").unwrap();
+        assert_eq!(lower, Identity::client_id("ABC-d").unwrap());
+        assert_ne!(lower, Identity::object_id("abc-d").unwrap());
+        assert!(Identity::client_id("B").unwrap() > lower);
+        assert_eq!(Identity::client_id("ABC-d").unwrap().id().unwrap().as_str(), "ABC-d");
+    }
+
+    #[test]
+    fn empty_and_broken_ids_are_refused_by_name() {
+        assert!(message(Identity::client_id("")).contains("client id of the identity is empty"));
+        assert!(message(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
+        assert!(message(Identity::client_id("ä")).contains("client id"));
+        assert!(message(Identity::resource_id("\u{a0}")).contains("resource id"));
+        for id in ["\"a\"", "'a'", "`a`", "\"a", "a'"] {
+            assert!(message(Identity::client_id(id)).contains("quote"), "{id}");
+            assert!(message(Identity::resource_id(id)).contains("quote"), "{id}");
+        }
+        assert!(Identity::resource_id("/subscriptions/s/resourceGroups/größe").is_ok());
+    }
+}

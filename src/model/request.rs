@@ -1,0 +1,162 @@
+//! What a caller asks for, parsed once: nothing invalid exists behind these types.
+
+use secrecy::ExposeSecret as _;
+
+use super::claims::Claims;
+use super::error::Error;
+use super::identity::Identity;
+use super::scope::Scope;
+use super::secret::Secret;
+use super::text::{MAX_ID, check_text, invalid, is_only_dots, is_tenant_char};
+
+/// Everything that can be said when asking for a token, with texts that are still unchecked.
+#[derive(Clone, Debug, Default)]
+pub struct RawRequest {
+    /// What the token is for. Exactly one is accepted.
+    pub scopes: Vec<String>,
+    /// Whose token it is.
+    pub identity: Identity,
+    /// Another tenant than the configured one.
+    pub tenant_id: Option<String>,
+    /// The claims of a challenge, as JSON.
+    pub claims: Option<String>,
+    /// Ask for a token that can be revoked before its end.
+    pub enable_cae: bool,
+    /// The token with which a user called, for on-behalf-of.
+    pub user_assertion: Option<Secret>,
+}
+
+/// A request in which every part has an acceptable form.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    pub(crate) scope: Scope,
+    pub(crate) identity: Identity,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) claims: Option<Claims>,
+    pub(crate) enable_cae: bool,
+    pub(crate) on_behalf_of: Option<OnBehalfOf>,
+}
+
+/// A user for whom a token is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct OnBehalfOf {
+    /// The token with which the user called.
+    pub(crate) assertion: Secret,
+    /// The permission as it was written: a user grants more of them than `.default`.
+    pub(crate) permission: String,
+}
+
+impl TokenRequest {
+    /// A request for a scope and the default identity.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] as [`Scope::parse`].
+    pub fn for_scope(scope: &str) -> Result<Self, Error> {
+        Ok(Self {
+            scope: Scope::parse(scope)?,
+            identity: Identity::Default,
+            tenant_id: None,
+            claims: None,
+            enable_cae: false,
+            on_behalf_of: None,
+        })
+    }
+
+    /// Check every part of a request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] that names the part and its accepted form.
+    pub fn parse(raw: RawRequest) -> Result<Self, Error> {
+        let [scope] = raw.scopes.as_slice() else {
+            let count = raw.scopes.len();
+            return Err(invalid(format!("exactly one scope is needed, {count} were given")));
+        };
+        Ok(Self {
+            scope: Scope::parse(scope)?,
+            identity: raw.identity,
+            tenant_id: raw.tenant_id.map(check_tenant).transpose()?,
+            claims: raw.claims.map(Claims::parse).transpose()?,
+            enable_cae: raw.enable_cae,
+            on_behalf_of: raw.user_assertion.map(|assertion| on_behalf_of(assertion, scope)).transpose()?,
+        })
+    }
+
+    /// What the token is for.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whose token it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+fn check_tenant(tenant: String) -> Result<String, Error> {
+    if is_only_dots(&tenant) {
+        return Err(invalid("the tenant id is none; leave it out to use the configured tenant".to_owned()));
+    }
+    check_text("tenant id", &tenant, MAX_ID, is_tenant_char)?;
+    Ok(tenant.to_ascii_lowercase())
+}
+
+fn on_behalf_of(assertion: Secret, permission: &str) -> Result<OnBehalfOf, Error> {
+    let text = assertion.expose_secret();
+    if text.is_empty() || text.len() > MAX_ASSERTION || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(invalid(format!(
+            "the user assertion is not a token of at most {MAX_ASSERTION} bytes; it is what the user's \
+             Authorization header has behind `Bearer `"
+        )));
+    }
+    Ok(OnBehalfOf { assertion, permission: permission.to_owned() })
+}
+
+const MAX_ASSERTION: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
+        match result {
+            Err(Error::InvalidRequest(text)) => text,
+            other => panic!("not an invalid request: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn exactly_one_scope_is_accepted() {
+        for scopes in [vec![], vec!["a".to_owned(), "b".to_owned()]] {
+            let count = scopes.len();
+            let text = message(TokenRequest::parse(RawRequest { scopes, ..RawRequest::default() }));
+            assert!(text.contains("one scope") && text.contains(&count.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_cannot_carry_a_path() {
+        let raw = |tenant: &str| RawRequest {
+            scopes: vec!["a".to_owned()],
+            tenant_id: Some(tenant.to_owned()),
+            ..RawRequest::default()
+        };
+        for tenant in ["", ".", "..", "a/b", "a\\b", "a b", "a_b", "'a'"] {
+            assert!(message(TokenRequest::parse(raw(tenant))).contains("tenant id"), "{tenant}");
+        }
+        assert!(TokenRequest::parse(raw("contoso.onmicrosoft.com")).is_ok());
+    }
+
+    #[test]
+    fn a_user_assertion_is_a_token_and_keeps_the_permission_as_it_was_written() {
+        let raw = |assertion: &str| RawRequest {
+            scopes: vec!["https://graph.microsoft.com/User.Read".to_owned()],
+            user_assertion: Some(assertion.into()),
+            ..RawRequest::default()
+        };
+        for assertion in ["", "a b", "a\n", &"a".repeat(MAX_ASSERTION + 1)] {
+            assert!(message(TokenRequest::parse(raw(assertion))).contains("user assertion"));
+        }
+        let user = TokenRequest::parse(raw("e30.e30.x")).unwrap().on_behalf_of.unwrap();
+        assert_eq!(user.permission, "https://graph.microsoft.com/User.Read");
+    }
+}

@@ -1,0 +1,299 @@
+//! The clouds of Azure: where their tokens are asked for, and what they are exchanged under.
+//!
+//! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+use super::Settings;
+use super::tenant::ADFS;
+use super::url::{checked, refused};
+use super::variables::{AUTHORITY_HOST, REGIONAL_AUTHORITY};
+use crate::model::Error;
+use crate::wire::{HostPort, ServerName};
+
+/// An Entra authority, or an AD FS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// Scheme, host and port.
+    base: String,
+    /// The same for requests that may be answered in a region.
+    regional: Option<String>,
+    exchange_audience: &'static str,
+}
+
+impl Authority {
+    /// The authority that the variables name, the public cloud's if they name none, for the tenant of a variable.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
+    pub(crate) fn detect(settings: &Settings, (variable, tenant): (&str, &str)) -> Result<Self, Error> {
+        let uri = url(settings)?;
+        if !is_of_tenant(uri.path(), tenant) {
+            let why = format!("has a path that is not the tenant of {variable}");
+            return Err(refused(AUTHORITY_HOST, &why, FORM));
+        }
+        let base = base(&uri);
+        let host = base.strip_prefix(HTTPS).unwrap_or(&base);
+        let host = host.strip_suffix(":443").unwrap_or(host);
+        let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
+        let regional = region.map(|region| match host {
+            _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
+            _ => format!("{HTTPS}{region}.{host}"),
+        });
+        let exchange_audience = match host {
+            _ if US_GOVERNMENT_HOSTS.contains(&host) => "api://AzureADTokenExchangeUSGov",
+            _ if CHINA_HOSTS.contains(&host) => "api://AzureADTokenExchangeChina",
+            _ => "api://AzureADTokenExchange",
+        };
+        Ok(Self { base, regional, exchange_audience })
+    }
+
+    /// The token endpoint of a tenant. Regions serve applications, not users.
+    pub(crate) fn token_url(&self, tenant: &str, for_user: bool) -> String {
+        let base = self.regional.as_ref().filter(|_| !for_user).unwrap_or(&self.base);
+        match tenant {
+            ADFS => format!("{base}/adfs/oauth2/token"),
+            _ => format!("{base}/{tenant}/oauth2/v2.0/token"),
+        }
+    }
+
+    /// The audience of a token that is to be exchanged for another in this cloud.
+    ///
+    /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
+    pub(crate) fn exchange_audience(&self) -> &'static str {
+        self.exchange_audience
+    }
+}
+
+/// The hosts of Entra: those of every cloud and region, and the one that the variables name.
+#[derive(Clone, Debug)]
+pub struct EntraHosts {
+    configured: ServerName,
+}
+
+impl EntraHosts {
+    /// # Errors
+    /// [`Error::Misconfigured`] for an authority that is not an https URL.
+    pub fn detect(settings: &Settings) -> Result<Self, Error> {
+        let uri = url(settings)?;
+        let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+        let server = HostPort::parse(authority, 443).map_err(|why| refused(AUTHORITY_HOST, why, FORM))?;
+        Ok(Self { configured: server.host().clone() })
+    }
+
+    /// Whether a host is one of them. Regions have names in front of the host's.
+    pub fn contain(&self, host: &ServerName) -> bool {
+        match (host, &self.configured) {
+            (ServerName::Name(name), _) if is_authority(name) => true,
+            (ServerName::Name(name), ServerName::Name(configured)) => is_at(name, configured),
+            (host, configured) => host == configured,
+        }
+    }
+}
+
+/// The URL of the authority that the variables name.
+///
+/// # Errors
+/// As [`Authority::detect`].
+fn url(settings: &Settings) -> Result<Uri, Error> {
+    // Azure's libraries take a bare host too.
+    let text = settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC);
+    // For some readers of URLs a backslash ends the host, for others it does not.
+    if text.contains('\\') {
+        return Err(refused(AUTHORITY_HOST, "holds a backslash", FORM));
+    }
+    let text = if text.contains("://") { Cow::from(text) } else { format!("{HTTPS}{text}").into() };
+    let uri = checked(AUTHORITY_HOST, &text, FORM)?;
+    if uri.scheme_str() != Some("https") {
+        return Err(refused(AUTHORITY_HOST, "is not https", FORM));
+    }
+    Ok(uri)
+}
+
+/// Whether a host, in lower case, is Entra's in some cloud, or that of one of its regions.
+fn is_authority(host: &str) -> bool {
+    let known = [PUBLIC_HOSTS.as_slice(), &US_GOVERNMENT_HOSTS, &CHINA_HOSTS, &OTHER_HOSTS];
+    known.into_iter().flatten().any(|authority| is_at(host, authority))
+}
+
+/// Whether a host is another, or has a name in front of it.
+fn is_at(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
+}
+
+fn base(uri: &Uri) -> String {
+    let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    format!("{HTTPS}{}", authority.to_ascii_lowercase())
+}
+
+/// Whether a path says no more than a tenant: nothing, the tenant, or one of the URLs that portals show for it.
+fn is_of_tenant(path: &str, tenant: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    let path = path.trim_matches('/');
+    path.is_empty() || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
+}
+
+fn region(text: &str) -> Result<&str, Error> {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if is_name && text != "true" && text.len() <= 64 {
+        return Ok(text);
+    }
+    Err(Error::Misconfigured(format!(
+        "{REGIONAL_AUTHORITY} must be the name of a region, westeurope for instance; \
+         finding the region out is not supported here"
+    )))
+}
+
+const FORM: &str =
+    "an https URL, alone or with the tenant as its path, https://login.microsoftonline.com for instance";
+/// What may stand behind a tenant.
+const ENDPOINTS: [&str; 5] =
+    ["", "/v2.0", "/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration"];
+const HTTPS: &str = "https://";
+const PUBLIC: &str = "https://login.microsoftonline.com";
+const PUBLIC_HOST: &str = "login.microsoftonline.com";
+const PUBLIC_HOSTS: [&str; 4] = [PUBLIC_HOST, "login.microsoft.com", "login.windows.net", "sts.windows.net"];
+const US_GOVERNMENT_HOSTS: [&str; 2] = ["login.microsoftonline.us", "login.usgovcloudapi.net"];
+const CHINA_HOSTS: [&str; 2] = ["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"];
+/// Known to MSAL besides.
+const OTHER_HOSTS: [&str; 4] = [
+    "login-us.microsoftonline.com",
+    "login.sovcloud-identity.fr",
+    "login.sovcloud-identity.de",
+    "login.sovcloud-identity.sg",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::variables::TENANT_ID;
+
+    fn detect(pairs: &[(&str, &str)]) -> Result<Authority, Error> {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Authority::detect(&Settings::from_pairs(pairs), (TENANT_ID, "t"))
+    }
+
+    #[test]
+    fn each_cloud_has_its_endpoint_and_its_audience_for_exchange() {
+        for (host, url, audience) in [
+            ("", "https://login.microsoftonline.com/t/oauth2/v2.0/token", "api://AzureADTokenExchange"),
+            (
+                "https://login.microsoftonline.us/",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeUSGov",
+            ),
+            (
+                "login.chinacloudapi.cn",
+                "https://login.chinacloudapi.cn/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeChina",
+            ),
+            (
+                "https://login.microsoftonline.us:443",
+                "https://login.microsoftonline.us:443/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchangeUSGov",
+            ),
+            (
+                "https://sts.contoso.com:8443/",
+                "https://sts.contoso.com:8443/t/oauth2/v2.0/token",
+                "api://AzureADTokenExchange",
+            ),
+        ] {
+            let authority = detect(&[(AUTHORITY_HOST, host)]).unwrap();
+            assert_eq!(
+                (authority.token_url("t", false).as_str(), authority.exchange_audience()),
+                (url, audience)
+            );
+        }
+    }
+
+    #[test]
+    fn an_authority_that_could_send_a_secret_astray_is_refused() {
+        for host in [
+            "http://login.microsoftonline.com",
+            "https://login.microsoftonline.com@evil.example",
+            "https://login.example\\@evil.example",
+            "https://login.example/?a=b",
+            "https://login.example#x",
+            "https://login.example:x",
+            "https:///tenant",
+            "ftp://login.example",
+            "https://lo gin",
+        ] {
+            let error = detect(&[(AUTHORITY_HOST, host)]).unwrap_err();
+            assert!(
+                error.kind() == "misconfigured" && error.to_string().contains(AUTHORITY_HOST),
+                "{host}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_region_answers_for_applications_and_not_for_users() {
+        let public = detect(&[(REGIONAL_AUTHORITY, "westus2")]).unwrap();
+        assert_eq!(public.token_url("t", false), "https://westus2.login.microsoft.com/t/oauth2/v2.0/token");
+        assert_eq!(public.token_url("t", true), "https://login.microsoftonline.com/t/oauth2/v2.0/token");
+        let other = [(REGIONAL_AUTHORITY, "usgovvirginia"), (AUTHORITY_HOST, "login.microsoftonline.us")];
+        assert_eq!(
+            detect(&other).unwrap().token_url("t", false),
+            "https://usgovvirginia.login.microsoftonline.us/t/oauth2/v2.0/token"
+        );
+        for text in ["TryAutoDetect", "true", "west.us", "a/b"] {
+            assert!(detect(&[(REGIONAL_AUTHORITY, text)]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_authority_may_repeat_the_tenant_and_say_nothing_else() {
+        let url = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
+        let detect = |path: &str| {
+            let authority = format!("https://login.microsoftonline.com{path}");
+            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority)]);
+            Authority::detect(&settings, (TENANT_ID, "contoso.com"))
+        };
+        for path in [
+            "/",
+            "//",
+            "/contoso.com",
+            "/Contoso.COM/",
+            "/contoso.com/v2.0",
+            "/contoso.com/oauth2/token",
+            "/contoso.com/oauth2/v2.0/token",
+            "/contoso.com/v2.0/.well-known/openid-configuration",
+        ] {
+            assert_eq!(detect(path).unwrap().token_url("contoso.com", false), url, "{path}");
+        }
+        for path in [
+            "/common",
+            "/adfs",
+            "/contoso.com.evil.example",
+            "/fabrikam.com",
+            "/fabrikam.com/oauth2/v2.0/token",
+            "/contoso.com/contoso.com",
+            "/contoso.com/oauth2",
+            "/x/contoso.com",
+            "/contoso.com//oauth2/token",
+            "/contoso%2ecom",
+            "/../contoso.com",
+        ] {
+            let error = detect(path).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.kind(), "misconfigured", "{path}");
+            assert!(text.contains(AUTHORITY_HOST) && text.contains(TENANT_ID), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_ad_fs_has_a_path_of_its_own() {
+        for authority in
+            ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"]
+        {
+            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority.to_owned())]);
+            let authority = Authority::detect(&settings, (TENANT_ID, ADFS)).unwrap();
+            assert_eq!(authority.token_url(ADFS, false), "https://sts.contoso.com/adfs/oauth2/token");
+        }
+        let authority = detect(&[(AUTHORITY_HOST, "https://sts.contoso.com")]).unwrap();
+        assert_eq!(authority.token_url("adfs", false), "https://sts.contoso.com/adfs/oauth2/token");
+    }
+}

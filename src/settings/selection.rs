@@ -1,0 +1,100 @@
+//! `AZURE_TOKEN_CREDENTIALS`: which of the credentials of Azure's libraries a deployment wants.
+//!
+//! <https://learn.microsoft.com/azure/developer/python/sdk/authentication/credential-chains>
+
+use super::Settings;
+use super::variables::TOKEN_CREDENTIALS;
+use crate::model::Error;
+
+/// A credential class of Azure's libraries that works on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    Environment,
+    WorkloadIdentity,
+    ManagedIdentity,
+}
+
+/// The credentials that may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Selection {
+    All,
+    Only(Credential),
+}
+
+impl Selection {
+    /// Names are compared as Azure's libraries do: without regard to case or to white space around them.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a credential that is not available here, or none.
+    pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
+        let Some(text) = settings.get(TOKEN_CREDENTIALS) else { return Ok(Self::All) };
+        let name = text.trim().to_ascii_lowercase();
+        match name.as_str() {
+            "prod" => Ok(Self::All),
+            "environmentcredential" => Ok(Self::Only(Credential::Environment)),
+            "workloadidentitycredential" => Ok(Self::Only(Credential::WorkloadIdentity)),
+            "managedidentitycredential" => Ok(Self::Only(Credential::ManagedIdentity)),
+            _ => Err(refused(DEVELOPERS.iter().find(|known| known.eq_ignore_ascii_case(&name)))),
+        }
+    }
+
+    pub(crate) fn includes(self, credential: Credential) -> bool {
+        self == Self::All || self == Self::Only(credential)
+    }
+}
+
+fn refused(developers: Option<&&str>) -> Error {
+    let why = match developers {
+        Some(name) => {
+            format!("names {name}, which needs a developer's tools and is not available in a component")
+        }
+        None => "names no credential".to_owned(),
+    };
+    Error::Misconfigured(format!(
+        "{TOKEN_CREDENTIALS} {why}; it must be `prod`, `EnvironmentCredential`, `WorkloadIdentityCredential` or \
+         `ManagedIdentityCredential`"
+    ))
+}
+
+const DEVELOPERS: [&str; 7] = [
+    "dev",
+    "AzureCliCredential",
+    "AzureDeveloperCliCredential",
+    "AzurePowerShellCredential",
+    "InteractiveBrowserCredential",
+    "VisualStudioCodeCredential",
+    "VisualStudioCredential",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Selection, Error> {
+        Selection::parse(&Settings::from_pairs([(TOKEN_CREDENTIALS.to_owned(), text.to_owned())]))
+    }
+
+    #[test]
+    fn credentials_are_selected_by_name_in_any_case() {
+        for (text, selection) in [
+            ("", Selection::All),
+            ("prod", Selection::All),
+            (" PROD ", Selection::All),
+            ("environmentcredential", Selection::Only(Credential::Environment)),
+            ("WorkloadIdentityCredential", Selection::Only(Credential::WorkloadIdentity)),
+            (" ManagedIdentityCredential ", Selection::Only(Credential::ManagedIdentity)),
+        ] {
+            assert_eq!(parse(text), Ok(selection), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_developers_credential_is_refused_by_its_name_and_nonsense_without() {
+        assert!(parse("azureclicredential").unwrap_err().to_string().contains("AzureCliCredential"));
+        assert!(parse("dev").unwrap_err().to_string().contains("names dev"));
+        let nonsense = parse("InvalidCredential").unwrap_err();
+        assert_eq!(nonsense.kind(), "misconfigured");
+        assert!(nonsense.to_string().contains("names no credential"));
+        assert!(parse("SharedTokenCacheCredential").is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! The environment variables that the broker reads, by name; [`VARIABLES`] says of each what it does.
+#![expect(missing_docs, reason = "VARIABLES describes each of them")]
+
+/// A variable that the broker reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// Whether its value is a secret.
+    pub secret: bool,
+    /// Whether its value is the path of a file that the broker reads.
+    pub file: bool,
+    /// Whether its value may have line ends and tabs in it.
+    pub lines: bool,
+    /// Its form, its default and what it does.
+    pub about: &'static str,
+}
+
+/// Every variable that the broker reads; a host need not show it any other.
+pub const VARIABLES: &[Variable] = &[
+    lines(ALLOWED_SCOPES, "scopes or audiences separated by spaces; unset: all, set: nothing else"),
+    lines(
+        ALLOWED_IDENTITIES,
+        "client, object or resource ids or `system-assigned`, separated by spaces; unset: all, set: nothing else",
+    ),
+    lines(
+        INJECT,
+        "`host=scope` separated by spaces: which requests that pass the injector get which token; behind a leading `+` \
+         together with the built-in rules, else in their place",
+    ),
+    plain(
+        INJECT_OTHERS,
+        "`pass` or `refuse` (pass): what becomes of a request for which there is no such rule",
+    ),
+    plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
+    plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
+    plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
+    secret(
+        STORE_KEY,
+        "32 random bytes in base64, the same for all instances of a deployment: they share tokens through the host's store; \
+         two with a comma between them while keys are changed, the new one first",
+    ),
+    plain(
+        FEDERATED_CLIENT_ID,
+        "with the next: the client id of the app registration that trusts this machine's managed identity, and is then \
+         the default identity",
+    ),
+    plain(FEDERATED_TENANT_ID, "the tenant of that app registration"),
+    secret(
+        ENDPOINT_SECRET,
+        "the secret that clients of an endpoint of ours show as `IDENTITY_HEADER`, 16 to 1024 characters; unset: it speaks \
+         IMDS's protocol only, which has none",
+    ),
+    plain(
+        ALLOWED_ENDPOINT,
+        "an identity endpoint at a private address that may be sent its secret over plain http: the value of \
+         `IDENTITY_ENDPOINT`, `MSI_ENDPOINT` or `AZURE_POD_IDENTITY_AUTHORITY_HOST`, to the letter",
+    ),
+    plain(
+        PINNED_THUMBPRINT,
+        "set by a host that compares the certificate of Service Fabric's endpoint: the thumbprint it insists on",
+    ),
+    plain(
+        TOKEN_CREDENTIALS,
+        "`prod` (as if unset), `EnvironmentCredential`, `WorkloadIdentityCredential`, or `ManagedIdentityCredential`: an \
+         IMDS that does not answer is then retried",
+    ),
+    plain(CLIENT_ID, "the client id of the app registration or user-assigned identity that is the default"),
+    plain(TENANT_ID, "the tenant of the app registration: its id or one of its domains; `adfs` for an AD FS"),
+    secret(CLIENT_SECRET, "the client secret of the app registration"),
+    file(CERTIFICATE_PATH, "the PEM file with the certificate and the RSA key of the app registration"),
+    secret(CERTIFICATE_PASSWORD, "not accepted: a component opens no encrypted key"),
+    plain(
+        SEND_CERTIFICATE_CHAIN,
+        "`1` or `true`: show the certificate chain, for apps that trust its issuer and subject",
+    ),
+    file(FEDERATED_TOKEN_FILE, "the file with the token of an issuer that the app registration trusts"),
+    plain(AUTHORITY_HOST, "the https URL of the cloud's Entra endpoint (https://login.microsoftonline.com)"),
+    plain(
+        REGIONAL_AUTHORITY,
+        "the region whose Entra endpoint is asked for an app's tokens, `westeurope` for instance",
+    ),
+    plain(ADDITIONAL_TENANTS, "other tenants that a request may name, separated by `;`, or `*`"),
+    plain(DISABLE_MULTITENANT, "`1` or `true`: the tenant of a request is ignored"),
+    plain(KUBERNETES_PROXY[0], NO_PROXY),
+    plain(KUBERNETES_PROXY[1], NO_PROXY),
+    plain(KUBERNETES_PROXY[2], NO_PROXY),
+    lines(KUBERNETES_PROXY[3], NO_PROXY),
+    plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
+    plain(
+        IDENTITY_ENDPOINT,
+        "the URL of the identity endpoint of App Service, Functions, Container Apps, Automation or Arc, on loopback or \
+         link-local, or of Service Fabric",
+    ),
+    secret(IDENTITY_HEADER, "the secret that the identity endpoint expects"),
+    plain(IDENTITY_SERVER_THUMBPRINT, "the SHA-1 thumbprint by which Service Fabric's endpoint is known"),
+    plain(
+        IMDS_ENDPOINT,
+        "with `IDENTITY_ENDPOINT` and without its header: this is a server with the Azure Arc agent",
+    ),
+    plain(
+        MSI_ENDPOINT,
+        "the URL of the identity endpoint of Azure Machine Learning or App Service of 2017, without `MSI_SECRET` of Cloud \
+         Shell, on loopback or link-local",
+    ),
+    secret(MSI_SECRET, "the secret that this endpoint expects"),
+    plain(
+        DEFAULT_IDENTITY_CLIENT_ID,
+        "the client id of the identity that is Azure Machine Learning's default",
+    ),
+];
+
+pub const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";
+pub const ALLOWED_IDENTITIES: &str = "TOKEN_BROKER_ALLOWED_IDENTITIES";
+pub const INJECT: &str = "TOKEN_BROKER_INJECT";
+pub const INJECT_OTHERS: &str = "TOKEN_BROKER_INJECT_OTHERS";
+pub const TIMEOUT_MS: &str = "TOKEN_BROKER_TIMEOUT_MS";
+pub const BUDGET_MS: &str = "TOKEN_BROKER_BUDGET_MS";
+pub const LOG: &str = "TOKEN_BROKER_LOG";
+pub const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
+pub const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
+pub const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
+pub const ENDPOINT_SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
+pub const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
+pub const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
+pub const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+pub const CLIENT_ID: &str = "AZURE_CLIENT_ID";
+pub const TENANT_ID: &str = "AZURE_TENANT_ID";
+pub const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+pub const CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+pub const CERTIFICATE_PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+pub const SEND_CERTIFICATE_CHAIN: &str = "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN";
+pub const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+pub const REGIONAL_AUTHORITY: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
+pub const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
+pub const DISABLE_MULTITENANT: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
+pub const KUBERNETES_PROXY: [&str; 4] = [
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+];
+pub const POD_IDENTITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+pub const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+pub const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+pub const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
+pub const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
+pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
+pub const MSI_SECRET: &str = "MSI_SECRET";
+pub const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
+
+const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
+
+const fn plain(name: &'static str, about: &'static str) -> Variable {
+    Variable { name, secret: false, file: false, lines: false, about }
+}
+
+const fn secret(name: &'static str, about: &'static str) -> Variable {
+    Variable { secret: true, ..plain(name, about) }
+}
+
+const fn file(name: &'static str, about: &'static str) -> Variable {
+    Variable { file: true, ..plain(name, about) }
+}
+
+const fn lines(name: &'static str, about: &'static str) -> Variable {
+    Variable { lines: true, ..plain(name, about) }
+}

@@ -1,0 +1,112 @@
+//! The identity endpoint of Windows container groups of Azure Container Instances. Linux ones have IMDS.
+//!
+//! Its variables are Service Fabric's, and its URL is plain http with a query of its own.
+//!
+//! <https://learn.microsoft.com/azure/container-instances/container-instances-managed-identity>
+
+use http::HeaderValue;
+
+use super::request::Call;
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, SourceError, half, response, secret_header};
+use crate::model::{Body, Error, Identity, Token};
+use crate::policy::Key;
+use crate::settings::variables::{
+    ALLOWED_ENDPOINT, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
+};
+use crate::settings::{Credential, Settings};
+
+/// The endpoint that `IDENTITY_ENDPOINT` names.
+#[derive(Debug)]
+pub(crate) struct ContainerInstances {
+    endpoint: Endpoint,
+    secret: HeaderValue,
+}
+
+pub(crate) const SOURCE: About = About {
+    name: "container-instances",
+    credential: Credential::ManagedIdentity,
+    needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
+    takes: &[ALLOWED_ENDPOINT],
+    health: "restart the container group",
+};
+
+/// Whether the variables are those of a Windows container group, and not those of Service Fabric.
+pub(crate) fn is_here(settings: &Settings) -> bool {
+    let is_form = |url: &str| url.starts_with("http://") && url.contains('?');
+    settings.is_set(IDENTITY_SERVER_THUMBPRINT) && settings.get(IDENTITY_ENDPOINT).is_some_and(is_form)
+}
+
+impl ContainerInstances {
+    /// The endpoint, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for an endpoint without its header, and for values that cannot be used.
+    pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
+        let Some(endpoint) = settings.get(IDENTITY_ENDPOINT).filter(|_| is_here(settings)) else {
+            return Ok(None);
+        };
+        let Some(header) = settings.get(IDENTITY_HEADER) else {
+            return Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER));
+        };
+        Ok(Some(Self {
+            endpoint: Endpoint::parse_with_query(settings, IDENTITY_ENDPOINT, endpoint)?,
+            secret: secret_header(IDENTITY_HEADER, header)?,
+        }))
+    }
+
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    }
+
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret.to_str().ok()
+    }
+
+    /// # Errors
+    /// [`Error::InvalidRequest`] for an id that the endpoint has no parameter for: it would ignore it.
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
+        if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
+            let text = format!(
+                "the endpoint of a Windows container group takes object ids only, and was asked for {}; \
+                 `az identity show --query principalId` tells the object id of that identity",
+                key.identity()
+            );
+            return Err(SourceError::Failed(Error::InvalidRequest(text)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let mut query = vec![("resource", key.audience().into())];
+        if let Identity::ObjectId(id) = key.identity() {
+            query.push(("principalId", id.as_str().into()));
+        }
+        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+    }
+
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
+        // 404: the container group has no identity by default.
+        response::read(&self.asked(ask), response, exchange, |refusal| {
+            refusal.not_found_is_final().error(remedy)
+        })
+    }
+}
+
+fn remedy(refusal: &Refusal<'_>) -> String {
+    let remedy = match refusal.status {
+        401 | 403 => "restart the container group, which renews its IDENTITY_HEADER",
+        _ => {
+            "give the container group an identity of its own, `az container create --assign-identity`, or name one by its \
+             object id in the request; `az container show -g <group> -n <name> --query identity` lists them with it, as \
+             principalId"
+        }
+    };
+    remedy.to_owned()
+}

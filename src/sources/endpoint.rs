@@ -1,0 +1,252 @@
+//! Where a managed identity endpoint may be: on this machine or on its link, nowhere else.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+
+use crate::model::Error;
+use crate::settings::Settings;
+use crate::settings::url::{absolute, checked, refused};
+use crate::settings::variables::ALLOWED_ENDPOINT;
+use crate::wire::{Field, form_encoded};
+
+/// The URL of an identity endpoint, known to be local.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint(String);
+
+impl Endpoint {
+    /// Check the URL that a variable gives.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret header would otherwise go to
+    /// whoever set the variable.
+    pub(crate) fn parse(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
+        Self::local(settings, variable, checked(variable, text, FORM)?, text)
+    }
+
+    /// The same, for a platform whose URL has a query of its own.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub(crate) fn parse_with_query(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
+        Self::local(settings, variable, absolute(variable, text, FORM)?, text)
+    }
+
+    fn local(settings: &Settings, variable: &str, uri: Uri, text: &str) -> Result<Self, Error> {
+        let host = uri.host().unwrap_or_default();
+        match private(host) {
+            _ if is_local(host) => Ok(Self(uri.to_string())),
+            Some(_) if is_allowed(settings, text) => Ok(Self(uri.to_string())),
+            Some(platform) => {
+                let other = if settings.is_set(ALLOWED_ENDPOINT) { " (it has another one)" } else { "" };
+                Err(Error::Misconfigured(format!(
+                    "{variable} names the private address {host}{platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must \
+                     have the same value{other}, to the letter, which lets secrets and tokens pass there unencrypted"
+                )))
+            }
+            None => Err(refused(variable, "names a host that is not on this machine", FORM)),
+        }
+    }
+
+    /// Check the URL of a variable whose host is known by its certificate, and may be anywhere.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`], and for plain http.
+    pub(crate) fn parse_tls(variable: &str, text: &str) -> Result<Self, Error> {
+        let form = "an https URL, https://localhost:2377/metadata/identity/oauth2/token for instance";
+        let uri = checked(variable, text, form)?;
+        if uri.scheme_str() != Some("https") {
+            return Err(refused(variable, "is not https", form));
+        }
+        Ok(Self(uri.to_string()))
+    }
+
+    /// The same endpoint with another path, for a variable that gives only the base.
+    pub(crate) fn join(self, path: &str) -> Self {
+        Self(format!("{}{path}", self.0.trim_end_matches('/')))
+    }
+
+    /// The same endpoint, with the address in the place of `localhost`.
+    pub(crate) fn on_ipv4_loopback(self) -> Self {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return self };
+        match rest.split_at_checked("localhost".len()) {
+            Some((host, rest)) if host.eq_ignore_ascii_case("localhost") => {
+                Self(format!("{scheme}://127.0.0.1{rest}"))
+            }
+            _ => self,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The URL with a query of these parameters, behind its own if it has one.
+    pub(crate) fn with_query(&self, parameters: &[Field<'_>]) -> String {
+        let separator = if self.0.contains('?') { '&' } else { '?' };
+        format!("{}{separator}{}", self.0, form_encoded(parameters))
+    }
+}
+
+/// Whether the operator allows an endpoint at a private address, by its whole URL.
+fn is_allowed(settings: &Settings, text: &str) -> bool {
+    settings.get(ALLOWED_ENDPOINT).is_some_and(|allowed| allowed == text)
+}
+
+/// Which platforms have their endpoint at a private address, as the end of a sentence; none if the address is not one.
+fn private(host: &str) -> Option<&'static str> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<Ipv4Addr>().ok();
+    match address.map(|ip| ip.octets()) {
+        Some([10, 92, ..]) => Some(", as Windows container groups of Azure Container Instances do"),
+        Some([172, 16..=31, ..]) => Some(", as App Service on Linux did until 2021"),
+        Some(_) => address.filter(Ipv4Addr::is_private).map(|_| ", which is not on this machine"),
+        None => {
+            let ip = bare.parse::<Ipv6Addr>().ok().filter(Ipv6Addr::is_unique_local);
+            ip.map(|_| ", which is not on this machine")
+        }
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_link_local())
+        || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
+}
+
+const FORM: &str =
+    "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for instance";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Endpoint, Error> {
+        Endpoint::parse(&Settings::default(), "IDENTITY_ENDPOINT", url)
+    }
+
+    fn allowing(allowed: &str) -> Settings {
+        Settings::from_pairs([(ALLOWED_ENDPOINT.to_owned(), allowed.to_owned())])
+    }
+
+    #[test]
+    fn a_private_address_is_refused_with_its_platform_and_the_variable_that_allows_it() {
+        for (url, platform) in [
+            ("http://10.92.0.21:2377/metadata/identity/oauth2/token", "Azure Container Instances"),
+            ("http://172.16.2.6:8081/msi/token", "App Service"),
+            ("http://172.31.0.2:8081/msi/token", "App Service"),
+            ("http://192.168.0.2/msi/token", "not on this machine"),
+            ("https://10.0.0.2/msi/token", "not on this machine"),
+            ("http://[fd00::1]/msi/token", "not on this machine"),
+        ] {
+            let text = parse(url).unwrap_err().to_string();
+            assert!(!text.contains("another one"), "{text}");
+            for part in ["IDENTITY_ENDPOINT", ALLOWED_ENDPOINT, platform] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert!(Endpoint::parse(&allowing(url), "IDENTITY_ENDPOINT", url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_allowed_by_its_whole_url_and_nothing_but_a_private_address_is() {
+        let url = "http://10.92.0.21:2377/token";
+        for allowed in [
+            "*",
+            "10.92.0.21",
+            "http://10.92.0.21:2377",
+            "http://10.92.0.21:2377/token/",
+            "http://10.92.0.22:2377/token",
+        ] {
+            let error = Endpoint::parse(&allowing(allowed), "V", url).unwrap_err().to_string();
+            assert!(error.contains("it has another one"), "{allowed}: {error}");
+        }
+        for url in [
+            "http://8.8.8.8/token",
+            "http://attacker.contoso.com/msi",
+            "http://x@10.92.0.21/",
+            "http://[::ffff:10.0.0.1]/",
+        ] {
+            assert!(Endpoint::parse(&allowing(url), "V", url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_query_of_a_platforms_own_comes_before_ours() {
+        let url = "http://169.254.128.1:2377/token?api-version=1.0";
+        assert!(parse(url).is_err());
+        let endpoint = Endpoint::parse_with_query(&Settings::default(), "V", url).unwrap();
+        assert_eq!(endpoint.with_query(&[("a", "b".into())]), format!("{url}&a=b"));
+    }
+
+    #[test]
+    fn loopback_and_link_local_are_accepted() {
+        for url in [
+            "http://127.0.0.1:41564/msi/token",
+            "http://127.255.0.9/",
+            "http://localhost:42356/msi/token",
+            "http://LOCALHOST/x",
+            "https://127.0.0.1/x",
+            "http://[::1]:80/x",
+            "http://[fe80::1]/x",
+            "http://169.254.169.254/metadata",
+            "http://169.254.130.2:8081/msi/token/",
+        ] {
+            assert!(parse(url).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_other_host_and_every_disguise_is_refused_by_the_name_of_the_variable() {
+        for url in [
+            "",
+            "not a url",
+            "/path/only",
+            "localhost:80",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "http://10.0.0.5/msi",
+            "http://0.0.0.0/msi",
+            "http://attacker.contoso.com/msi",
+            "http://127.0.0.1@evil.example/msi",
+            "http://user:pw@127.0.0.1/msi",
+            "http://169.254.169.254.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://[::ffff:10.0.0.1]/",
+            "https://vault.azure.net/",
+            "http://127.0.0.1/msi?x=1",
+            "http://127.0.0.1/msi#f",
+            "http://:80/",
+            "http://127.0.0.1:99999/msi",
+            "http://127.0.0.1:/msi",
+            "http://[::1]:x/msi",
+            "http://[::1].evil.example/msi",
+            "http://[::1].evil.example:80/msi",
+            "http://[::1]evil:80/msi",
+            "http://evil.example[::1]/msi",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(error.kind(), "misconfigured", "{url}");
+            assert!(error.to_string().contains("IDENTITY_ENDPOINT"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_joined_with_a_path_whatever_its_trailing_slashes() {
+        for base in ["http://127.0.0.1:80", "http://127.0.0.1:80/", "http://127.0.0.1:80//"] {
+            let endpoint = parse(base).unwrap().join("/metadata/token");
+            assert_eq!(endpoint.as_str(), "http://127.0.0.1:80/metadata/token");
+        }
+    }
+
+    #[test]
+    fn query_values_are_encoded() {
+        let url = parse("http://localhost/t")
+            .unwrap()
+            .with_query(&[("a", "x&y=z".into()), ("b", "https://é/".into())]);
+        assert_eq!(url, "http://localhost/t?a=x%26y%3Dz&b=https%3A%2F%2F%C3%A9%2F");
+    }
+}

@@ -1,0 +1,235 @@
+//! An application's certificate: the assertion that is signed with its key, in place of a client secret.
+//!
+//! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs1v15;
+use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::pss;
+use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
+use rsa::traits::PublicKeyParts as _;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretSlice};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::random_stream::Stream;
+use crate::model::{Error, Secret};
+use crate::wire::uuid;
+
+/// The file with a certificate and its key, and the assertion that was last signed with it.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    path: String,
+    /// Entra can then find a certificate by its issuer and subject, and not only by its thumbprint.
+    send_chain: bool,
+    held: RefCell<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    assertion: Secret,
+    of: Claimed,
+    /// Unix seconds.
+    expires_on: u64,
+}
+
+/// Who says what to whom in an assertion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub(crate) client_id: String,
+    /// The token endpoint.
+    pub(crate) audience: String,
+    /// AD FS knows no PSS.
+    pub(crate) adfs: bool,
+}
+
+impl Certificate {
+    /// # Errors
+    /// None here; [`Error::Misconfigured`] in a build without certificates.
+    pub(crate) fn new(path: String, send_chain: bool) -> Result<Self, Error> {
+        Ok(Self { path, send_chain, held: RefCell::default() })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The assertion that was signed before, unless its end is near.
+    pub(crate) fn held(&self, of: &Claimed, now: Duration) -> Option<Secret> {
+        let held = self.held.borrow();
+        let held = held.as_ref().filter(|held| held.of == *of)?;
+        let usable = held.expires_on.saturating_sub(MARGIN)..held.expires_on;
+        let from = usable.start.saturating_sub(LIFETIME);
+        (from..usable.start).contains(&now.as_secs()).then(|| held.assertion.clone())
+    }
+
+    /// Sign another one next time.
+    pub(crate) fn drop_held(&self) {
+        self.held.take();
+    }
+
+    /// An assertion signed with the key in a PEM text.
+    ///
+    /// # Errors
+    /// What is wrong with the text, as the end of a sentence that begins with the file.
+    pub(crate) fn sign(
+        &self,
+        pem: &Secret,
+        of: &Claimed,
+        now: Duration,
+        mut random: impl FnMut() -> u64,
+    ) -> Result<Secret, String> {
+        let file = Pem::read(pem.expose_secret())?;
+        let now = now.as_secs();
+        let expires_on = now.saturating_add(LIFETIME);
+        let header = file.header(of.adfs, self.send_chain);
+        let claims = json!({
+            "aud": of.audience,
+            "iss": of.client_id,
+            "sub": of.client_id,
+            "jti": uuid(&mut random).to_string(),
+            "iat": now,
+            "nbf": now,
+            "exp": expires_on,
+        });
+        let signed = format!("{}.{}", encoded(&header), encoded(&claims));
+        let signature = file.signature(of.adfs, signed.as_bytes(), &mut Stream::new(random))?;
+        let assertion = Secret::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)));
+        self.held.replace(Some(Held { assertion: assertion.clone(), of: of.clone(), expires_on }));
+        Ok(assertion)
+    }
+}
+
+/// What a PEM file holds: a key, and the certificates, the key's own first.
+struct Pem {
+    key: RsaPrivateKey,
+    certificates: Vec<Vec<u8>>,
+}
+
+impl Pem {
+    fn read(text: &str) -> Result<Self, String> {
+        let (mut keys, mut certificates) = (Vec::new(), Vec::new());
+        for block in blocks(text) {
+            match block.label {
+                // RFC 1421, 4.6.1.1, as OpenSSL writes keys of its own older form.
+                _ if block.body.contains("4,ENCRYPTED") => return Err(ENCRYPTED.to_owned()),
+                "CERTIFICATE" => certificates.push(block.decode()?.expose_secret().to_vec()),
+                "PRIVATE KEY" | "RSA PRIVATE KEY" => keys.push(block.key()?),
+                "ENCRYPTED PRIVATE KEY" => return Err(ENCRYPTED.to_owned()),
+                "EC PRIVATE KEY" => return Err(NOT_RSA.to_owned()),
+                _ => {}
+            }
+        }
+        let Some(key) = keys.into_iter().next() else { return Err(NO_KEY.to_owned()) };
+        // A certificate holds its public key's modulus as it is.
+        let modulus = key.n().to_bytes_be();
+        let own = certificates
+            .iter()
+            .position(|der| der.windows(modulus.len()).any(|window| window == modulus.as_slice()))
+            .ok_or_else(|| NO_CERTIFICATE.to_owned())?;
+        certificates.swap(0, own);
+        Ok(Self { key, certificates })
+    }
+
+    fn header(&self, adfs: bool, send_chain: bool) -> Value {
+        let thumbprint = self.certificates.first().map(Sha256::digest).unwrap_or_default();
+        let mut header = json!({
+            "alg": if adfs { "RS256" } else { "PS256" },
+            "typ": "JWT",
+            "x5t#S256": URL_SAFE_NO_PAD.encode(thumbprint),
+        });
+        if let (Value::Object(header), true) = (&mut header, send_chain) {
+            // RFC 7515, 4.1.6: base64, not base64url, of the DER.
+            let chain: Vec<_> = self.certificates.iter().map(|der| STANDARD.encode(der)).collect();
+            header.insert("x5c".to_owned(), chain.into());
+        }
+        header
+    }
+
+    fn signature(
+        &self,
+        adfs: bool,
+        message: &[u8],
+        random: &mut Stream<impl FnMut() -> u64>,
+    ) -> Result<Vec<u8>, String> {
+        let key = self.key.clone();
+        let signature = if adfs {
+            let key = pkcs1v15::SigningKey::<Sha256>::new(key);
+            key.try_sign_with_rng(random, message).map(|signature| signature.to_vec())
+        } else {
+            let key = pss::BlindedSigningKey::<Sha256>::new(key);
+            key.try_sign_with_rng(random, message).map(|signature| signature.to_vec())
+        };
+        signature.map_err(|_| "has a key that does not sign".to_owned())
+    }
+}
+
+/// A part of a PEM text (RFC 7468).
+struct Block<'a> {
+    label: &'a str,
+    /// What is between its boundaries.
+    body: &'a str,
+}
+
+impl Block<'_> {
+    fn decode(&self) -> Result<SecretSlice<u8>, String> {
+        // Large enough from the start: growing would leave copies of the key behind.
+        let mut text = Zeroizing::new(String::with_capacity(self.body.len()));
+        text.extend(self.body.split_ascii_whitespace());
+        let decoded = STANDARD.decode(text.as_bytes()).map(SecretSlice::from);
+        decoded.map_err(|_| format!("has a {} that is not base64", self.label))
+    }
+
+    fn key(&self) -> Result<RsaPrivateKey, String> {
+        let der = self.decode()?;
+        let key = match self.label {
+            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(der.expose_secret()).ok(),
+            _ => RsaPrivateKey::from_pkcs8_der(der.expose_secret()).ok(),
+        };
+        let key = key.ok_or_else(|| NOT_RSA.to_owned())?;
+        match key.size() {
+            256..=512 => Ok(key),
+            bytes => {
+                Err(format!("has an RSA key of {} bits; Entra takes 2048 to 4096", bytes.saturating_mul(8)))
+            }
+        }
+    }
+}
+
+/// What stands between blocks is somebody's note.
+fn blocks(text: &str) -> impl Iterator<Item = Block<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, from_label) = rest.split_once("-----BEGIN ")?;
+        let (label, from_body) = from_label.split_once("-----")?;
+        let (body, after) = from_body.split_once(&format!("-----END {label}-----"))?;
+        rest = after;
+        Some(Block { label, body })
+    })
+}
+
+fn encoded(part: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(part.to_string())
+}
+
+/// Ten minutes, as MSAL has it.
+const LIFETIME: u64 = 600;
+/// Not used any more when less than this is left.
+const MARGIN: u64 = 60;
+
+const NO_KEY: &str = "has no private key; it must be a PEM file with a certificate and its RSA key, \
+                      which `openssl pkcs12 -in app.pfx -nodes` makes of a PFX";
+const NO_CERTIFICATE: &str = "has no certificate of its private key; put both into one PEM file";
+const NOT_RSA: &str = "has a private key that is not an RSA key, and Entra takes no other";
+const ENCRYPTED: &str = "has an encrypted private key, which a component does not open; `openssl rsa -in app.pem` \
+                         decrypts it";
+
+/// The longest PEM file that is read, in bytes: a key, a certificate and a long chain.
+pub(crate) const MAX_PEM: usize = 64 * 1024;

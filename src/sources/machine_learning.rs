@@ -1,0 +1,128 @@
+//! The identity endpoint of Azure Machine Learning, which is App Service's of version 2017-09-01.
+//!
+//! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
+
+use http::HeaderValue;
+
+use super::request::Call;
+use super::response::{Asked, Exchange, Refusal};
+use super::{About, Ask, Endpoint, SourceError, entra, half, not_the_endpoint, response, secret_header};
+use crate::model::{Body, Error, Identity, Token};
+use crate::policy::Key;
+use crate::settings::variables::{
+    ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET,
+};
+use crate::settings::{Credential, Settings};
+
+/// The endpoint that `MSI_ENDPOINT` and `MSI_SECRET` name.
+#[derive(Debug)]
+pub(crate) struct MachineLearning {
+    endpoint: Endpoint,
+    secret: HeaderValue,
+    /// The identity of the compute, where that is a user-assigned one.
+    default_client_id: Option<String>,
+}
+
+pub(crate) const SOURCE: About = About {
+    name: "azure-ml",
+    credential: Credential::ManagedIdentity,
+    needs: &[MSI_ENDPOINT, MSI_SECRET],
+    takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
+    health: "restart the compute, the job or the app",
+};
+
+impl MachineLearning {
+    /// The endpoint, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for a secret without an endpoint, for an endpoint with a default identity and without a
+    /// secret, and for values that cannot be used.
+    pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
+        match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
+            (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => {
+                Err(half(MSI_ENDPOINT, MSI_SECRET))
+            }
+            // Without a secret the endpoint is Cloud Shell's.
+            (_, None) => Ok(None),
+            (None, Some(_)) => Err(half(MSI_SECRET, MSI_ENDPOINT)),
+            (Some(endpoint), Some(secret)) => Self::new(settings, endpoint, secret).map(Some),
+        }
+    }
+
+    fn new(settings: &Settings, endpoint: &str, secret: &str) -> Result<Self, Error> {
+        let client_id = settings.get(DEFAULT_IDENTITY_CLIENT_ID);
+        client_id.map(|id| entra::client(DEFAULT_IDENTITY_CLIENT_ID, id)).transpose()?;
+        Ok(Self {
+            endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)?,
+            secret: secret_header(MSI_SECRET, secret)?,
+            default_client_id: client_id.map(str::to_owned),
+        })
+    }
+
+    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    }
+
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret.to_str().ok()
+    }
+
+    /// # Errors
+    /// [`Error::InvalidRequest`] for an id that this version of the protocol has no parameter for: the endpoint would
+    /// ignore it and answer with another identity's token.
+    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
+        if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
+            let text = format!(
+                "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}; \
+                 `az identity show --query clientId` tells the client id of that identity",
+                key.identity()
+            );
+            return Err(SourceError::Failed(Error::InvalidRequest(text)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+        let key = ask.demand.key();
+        let client_id = match key.identity() {
+            Identity::ClientId(id) => Some(id.as_str()),
+            Identity::Default => self.default_client_id.as_deref(),
+            Identity::SystemAssigned | Identity::ObjectId(_) | Identity::ResourceId(_) => None,
+        };
+        let mut query = vec![("api-version", "2017-09-01".into()), ("resource", key.audience().into())];
+        // `client_id` is of later versions, and would be ignored.
+        query.extend(client_id.map(|id| ("clientid", id.into())));
+        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+    }
+
+    pub(crate) fn parse(
+        &self,
+        ask: &Ask<'_>,
+        response: &http::Response<Body>,
+        exchange: Exchange,
+    ) -> Result<Token, SourceError> {
+        let asked = self.asked(ask);
+        response::read(&asked, response, exchange, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+        })
+    }
+}
+
+fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+    match refusal.status {
+        405 => not_the_endpoint(MSI_ENDPOINT),
+        status if matches!(status, 401 | 403) || refusal.says("secret token header") => format!(
+            "the endpoint does not accept {MSI_SECRET}, which is renewed with the job or the app: start it anew"
+        ),
+        // App Service's words, in the version of the protocol that Azure Machine Learning has.
+        _ if refusal.says("no msi found") => format!(
+            "no such identity is assigned here: `az webapp identity assign -g <group> -n <app>`, or on Azure Machine \
+             Learning `az ml compute update`; correct the client id in the request or in {CLIENT_ID}"
+        ),
+        _ => format!(
+            "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that {CLIENT_ID} \
+             or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
+            key.audience()
+        ),
+    }
+}

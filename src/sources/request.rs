@@ -1,0 +1,118 @@
+//! A request for a token, before it becomes HTTP.
+
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+
+use crate::model::{Body, Error};
+use crate::wire::{Field, form_encoded};
+
+/// What a source wants sent. A call with a form is a POST, any other a GET.
+pub(crate) struct Call<'a> {
+    url: String,
+    headers: Vec<(&'static str, HeaderValue)>,
+    form: Option<Vec<Field<'a>>>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn get(url: String) -> Self {
+        Self { url, headers: Vec::new(), form: None }
+    }
+
+    pub(crate) fn post(url: String, form: Vec<Field<'a>>) -> Self {
+        Self { url, headers: Vec::new(), form: Some(form) }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The call on one line, without its headers and without what is secret in its form.
+    pub(crate) fn shown(&self) -> String {
+        let Some(form) = &self.form else { return format!("GET {}", self.url) };
+        let open: Vec<_> = form.iter().filter(|(name, _)| !SECRET_FIELDS.contains(name)).cloned().collect();
+        format!("POST {} {}", self.url, form_encoded(&open))
+    }
+
+    /// # Errors
+    /// [`Error::InvalidRequest`] if the URL is too long or otherwise none.
+    pub(crate) fn into_request(self, request_id: &str) -> Result<http::Request<Body>, Error> {
+        let method = if self.form.is_some() { http::Method::POST } else { http::Method::GET };
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(self.url)
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, AGENT)
+            .header("x-ms-client-request-id", request_id);
+        for (name, value) in self.headers {
+            builder = builder.header(name, value);
+        }
+        let body = match self.form {
+            None => Vec::new(),
+            Some(form) => {
+                let body = form_encoded(&form).into_bytes();
+                // Entra answers 404 to a request in chunks, and a host cannot know the length of what is yet to come.
+                builder = builder
+                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                    .header(CONTENT_LENGTH, body.len());
+                body
+            }
+        };
+        builder
+            .body(Body::from(body))
+            .map_err(|_| Error::InvalidRequest("the scope and the identity do not fit into a URL".to_owned()))
+    }
+}
+
+const AGENT: &str = concat!("token-broker/", env!("CARGO_PKG_VERSION"));
+
+const SECRET_FIELDS: [&str; 3] = ["client_secret", "client_assertion", "assertion"];
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_call_with_a_form_is_a_post_whose_secrets_are_not_shown() {
+        let form = || vec![("client_secret", "a b&c=d".into()), ("scope", "https://x/.default".into())];
+        let call = Call::post("https://login.example/t".to_owned(), form());
+        assert_eq!(call.shown(), "POST https://login.example/t scope=https%3A%2F%2Fx%2F.default");
+        let request = call.into_request("id").unwrap();
+        assert_eq!(request.method(), "POST");
+        assert_eq!(
+            request.body().expose_secret(),
+            b"client_secret=a%20b%26c%3Dd&scope=https%3A%2F%2Fx%2F.default"
+        );
+        assert_eq!(request.headers()[CONTENT_LENGTH], request.body().expose_secret().len().to_string());
+    }
+
+    #[test]
+    fn a_call_without_a_form_is_a_get_with_its_headers() {
+        let secret = HeaderValue::from_static("s");
+        let call = Call::get("http://127.0.0.1/x?a=b".to_owned()).header("secret", secret);
+        assert_eq!(call.shown(), "GET http://127.0.0.1/x?a=b");
+        let request = call.into_request("id").unwrap();
+        assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
+        assert_eq!(request.headers()["x-ms-client-request-id"], "id");
+        assert!(request.body().expose_secret().is_empty());
+        assert_eq!(request.headers().get(CONTENT_LENGTH), None);
+    }
+
+    #[test]
+    fn a_form_is_written_into_a_buffer_that_fits_it() {
+        for fields in
+            [vec![], vec![("a", "".into())], vec![("a", "b c&é".into()), ("client_secret", "x".into())]]
+        {
+            let text = form_encoded(&fields);
+            assert_eq!(text.capacity(), text.len(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_sent_is_the_callers_mistake() {
+        let url = format!("http://127.0.0.1/?resource={}", "a".repeat(100_000));
+        assert_eq!(Call::get(url).into_request("id").unwrap_err().kind(), "invalid-request");
+    }
+}

@@ -1,0 +1,311 @@
+//! Whatever an endpoint answers, reading it ends in an answer, and in a token only if there was one.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
+
+use super::response::Exchange;
+use super::{
+    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, RetryClass, ServiceFabric,
+    Source, SourceError, entra,
+};
+use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
+use crate::policy::{Demand, Policy};
+use crate::settings::Settings;
+use crate::tests::{cases, text};
+
+const NOW: Duration = Duration::from_secs(1_760_000_000);
+const EXCHANGE: Exchange = Exchange { asked_at: NOW, received_at: NOW };
+const IDENTITY_HEADER: &str = "s3ntinel-header";
+
+fn sources() -> [Source; SOURCES] {
+    let settings = |pairs: &[(&str, &str)]| {
+        Settings::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    };
+    let endpoint =
+        [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", IDENTITY_HEADER)];
+    let cluster = [
+        ("IDENTITY_ENDPOINT", "https://10.0.0.4:2377/token"),
+        ("IDENTITY_HEADER", IDENTITY_HEADER),
+        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ];
+    let group = [
+        ("IDENTITY_ENDPOINT", "http://127.0.0.1:2377/token?api-version=1.0"),
+        ("IDENTITY_HEADER", IDENTITY_HEADER),
+        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+    ];
+    let msi = [("MSI_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("MSI_SECRET", IDENTITY_HEADER)];
+    let app = [
+        ("AZURE_CLIENT_SECRET", IDENTITY_HEADER),
+        ("AZURE_CLIENT_ID", "aaa"),
+        ("AZURE_TENANT_ID", "tenant.example"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
+    ];
+    [
+        Source::Entra(entra::client_secret(&settings(&app)).unwrap().unwrap()),
+        Source::Entra(entra::workload_identity(&settings(&app)).unwrap().unwrap()),
+        Source::ServiceFabric(ServiceFabric::detect(&settings(&cluster)).unwrap().unwrap()),
+        Source::ContainerInstances(ContainerInstances::detect(&settings(&group)).unwrap().unwrap()),
+        Source::AppService(AppService::detect(&settings(&endpoint)).unwrap().unwrap()),
+        Source::MachineLearning(MachineLearning::detect(&settings(&msi)).unwrap().unwrap()),
+        Source::CloudShell(CloudShell::detect(&settings(&msi[..1])).unwrap().unwrap()),
+        Source::Arc(Arc::detect(&settings(&[])).unwrap().unwrap()),
+        Source::Imds(Imds::detect(&settings(&[])).unwrap().unwrap()),
+    ]
+}
+
+/// What every source makes of an answer, for every kind of identity, without and with a proof.
+fn read(response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
+    (0..SOURCES).flat_map(|source| read_by(source, response)).collect()
+}
+
+/// What the source with this number makes of it.
+fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
+    thread_local! {
+        static MADE: ([Source; SOURCES], [Demand; 3]) = (sources(), demands());
+    }
+    let header = Secret::from(IDENTITY_HEADER);
+    MADE.with(|(sources, demands)| {
+        let asks = demands.iter().flat_map(|demand| [None, Some(&header)].map(|proof| (demand, proof)));
+        let asks = asks.map(|(demand, proof)| Ask { demand, proof, refused: None });
+        asks.map(|ask| sources[source].parse(&ask, response, EXCHANGE)).collect()
+    })
+}
+
+const SOURCES: usize = 9;
+
+fn demands() -> [Demand; 3] {
+    [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
+        .map(demand)
+}
+
+const STATUSES: [u16; 20] =
+    [101, 200, 202, 204, 301, 304, 400, 401, 403, 404, 405, 408, 410, 418, 429, 500, 502, 503, 504, 599];
+
+/// Whether an answer without a token says what to do: in its remedy, or in the text of a mistake that it names.
+fn says_what_to_do(answer: &Result<Token, SourceError>) -> bool {
+    match answer {
+        Ok(_) | Err(SourceError::Retry(_, RetryClass::KeyFile(_))) => true,
+        Err(
+            SourceError::Absent(failure)
+            | SourceError::Declined(failure)
+            | SourceError::Blocked(failure)
+            | SourceError::Retry(failure, _),
+        ) => failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty()),
+        Err(SourceError::Failed(error)) => error.remedy().is_some() || error.failures().is_empty(),
+    }
+}
+
+#[test]
+fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
+    let bodies =
+        ["", "{}", "words", "<html></html>", "{\"error\":\"c\"}", "{\"Message\":\"AADSTS1: x\"}", "\u{1}"];
+    for status in STATUSES {
+        for body in bodies {
+            for answer in read(&response(status, &[], body.as_bytes().to_vec())) {
+                assert!(says_what_to_do(&answer), "{status} {body}: {answer:?}");
+            }
+        }
+    }
+    let demand = demand(Identity::Default);
+    let ask = Ask { demand: &demand, proof: None, refused: None };
+    for kind in [
+        SendErrorKind::NotConnected,
+        SendErrorKind::Forbidden,
+        SendErrorKind::Unsendable,
+        SendErrorKind::TimedOut,
+        SendErrorKind::Untrusted,
+        SendErrorKind::Broken,
+        SendErrorKind::Truncated,
+        SendErrorKind::TooLarge,
+    ] {
+        let error = SendError { kind, detail: "as scripted".to_owned() };
+        for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
+            let answer = Err(source.unanswered(&ask, &error, patient));
+            assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gateways_page_is_not_taken_for_the_services_words() {
+    let page =
+        [(http::header::CONTENT_TYPE, b"text/html".to_vec()), (http::header::SERVER, b"nginx".to_vec())];
+    for answer in read(&response(502, &page, b"<html>Bad Gateway sentinel</html>".to_vec())) {
+        let Err(SourceError::Retry(failure, _)) = answer else { panic!("{answer:?}") };
+        assert!(
+            failure.message.ends_with("a page of HTML or XML of 33 bytes of the server nginx"),
+            "{failure}"
+        );
+        assert!(failure.remedy.unwrap().contains("a gateway, a proxy or another server sends such a page"));
+    }
+}
+
+fn demand(identity: Identity) -> Demand {
+    let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
+    Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap()
+}
+
+fn response(status: u16, headers: &[(HeaderName, Vec<u8>)], body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn headers() -> impl Strategy<Value = Vec<(HeaderName, Vec<u8>)>> {
+    let name = prop_oneof![
+        Just(http::header::CONTENT_TYPE),
+        Just(http::header::RETRY_AFTER),
+        Just(http::header::DATE),
+        Just(HeaderName::from_static("x-ms-request-id")),
+    ];
+    let value = prop_oneof![
+        vec(any::<u8>(), 0..40),
+        Just(b"application/json".to_vec()),
+        text("[0-9]{1,25}").prop_map(String::into_bytes),
+        text("(Mon|Sun), [0-9]{2} (Nov|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+            .prop_map(String::into_bytes),
+    ];
+    vec((name, value), 0..5)
+}
+
+/// Values of every type for a field: most of them wrong for it.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|b| b.to_string()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<f64>().prop_filter("JSON has no such number", |n| n.is_finite()).prop_map(|n| format!("{n:?}")),
+        text("[1-9][0-9]{9}"),
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        text("\"[0-9/:. +APMTZ-]{0,30}\""),
+        text("\"eyJ[A-Za-z0-9_.-]{0,60}\""),
+        Just("{\"code\":\"c\",\"message\":\"m\"}".to_owned()),
+        Just("[[[[]]]]".to_owned()),
+    ]
+}
+
+fn object(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    let field =
+        (proptest::sample::select(names), value()).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+    vec(field, 0..8).prop_map(|fields| format!("{{{}}}", fields.join(",")).into_bytes())
+}
+
+const WITHOUT_TOKEN: &[&str] = &[
+    "expires_on",
+    "expires_in",
+    "refresh_in",
+    "token_type",
+    "resource",
+    "error",
+    "error_description",
+    "message",
+    "correlationId",
+    "statusCode",
+    "Access_Token",
+    "access_token ",
+];
+
+const WITH_TOKEN: &[&str] =
+    &["access_token", "expires_on", "expires_in", "token_type", "error", "error_description"];
+
+proptest! {
+    #![proptest_config(cases(4096))]
+
+    #[test]
+    fn arbitrary_bytes_are_never_a_token(
+        source in 0..SOURCES,
+        status in 100u16..1000,
+        headers in headers(),
+        body in vec(any::<u8>(), 0..2000),
+    ) {
+        for answer in read_by(source, &response(status, &headers, body)) {
+            prop_assert!(answer.is_err() && says_what_to_do(&answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn json_without_an_access_token_is_never_a_token(
+        source in 0..SOURCES,
+        status in prop_oneof![Just(200u16), Just(202), 100u16..1000],
+        headers in headers(),
+        body in object(WITHOUT_TOKEN),
+    ) {
+        for answer in read_by(source, &response(status, &headers, body)) {
+            prop_assert!(answer.is_err(), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_read_can_be_presented_and_has_not_ended(
+        source in 0..SOURCES,
+        headers in headers(),
+        body in object(WITH_TOKEN),
+    ) {
+        for answer in read_by(source, &response(200, &headers, body)) {
+            if let Ok(token) = answer {
+                let text = token.secret().expose_secret();
+                prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(token.expires_on() > NOW.as_secs());
+                prop_assert!(token.refresh_on().is_none_or(|moment| moment <= token.expires_on() - 300));
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_repeats_a_secret_and_every_message_is_bounded(
+        source in 0..SOURCES,
+        status in 400u16..600,
+        headers in headers(),
+        before in text(".{0,20}"),
+        after in text(".{0,700}"),
+        form in 0..3_usize,
+    ) {
+        let words = format!("{before}{IDENTITY_HEADER}{after}");
+        let json = serde_json::json!({ "error": "e", "error_description": words, "correlation_id": words });
+        let nested = serde_json::json!({ "Error": { "Code": "c", "Message": words } });
+        let body = vec![json.to_string(), nested.to_string(), words].swap_remove(form);
+        let answers = read_by(source, &response(status, &headers, body.into_bytes()));
+        // With the proof in hand every source has a secret that it sent.
+        let answers: Vec<_> = answers.iter().skip(1).step_by(2).collect();
+        let shown = format!("{answers:?}");
+        prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
+        prop_assert!(shown.len() < 48_000, "{}", shown.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    #[test]
+    fn retry_after(source in 0..SOURCES, value in prop_oneof![
+        vec(any::<u8>(), 0..40),
+        text("[0-9]{1,25}").prop_map(String::into_bytes),
+        text("[0-9]{1,6}(\\.[0-9]{0,4})?").prop_map(String::into_bytes),
+        text("(Mon|Thu), [0-9]{2} (Oct|Jan) [0-9]{1,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT").prop_map(String::into_bytes),
+    ]) {
+        let response = response(429, &[(http::header::RETRY_AFTER, value.clone())], b"{}".to_vec());
+        for answer in read_by(source, &response) {
+            let told = match answer {
+                Err(SourceError::Retry(failure, _)) => failure.retry_after,
+                answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
+            };
+            prop_assert!(told.is_none_or(|told| told <= Duration::from_secs(3600)), "{:?}", told);
+            let text = std::str::from_utf8(&value).unwrap_or("none");
+            if let Ok(seconds @ 1..=3600) = text.parse::<u64>() {
+                prop_assert_eq!(told.map(|told| told.as_secs()), Some(seconds));
+            }
+            if text.bytes().all(|byte| !byte.is_ascii_digit()) {
+                prop_assert_eq!(told, None);
+            }
+        }
+    }
+}

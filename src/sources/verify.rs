@@ -1,0 +1,192 @@
+//! Whether a token is the one that was asked for, as far as a JWT's claims tell.
+//!
+//! The signature is the service's to check. What is prevented here is a quiet mix-up: an endpoint that ignores an
+//! unknown parameter answers with the token of another identity (App Service does so for `msi_res_id`).
+
+use secrecy::{ExposeSecret as _, SecretSlice};
+use serde::Deserialize;
+use serde_json::{Value, from_slice};
+
+use crate::model::{Id, Identity, Token};
+use crate::policy::Key;
+use crate::wire::{LooseText, from_base64url};
+
+/// What the claims say of a token that was asked for under a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing speaks against it.
+    Fits,
+    /// It is for an audience of another name, which may be an alias.
+    OtherAudience(String),
+    /// It belongs to another identity: this claim says so, by this value.
+    OtherIdentity(&'static str, Option<String>),
+    /// It is a JWT whose claims cannot be read.
+    Unreadable,
+}
+
+/// Compare a token's claims with what was asked. A token that is no JWT has no claims to compare.
+pub(crate) fn verify(token: &Token, key: &Key) -> Verdict {
+    let Some(payload) = payload(token.secret().expose_secret()) else { return Verdict::Fits };
+    let Some(claims) = decode(payload).and_then(|json| from_slice::<Claims>(json.expose_secret()).ok())
+    else {
+        return Verdict::Unreadable;
+    };
+    if let Some((name, claim)) = claims.contradiction(key.identity()) {
+        return Verdict::OtherIdentity(name, claim.clone().into_option());
+    }
+    let audiences = claims.audiences();
+    // What a user is asked for is a permission, which the audience is a part of.
+    let fits = audiences.is_empty() || key.is_for_user();
+    if fits || audiences.iter().any(|aud| same_audience(aud, key.audience())) {
+        return Verdict::Fits;
+    }
+    Verdict::OtherAudience(audiences.join(", "))
+}
+
+/// The middle of a JWT: three parts of which the first is a JSON object (RFC 7519, 7.2).
+fn payload(token: &str) -> Option<&str> {
+    let mut parts = token.split('.');
+    let (header, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    from_slice::<AnyObject>(decode(header)?.expose_secret()).ok()?;
+    Some(payload)
+}
+
+fn decode(part: &str) -> Option<SecretSlice<u8>> {
+    from_base64url(part).map(SecretSlice::from)
+}
+
+#[derive(Deserialize)]
+struct AnyObject {}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Claims {
+    /// A text or a list (RFC 7519, 4.1.3).
+    aud: Value,
+    oid: LooseText,
+    appid: LooseText,
+    /// What tokens of version 2 call `appid`.
+    azp: LooseText,
+    xms_mirid: LooseText,
+}
+
+impl Claims {
+    fn audiences(&self) -> Vec<&str> {
+        match &self.aud {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        }
+    }
+
+    /// The claim that contradicts an identity, if one does.
+    fn contradiction<'a>(&'a self, identity: &Identity) -> Option<(&'static str, &'a LooseText)> {
+        let differing = |claims: &[(&'static str, &'a LooseText)], id: &Id| {
+            claims.iter().copied().find(|(_, claim)| differs(claim, id))
+        };
+        match identity {
+            Identity::Default => None,
+            Identity::SystemAssigned => match &self.xms_mirid {
+                LooseText::Is(id) if !id.to_ascii_lowercase().contains(USER_ASSIGNED) => None,
+                LooseText::Absent => None,
+                claim @ (LooseText::Is(_) | LooseText::Other) => Some(("xms_mirid", claim)),
+            },
+            Identity::ClientId(id) => differing(&[("appid", &self.appid), ("azp", &self.azp)], id),
+            Identity::ObjectId(id) => differing(&[("oid", &self.oid)], id),
+            Identity::ResourceId(id) => differing(&[("xms_mirid", &self.xms_mirid)], id),
+        }
+    }
+}
+
+fn differs(claim: &LooseText, wanted: &Id) -> bool {
+    match claim {
+        LooseText::Absent => false,
+        LooseText::Is(claim) => !claim.eq_ignore_ascii_case(wanted.as_str()),
+        LooseText::Other => true,
+    }
+}
+
+/// A trailing slash is part of an audience, yet services differ in whether they repeat it.
+fn same_audience(aud: &str, asked: &str) -> bool {
+    aud.trim_end_matches('/').eq_ignore_ascii_case(asked.trim_end_matches('/'))
+}
+
+const USER_ASSIGNED: &str = "/microsoft.managedidentity/userassignedidentities/";
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::model::TokenRequest;
+    use crate::policy::Policy;
+
+    fn judged(payload: &str, identity: Identity) -> Verdict {
+        let jwt = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload));
+        judged_raw(&jwt, identity)
+    }
+
+    fn judged_raw(token: &str, identity: Identity) -> Verdict {
+        let token = Token::new("imds", token.into(), "Bearer".into(), (0, 3600), None);
+        let request = TokenRequest::for_scope("https://vault.azure.net").unwrap();
+        let demand = Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap();
+        verify(&token, demand.key())
+    }
+
+    #[test]
+    fn the_token_of_another_identity_is_known_by_the_claim_that_names_it() {
+        let id = |make: fn(&str) -> Result<Identity, crate::Error>| make("aaa").unwrap();
+        for (payload, identity, claim) in [
+            (r#"{"appid":"bbb"}"#, id(Identity::client_id), "appid"),
+            (r#"{"azp":"bbb"}"#, id(Identity::client_id), "azp"),
+            (r#"{"appid":"aaa","azp":"bbb"}"#, id(Identity::client_id), "azp"),
+            (r#"{"oid":"bbb","appid":"aaa"}"#, id(Identity::object_id), "oid"),
+            (r#"{"xms_mirid":"/subscriptions/x"}"#, id(Identity::resource_id), "xms_mirid"),
+            (
+                r#"{"xms_mirid":"/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"}"#,
+                Identity::SystemAssigned,
+                "xms_mirid",
+            ),
+        ] {
+            let verdict = judged(payload, identity);
+            assert!(matches!(verdict, Verdict::OtherIdentity(name, Some(_)) if name == claim), "{payload}");
+        }
+    }
+
+    #[test]
+    fn ids_are_compared_without_regard_to_case() {
+        let payload = r#"{"aud":"https://VAULT.azure.net/","appid":"AAA","oid":"zzz"}"#;
+        assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), Verdict::Fits);
+    }
+
+    #[test]
+    fn a_list_of_audiences_and_both_names_of_the_app_are_read() {
+        let aaa = || Identity::client_id("aaa").unwrap();
+        for aud in [r#"["x","https://vault.azure.net"]"#, r#"["https://vault.azure.net/"]"#, "[]", "[7]", "7"]
+        {
+            let payload = format!(r#"{{"aud":{aud},"appid":"aaa","azp":"aaa"}}"#);
+            assert_eq!(judged(&payload, aaa()), Verdict::Fits, "{aud}");
+        }
+        let other = judged(r#"{"aud":["x","y"]}"#, aaa());
+        assert_eq!(other, Verdict::OtherAudience("x, y".to_owned()));
+        let other = judged(r#"{"aud":["https://vault.azure.net"],"appid":"bbb","azp":"bbb"}"#, aaa());
+        assert_eq!(other, Verdict::OtherIdentity("appid", Some("bbb".to_owned())));
+    }
+
+    #[test]
+    fn an_audience_of_another_name_is_only_noted() {
+        let other = judged(r#"{"aud":"cfa8b339-82a2-471a-a3c9-0fc0be7a4093"}"#, Identity::Default);
+        assert_eq!(other, Verdict::OtherAudience("cfa8b339-82a2-471a-a3c9-0fc0be7a4093".to_owned()));
+    }
+
+    #[test]
+    fn a_token_without_readable_claims_is_taken_as_it_is() {
+        for token in
+            ["opaque", "a.b", "a.!!.c", "a.e30.c", "a.bm90IGpzb24.c", "a.eyJhdWQiOlsxXX0.c", "a.b.c.d.e"]
+        {
+            assert_eq!(judged_raw(token, Identity::client_id("aaa").unwrap()), Verdict::Fits, "{token}");
+        }
+    }
+}

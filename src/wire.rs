@@ -1,0 +1,25 @@
+//! Reading and writing what peers say, whoever they are.
+//!
+//! What is public here is shared with the crates that stand beside the core, `token-broker-egress` and
+//! `token-broker-identity-endpoint`, and with bindings: each form has one reader.
+
+mod base64url;
+mod expiry;
+mod form;
+mod host_port;
+mod loose_json;
+mod redact;
+mod retry_after;
+mod uuid;
+
+pub use crate::model::is_tenant;
+
+pub use self::base64url::from_base64url;
+pub(crate) use self::expiry::{Seconds, end_of_life, http_date};
+pub use self::form::percent_encoded;
+pub(crate) use self::form::{Field, form_encoded};
+pub use self::host_port::{HostPort, ServerName};
+pub(crate) use self::loose_json::LooseText;
+pub use self::redact::redacted;
+pub(crate) use self::retry_after::retry_after;
+pub(crate) use self::uuid::uuid;

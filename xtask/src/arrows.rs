@@ -1,0 +1,81 @@
+//! The rooms of the core: each imports only from those below it, in the order in which `src/lib.rs` lists them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The imports that go up, each as `file: room`
+fn upward(core: &Path) -> Result<Vec<String>> {
+    let rooms = rooms(&fs::read_to_string(core.join("lib.rs"))?);
+    let mut found = Vec::new();
+    for file in files(core)? {
+        let path = file.strip_prefix(core)?;
+        let room = path.iter().next().and_then(|name| name.to_str()).context("no room")?;
+        let floor = |room: &str| rooms.iter().position(|it| it == room.trim_end_matches(".rs"));
+        let text = fs::read_to_string(&file)?;
+        for import in imports(&text).filter(|import| floor(room).is_none() || floor(import) < floor(room)) {
+            found.push(format!("{}: {import}", path.display()));
+        }
+    }
+    Ok(found)
+}
+
+/// The rooms from the top down: the table in the documentation of the crate
+fn rooms(lib: &str) -> Vec<String> {
+    let names = lib.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    names.map(str::to_owned).collect()
+}
+
+/// What a file names behind `crate::` outside of its comments and tests
+fn imports(text: &str) -> impl Iterator<Item = &str> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let named = code.flat_map(|line| line.split("crate::").skip(1));
+    named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
+}
+
+/// The files of the core but its root and its tests
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+            "lib.rs" | "tests.rs" => {}
+            _ if path.is_dir() => found.extend(files(&path)?),
+            _ => found.push(path),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repo;
+
+    #[test]
+    fn no_room_of_the_core_imports_from_one_above_it() {
+        assert_eq!(upward(&repo::path("src")).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn an_import_from_above_and_a_room_that_is_not_listed_are_named() {
+        let core = repo::target("xtask-arrows-test");
+        fs::create_dir_all(core.join("low")).unwrap();
+        for (file, text) in [
+            ("lib.rs", "//! | `high` | above |\n//! | `low` | below |\n"),
+            ("high.rs", "use crate::low::Thing;\n"),
+            (
+                "low.rs",
+                "// crate::high is no arrow here.\n#[cfg(test)]\nmod tests {\n    use crate::high;\n}\n",
+            ),
+            ("low/thing.rs", "fn f(of: crate::high::Other) {}\nuse crate::low::Thing;\n"),
+            ("cellar.rs", "use crate::low::Thing;\n"),
+        ] {
+            fs::write(core.join(file), text).unwrap();
+        }
+        assert_eq!(upward(&core).unwrap(), ["cellar.rs: low", "low/thing.rs: high"]);
+    }
+}
