@@ -1,7 +1,7 @@
 //! Cached calls of an embedder that owns the broker's store.
 
 use anyhow::Result;
-use host_test::mock::Mock;
+use mock_identity::Mock;
 use token_broker_host::{Broker, Builder};
 
 use crate::SCOPE;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use host_test::mock::Mock;
+use mock_identity::Mock;
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, TypedFunc};
 use wasmtime::{Engine, ResourceLimiter, Store};

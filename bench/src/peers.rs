@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use host_test::example::{Example, Installed};
-use host_test::mock::{Endpoint, Mock};
-use host_test::sdk;
+use mock_identity::{Endpoint, Mock};
 use serde::Deserialize;
+use test_support::sdk::Sdk;
 use tokio::process::Command;
 
 use crate::process::first_token;
@@ -54,7 +54,7 @@ impl Peer {
     fn python(mock: &Mock) -> Self {
         Self {
             title: "azure-identity for Python",
-            program: sdk::python(),
+            program: Sdk::Python.program(),
             script: Some(file("peers/azure_identity.py")),
             environment: mock.imds_env(),
             endpoint: Endpoint::Imds,
@@ -127,7 +127,7 @@ impl Peer {
         if self.script.is_none() {
             return self.command("member");
         }
-        let mut member = sdk::script("member.py");
+        let mut member = Sdk::Python.script("member");
         member.envs(self.environment.iter().cloned());
         member
     }

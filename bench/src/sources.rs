@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use host_test::mock::{Environment, Mock, MockConfig};
-use host_test::sdk::{self, Files};
+use mock_identity::{Environment, Mock, MockConfig};
+use test_support::sdk::{Files, Sdk};
 use tokio::process::Command;
 
 use crate::SCOPE;
@@ -36,12 +36,12 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
         report.skip("all of it", TokenBroker::COMES_BY);
         return Ok(());
     };
-    if !sdk::python().exists() {
+    if !Sdk::Python.program().exists() {
         report.skip("all of it", "`cargo xtask setup` makes target/venv");
         return Ok(());
     }
     let mock = Mock::start_all().await?;
-    let files = Files::new(&mock)?;
+    let files = Files::new(mock.ca_pem().context("the mock has no TLS listener")?)?;
     report.columns(&["ours, ms", "theirs, ms", "ratio", "our requests", "their requests"]);
     let mut imports = Vec::new();
     for source in sources(&mock, &files)? {
@@ -109,7 +109,7 @@ impl Source {
     }
 
     fn python(&self, environment: &Environment) -> Command {
-        let mut python = sdk::script("get_token.py");
+        let mut python = Sdk::Python.script("get_token");
         python.args(["--raw", self.credential, SCOPE]);
         if let Some(identity) = &self.identity {
             python.args(["client_id", identity]);
@@ -151,7 +151,7 @@ fn cells(ours: &Cost, theirs: Option<&Cost>) -> [String; 5] {
 
 /// How long Python takes until it has the SDK.
 async fn import() -> Result<Duration> {
-    let mut python = Command::new(sdk::python());
+    let mut python = Command::new(Sdk::Python.program());
     python.args(["-c", "import azure.identity; print('imported', flush=True)"]).env_clear();
     first_output(python, "imported").await
 }

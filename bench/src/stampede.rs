@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use host_test::fleet::{Got, Process, Redis};
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 
 use crate::SCOPE;
 use crate::peers::Peer;

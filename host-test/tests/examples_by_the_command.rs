@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use host_test::azurite::Azurite;
 use host_test::example::{Example, Served};
-use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
+use host_test::hosts;
+use mock_identity::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -133,11 +134,11 @@ async fn the_mock_starts_by_the_commands_of_the_readmes() {
     for example in examples.read_dir().unwrap() {
         let readme = std::fs::read_to_string(example.unwrap().path().join("README.md")).unwrap_or_default();
         for command in readme.lines().filter(|line| line.contains("mock-identity")) {
-            let arguments = command.strip_prefix("cargo run --release -p host-test --bin mock-identity -- ");
+            let arguments = command.strip_prefix("cargo run --release -p mock-identity -- ");
             let arguments = arguments.and_then(|rest| rest.strip_suffix(" &")).unwrap();
             // On ports that nobody has.
             let arguments = arguments.replace(":8181", ":0").replace(":8182", ":0");
-            let mut mock = Command::new(env!("CARGO_BIN_EXE_mock-identity"));
+            let mut mock = Command::new(hosts::built("mock-identity", "mock-identity").unwrap());
             mock.args(arguments.split(' ')).stdout(Stdio::piped()).kill_on_drop(true);
             let mut mock = mock.spawn().unwrap();
             let line = BufReader::new(mock.stdout.take().unwrap()).lines().next_line().await.unwrap();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use token_broker_host::{Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, Verdict};
 
 use consumer::Consumers;

@@ -25,7 +25,7 @@ mod stream;
 
 use std::time::Duration;
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 
 use stage::{Stage, request};
 

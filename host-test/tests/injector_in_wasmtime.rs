@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use host_test::hosts;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use tokio::process::Command;
 
 /// What the application got for a request, as wasmtime prints it, and what was logged.

@@ -72,7 +72,7 @@ fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
 /// The names of the integration tests of the packages with wasmtime
 fn integration_tests() -> Result<Vec<String>> {
     let mut tests = Vec::new();
-    for package in ["crates/host", "host-test", "examples/wasmtime-app"] {
+    for package in ["crates/host", "crates/mock-identity", "host-test", "examples/wasmtime-app"] {
         let folder = repo::path(package).join("tests");
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
@@ -117,6 +117,7 @@ const LIGHT: &[&str] = &[
 const NEEDS: &[Need] = &[
     ("sdk_python", setup::python),
     ("sdk_node", setup::node),
+    ("parity", setup::python),
     ("client_in_spin_sdk", setup::hosts),
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
@@ -127,7 +128,8 @@ const NEEDS: &[Need] = &[
     ("injector_in_wasmtime", setup::hosts),
 ];
 type Need = (&'static str, fn() -> bool);
-const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
+const WITH_WASMTIME: &[&str] =
+    &["token-broker-host", "mock-identity", "test-support", "host-test", "wasmtime-app"];
 
 #[cfg(test)]
 mod tests {

@@ -10,10 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use host_test::mock::{Answer as Reply, Endpoint, Fault, Mock, MockConfig};
-use host_test::port::Port;
+use mock_identity::{Answer as Reply, Endpoint, Fault, Mock, MockConfig};
 use rustix::process::Signal;
 use serde_json::Value;
+use test_support::port::Port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

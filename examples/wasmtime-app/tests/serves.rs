@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use host_test::example::Example;
-use host_test::mock::{Endpoint, Mock, MockConfig};
-use host_test::port::Port;
+use mock_identity::{Endpoint, Mock, MockConfig};
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::port::Port;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};

@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use host_test::{
-    mock::Mock,
-    serve::{Reuse, Server},
-};
+use host_test::serve::{Reuse, Server};
+use mock_identity::Mock;
 use token_broker_host::{Store, add_settings_to_linker, add_store_to_linker, engine_config};
 use wasmtime::{
     Engine,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use host_test::envoy::{
     self, Bootstrap, UpstreamTls, cluster, http_listener, internal_cluster, token_file_listener, token_filter,
 };
-use host_test::mock::{App, Endpoint, Mock, MockConfig, TokenClaims};
+use mock_identity::{App, Endpoint, Mock, MockConfig, TokenClaims};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::mock::{Endpoint, IdentityKind, Mock, MockConfig};
+use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
 use token_broker_host::{Broker, Builder, Cache, Clock, SystemClock};
 
 pub(crate) struct Fixture {

@@ -1,6 +1,6 @@
 //! No token: an answer that is not the service's, and nothing sent.
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 use crate::stage::{IMDS, Stage, request};
 use crate::{SECRET, VAULT};

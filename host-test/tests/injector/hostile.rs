@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::network::text;

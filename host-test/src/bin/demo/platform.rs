@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use host_test::mock::{IdentityKind, Mock, MockConfig};
+use mock_identity::{IdentityKind, Mock, MockConfig};
 use token_broker_host::{Broker, Decision, Environment, HttpPolicy, LocalOrHttps, engine_config};
 use wasmtime::Engine;
 use wasmtime::error::Context as _;
