@@ -41,18 +41,18 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     }
     report.columns(&["requests/s", "alone, ms", "memory, MiB", "asked cold, 64"]);
     let mock = Mock::start(MockConfig::default()).await?;
-    let serve = Program::token_broker(&mock.imds_env(), Some(SERVERS_CORE)).await?;
+    let serve = Program::token_broker(&mock.env(Endpoint::Imds), Some(SERVERS_CORE)).await?;
     let load = load(&mock, &serve).await?;
     ensure!(load.requests == 1, "token-broker serve made {} requests", load.requests);
     report.row("token-broker serve", &load.cells());
     if hosts::wasmtime().exists() {
-        let wasmtime = Program::wasmtime(&mock.imds_env(), Some(SERVERS_CORE)).await?;
+        let wasmtime = Program::wasmtime(&mock.env(Endpoint::Imds), Some(SERVERS_CORE)).await?;
         report.row("wasmtime serve", &self::load(&mock, &wasmtime).await?.cells());
     } else {
         report.skip("wasmtime serve", "`cargo xtask setup` makes target/hosts");
     }
     if Sdk::Python.program().exists() {
-        let (imds, ours) = (fresh(&mock.imds_env()).await?, fresh(&serve.imds_env()).await?);
+        let (imds, ours) = (fresh(&mock.env(Endpoint::Imds)).await?, fresh(&serve.imds_env()).await?);
         report.figure("azure-identity for Python, a credential a call, from IMDS", imds.per_second, "/s");
         report.figure("the same, from token-broker serve", ours.per_second, "/s");
         report.figure("its memory", ours.memory_mib, "MiB");

@@ -60,7 +60,7 @@ async fn platform() -> Result<Mock> {
 async fn of_ours(processes: usize, instances: usize) -> Result<Stampede> {
     let (mock, redis) = (platform().await?, Redis::start().await?);
     let url = redis.url();
-    let start = (0..processes).map(|_| Process::start(mock.imds_env(), Some(&url), instances));
+    let start = (0..processes).map(|_| Process::start(mock.env(Endpoint::Imds), Some(&url), instances));
     stampede(&mock, Endpoint::Imds, try_join_all(start).await?).await
 }
 

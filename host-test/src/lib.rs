@@ -15,3 +15,4 @@ pub mod fleet;
 pub mod hosts;
 pub mod serve;
 pub mod spin;
+pub mod wasi;

@@ -68,7 +68,7 @@ impl App {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/spin-consumer-composed.wasm");
         let mut wasmtime = Command::new(hosts::wasmtime());
         wasmtime.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
-        for (name, value) in mock.imds_env() {
+        for (name, value) in mock.env(Endpoint::Imds) {
             wasmtime.arg("--env").arg(format!("{name}={value}"));
         }
         let mut server = wasmtime.arg(component).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

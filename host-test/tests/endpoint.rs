@@ -92,7 +92,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
     let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
     let nowhere = serve(&vec![("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential".to_owned())]).await;
-    let (unset, in_wasmtime) = (serve(&mock.imds_env()).await, wasmtime(&policy).await);
+    let (unset, in_wasmtime) = (serve(&mock.env(Endpoint::Imds)).await, wasmtime(&policy).await);
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
     let nobody = ["managed-identity", ARM, "client_id", NOBODY];
@@ -278,7 +278,7 @@ async fn mock() -> Mock {
 
 /// Where the broker behind an endpoint asks, and what clients of App Service's protocol show.
 fn platform(mock: &Mock) -> Environment {
-    [mock.imds_env(), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat()
+    [mock.env(Endpoint::Imds), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat()
 }
 
 fn identity<'a>(mock: &'a Mock, name: &str) -> &'a Identity {

@@ -33,7 +33,7 @@ fn now() -> u64 {
 
 /// What wasmtime prints of the function's result.
 async fn ends(mock: &Mock) -> String {
-    let output = EXAMPLE.shown().unwrap().envs(mock.imds_env()).output().await.unwrap();
+    let output = EXAMPLE.shown().unwrap().envs(mock.env(Endpoint::Imds)).output().await.unwrap();
     let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success() && !said.contains(TOKEN) && !errors.contains(TOKEN), "{errors}");
     said

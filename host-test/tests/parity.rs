@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use host_test::hosts;
-use mock_identity::{Environment, Mock, MockConfig};
+use mock_identity::{Credential, Endpoint, Environment, Mock, MockConfig};
 use serde_json::Value;
 use test_support::port::Port;
 use test_support::sdk::{self, Files, Sdk};
@@ -56,32 +56,32 @@ fn sources(mock: &Mock, files: &Files) -> Vec<(&'static str, Environment)> {
     let user_assigned = |environment: Environment| {
         [environment, vec![("AZURE_CLIENT_ID", orders.client_id.clone())]].concat()
     };
-    let (app, workload) = (mock.entra_env().unwrap(), mock.workload_identity_env(&federated).unwrap());
+    let (app, workload) = (mock.env(Endpoint::Entra), mock.app_env(Credential::FederatedToken(&federated)));
     let mut sources = vec![
         ("nothing", vec![]),
-        ("imds", mock.imds_env()),
-        ("imds, user-assigned", user_assigned(mock.imds_env())),
-        ("app-service", mock.app_service_env()),
-        ("app-service, user-assigned", user_assigned(mock.app_service_env())),
-        ("app-service 2017", mock.app_service_2017_env()),
-        ("app-service 2017, user-assigned", user_assigned(mock.app_service_2017_env())),
-        ("azure-ml", mock.azure_ml_env()),
-        ("azure-ml, user-assigned", user_assigned(mock.azure_ml_env())),
-        ("cloud-shell", mock.cloud_shell_env()),
-        ("cloud-shell, user-assigned", user_assigned(mock.cloud_shell_env())),
-        ("service-fabric", mock.service_fabric_env().unwrap()),
+        ("imds", mock.env(Endpoint::Imds)),
+        ("imds, user-assigned", user_assigned(mock.env(Endpoint::Imds))),
+        ("app-service", mock.env(Endpoint::AppService)),
+        ("app-service, user-assigned", user_assigned(mock.env(Endpoint::AppService))),
+        ("app-service 2017", mock.env(Endpoint::AppService2017)),
+        ("app-service 2017, user-assigned", user_assigned(mock.env(Endpoint::AppService2017))),
+        ("azure-ml", mock.env(Endpoint::AzureMl)),
+        ("azure-ml, user-assigned", user_assigned(mock.env(Endpoint::AzureMl))),
+        ("cloud-shell", mock.env(Endpoint::CloudShell)),
+        ("cloud-shell, user-assigned", user_assigned(mock.env(Endpoint::CloudShell))),
+        ("service-fabric", mock.env(Endpoint::ServiceFabric)),
         ("client-secret", app.clone()),
-        ("client-certificate", mock.entra_certificate_env(&certificate).unwrap()),
+        ("client-certificate", mock.app_env(Credential::Certificate(&certificate))),
         ("workload-identity", workload.clone()),
-        ("client-secret, on App Service", [mock.app_service_env(), app].concat()),
-        ("workload-identity, on a VM", [mock.imds_env(), workload].concat()),
+        ("client-secret, on App Service", [mock.env(Endpoint::AppService), app].concat()),
+        ("workload-identity, on a VM", [mock.env(Endpoint::Imds), workload].concat()),
     ];
-    match mock.arc_env() {
-        Some(environment) => {
-            sources.push(("azure-arc", environment.clone()));
-            sources.push(("azure-arc, user-assigned", user_assigned(environment)));
-        }
-        None => skip("the keys of Arc's agent cannot be written here, so its rows are missing"),
+    let arc = mock.env(Endpoint::Arc);
+    if arc.is_empty() {
+        skip("the keys of Arc's agent cannot be written here, so its rows are missing");
+    } else {
+        sources.push(("azure-arc", arc.clone()));
+        sources.push(("azure-arc, user-assigned", user_assigned(arc)));
     }
     sources
 }

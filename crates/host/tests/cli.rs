@@ -29,7 +29,7 @@ struct Cli {
 impl Cli {
     async fn new() -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
-        Self { env: mock.imds_env(), mock, cache: tempfile::tempdir().unwrap() }
+        Self { env: mock.env(Endpoint::Imds), mock, cache: tempfile::tempdir().unwrap() }
     }
 
     fn with(mut self, name: &'static str, value: &str) -> Self {

@@ -1,20 +1,28 @@
-//! The mock's own endpoint: what was asked, and what shall fail.
+//! The mock's own endpoint: its log and counters, faults to come, and credentials for programs under test.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    call::Call, config::MockConfig, entra, fault::Fault, federation, platform::Platform, reply::Reply,
+use crate::{
+    call::Call,
+    config::MockConfig,
+    endpoint::Endpoint,
+    endpoints::{self, entra},
+    fault::Fault,
+    federation,
+    log::Counts,
+    platform::Platform,
+    reply::Reply,
 };
 
 /// Answer for `path`, what follows `/admin`
-pub(super) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
+pub(crate) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
     match (&call.method, path) {
         (&Method::GET, ["requests"]) => Reply::json(StatusCode::OK, &platform.log.requests()),
-        (&Method::GET, ["counters"]) => Reply::json(StatusCode::OK, &platform.log.counters()),
+        (&Method::GET, ["counters"]) => Reply::json(StatusCode::OK, &counters(platform)),
         (&Method::GET, ["faults"]) => Reply::json(StatusCode::OK, &platform.faults().pending()),
         (&Method::POST, ["faults"]) => add_faults(platform, &call.body),
         (&Method::POST, ["reset"]) => {
@@ -28,6 +36,12 @@ pub(super) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
         (&Method::GET, ["user-token", user, app]) => token(user_token(platform, user, app)),
         _ => Reply::text(StatusCode::NOT_FOUND, HELP),
     }
+}
+
+/// Of each endpoint, asked or not
+fn counters(platform: &Platform) -> BTreeMap<Endpoint, Counts> {
+    let counters = platform.log.counters();
+    endpoints::ALL.into_iter().map(|spec| (spec.endpoint, counters.of(spec.endpoint))).collect()
 }
 
 fn federated_token(platform: &Platform, app: &str) -> Option<String> {

@@ -78,25 +78,25 @@ pub enum UserRefused {
 }
 
 impl App {
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         for pem in &self.certificates {
             certificate(pem).with_context(|| format!("app {}: a certificate is no PEM", self.name))?;
         }
         Ok(())
     }
 
-    pub(super) fn shares_an_id(&self, other: &Self) -> bool {
+    pub(crate) fn shares_an_id(&self, other: &Self) -> bool {
         self.name == other.name
             || self.client_id.eq_ignore_ascii_case(&other.client_id)
             || self.object_id.eq_ignore_ascii_case(&other.object_id)
     }
 
     /// Its certificates, without what is none
-    pub(super) fn certificates(&self) -> impl Iterator<Item = CertificateDer<'static>> {
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = CertificateDer<'static>> {
         self.certificates.iter().filter_map(|pem| certificate(pem).ok())
     }
 
-    pub(super) fn is_in(&self, tenant_id: &str) -> bool {
+    pub(crate) fn is_in(&self, tenant_id: &str) -> bool {
         self.tenant_ids.iter().any(|held| held.eq_ignore_ascii_case(tenant_id))
     }
 }

@@ -15,21 +15,21 @@ use uuid::Uuid;
 
 /// Where the keys belong no file can be put: Azure's SDKs read them from a directory that is root's
 #[derive(Debug)]
-pub struct ClosedDirectory {
+pub struct KeyDirectoryError {
     directory: PathBuf,
     why: io::Error,
 }
 
-impl fmt::Display for ClosedDirectory {
+impl fmt::Display for KeyDirectoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot write to arc.key-directory {}: {}", self.directory.display(), self.why)
     }
 }
 
-impl std::error::Error for ClosedDirectory {}
+impl std::error::Error for KeyDirectoryError {}
 
 /// The keys that are still good; their files go when this is dropped
-pub(super) struct ArcKeys {
+pub(crate) struct ArcKeys {
     directory: PathBuf,
     outstanding: Mutex<VecDeque<Key>>,
 }
@@ -41,15 +41,15 @@ struct Key {
 }
 
 impl ArcKeys {
-    pub(super) fn new(directory: &Path) -> Result<Self> {
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory)
             .and_then(|()| tempfile::tempfile_in(directory).map(drop))
-            .map_err(|why| ClosedDirectory { directory: directory.to_owned(), why })?;
+            .map_err(|why| KeyDirectoryError { directory: directory.to_owned(), why })?;
         Ok(Self { directory: directory.to_owned(), outstanding: Mutex::default() })
     }
 
     /// Write a new key, and say where
-    pub(super) fn challenge(&self) -> io::Result<PathBuf> {
+    pub(crate) fn challenge(&self) -> io::Result<PathBuf> {
         let key = Key {
             secret: Uuid::new_v4().simple().to_string(),
             file: self.directory.join(format!("{}.key", Uuid::new_v4())),
@@ -66,7 +66,7 @@ impl ArcKeys {
     }
 
     /// Whether this is a key; it is none afterwards
-    pub(super) fn redeem(&self, secret: &str) -> bool {
+    pub(crate) fn redeem(&self, secret: &str) -> bool {
         let mut outstanding = self.outstanding();
         let found = outstanding.iter().position(|key| key.secret == secret);
         found.and_then(|at| outstanding.remove(at)).is_some()

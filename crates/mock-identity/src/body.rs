@@ -13,9 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use tokio::time::{Sleep, sleep};
 
-use super::{fault::Answer, reply::Reply};
+use crate::{fault::Answer, reply::Reply};
 
-pub(super) struct ScriptedBody {
+pub(crate) struct ScriptedBody {
     steps: VecDeque<Step>,
     pause: Option<Pin<Box<Sleep>>>,
     /// What `Content-Length` says; without it the body is sent in chunks
@@ -29,12 +29,12 @@ enum Step {
 }
 
 impl ScriptedBody {
-    pub(super) fn whole(reply: Reply) -> Response<Self> {
+    pub(crate) fn whole(reply: Reply) -> Response<Self> {
         Self::scripted(reply, &Answer::AsUsual)
     }
 
     /// `reply`, its body sent in the way that `answer` asks for
-    pub(super) fn scripted(mut reply: Reply, answer: &Answer) -> Response<Self> {
+    pub(crate) fn scripted(mut reply: Reply, answer: &Answer) -> Response<Self> {
         let whole = Bytes::from(std::mem::take(&mut reply.body));
         let has_length = !reply.in_chunks && !matches!(answer, Answer::Oversize | Answer::TruncatedUnsized);
         let length = has_length.then_some(whole.len() as u64);
@@ -71,7 +71,9 @@ impl Body for ScriptedBody {
             match self.steps.pop_front() {
                 Some(Step::Send(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Some(Step::Pause(duration)) => self.pause = Some(Box::pin(sleep(duration))),
-                Some(Step::Cut) => return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into()))),
+                Some(Step::Cut) => {
+                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+                }
                 None => return Poll::Ready(None),
             }
         }

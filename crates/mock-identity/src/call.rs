@@ -1,4 +1,4 @@
-//! One request, read whole, as the endpoints see it.
+//! A request, read whole.
 
 use http::{
     HeaderMap, Method,
@@ -8,45 +8,46 @@ use http::{
 use http_body_util::{BodyExt, Limited};
 use hyper::{Request, body::Incoming};
 
-use super::{
-    door::Door,
-    endpoint::{self, Endpoint},
+use crate::{
+    identity::{IdKind, Selector},
+    listener::Listener,
 };
 
-pub(super) struct Call {
-    pub(super) endpoint: Endpoint,
-    pub(super) door: Door,
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
+pub(crate) struct Call {
+    pub(crate) listener: Listener,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
     /// The body's fields, if it is labelled as a form
-    pub(super) form: Option<Vec<(String, String)>>,
-    pub(super) headers: HeaderMap,
+    pub(crate) form: Option<Vec<(String, String)>>,
+    pub(crate) headers: HeaderMap,
     /// The request's own idea of where it went, for the URLs in answers
-    pub(super) origin: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) origin: String,
+    pub(crate) body: Vec<u8>,
     /// The body came in chunks, without a `Content-Length`
-    pub(super) in_chunks: bool,
+    pub(crate) in_chunks: bool,
     /// A fault asks for the token of some other identity
-    pub(super) wrong_identity: bool,
+    pub(crate) wrong_identity: bool,
 }
 
-/// The request's body could not be read or is larger than any that the mock has a use for
-pub(super) struct BodyRefused;
+/// The request's body could not be read, or is larger than any that the mock has a use for
+pub(crate) struct BadBody;
+
+/// The query selects more than one identity
+pub(crate) struct SeveralSelectors;
 
 impl Call {
-    pub(super) async fn read(request: Request<Incoming>, door: Door) -> Result<Self, BodyRefused> {
+    pub(crate) async fn read(request: Request<Incoming>, listener: Listener) -> Result<Self, BadBody> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BodyRefused)?.to_bytes();
+        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BadBody)?.to_bytes();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         Ok(Self {
-            endpoint: Endpoint::of(uri.path(), door),
-            door,
+            listener,
             method,
             path: uri.path().to_owned(),
             query: pairs(uri.query().unwrap_or_default().as_bytes()),
             form: is_form(&headers).then(|| pairs(&body)),
-            origin: format!("{}://{host}", door.scheme()),
+            origin: format!("{}://{host}", listener.scheme()),
             in_chunks: headers.contains_key(TRANSFER_ENCODING),
             headers,
             body: body.to_vec(),
@@ -55,24 +56,44 @@ impl Call {
     }
 
     /// The first value of a query parameter, which may be empty
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The first value of a field of the form, which may be empty
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let form = self.form.as_ref()?;
         form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The identity that the query selects, by the names that an endpoint has for each kind of id
+    ///
+    /// A parameter of another name is ignored, as Azure does.
+    pub(crate) fn selector(
+        &self,
+        names: &[(&str, IdKind)],
+    ) -> Result<Option<Selector<'_>>, SeveralSelectors> {
+        let mut selectors =
+            names.iter().filter_map(|(name, kind)| Some(Selector { kind: *kind, id: self.parameter(name)? }));
+        let first = selectors.next();
+        if selectors.next().is_some() { Err(SeveralSelectors) } else { Ok(first) }
+    }
+
     /// A header's value, if it is there and is text
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub(super) fn segments(&self) -> Vec<&str> {
-        endpoint::segments(&self.path)
+    pub(crate) fn segments(&self) -> Vec<&str> {
+        segments(&self.path)
     }
+}
+
+/// The segments of a path, without a slash at its end; an empty one between two slashes is a segment, as for Azure
+pub(crate) fn segments(path: &str) -> Vec<&str> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.is_empty() { Vec::new() } else { path.split('/').collect() }
 }
 
 /// Bytes that are no UTF-8 become replacement characters, which no id and no secret has.

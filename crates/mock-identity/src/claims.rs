@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
+use crate::{
     app::{App, User},
     identity::Identity,
 };
@@ -57,7 +57,7 @@ pub struct TokenClaims {
 
 /// Whom a token is for
 #[derive(Clone, Copy)]
-pub(super) enum Holder<'a> {
+pub(crate) enum Subject<'a> {
     /// A managed identity
     Identity(&'a Identity),
     /// An app for itself
@@ -68,26 +68,26 @@ pub(super) enum Holder<'a> {
 
 /// How an app proved that it is itself
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     Secret,
     Assertion,
 }
 
 /// A token to be issued
-pub(super) struct Grant<'a> {
-    pub(super) holder: Holder<'a>,
-    pub(super) tenant_id: &'a str,
-    pub(super) audience: &'a str,
-    pub(super) lifetime: u64,
-    pub(super) capabilities: Vec<String>,
+pub(crate) struct Grant<'a> {
+    pub(crate) subject: Subject<'a>,
+    pub(crate) tenant_id: &'a str,
+    pub(crate) audience: &'a str,
+    pub(crate) lifetime: u64,
+    pub(crate) capabilities: Vec<String>,
 }
 
 impl Grant<'_> {
     /// Its claims, issued at `now`
-    pub(super) fn claims(&self, now: u64) -> TokenClaims {
+    pub(crate) fn claims(&self, now: u64) -> TokenClaims {
         let version_2 = is_exchange_audience(self.audience);
         let iss = issuer(self.tenant_id, version_2);
-        let oid = self.holder.object_id().to_owned();
+        let oid = self.subject.object_id().to_owned();
         TokenClaims {
             aud: self.audience.to_owned(),
             idp: iss.clone(),
@@ -96,24 +96,24 @@ impl Grant<'_> {
             iat: now.saturating_sub(BACKDATED),
             nbf: now.saturating_sub(BACKDATED),
             exp: now.saturating_add(self.lifetime),
-            appid: self.holder.client_id().to_owned(),
-            appidacr: self.holder.proof().to_owned(),
-            idtyp: self.holder.kind().to_owned(),
+            appid: self.subject.client_id().to_owned(),
+            appidacr: self.subject.proof().to_owned(),
+            idtyp: self.subject.kind().to_owned(),
             sub: oid.clone(),
             oid,
             tid: self.tenant_id.to_owned(),
             uti: Uuid::new_v4().simple().to_string(),
             ver: if version_2 { "2.0" } else { "1.0" }.to_owned(),
-            xms_mirid: self.holder.resource_id().map(str::to_owned),
-            scp: self.holder.scopes().map(str::to_owned),
+            xms_mirid: self.subject.resource_id().map(str::to_owned),
+            scp: self.subject.scopes().map(str::to_owned),
             xms_cc: self.capabilities.clone(),
         }
     }
 }
 
-impl<'a> Holder<'a> {
+impl<'a> Subject<'a> {
     /// What the log calls it
-    pub(super) fn name(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         match self {
             Self::Identity(identity) => &identity.name,
             Self::App(app, _) => &app.name,
@@ -121,7 +121,7 @@ impl<'a> Holder<'a> {
         }
     }
 
-    pub(super) fn object_id(&self) -> &'a str {
+    pub(crate) fn object_id(&self) -> &'a str {
         match self {
             Self::Identity(identity) => &identity.object_id,
             Self::App(app, _) => &app.object_id,
@@ -168,7 +168,7 @@ impl<'a> Holder<'a> {
 }
 
 /// What a tenant's tokens name as their issuer
-pub(super) fn issuer(tenant_id: &str, version_2: bool) -> String {
+pub(crate) fn issuer(tenant_id: &str, version_2: bool) -> String {
     match (tenant_id, version_2) {
         (ADFS, _) => "http://adfs.mock.example/adfs/services/trust".to_owned(),
         (_, true) => format!("https://login.microsoftonline.com/{tenant_id}/v2.0"),
@@ -182,7 +182,7 @@ fn is_exchange_audience(audience: &str) -> bool {
 }
 
 /// The tenant whose name says that it is no directory of Entra ID but an AD FS
-pub(super) const ADFS: &str = "adfs";
+pub(crate) const ADFS: &str = "adfs";
 
 /// Entra ID dates tokens back by five minutes, for services whose clocks are slow.
 const BACKDATED: u64 = 300;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{
+use crate::{
     app::{App, User},
     claims::ADFS,
     fault::Fault,
@@ -95,7 +95,7 @@ impl MockConfig {
         Ok(config)
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let of_system = self.identities.iter().filter(|i| i.kind == IdentityKind::SystemAssigned).count();
         ensure!(of_system <= 1, "{of_system} identities are system-assigned: Azure has at most one");
         for (index, identity) in self.identities.iter().enumerate() {
@@ -126,35 +126,35 @@ impl MockConfig {
     }
 
     /// All directories, and the AD FS
-    pub(super) fn tenant_ids(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn tenant_ids(&self) -> impl Iterator<Item = &str> {
         let entra = std::iter::once(&self.tenant_id).chain(&self.other_tenant_ids);
         entra.map(String::as_str).chain(std::iter::once(ADFS))
     }
 
-    pub(super) fn knows_tenant(&self, id: &str) -> bool {
+    pub(crate) fn knows_tenant(&self, id: &str) -> bool {
         self.tenant_ids().any(|known| known.eq_ignore_ascii_case(id))
     }
 
     /// The app with this id, if it is in this tenant
-    pub(super) fn app(&self, client_id: &str, tenant_id: &str) -> Option<&App> {
+    pub(crate) fn app(&self, client_id: &str, tenant_id: &str) -> Option<&App> {
         self.apps.iter().find(|app| app.client_id.eq_ignore_ascii_case(client_id) && app.is_in(tenant_id))
     }
 
     /// Whether tokens can be asked for this audience
-    pub(super) fn knows_audience(&self, audience: &str) -> bool {
+    pub(crate) fn knows_audience(&self, audience: &str) -> bool {
         self.audiences.iter().any(|pattern| audience_matches(pattern, audience))
     }
 
-    pub(super) fn system_assigned(&self) -> Option<&Identity> {
+    pub(crate) fn system_assigned(&self) -> Option<&Identity> {
         self.identities.iter().find(|identity| identity.kind == IdentityKind::SystemAssigned)
     }
 
-    pub(super) fn user_assigned(&self) -> impl Iterator<Item = &Identity> {
+    pub(crate) fn user_assigned(&self) -> impl Iterator<Item = &Identity> {
         self.identities.iter().filter(|identity| identity.kind == IdentityKind::UserAssigned)
     }
 
     /// The user-assigned identity with this id
-    pub(super) fn selected(&self, selector: Selector<'_>) -> Option<&Identity> {
+    pub(crate) fn selected(&self, selector: Selector<'_>) -> Option<&Identity> {
         self.user_assigned().find(|identity| selector.matches(identity))
     }
 }
@@ -167,12 +167,14 @@ impl Default for MockConfig {
 }
 
 /// Whether two spellings mean the same audience: Entra ID takes either with or without a slash at the end
-pub(super) fn same_audience(one: &str, other: &str) -> bool {
+pub(crate) fn same_audience(one: &str, other: &str) -> bool {
     one.trim_end_matches('/').eq_ignore_ascii_case(other.trim_end_matches('/'))
 }
 
 fn audience_matches(pattern: &str, audience: &str) -> bool {
-    let Some((scheme, domain)) = pattern.split_once("*.") else { return same_audience(pattern, audience) };
+    let Some((scheme, domain)) = pattern.split_once("*.") else {
+        return same_audience(pattern, audience);
+    };
     audience
         .strip_prefix(scheme)
         .and_then(|rest| rest.split_once('.'))

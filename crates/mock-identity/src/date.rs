@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 /// `06/20/2019 02:57:58 +00:00`, as App Service on Linux wrote it in 2017
-pub(super) fn on_linux(unix_seconds: u64) -> String {
+pub(crate) fn on_linux(unix_seconds: u64) -> String {
     let at = utc(unix_seconds);
     let (month, hour) = (u8::from(at.month()), at.hour());
     format!(
@@ -16,7 +16,7 @@ pub(super) fn on_linux(unix_seconds: u64) -> String {
 }
 
 /// `1/16/2020 5:24:12 AM +00:00`, as App Service on Windows wrote it in 2017
-pub(super) fn on_windows(unix_seconds: u64) -> String {
+pub(crate) fn on_windows(unix_seconds: u64) -> String {
     let at = utc(unix_seconds);
     let month = u8::from(at.month());
     let (hour, half) = match at.hour() {
@@ -29,7 +29,7 @@ pub(super) fn on_windows(unix_seconds: u64) -> String {
 }
 
 /// `2016-01-09 02:02:12Z`, as Entra ID dates its errors
-pub(super) fn of_entra(unix_seconds: u64) -> String {
+pub(crate) fn of_entra(unix_seconds: u64) -> String {
     let at = utc(unix_seconds);
     let month = u8::from(at.month());
     format!(
@@ -43,7 +43,7 @@ pub(super) fn of_entra(unix_seconds: u64) -> String {
 }
 
 /// `2023-02-28T09:57:37.0000000Z`, as Entra ID writes the times of assertions
-pub(super) fn in_full(unix_seconds: u64) -> String {
+pub(crate) fn in_full(unix_seconds: u64) -> String {
     format!("{}.0000000Z", of_entra(unix_seconds).trim_end_matches('Z').replace(' ', "T"))
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::endpoint::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// A failure of one endpoint
 ///
@@ -159,7 +159,7 @@ impl Answer {
     }
 
     /// What the log calls it; a body that a test scripted stays out of the log
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::AsUsual => "delay".to_owned(),
             Self::Status(answer) => format!("status {}", answer.code),
@@ -188,32 +188,32 @@ impl Default for Times {
 
 /// The faults that are still to be played
 #[derive(Default)]
-pub(super) struct FaultScript {
+pub(crate) struct FaultScript {
     queues: BTreeMap<Endpoint, VecDeque<Fault>>,
 }
 
 impl FaultScript {
-    pub(super) fn new(faults: &[Fault]) -> Self {
+    pub(crate) fn new(faults: &[Fault]) -> Self {
         let mut script = Self::default();
         faults.iter().cloned().for_each(|fault| script.add(fault));
         script
     }
 
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(crate) fn add(&mut self, fault: Fault) {
         self.queues.entry(fault.endpoint).or_default().push_back(fault);
     }
 
     /// How many wait
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }
 
-    pub(super) fn pending(&self) -> Vec<Fault> {
+    pub(crate) fn pending(&self) -> Vec<Fault> {
         self.queues.values().flatten().cloned().collect()
     }
 
     /// Count a request of `endpoint`, and say which fault answers it
-    pub(super) fn next(&mut self, endpoint: Endpoint) -> Option<Fault> {
+    pub(crate) fn next(&mut self, endpoint: Endpoint) -> Option<Fault> {
         let queue = self.queues.get_mut(&endpoint)?;
         let fault = queue.front_mut()?;
         if let Some(after) = fault.after.checked_sub(1) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
+use crate::{
     app::{App, FederatedCredential},
     claims::issuer,
     identity::Identity,
@@ -15,12 +15,12 @@ use super::{
 };
 
 /// The first credential by which `app` trusts somebody else than this platform's managed identities
-pub(super) fn cluster_credential<'a>(platform: &Platform, app: &'a App) -> Option<&'a FederatedCredential> {
+pub(crate) fn cluster_credential<'a>(platform: &Platform, app: &'a App) -> Option<&'a FederatedCredential> {
     app.federated_credentials.iter().find(|credential| !is_own(platform, credential))
 }
 
 /// The first managed identity of this platform that `app` trusts
-pub(super) fn trusted_identity<'a>(platform: &'a Platform, app: &App) -> Option<&'a Identity> {
+pub(crate) fn trusted_identity<'a>(platform: &'a Platform, app: &App) -> Option<&'a Identity> {
     let own = app.federated_credentials.iter().filter(|credential| is_own(platform, credential));
     let subjects: Vec<_> = own.map(|credential| credential.subject.as_str()).collect();
     platform.config.identities.iter().find(|identity| subjects.contains(&identity.object_id.as_str()))
@@ -31,7 +31,7 @@ fn is_own(platform: &Platform, credential: &FederatedCredential) -> bool {
 }
 
 /// A token as a cluster projects it into a pod's files, signed with the mock's own key
-pub(super) fn token(
+pub(crate) fn token(
     platform: &Platform,
     credential: &FederatedCredential,
     lifetime: Duration,

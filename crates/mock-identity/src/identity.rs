@@ -1,14 +1,12 @@
-//! Managed identities, and which one a request means.
+//! Managed identities, and the ids by which a request selects one.
 
 use serde::Deserialize;
-
-use super::call::Call;
 
 /// An identity that is assigned to the pretended machine or app
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Identity {
-    /// What the log and the counters call it; Azure has no such name
+    /// Its name in the log; Azure has no such name
     pub name: String,
     /// Whether Azure made it with the machine or a user assigned it
     pub kind: IdentityKind,
@@ -20,7 +18,7 @@ pub struct Identity {
     pub resource_id: String,
 }
 
-/// How an identity came to the machine
+/// Who created an identity
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdentityKind {
@@ -32,42 +30,28 @@ pub enum IdentityKind {
 
 /// The identity that a request asks for
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Selector<'a> {
-    pub(super) kind: IdKind,
-    pub(super) id: &'a str,
+pub(crate) struct Selector<'a> {
+    pub(crate) kind: IdKind,
+    pub(crate) id: &'a str,
 }
 
 /// The ids by which an identity can be chosen
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IdKind {
+pub(crate) enum IdKind {
     Client,
     Object,
     Resource,
 }
 
-/// A request named more than one identity
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Conflict;
-
-impl<'a> Selector<'a> {
-    /// The selector among the request's parameters, by the names that an endpoint has for each kind of id
-    ///
-    /// A parameter of another name is ignored, as Azure does.
-    pub(super) fn of(call: &'a Call, names: &[(&str, IdKind)]) -> Result<Option<Self>, Conflict> {
-        let mut selectors =
-            names.iter().filter_map(|(name, kind)| Some(Self { kind: *kind, id: call.parameter(name)? }));
-        let first = selectors.next();
-        if selectors.next().is_some() { Err(Conflict) } else { Ok(first) }
-    }
-
+impl Selector<'_> {
     /// Whether this is an id of `identity`; ids of all kinds are compared without regard to case
-    pub(super) fn matches(&self, identity: &Identity) -> bool {
+    pub(crate) fn matches(&self, identity: &Identity) -> bool {
         identity.id(self.kind).eq_ignore_ascii_case(self.id)
     }
 }
 
 impl Identity {
-    pub(super) fn id(&self, kind: IdKind) -> &str {
+    pub(crate) fn id(&self, kind: IdKind) -> &str {
         match kind {
             IdKind::Client => &self.client_id,
             IdKind::Object => &self.object_id,

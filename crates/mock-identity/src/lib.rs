@@ -1,8 +1,7 @@
-//! A mock Azure identity platform: managed identity endpoints and Entra ID on the wire, with real RS256 tokens.
+//! A mock of Azure's identity platform: managed identity endpoints, Entra ID and Key Vault, with real RS256 tokens.
 //!
-//! Azure's own SDKs accept it as Azure. It is strict where Azure is strict, it can be told to fail in every way that
-//! a network service fails, and it tells afterwards what it was asked. `README.md` beside this crate describes the
-//! program; in a test:
+//! Azure's own SDKs accept it as Azure. It is strict where Azure is strict, fails on demand in every way in which a network
+//! service fails, and records its requests. The README describes the program; in a test:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -11,69 +10,82 @@
 //!
 //! let mock = Mock::start(MockConfig::default()).await?;
 //! mock.fault(Fault::new(Endpoint::Imds, Answer::status(503)).times(2));
-//! // Run the program under test with the variables of `mock.imds_env()`, then:
+//! // Run the program under test with the variables of `mock.env(Endpoint::Imds)`, then:
 //! assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The modules, each of which uses those below it:
+//!
+//! ```text
+//! server      listeners and connections; tls, stream
+//! router      the way of a request: fault, answer, log; start_page, admin
+//! endpoints   one file an endpoint, each with its SPEC: its paths, answers, failures and variables
+//! spec        what an endpoint is; federation
+//! platform    what the endpoints share: issuer, log, throttle, token_cache, arc_keys; entra_error
+//! call        a request; reply, body
+//! config      what the platform is; sections, app, identity, fault, endpoint, claims
+//! ```
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans are for the core of token-broker; a server has a clock, files and sockets"
+)]
 
+mod addresses;
 mod admin;
 mod app;
-mod app_service;
-mod arc;
 mod arc_keys;
 mod body;
 mod call;
 mod claims;
-mod cloud_shell;
 mod config;
-mod container_group;
 mod date;
-mod door;
 mod endpoint;
-mod entra;
+mod endpoints;
+mod entra_error;
 mod fault;
 mod federation;
 mod identity;
-mod imds;
 mod issuer;
-mod key_vault;
-mod link;
+mod listener;
 mod log;
-mod msi_2017;
-mod open_id;
 mod platform;
 mod redaction;
 mod reply;
+mod router;
 mod sections;
 mod server;
-mod service_fabric;
+mod spec;
 mod start_page;
+mod stream;
 mod throttle;
 mod tls;
+mod token_cache;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 
 pub use app::{App, AppSecret, FederatedCredential, User, UserRefused};
-pub use arc_keys::ClosedDirectory;
+pub use arc_keys::KeyDirectoryError;
 pub use claims::TokenClaims;
 pub use config::MockConfig;
 pub use endpoint::Endpoint;
+pub use endpoints::entra::Credential;
 pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
-pub use log::{Counters, Counts, Recorded};
+pub use log::{Counters, Counts, LoggedRequest};
 pub use sections::{
     AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, CloudShellConfig,
     ContainerGroupConfig, DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
 };
 
+pub use spec::Environment;
+
+use endpoints::entra;
 use platform::Platform;
 use server::Server;
-
-/// The variables that point a program at an endpoint
-pub type Environment = Vec<(&'static str, String)>;
 
 /// A running mock platform; it stops when dropped
 pub struct Mock {
@@ -92,8 +104,7 @@ impl Mock {
         Ok(Self { platform, server })
     }
 
-    /// A platform with a TLS listener and every endpoint, but for Arc where its agent's keys cannot be written: there
-    /// [`Self::arc_env`] is none
+    /// A platform with a TLS listener and every endpoint, without Arc if the keys of its agent cannot be written
     ///
     /// # Errors
     /// When no address can be listened on.
@@ -103,7 +114,7 @@ impl Mock {
         config.listen_tls = Some(config.listen);
         let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
         match Self::start(with_arc).await {
-            Err(error) if error.is::<ClosedDirectory>() => Self::start(config).await,
+            Err(error) if error.is::<KeyDirectoryError>() => Self::start(config).await,
             outcome => outcome,
         }
     }
@@ -123,7 +134,7 @@ impl Mock {
         self.platform.addresses.tls.as_deref()
     }
 
-    /// The certificate authority that vouches for the TLS listener, as PEM
+    /// The certificate authority of the TLS listener, as PEM
     pub fn ca_pem(&self) -> Option<&str> {
         self.server.ca_pem.as_deref()
     }
@@ -133,68 +144,19 @@ impl Mock {
         self.server.pinned_pem.as_deref()
     }
 
-    /// The environment that points a program at the mock's IMDS
-    pub fn imds_env(&self) -> Environment {
-        imds::environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's App Service endpoint
-    pub fn app_service_env(&self) -> Environment {
-        app_service::environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's App Service endpoint of 2017
-    pub fn app_service_2017_env(&self) -> Environment {
-        msi_2017::app_service_environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's Azure Machine Learning endpoint
-    pub fn azure_ml_env(&self) -> Environment {
-        msi_2017::azure_ml_environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's Cloud Shell
-    pub fn cloud_shell_env(&self) -> Environment {
-        cloud_shell::environment(&self.platform)
-    }
-
-    /// The environment of a container group on Windows
-    pub fn container_group_env(&self) -> Environment {
-        container_group::environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's Arc agent, if the configuration has one
-    pub fn arc_env(&self) -> Option<Environment> {
-        arc::environment(&self.platform)
-    }
-
-    /// The environment that points a program at the mock's Service Fabric, if the configuration has one
-    pub fn service_fabric_env(&self) -> Option<Environment> {
-        service_fabric::environment(&self.platform)
-    }
-
-    /// The environment of the first app that has a secret; none without the TLS listener or such an app
-    pub fn entra_env(&self) -> Option<Environment> {
-        entra::of_secret(&self.platform)
-    }
-
-    /// The environment of the first app that has a certificate, which with its key is in `file`; else none
+    /// The variables that point a program at `endpoint`; of Entra ID those for [`Credential::Secret`]
     ///
-    /// The certificate of the default configuration is [`MockConfig::CLIENT_CERTIFICATE_PEM`].
-    pub fn entra_certificate_env(&self, file: &Path) -> Option<Environment> {
-        entra::of_certificate(&self.platform, file)
+    /// Empty if the configuration lacks the endpoint, and for those that no variable is for.
+    pub fn env(&self, endpoint: Endpoint) -> Environment {
+        let setup = endpoints::spec(endpoint).setups.first();
+        setup.map(|setup| (setup.environment)(&self.platform)).unwrap_or_default()
     }
 
-    /// The environment of the first app that trusts another issuer, of which `file` has a token; else none
+    /// The variables of the first app that has this credential, for Entra ID; those of a managed identity are for IMDS, too
     ///
-    /// [`Self::federated_token`] makes such a token.
-    pub fn workload_identity_env(&self, file: &Path) -> Option<Environment> {
-        entra::of_federated_token(&self.platform, file)
-    }
-
-    /// The environment of the first app that trusts a managed identity, and of IMDS, which has that identity; else none
-    pub fn federated_identity_env(&self) -> Option<Environment> {
-        entra::managed_identity(&self.platform)
+    /// Empty if no app has it, and without the TLS listener.
+    pub fn app_env(&self, credential: Credential<'_>) -> Environment {
+        entra::environment(&self.platform, credential)
     }
 
     /// The first credential by which an app of the configuration trusts another issuer, such as a Kubernetes cluster
@@ -223,17 +185,17 @@ impl Mock {
         &self.platform.config
     }
 
-    /// Play `fault` when those of the same endpoint that were added before are through
+    /// Queue a fault behind the others of its endpoint
     pub fn fault(&self, fault: Fault) {
         self.platform.faults().add(fault);
     }
 
-    /// The requests seen, oldest first; only the newest ten thousand are kept, and fewer if they are large
-    pub fn requests(&self) -> Vec<Recorded> {
+    /// The log of requests, oldest first: the newest ten thousand, fewer if they are large
+    pub fn requests(&self) -> Vec<LoggedRequest> {
         self.platform.log.requests()
     }
 
-    /// How many requests each endpoint saw, and what became of them
+    /// The numbers of requests of each endpoint, and of their outcomes
     pub fn counters(&self) -> Counters {
         self.platform.log.counters()
     }
@@ -243,7 +205,7 @@ impl Mock {
         self.platform.log.arrived(endpoint, count).await;
     }
 
-    /// Forget log and counters, and start the configured faults anew
+    /// Clear log and counters, and start the configured faults anew
     pub fn reset(&self) {
         self.platform.reset();
     }

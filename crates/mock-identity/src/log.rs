@@ -1,4 +1,4 @@
-//! What the mock was asked: a log without tokens and secrets, and counters.
+//! The log of requests, without tokens and secrets, and counters.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,11 +8,11 @@ use std::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{call::Call, endpoint::Endpoint, fault::Fault, redaction, reply::Reply};
+use crate::{call::Call, endpoint::Endpoint, fault::Fault, redaction, reply::Reply};
 
-/// A request as the log keeps it
+/// A request in the log
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Recorded {
+pub struct LoggedRequest {
     /// Its place among all requests since the start or the last reset, from 1
     pub number: u64,
     /// The service it was for
@@ -35,7 +35,7 @@ pub struct Recorded {
     pub issued_to: Option<String>,
 }
 
-/// How many requests an endpoint saw, and what became of them
+/// The numbers of requests of an endpoint, and of their outcomes
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Requests that arrived
@@ -49,8 +49,7 @@ pub struct Counts {
 }
 
 /// The counts of each endpoint
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters(BTreeMap<Endpoint, Counts>);
 
 impl Counters {
@@ -60,14 +59,8 @@ impl Counters {
     }
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        Self(Endpoint::ALL.into_iter().map(|endpoint| (endpoint, Counts::default())).collect())
-    }
-}
-
 #[derive(Default)]
-pub(super) struct RequestLog {
+pub(crate) struct RequestLog {
     entries: Mutex<Entries>,
     news: watch::Sender<()>,
 }
@@ -75,7 +68,7 @@ pub(super) struct RequestLog {
 #[derive(Default)]
 struct Entries {
     last: u64,
-    kept: VecDeque<Recorded>,
+    kept: VecDeque<LoggedRequest>,
     /// The size of all that is kept
     bytes: usize,
     counters: Counters,
@@ -83,12 +76,12 @@ struct Entries {
 
 impl RequestLog {
     /// Note a request when it comes, and return the number under which it is kept
-    pub(super) fn arrival(&self, call: &Call, fault: Option<&Fault>) -> u64 {
+    pub(crate) fn arrival(&self, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> u64 {
         let mut entries = self.entries();
         entries.last += 1;
         let number = entries.last;
-        entries.keep(record(number, call, fault));
-        entries.count(call.endpoint, |counts| {
+        entries.keep(record(number, endpoint, call, fault));
+        entries.count(endpoint, |counts| {
             counts.requests += 1;
             counts.faults += u64::from(fault.is_some());
         });
@@ -97,10 +90,12 @@ impl RequestLog {
         number
     }
 
-    pub(super) fn answered(&self, number: u64, reply: &Reply) {
+    pub(crate) fn answered(&self, number: u64, reply: &Reply) {
         let mut entries = self.entries();
         // A reset in between may have forgotten the request.
-        let Some(entry) = entries.kept.iter_mut().rev().find(|entry| entry.number == number) else { return };
+        let Some(entry) = entries.kept.iter_mut().rev().find(|entry| entry.number == number) else {
+            return;
+        };
         entry.status = Some(reply.status.as_u16());
         entry.issued_to.clone_from(&reply.issued_to);
         let endpoint = entry.endpoint;
@@ -110,15 +105,15 @@ impl RequestLog {
         });
     }
 
-    pub(super) fn requests(&self) -> Vec<Recorded> {
+    pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
         self.entries().kept.iter().cloned().collect()
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         self.entries().counters.clone()
     }
 
-    pub(super) async fn arrived(&self, endpoint: Endpoint, count: u64) {
+    pub(crate) async fn arrived(&self, endpoint: Endpoint, count: u64) {
         let mut news = self.news.subscribe();
         while self.counters().of(endpoint).requests < count {
             if news.changed().await.is_err() {
@@ -128,7 +123,7 @@ impl RequestLog {
     }
 
     /// Numbers go on, so that a request that is still waiting for its answer is not taken for a new one.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut entries = self.entries();
         entries.kept.clear();
         entries.bytes = 0;
@@ -142,11 +137,13 @@ impl RequestLog {
 
 impl Entries {
     /// Make room for a request: the oldest go first
-    fn keep(&mut self, entry: Recorded) {
+    fn keep(&mut self, entry: LoggedRequest) {
         self.bytes = self.bytes.saturating_add(entry.size());
         self.kept.push_back(entry);
         while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
-            let Some(oldest) = self.kept.pop_front() else { break };
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
             self.bytes = self.bytes.saturating_sub(oldest.size());
         }
     }
@@ -156,10 +153,10 @@ impl Entries {
     }
 }
 
-fn record(number: u64, call: &Call, fault: Option<&Fault>) -> Recorded {
-    Recorded {
+fn record(number: u64, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> LoggedRequest {
+    LoggedRequest {
         number,
-        endpoint: call.endpoint,
+        endpoint,
         method: call.method.to_string(),
         path: call.path.clone(),
         query: redaction::parameters(&call.query),
@@ -171,7 +168,7 @@ fn record(number: u64, call: &Call, fault: Option<&Fault>) -> Recorded {
     }
 }
 
-impl Recorded {
+impl LoggedRequest {
     /// What it takes to keep, in bytes, as known when it arrives
     fn size(&self) -> usize {
         let pairs = self.query.iter().chain(&self.form).map(|(name, value)| (name, value));
@@ -190,11 +187,11 @@ const EACH: usize = 512;
 mod tests {
     use super::*;
 
-    fn entry(number: u64, path: String) -> Recorded {
+    fn entry(number: u64, path: String) -> LoggedRequest {
         let (query, form) = (vec![("resource".to_owned(), path.clone())], Vec::new());
         let method = "GET".to_owned();
         let (headers, fault, status, issued_to) = (BTreeMap::new(), None, None, None);
-        Recorded {
+        LoggedRequest {
             number,
             endpoint: Endpoint::Imds,
             method,
@@ -214,7 +211,7 @@ mod tests {
         (1..=100).for_each(|number| entries.keep(entry(number, "x".repeat(512 * 1024))));
         assert_eq!(entries.kept.len(), 31, "of a little more than a mebibyte each");
         assert_eq!(entries.kept[0].number, 70);
-        assert_eq!(entries.bytes, entries.kept.iter().map(Recorded::size).sum::<usize>());
+        assert_eq!(entries.bytes, entries.kept.iter().map(LoggedRequest::size).sum::<usize>());
         (1..=20_000).for_each(|number| entries.keep(entry(number, String::new())));
         assert_eq!((entries.kept.len(), entries.kept[0].number), (KEPT, 10_001));
     }

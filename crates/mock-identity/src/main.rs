@@ -1,4 +1,4 @@
-//! The program `mock-identity`: the mock platform as a server of its own.
+//! The program `mock-identity`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -7,28 +7,28 @@ use clap::Parser;
 use mock_identity::{Mock, MockConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A mock of Azure's identity platform, for tests of managed identity without Azure
+/// A mock of Azure's identity platform, to test managed identity without Azure
 ///
-/// Prints one line with its URL, then serves until it is interrupted or terminated. The page at that URL says how to
-/// point SDKs at it.
+/// Prints one line with its URL and serves until it is interrupted or terminated. The page at that URL lists the variables
+/// that point SDKs at it.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:0]
+    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where to listen too, for clients that tell by the address where tokens are given and where they are taken
+    /// A second address, for clients that must send tokens to another address than the one they get them from
     #[arg(long, value_name = "ADDRESS")]
     also_listen: Option<SocketAddr>,
-    /// Where to listen with TLS as well
+    /// The address to listen on with TLS, which Entra ID needs
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Option<SocketAddr>,
-    /// Where to write the certificate authority that vouches for the TLS listener, as PEM
+    /// Write the certificate authority of the TLS listener to this file, as PEM
     #[arg(long, value_name = "FILE")]
     tls_ca_out: Option<PathBuf>,
-    /// Identities, audiences, lifetimes, secrets and faults; the built-in ones if left out
+    /// The configuration: identities, audiences, lifetimes, secrets and faults; the default one if left out
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the built-in configuration and stop
+    /// Print the default configuration and exit
     #[arg(long)]
     print_config: bool,
 }

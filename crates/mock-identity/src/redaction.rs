@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::call::Call;
+use crate::call::Call;
 
 /// The first parameters of a query or form; of unknown ones the name alone, and not even that if it looks odd
-pub(super) fn parameters(pairs: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn parameters(pairs: &[(String, String)]) -> Vec<(String, String)> {
     pairs.iter().take(KEPT).map(|(name, value)| shown(name, value)).collect()
 }
 
 /// The headers that matter, by lower-case name; of those that carry a secret, only that they were there
-pub(super) fn headers(call: &Call) -> BTreeMap<String, String> {
+pub(crate) fn headers(call: &Call) -> BTreeMap<String, String> {
     let shown = SHOWN_HEADERS.iter().filter_map(|&name| Some((name, call.header(name)?)));
     let hidden = SECRET_HEADERS.iter().filter(|&&name| call.headers.contains_key(name));
     shown

@@ -3,31 +3,31 @@
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: String,
     /// Whether the body is sent in chunks, without a length
-    pub(super) in_chunks: bool,
+    pub(crate) in_chunks: bool,
     /// The identity whose token the body carries
-    pub(super) issued_to: Option<String>,
+    pub(crate) issued_to: Option<String>,
 }
 
 impl Reply {
-    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Self {
+    pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let body = serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned());
         Self::new(status, "application/json; charset=utf-8", body)
     }
 
-    pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Self {
+    pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Self {
         Self::new(status, "text/plain; charset=utf-8", body.into())
     }
 
-    pub(super) fn html(status: StatusCode, body: impl Into<String>) -> Self {
+    pub(crate) fn html(status: StatusCode, body: impl Into<String>) -> Self {
         Self::new(status, "text/html; charset=utf-8", body.into())
     }
 
-    pub(super) fn empty(status: StatusCode) -> Self {
+    pub(crate) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: String::new(), in_chunks: false, issued_to: None }
     }
 
@@ -37,7 +37,7 @@ impl Reply {
     }
 
     /// Add a header, or replace the one of that name; a value that no header can carry is left out
-    pub(super) fn with(mut self, name: HeaderName, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.retain(|(held, _)| *held != name);
             self.headers.push((name, value));
@@ -46,18 +46,18 @@ impl Reply {
     }
 
     /// Add a header beside those of the same name; a value that no header can carry is left out
-    pub(super) fn beside(mut self, name: HeaderName, value: &str) -> Self {
+    pub(crate) fn beside(mut self, name: HeaderName, value: &str) -> Self {
         self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
         self
     }
 
     /// Send the body without its length, as services do that do not know it when they begin
-    pub(super) fn in_chunks(self) -> Self {
+    pub(crate) fn in_chunks(self) -> Self {
         Self { in_chunks: true, ..self }
     }
 
     /// Say whose token the body carries
-    pub(super) fn issued_to(mut self, name: &str) -> Self {
+    pub(crate) fn issued_to(mut self, name: &str) -> Self {
         self.issued_to = Some(name.to_owned());
         self
     }

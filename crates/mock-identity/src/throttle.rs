@@ -9,11 +9,11 @@ use std::{
 
 /// The requests of the last second
 #[derive(Default)]
-pub(super) struct Throttle(Mutex<VecDeque<Instant>>);
+pub(crate) struct Throttle(Mutex<VecDeque<Instant>>);
 
 impl Throttle {
     /// Whether one more is answered; one that is not does not count
-    pub(super) fn admits(&self, a_second: Option<NonZeroU32>) -> bool {
+    pub(crate) fn admits(&self, a_second: Option<NonZeroU32>) -> bool {
         let Some(limit) = a_second else { return true };
         let mut answered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

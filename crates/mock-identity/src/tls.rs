@@ -1,4 +1,4 @@
-//! Certificates made at the start: an authority and the server certificate it signs, and one that clients pin.
+//! Certificates made at the start: an authority and the server certificate that it signs, and one that clients pin.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -14,28 +14,28 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What accepts TLS connections, and the certificate of the authority that vouches for it, as PEM
-pub(super) fn vouched() -> Result<(TlsAcceptor, String)> {
+/// An acceptor of TLS connections, and the certificate of the authority behind it, as PEM
+pub(crate) fn by_authority() -> Result<(TlsAcceptor, String)> {
     let authority = authority()?;
     let key = KeyPair::generate()?;
     let certificate = server_params("mock-identity")?.signed_by(&key, &authority)?;
     Ok((acceptor(certificate.der().clone(), &key)?, authority.pem()))
 }
 
-/// What accepts TLS connections with a certificate that nobody vouches for, and that certificate
-pub(super) fn pinned() -> Result<(TlsAcceptor, Certificate)> {
+/// An acceptor of TLS connections with a self-signed certificate, and that certificate
+pub(crate) fn pinned() -> Result<(TlsAcceptor, Certificate)> {
     let key = KeyPair::generate()?;
     let certificate = server_params("mock-identity cluster")?.self_signed(&key)?;
     Ok((acceptor(certificate.der().clone(), &key)?, certificate))
 }
 
 /// The SHA-1 thumbprint by which clients know a certificate
-pub(super) fn thumbprint(certificate: &Certificate) -> String {
+pub(crate) fn thumbprint(certificate: &Certificate) -> String {
     upper_hex(digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der()).as_ref())
 }
 
 /// As Azure writes thumbprints
-pub(super) fn upper_hex(bytes: &[u8]) -> String {
+pub(crate) fn upper_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02X}");
         text

@@ -24,7 +24,7 @@ const IN_PLACE_OF_IMDS: [(&str, &str); 3] = [
 async fn arc_has_its_own_word_for_an_unknown_identity() {
     let Some(mock) = arc().await else { return };
     let arguments = ["managed-identity", ARM, "client_id", NOBODY];
-    let seen = get_token(&mock, mock.arc_env().unwrap(), &arguments).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Arc), &arguments).await;
     assert_error(&seen, "unavailable", "identity_not_found");
     assert_eq!(mock.counters().of(Endpoint::Arc), refused(2));
 }
@@ -32,7 +32,7 @@ async fn arc_has_its_own_word_for_an_unknown_identity() {
 #[tokio::test]
 async fn managed_identity_credential_pins_the_certificate_of_service_fabric() {
     let mock = service_fabric().await;
-    let mut environment = mock.service_fabric_env().unwrap();
+    let mut environment = mock.env(Endpoint::ServiceFabric);
     let seen = get_token(&mock, environment.clone(), &["managed-identity", ARM]).await;
     assert_token_of(&seen, identity(&mock, "system"));
     environment[2].1 = "0".repeat(40);

@@ -69,7 +69,7 @@ pub(crate) fn broker() -> Builder {
 }
 
 pub(crate) fn at_mock(builder: Builder, mock: &Mock) -> Builder {
-    builder.environment(mock.imds_env().into_iter().collect())
+    builder.environment(mock.env(Endpoint::Imds).into_iter().collect())
 }
 
 pub(crate) fn artefact(name: &str) -> PathBuf {

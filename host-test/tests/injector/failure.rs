@@ -9,7 +9,7 @@ use crate::{SECRET, VAULT};
 async fn without_a_token_nothing_is_sent_and_the_answer_says_why() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
-    let stage = Stage::new(mock.imds_env());
+    let stage = Stage::new(mock.env(Endpoint::Imds));
     stage.network.lead(VAULT, mock.url());
     let mut application = stage.application().await;
     let answer = application.get(SECRET).await;

@@ -62,7 +62,7 @@ impl Stage {
     async fn start(reuse: Reuse) -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
         let (service, served) = measuring().await;
-        let environment = mock.imds_env().into_iter();
+        let environment = mock.env(Endpoint::Imds).into_iter();
         let environment =
             environment.chain([("TOKEN_BROKER_INJECT", format!("{service}=https://vault.azure.net"))]);
         let environment: String = environment.map(|(name, value)| format!("{name} = '{value}'\n")).collect();

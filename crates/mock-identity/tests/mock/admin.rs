@@ -1,6 +1,6 @@
 //! The mock's own endpoint and page.
 
-use mock_identity::{ArcConfig, Counts, Endpoint, Mock, MockConfig, ServiceFabricConfig};
+use mock_identity::{ArcConfig, Counts, Credential, Endpoint, Mock, MockConfig, ServiceFabricConfig};
 use serde_json::json;
 
 use crate::{
@@ -88,24 +88,25 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
     config.apps[2].name = "printer".to_owned();
     let mock = Mock::start(config).await.unwrap();
     let page = get(&mock, "/", &[]).await;
-    let always = [
-        mock.imds_env(),
-        mock.app_service_env(),
-        mock.app_service_2017_env(),
-        mock.azure_ml_env(),
-        mock.cloud_shell_env(),
-        mock.container_group_env(),
+    let environments = [
+        mock.env(Endpoint::Imds),
+        mock.env(Endpoint::AppService),
+        mock.env(Endpoint::AppService2017),
+        mock.env(Endpoint::AzureMl),
+        mock.env(Endpoint::CloudShell),
+        mock.env(Endpoint::ContainerGroup),
+        mock.env(Endpoint::Arc),
+        mock.env(Endpoint::ServiceFabric),
+        mock.env(Endpoint::Entra),
+        mock.app_env(Credential::Certificate("client.pem".as_ref())),
+        mock.app_env(Credential::FederatedToken("token".as_ref())),
+        mock.app_env(Credential::ManagedIdentity),
     ];
-    let configured = [
-        mock.arc_env(),
-        mock.service_fabric_env(),
-        mock.entra_env(),
-        mock.entra_certificate_env("client.pem".as_ref()),
-        mock.workload_identity_env("token".as_ref()),
-        mock.federated_identity_env(),
-    ];
-    for (name, value) in always.into_iter().chain(configured.into_iter().flatten()).flatten() {
-        assert!(page.text().contains(&format!("export {name}={value}\n")), "{name}: {}", page.text());
+    for environment in environments {
+        assert!(!environment.is_empty());
+        for (name, value) in environment {
+            assert!(page.text().contains(&format!("export {name}={value}\n")), "{name}: {}", page.text());
+        }
     }
     assert!(!page.text().contains("(needs"), "{}", page.text());
     assert_eq!(get(&mock, "/admin/federated-token/printer", &[]).await.status, 200);

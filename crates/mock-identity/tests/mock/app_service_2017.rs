@@ -87,7 +87,7 @@ async fn app_service_2017_refuses_another_secret_version_audience_and_method() {
 #[tokio::test]
 async fn app_service_2017_is_found_by_its_environment_and_fails_in_its_own_words() {
     let mock = mock().await;
-    let environment = mock.app_service_2017_env();
+    let environment = mock.env(Endpoint::AppService2017);
     assert_eq!(environment[0], ("MSI_ENDPOINT", format!("{}/2017/msi/token", mock.url())));
     assert_eq!(environment[1], ("MSI_SECRET", mock.config().app_service_2017.secret.clone()));
     mock.fault(Fault::new(Endpoint::AppService2017, Answer::status(500)));

@@ -135,11 +135,11 @@ async fn arc_refuses_what_is_no_request_of_its_before_it_writes_a_key() {
 async fn arc_is_there_only_if_it_is_configured() {
     let mock = crate::client::mock().await;
     assert_eq!(get(&mock, &target(""), &METADATA).await.status, 404);
-    assert!(mock.arc_env().is_none());
+    assert!(mock.env(Endpoint::Arc).is_empty());
     let (mock, _keys) = agent(true).await;
     let url = mock.url();
     assert_eq!(
-        mock.arc_env().unwrap(),
+        mock.env(Endpoint::Arc),
         [
             ("IDENTITY_ENDPOINT", format!("{url}/arc/metadata/identity/oauth2/token")),
             ("IMDS_ENDPOINT", url.to_owned())

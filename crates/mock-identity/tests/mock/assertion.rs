@@ -6,7 +6,7 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
-use mock_identity::{Mock, MockConfig};
+use mock_identity::{Credential, Mock, MockConfig};
 use ring::{
     digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
     rand::SystemRandom,
@@ -203,7 +203,7 @@ async fn ad_fs_takes_rs256_with_a_sha_1_thumbprint_alone() {
 #[tokio::test]
 async fn the_certificate_is_found_by_its_environment() {
     let mock = mock().await;
-    let environment = mock.entra_certificate_env("client.pem".as_ref()).unwrap();
+    let environment = mock.app_env(Credential::Certificate("client.pem".as_ref()));
     assert_eq!(environment[2], ("AZURE_CLIENT_ID", BILLING.to_owned()));
     assert_eq!(environment[3], ("AZURE_CLIENT_CERTIFICATE_PATH", "client.pem".to_owned()));
     let file = crate::client::get(&mock, "/admin/client-certificate", &[]).await;

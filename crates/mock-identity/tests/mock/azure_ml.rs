@@ -66,7 +66,7 @@ async fn azure_ml_refuses_in_plain_words_the_secret_that_it_was_shown_among_them
 #[tokio::test]
 async fn azure_ml_is_found_by_its_environment_and_fails_in_its_own_words() {
     let mock = mock().await;
-    let environment = mock.azure_ml_env();
+    let environment = mock.env(Endpoint::AzureMl);
     assert_eq!(environment[0], ("MSI_ENDPOINT", format!("{}/msi/auth", mock.url())));
     assert_eq!(environment[1], ("MSI_SECRET", mock.config().azure_ml.secret.clone()));
     mock.fault(Fault::new(Endpoint::AzureMl, Answer::status(500)));

@@ -21,7 +21,7 @@ async fn cloud_shell_answers_for_the_user_whose_shell_it_is() {
     assert_eq!(text(&body, "expires_on"), claims.exp.to_string());
     let seen = &mock.requests()[0];
     assert_eq!((seen.issued_to.as_deref(), seen.form[0].1.as_str()), (Some("maria"), VAULT));
-    assert_eq!(mock.cloud_shell_env(), [("MSI_ENDPOINT", format!("{}/oauth2/token", mock.url()))]);
+    assert_eq!(mock.env(Endpoint::CloudShell), [("MSI_ENDPOINT", format!("{}/oauth2/token", mock.url()))]);
 }
 
 #[tokio::test]

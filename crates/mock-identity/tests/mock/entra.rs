@@ -203,7 +203,7 @@ async fn entra_repeats_the_callers_own_id_if_it_is_one() {
 async fn entra_is_found_by_its_environment_and_only_with_tls() {
     let mock = mock().await;
     assert_eq!(
-        mock.entra_env().unwrap(),
+        mock.env(Endpoint::Entra),
         [
             ("AZURE_AUTHORITY_HOST", mock.tls_url().unwrap().to_owned()),
             ("AZURE_TENANT_ID", mock.config().tenant_id.clone()),
@@ -211,9 +211,9 @@ async fn entra_is_found_by_its_environment_and_only_with_tls() {
             ("AZURE_CLIENT_SECRET", SECRET.1.to_owned()),
         ]
     );
-    assert!(crate::client::mock().await.entra_env().is_none());
+    assert!(crate::client::mock().await.env(Endpoint::Entra).is_empty());
     let without_apps = Mock::start(MockConfig { apps: Vec::new(), ..config() }).await.unwrap();
-    assert!(without_apps.entra_env().is_none());
+    assert!(without_apps.env(Endpoint::Entra).is_empty());
 }
 
 #[tokio::test]

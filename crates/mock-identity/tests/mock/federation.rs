@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mock_identity::{FederatedCredential, Mock};
+use mock_identity::{Credential, Endpoint, FederatedCredential, Mock};
 
 use crate::{
     assertion::ASSERTION_TYPE,
@@ -94,11 +94,11 @@ async fn the_environment_of_a_federated_app_names_the_identity_that_the_app_trus
     let partner = config.apps.iter_mut().find(|app| app.client_id == PARTNER).unwrap();
     partner.federated_credentials[0].subject = config.identities[0].object_id.clone();
     let system = Mock::start(config.clone()).await.unwrap();
-    let environment = system.federated_identity_env().unwrap();
+    let environment = system.app_env(Credential::ManagedIdentity);
     assert!(environment.iter().all(|(name, _)| *name != "AZURE_CLIENT_ID"), "{environment:?}");
     config.identities.remove(0);
     let nobody = Mock::start(config).await.unwrap();
-    assert!(nobody.federated_identity_env().is_none());
+    assert!(nobody.app_env(Credential::ManagedIdentity).is_empty());
 }
 
 async fn exchange_token(mock: &Mock, client_id: &str, audience: &str) -> String {
@@ -111,11 +111,11 @@ async fn exchange_token(mock: &Mock, client_id: &str, audience: &str) -> String 
 #[tokio::test]
 async fn both_kinds_of_federation_are_found_by_their_environments() {
     let mock = mock().await;
-    let workload = mock.workload_identity_env("token".as_ref()).unwrap();
+    let workload = mock.app_env(Credential::FederatedToken("token".as_ref()));
     assert_eq!(workload[2], ("AZURE_CLIENT_ID", WORKER.to_owned()));
     assert_eq!(workload[3], ("AZURE_FEDERATED_TOKEN_FILE", "token".to_owned()));
-    let managed = mock.federated_identity_env().unwrap();
-    assert_eq!(managed[0], mock.imds_env()[0]);
+    let managed = mock.app_env(Credential::ManagedIdentity);
+    assert_eq!(managed[0], mock.env(Endpoint::Imds)[0]);
     assert_eq!(managed[1], ("AZURE_AUTHORITY_HOST", mock.tls_url().unwrap().to_owned()));
     assert_eq!(managed[2], ("TOKEN_BROKER_FEDERATED_CLIENT_ID", PARTNER.to_owned()));
     assert_eq!(managed[3], ("TOKEN_BROKER_FEDERATED_TENANT_ID", mock.config().other_tenant_ids[0].clone()));

@@ -6,7 +6,7 @@ mod scenes;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
-use mock_identity::{Fault, Mock};
+use mock_identity::{Endpoint, Fault, Mock};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ async fn ask(
     match service {
         "entra" | "open-id" => secure::send(mock, method, &target, &headers, body.as_bytes()).await,
         "service-fabric" => {
-            let thumbprint = &mock.service_fabric_env().unwrap()[2].1.clone();
+            let thumbprint = &mock.env(Endpoint::ServiceFabric)[2].1.clone();
             secure::pinned(mock, thumbprint, method, &target, &headers).await.unwrap()
         }
         _ => send(mock, method, &target, &headers, body).await.unwrap(),
@@ -153,7 +153,9 @@ fn target(service: &str, url: &str) -> String {
         "app-service" if query.contains("2017-09-01") => "/2017/msi/token".to_owned(),
         "app-service" | "automation" => "/msi/token".to_owned(),
         "arc" => format!("/arc{path}"),
-        "container-instances" if query.contains("api-version=1.0") => format!("/container-group{path}"),
+        "container-instances" if query.contains("api-version=1.0") => {
+            format!("/container-group{path}")
+        }
         "key-vault" => "/secrets/example".to_owned(),
         "machine-learning" => "/msi/auth".to_owned(),
         _ => path,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mock_identity::{Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -60,7 +60,7 @@ pub(crate) async fn pinned(
     target: &str,
     headers: &[(&str, &str)],
 ) -> Option<Received> {
-    let endpoint = mock.service_fabric_env().unwrap().remove(0).1;
+    let endpoint = mock.env(Endpoint::ServiceFabric).remove(0).1;
     let url = endpoint.strip_suffix("/metadata/identity/oauth2/token").unwrap();
     let pin = Pin { thumbprint: thumbprint.to_owned(), provider: default_provider() };
     let config =

@@ -15,7 +15,7 @@ async fn cluster() -> Mock {
 }
 
 fn thumbprint(mock: &Mock) -> String {
-    let environment = mock.service_fabric_env().unwrap();
+    let environment = mock.env(Endpoint::ServiceFabric);
     let (name, value) = &environment[2];
     assert_eq!(*name, "IDENTITY_SERVER_THUMBPRINT");
     value.clone()
@@ -125,7 +125,7 @@ async fn service_fabric_has_its_own_listener_and_nothing_else_on_it() {
     assert_eq!(get(&mock, "/msi/token", &[]).await.status, 404);
     assert_eq!(mock.counters().of(Endpoint::Unknown).requests, 1);
     let without = crate::client::mock().await;
-    assert!(without.service_fabric_env().is_none());
+    assert!(without.env(Endpoint::ServiceFabric).is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Tokens, by the other endpoints of managed identity
 
-use mock_identity::{ArcConfig, ClosedDirectory, Counts, Endpoint, Mock, MockConfig, ServiceFabricConfig};
+use mock_identity::{ArcConfig, Counts, Endpoint, KeyDirectoryError, Mock, MockConfig, ServiceFabricConfig};
 use test_support::skip;
 
 use super::{ARM, ARM_RESOURCE, answered, get_token, identity, mock};
@@ -8,11 +8,11 @@ use super::{ARM, ARM_RESOURCE, answered, get_token, identity, mock};
 #[tokio::test]
 async fn managed_identity_credential_gets_both_kinds_of_identity_by_azure_ml() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.azure_ml_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::AzureMl), &["managed-identity", ARM]).await;
     assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     let orders = identity(&mock, "orders").client_id.clone();
     let arguments = ["managed-identity", ARM, "client_id", &orders];
-    let seen = get_token(&mock, mock.azure_ml_env(), &arguments).await;
+    let seen = get_token(&mock, mock.env(Endpoint::AzureMl), &arguments).await;
     assert_eq!(seen["claims"]["appid"], *orders, "{seen}");
     assert_eq!(mock.counters().of(Endpoint::AzureMl), answered(2));
 }
@@ -20,7 +20,7 @@ async fn managed_identity_credential_gets_both_kinds_of_identity_by_azure_ml() {
 #[tokio::test]
 async fn managed_identity_credential_gets_the_users_token_by_cloud_shell() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.cloud_shell_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::CloudShell), &["managed-identity", ARM]).await;
     assert_eq!(seen["claims"]["oid"], *mock.config().users[0].object_id, "{seen}");
     assert_eq!(mock.requests()[0].form, [("resource".to_owned(), ARM_RESOURCE.to_owned())]);
 }
@@ -28,7 +28,7 @@ async fn managed_identity_credential_gets_the_users_token_by_cloud_shell() {
 #[tokio::test]
 async fn managed_identity_credential_gets_both_kinds_of_identity_by_arc() {
     let Some(mock) = arc().await else { return };
-    let environment = mock.arc_env().unwrap();
+    let environment = mock.env(Endpoint::Arc);
     let seen = get_token(&mock, environment.clone(), &["managed-identity", ARM]).await;
     assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     let orders = identity(&mock, "orders").client_id.clone();
@@ -44,7 +44,7 @@ pub(crate) async fn arc() -> Option<Mock> {
     match Mock::start(config).await {
         Ok(mock) => Some(mock),
         Err(error) => {
-            assert!(error.is::<ClosedDirectory>(), "{error:#}");
+            assert!(error.is::<KeyDirectoryError>(), "{error:#}");
             skip(&error.to_string());
             None
         }

@@ -10,7 +10,7 @@ use super::{
 #[tokio::test]
 async fn managed_identity_credential_gets_the_system_assigned_identity() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.imds_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
     assert_token_of(&seen, identity(&mock, "system"));
     assert_eq!(mock.counters().of(Endpoint::Imds), answered(1));
     assert_eq!(query(&mock), format!("api-version=2018-02-01&resource={ARM_RESOURCE}"));
@@ -22,7 +22,7 @@ async fn managed_identity_credential_gets_a_user_assigned_identity_by_each_id() 
     let orders = identity(&mock, "orders");
     for (kind, id, parameter) in ids(orders, "msi_res_id") {
         mock.reset();
-        let seen = get_token(&mock, mock.imds_env(), &["managed-identity", ARM, kind, id]).await;
+        let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM, kind, id]).await;
         assert_token_of(&seen, orders);
         assert_eq!(mock.counters().of(Endpoint::Imds), answered(1));
         assert_eq!(query(&mock), format!("api-version=2018-02-01&resource={ARM_RESOURCE}&{parameter}={id}"));
@@ -32,12 +32,13 @@ async fn managed_identity_credential_gets_a_user_assigned_identity_by_each_id() 
 #[tokio::test]
 async fn default_azure_credential_gets_both_kinds_of_identity() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.imds_env(), &["default", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["default", ARM]).await;
     assert_token_of(&seen, identity(&mock, "system"));
     let reports = identity(&mock, "reports");
-    let seen = get_token(&mock, mock.imds_env(), &["default", ARM, "client_id", &reports.client_id]).await;
+    let seen =
+        get_token(&mock, mock.env(Endpoint::Imds), &["default", ARM, "client_id", &reports.client_id]).await;
     assert_token_of(&seen, reports);
-    let mut env = mock.imds_env();
+    let mut env = mock.env(Endpoint::Imds);
     env.push(("AZURE_CLIENT_ID", reports.client_id.clone()));
     assert_token_of(&get_token(&mock, env, &["default", ARM]).await, reports);
     assert_eq!(mock.counters().of(Endpoint::Imds), answered(3));
@@ -48,14 +49,15 @@ async fn the_only_user_assigned_identity_stands_in_for_the_system_assigned_one()
     let mut config = MockConfig::default();
     config.identities.retain(|identity| identity.name == "orders");
     let mock = Mock::start(config).await.unwrap();
-    let seen = get_token(&mock, mock.imds_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
     assert_token_of(&seen, identity(&mock, "orders"));
 }
 
 #[tokio::test]
 async fn an_unknown_identity_is_unavailable_in_the_words_of_imds() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.imds_env(), &["managed-identity", ARM, "client_id", NOBODY]).await;
+    let seen =
+        get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM, "client_id", NOBODY]).await;
     assert_error(&seen, "unavailable", "Identity not found");
     assert_error(&seen, "unavailable", "invalid_request");
     assert_eq!(mock.counters().of(Endpoint::Imds), refused(1));
@@ -66,7 +68,7 @@ async fn several_user_assigned_identities_and_no_choice_are_refused_in_the_words
     let mut config = MockConfig::default();
     config.identities.retain(|identity| identity.kind == IdentityKind::UserAssigned);
     let mock = Mock::start(config).await.unwrap();
-    let seen = get_token(&mock, mock.imds_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
     assert_error(&seen, "unavailable", "Multiple user assigned identities exist");
 }
 
@@ -74,7 +76,7 @@ async fn several_user_assigned_identities_and_no_choice_are_refused_in_the_words
 async fn an_unknown_audience_is_refused_in_the_words_of_entra() {
     let mock = mock().await;
     let scope = "https://nowhere.example/.default";
-    let seen = get_token(&mock, mock.imds_env(), &["managed-identity", scope]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", scope]).await;
     assert_error(&seen, "unavailable", "AADSTS500011");
     assert_error(&seen, "unavailable", "invalid_resource");
     assert_eq!(mock.counters().of(Endpoint::Imds), refused(1));
@@ -83,7 +85,7 @@ async fn an_unknown_audience_is_refused_in_the_words_of_entra() {
 #[tokio::test]
 async fn default_azure_credential_passes_on_what_imds_said() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.imds_env(), &["default", ARM, "client_id", NOBODY]).await;
+    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["default", ARM, "client_id", NOBODY]).await;
     assert_error(&seen, "failed", "Identity not found");
     assert_error(&seen, "failed", "invalid_request");
     assert_eq!(mock.counters().of(Endpoint::Imds), refused(1));

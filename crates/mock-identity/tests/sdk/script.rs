@@ -1,6 +1,6 @@
 //! Running the scripts: each SDK has the same ones, which take and print the same.
 
-use mock_identity::{Environment, Mock};
+use mock_identity::{Endpoint, Environment, Mock};
 use serde_json::Value;
 use test_support::sdk;
 
@@ -11,7 +11,7 @@ pub(crate) async fn get_token(mock: &Mock, environment: Environment, arguments: 
 }
 
 pub(super) async fn get_secret(mock: &Mock, name: &str) -> Value {
-    run("get_secret", mock, mock.imds_env(), &[mock.tls_url().unwrap(), name]).await
+    run("get_secret", mock, mock.env(Endpoint::Imds), &[mock.tls_url().unwrap(), name]).await
 }
 
 /// What a script prints that trusts the mock's authority

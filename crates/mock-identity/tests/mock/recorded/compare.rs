@@ -50,7 +50,9 @@ pub(super) fn differences(
             different.push(format!("the words are {ours}"));
         }
     }
-    let Some(response) = &recording.response else { return different };
+    let Some(response) = &recording.response else {
+        return different;
+    };
     if response.status.is_some_and(|status| status != received.status) {
         different.push(format!(
             "the status is {} and not {:?}: {}",

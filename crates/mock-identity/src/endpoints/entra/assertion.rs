@@ -10,14 +10,15 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use serde::{Deserialize, de::DeserializeOwned};
 use webpki::{EndEntityCert, ring::RSA_PKCS1_2048_8192_SHA256, ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY};
 
-use super::super::{
+use super::TokenRequest;
+use crate::{
     app::{App, FederatedCredential},
     date,
+    entra_error::{Code, EntraError},
     issuer::unix_now,
     platform::Platform,
     tls,
 };
-use super::{Code, Refusal, TokenRequest};
 
 /// A JWT that has been read and not been checked
 pub(super) struct Assertion<'a> {
@@ -75,12 +76,12 @@ impl<'a> Assertion<'a> {
 
     /// Entra ID allows for clocks that differ by some minutes. The mock does so at the beginning, since MSAL for Node
     /// rounds up, and not at the end, lest who tests what becomes of an expired assertion has to wait.
-    fn check_time(&self) -> Result<(), Refusal> {
+    fn check_time(&self) -> Result<(), EntraError> {
         let now = unix_now() as NumericDate;
         if self.claims.nbf <= now + SKEW && now < self.claims.exp {
             return Ok(());
         }
-        Err(Refusal::new(
+        Err(EntraError::new(
             Code::ASSERTION_EXPIRED,
             format!(
                 "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
@@ -99,14 +100,14 @@ pub(super) fn check_own(
     request: &TokenRequest<'_>,
     app: &App,
     assertion: &Assertion<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), EntraError> {
     if !assertion.is_issued_by(&app.client_id) || !assertion.claims.sub.eq_ignore_ascii_case(&app.client_id) {
         let message = "Client assertion application identifier doesn't match 'client_id' parameter.";
-        return Err(Refusal::new(Code::OTHER_CLIENT, message));
+        return Err(EntraError::new(Code::OTHER_CLIENT, message));
     }
     if !assertion.claims.aud.contains(&request.token_url()) {
         let message = "Client assertion audience claim does not match Realm issuer.";
-        return Err(Refusal::new(Code::WRONG_AUDIENCE, message));
+        return Err(EntraError::new(Code::WRONG_AUDIENCE, message));
     }
     let (certificate, thumbprint) = certificate(request, app, assertion)?;
     let algorithm = algorithm(request, assertion)?;
@@ -129,7 +130,7 @@ pub(super) fn check_federated(
     platform: &Platform,
     app: &App,
     assertion: &Assertion<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), EntraError> {
     let Claims { iss, sub, aud, .. } = &assertion.claims;
     let mut trusted: Vec<&FederatedCredential> = app.federated_credentials.iter().collect();
     let fits_in_part = |credential: &&FederatedCredential| {
@@ -179,7 +180,7 @@ fn certificate(
     request: &TokenRequest<'_>,
     app: &App,
     assertion: &Assertion<'_>,
-) -> Result<(CertificateDer<'static>, String), Refusal> {
+) -> Result<(CertificateDer<'static>, String), EntraError> {
     let header = &assertion.header;
     let sha256 = header.x5t_s256.as_ref().filter(|_| !request.is_adfs()).map(|text| (&SHA256, text));
     let sha1 = header.x5t.as_ref().map(|text| (&SHA1_FOR_LEGACY_USE_ONLY, text));
@@ -200,7 +201,7 @@ fn certificate(
 fn algorithm(
     request: &TokenRequest<'_>,
     assertion: &Assertion<'_>,
-) -> Result<&'static dyn SignatureVerificationAlgorithm, Refusal> {
+) -> Result<&'static dyn SignatureVerificationAlgorithm, EntraError> {
     match assertion.header.alg.as_str() {
         "RS256" => Ok(RSA_PKCS1_2048_8192_SHA256),
         "PS256" if !request.is_adfs() => Ok(RSA_PSS_2048_8192_SHA256_LEGACY_KEY),
@@ -234,29 +235,29 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
-fn bad_signature(reason: &str) -> Refusal {
+fn bad_signature(reason: &str) -> EntraError {
     let message = format!("Client assertion failed signature validation. [Reason - {reason}]");
-    Refusal::new(Code::BAD_SIGNATURE, message)
+    EntraError::new(Code::BAD_SIGNATURE, message)
 }
 
 /// What it says of all three where none of them fits
-fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> Refusal {
+fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> EntraError {
     let message = format!(
         "No matching federated identity record found for presented assertion. Assertion Issuer: '{iss}'. Assertion \
          Subject: '{sub}'. Assertion Audience: '{}'. \
          https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
         aud.first()
     );
-    Refusal::new(Code::NO_FEDERATED_CREDENTIAL, message)
+    EntraError::new(Code::NO_FEDERATED_CREDENTIAL, message)
 }
 
-fn no_match(code: Code, what: &str, presented: &str) -> Refusal {
+fn no_match(code: Code, what: &str, presented: &str) -> EntraError {
     let message = format!(
         "No matching federated identity record found for presented assertion {what} '{presented}'. Check your \
          federated identity credential Subject, Audience and Issuer against the presented assertion. \
          https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
     );
-    Refusal::new(code, message)
+    EntraError::new(code, message)
 }
 
 const SKEW: NumericDate = 300.0;

@@ -4,17 +4,32 @@ use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    Environment,
+use crate::{
     call::Call,
-    identity::{IdKind, Identity, Selector},
+    endpoint::Endpoint,
+    identity::{IdKind, Identity},
     issuer::Issued,
     platform::Platform,
     reply::Reply,
     sections::AppServiceHost,
+    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
 };
 
-pub(super) fn environment(platform: &Platform) -> Environment {
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::AppService,
+    listeners: PLAIN_OR_TLS,
+    paths: &["msi/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup {
+        title: "Managed identity of App Service, Functions and Container Apps, for every Azure SDK and token-broker",
+        needs: "",
+        environment,
+    }],
+};
+
+fn environment(platform: &Platform) -> Environment {
     let endpoint = format!("{}/msi/token", platform.addresses.plain);
     let mut environment = vec![
         ("IDENTITY_ENDPOINT", endpoint.clone()),
@@ -27,7 +42,7 @@ pub(super) fn environment(platform: &Platform) -> Environment {
     environment
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+fn answer(platform: &Platform, call: &Call) -> Reply {
     token(platform, call).unwrap_or_else(|refusal| match platform.config.app_service.host {
         AppServiceHost::AppService => refusal.of_app_service(),
         AppServiceHost::ContainerApps => refusal.of_container_apps(),
@@ -35,8 +50,7 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     })
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+fn failure(status: StatusCode) -> Reply {
     // The misspelling is on the wire, and clients look for it.
     Refusal::new(status, "An unexpected error occured while fetching the AAD Token.").of_app_service()
 }
@@ -57,7 +71,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Refusal> {
     let lifetime = platform.config.app_service.token_lifetime_seconds;
     let issued = platform.issue_to(identity, call, resource, lifetime);
     let issued = issued.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no token"))?;
-    Ok(success(&issued).issued_to(&issued.holder))
+    Ok(success(&issued).issued_to(&issued.subject))
 }
 
 fn check_caller(platform: &Platform, call: &Call) -> Result<(), Refusal> {
@@ -79,7 +93,8 @@ fn check_version(call: &Call) -> Result<(), Refusal> {
 }
 
 fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Refusal> {
-    let selector = Selector::of(call, &SELECTORS)
+    let selector = call
+        .selector(&SELECTORS)
         .map_err(|_| bad_request("Only one of client_id, principal_id and mi_res_id can be specified."))?;
     match selector {
         None => platform.config.system_assigned().ok_or_else(|| no_identity(platform, "")),

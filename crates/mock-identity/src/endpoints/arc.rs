@@ -3,28 +3,40 @@
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{
-    Environment,
+use crate::{
     arc_keys::ArcKeys,
     call::Call,
+    endpoint::Endpoint,
     identity::{IdKind, Identity, Selector},
     issuer::Issued,
     platform::Platform,
     reply::Reply,
     sections::ArcConfig,
+    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
 };
 
-/// None without an agent
-pub(super) fn environment(platform: &Platform) -> Option<Environment> {
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::Arc,
+    listeners: PLAIN_OR_TLS,
+    paths: &["arc/metadata/identity/oauth2/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup { title: "Azure Arc", needs: "[arc] in the configuration", environment }],
+};
+
+fn environment(platform: &Platform) -> Environment {
+    if platform.config.arc.is_none() {
+        return Vec::new();
+    }
     let url = &platform.addresses.plain;
-    platform.config.arc.as_ref()?;
-    Some(vec![
+    vec![
         ("IDENTITY_ENDPOINT", format!("{url}/arc/metadata/identity/oauth2/token")),
         ("IMDS_ENDPOINT", url.clone()),
-    ])
+    ]
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+fn answer(platform: &Platform, call: &Call) -> Reply {
     match (&platform.config.arc, &platform.arc_keys) {
         (Some(config), Some(keys)) => {
             Agent { platform, config, keys }.token(call).unwrap_or_else(|refusal| refusal)
@@ -33,8 +45,7 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     }
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+fn failure(status: StatusCode) -> Reply {
     match status {
         StatusCode::NOT_FOUND => not_found(),
         StatusCode::UNAUTHORIZED => {
@@ -67,7 +78,7 @@ impl Agent<'_> {
         }
         let lifetime = self.config.token_lifetime_seconds;
         let issued = self.platform.issue_to(identity, call, resource, lifetime)?;
-        Ok(success(&issued, asked).issued_to(&issued.holder))
+        Ok(success(&issued, asked).issued_to(&issued.subject))
     }
 
     fn check_key(&self, call: &Call) -> Result<(), Reply> {
@@ -97,7 +108,8 @@ impl Agent<'_> {
         if !self.config.user_assigned {
             return Ok(None);
         }
-        let selector = Selector::of(call, &SELECTORS)
+        let selector = call
+            .selector(&SELECTORS)
             .map_err(|_| bad_request("Only one of client_id, object_id and msi_res_id can be specified"))?;
         Ok(selector.and_then(|selector| {
             let (name, _) = SELECTORS.into_iter().find(|(_, kind)| *kind == selector.kind)?;

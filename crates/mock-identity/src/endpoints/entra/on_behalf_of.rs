@@ -3,16 +3,17 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::super::{
-    app::{App, User, UserRefused},
-    claims::{Holder, Proof, TokenClaims},
-    date,
-    issuer::{Refused, unix_now},
-    platform::Platform,
-};
 use super::{
-    Code, Refusal, TokenRequest,
+    TokenRequest,
     scope::{self, Delegated},
+};
+use crate::{
+    app::{App, User, UserRefused},
+    claims::{Proof, Subject, TokenClaims},
+    date,
+    entra_error::{Code, EntraError},
+    issuer::{TokenError, unix_now},
+    platform::Platform,
 };
 
 /// Who asks by way of an app, and what for
@@ -25,10 +26,10 @@ pub(super) fn read<'a>(
     platform: &'a Platform,
     request: &TokenRequest<'a>,
     app: &App,
-) -> Result<OnBehalfOf<'a>, Refusal> {
+) -> Result<OnBehalfOf<'a>, EntraError> {
     if request.required("requested_token_use")? != "on_behalf_of" {
         let message = "The value of the parameter 'requested_token_use' must be 'on_behalf_of'.";
-        return Err(Refusal::new(Code::BAD_REQUEST, message));
+        return Err(EntraError::new(Code::BAD_REQUEST, message));
     }
     let claims = check_token(platform, request.required("assertion")?, app)?;
     if claims.tid != request.tenant {
@@ -37,10 +38,10 @@ pub(super) fn read<'a>(
     if claims.idtyp != "user" {
         let message =
             format!("Application '{}' is not allowed to make application on-behalf-of calls.", app.client_id);
-        return Err(Refusal::new(Code::APP_ONLY_ASSERTION, message));
+        return Err(EntraError::new(Code::APP_ONLY_ASSERTION, message));
     }
     let user = platform.config.users.iter().find(|user| user.object_id == claims.oid).ok_or_else(|| {
-        Refusal::new(Code::UNKNOWN_USER, "The user account does not exist in the directory.")
+        EntraError::new(Code::UNKNOWN_USER, "The user account does not exist in the directory.")
     })?;
     let delegated = scope::of_user(request.required("scope")?)?;
     match user.refused {
@@ -50,9 +51,9 @@ pub(super) fn read<'a>(
 }
 
 /// Why an app gets no token of a user whose token it has
-fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> Refusal {
+fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
     match refused {
-        UserRefused::SecondFactor => Refusal::new(
+        UserRefused::SecondFactor => EntraError::new(
             Code::SECOND_FACTOR,
             format!(
                 "Due to a configuration change made by your administrator, or because you moved to a new location, you \
@@ -60,7 +61,7 @@ fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> Refusal {
             ),
         )
         .with(json!({ "suberror": "basic_action", "claims": REQUIRED_POLICY })),
-        UserRefused::Consent => Refusal::new(
+        UserRefused::Consent => EntraError::new(
             Code::NO_CONSENT,
             format!(
                 "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an \
@@ -71,7 +72,7 @@ fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> Refusal {
         .with(json!({ "suberror": "consent_required" })),
         UserRefused::SessionsRevoked => {
             let (issued, valid_from) = (date::in_full(unix_now()), date::in_full(unix_now()));
-            Refusal::new(
+            EntraError::new(
                 Code::SESSIONS_REVOKED,
                 format!(
                     "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user \
@@ -84,16 +85,16 @@ fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> Refusal {
 }
 
 /// The token of a user who calls `app`
-pub(in super::super) fn user_token(platform: &Platform, user: &User, app: &App) -> Result<String> {
+pub(crate) fn user_token(platform: &Platform, user: &User, app: &App) -> Result<String> {
     let audience = audiences(app).swap_remove(0);
     let scopes = "user_impersonation";
-    let holder = Holder::User { user, client_id: &app.client_id, proof: Proof::Secret, scopes };
-    let grant = platform.grant(holder, &audience, platform.config.entra.token_lifetime_seconds);
+    let subject = Subject::User { user, client_id: &app.client_id, proof: Proof::Secret, scopes };
+    let grant = platform.grant(subject, &audience, platform.config.entra.token_lifetime_seconds);
     Ok(platform.issuer.issue(&grant)?.token)
 }
 
-fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaims, Refusal> {
-    let mut refused = Refused::Invalid;
+fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaims, EntraError> {
+    let mut refused = TokenError::Invalid;
     for audience in audiences(app) {
         match platform.issuer.verify(token, &audience) {
             Ok(claims) => return Ok(claims),
@@ -101,11 +102,11 @@ fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaim
         }
     }
     Err(match refused {
-        Refused::Invalid => invalid("The provided assertion failed signature validation."),
-        Refused::Audience { .. } => {
+        TokenError::Invalid => invalid("The provided assertion failed signature validation."),
+        TokenError::Audience { .. } => {
             invalid("Assertion audience does not match the Client app presenting the assertion.")
         }
-        Refused::Expired { at } => Refusal::new(
+        TokenError::Expired { at } => EntraError::new(
             Code::USER_ASSERTION_EXPIRED,
             format!(
                 "Assertion is not within its valid time range. Ensure that the access token is not expired before \
@@ -122,8 +123,8 @@ fn audiences(app: &App) -> Vec<String> {
     vec![format!("api://{}", app.client_id), app.client_id.clone()]
 }
 
-fn invalid(reason: &str) -> Refusal {
-    Refusal::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
+fn invalid(reason: &str) -> EntraError {
+    EntraError::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
 }
 
 /// The claims that an app passes on to its caller, whose sign-in has to fulfil them

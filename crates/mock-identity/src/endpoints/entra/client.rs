@@ -1,31 +1,36 @@
 //! How an app proves that it is itself: by a secret or by a signed assertion, and never by both.
 
-use super::super::{app::App, claims::Proof, platform::Platform};
 use super::{
-    Code, JWT_BEARER, Refusal, TokenRequest,
+    JWT_BEARER, TokenRequest,
     assertion::{self, Assertion},
+};
+use crate::{
+    app::App,
+    claims::Proof,
+    entra_error::{Code, EntraError},
+    platform::Platform,
 };
 
 pub(super) fn authenticate<'a>(
     platform: &'a Platform,
     request: &TokenRequest<'a>,
-) -> Result<(&'a App, Proof), Refusal> {
+) -> Result<(&'a App, Proof), EntraError> {
     let app = request.app(platform)?;
     match (request.field("client_secret"), request.field("client_assertion")) {
         (Some(secret), None) => check_secret(app, secret).map(|()| (app, Proof::Secret)),
         (None, Some(jwt)) => check_assertion(platform, request, app, jwt).map(|()| (app, Proof::Assertion)),
         (None, None) => Err(no_credential(request)),
-        (Some(_), Some(_)) => Err(Refusal::new(
+        (Some(_), Some(_)) => Err(EntraError::new(
             Code::BAD_REQUEST,
             "The request must contain either 'client_secret' or 'client_assertion', not both.",
         )),
     }
 }
 
-fn check_secret(app: &App, secret: &str) -> Result<(), Refusal> {
+fn check_secret(app: &App, secret: &str) -> Result<(), EntraError> {
     match app.secrets.iter().find(|held| held.value == secret) {
         Some(held) if !held.expired => Ok(()),
-        Some(_) => Err(Refusal::new(
+        Some(_) => Err(EntraError::new(
             Code::SECRET_EXPIRED,
             format!(
                 "The provided client secret keys for app '{}' are expired. Visit the Azure portal to create new keys \
@@ -34,7 +39,7 @@ fn check_secret(app: &App, secret: &str) -> Result<(), Refusal> {
                 app.client_id
             ),
         )),
-        None => Err(Refusal::new(
+        None => Err(EntraError::new(
             Code::WRONG_SECRET,
             format!(
                 "Invalid client secret provided. Ensure the secret being sent in the request is the client secret \
@@ -50,14 +55,14 @@ fn check_assertion(
     request: &TokenRequest<'_>,
     app: &App,
     jwt: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), EntraError> {
     if request.required("client_assertion_type")? != ASSERTION_TYPE {
         let message =
             format!("The value of the parameter 'client_assertion_type' must be '{ASSERTION_TYPE}'.");
-        return Err(Refusal::new(Code::BAD_REQUEST, message));
+        return Err(EntraError::new(Code::BAD_REQUEST, message));
     }
     let assertion = Assertion::read(jwt)
-        .ok_or_else(|| Refusal::new(Code::JWT_MALFORMED, "JWT token is invalid or malformed."))?;
+        .ok_or_else(|| EntraError::new(Code::JWT_MALFORMED, "JWT token is invalid or malformed."))?;
     // Who signs for itself uses a certificate; AD FS knows no other way.
     if request.is_adfs() || assertion.is_issued_by(&app.client_id) {
         assertion::check_own(request, app, &assertion)
@@ -66,14 +71,14 @@ fn check_assertion(
     }
 }
 
-fn no_credential(request: &TokenRequest<'_>) -> Refusal {
+fn no_credential(request: &TokenRequest<'_>) -> EntraError {
     if request.field("grant_type") == Some(JWT_BEARER) {
-        return Refusal::new(
+        return EntraError::new(
             Code::NO_CREDENTIAL_OF_CLIENT,
             "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         );
     }
-    Refusal::new(
+    EntraError::new(
         Code::NO_CREDENTIAL,
         "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
     )

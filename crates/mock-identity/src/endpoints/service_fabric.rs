@@ -1,83 +1,59 @@
 //! The token service of Service Fabric: TLS with a certificate that clients pin, and tokens it keeps until told off.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
 use http::{Method, StatusCode};
-use ring::digest::{SHA256, digest};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    Environment,
+use crate::{
     call::Call,
-    claims::{Grant, Holder},
+    claims::{Grant, Subject},
+    endpoint::Endpoint,
     issuer::Issued,
+    listener::Listener,
     platform::Platform,
     reply::Reply,
     sections::ServiceFabricConfig,
-    tls,
+    spec::{Environment, Setup, Spec},
 };
 
-/// None without its listener
-pub(super) fn environment(platform: &Platform) -> Option<Environment> {
-    let pinned = platform.addresses.pinned.as_ref()?;
-    let config = platform.config.service_fabric.as_ref()?;
-    Some(vec![
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::ServiceFabric,
+    listeners: &[Listener::Pinned],
+    paths: &["metadata/identity/oauth2/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup { title: "Service Fabric", needs: "[service-fabric] in the configuration", environment }],
+};
+
+fn environment(platform: &Platform) -> Environment {
+    let (Some(pinned), Some(config)) = (&platform.addresses.pinned, &platform.config.service_fabric) else {
+        return Vec::new();
+    };
+    vec![
         ("IDENTITY_ENDPOINT", format!("{}/metadata/identity/oauth2/token", pinned.url)),
         ("IDENTITY_HEADER", config.secret.clone()),
         ("IDENTITY_SERVER_THUMBPRINT", pinned.thumbprint.clone()),
-    ])
+    ]
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
-    let Some(config) = &platform.config.service_fabric else { return failure(StatusCode::NOT_FOUND) };
+fn answer(platform: &Platform, call: &Call) -> Reply {
+    let Some(config) = &platform.config.service_fabric else {
+        return failure(StatusCode::NOT_FOUND);
+    };
     match token(platform, config, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.holder),
+        Ok(issued) => success(&issued).issued_to(&issued.subject),
         Err(refusal) => refusal,
     }
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+fn failure(status: StatusCode) -> Reply {
     match status {
         StatusCode::NOT_FOUND => unknown_application(),
         StatusCode::BAD_REQUEST => {
             bad_request("ArgumentNullOrEmpty", "The parameter should not be null or empty.")
         }
         _ => refusal(status, "InternalServerError", "An error occurred."),
-    }
-}
-
-/// The tokens that it has issued, by audience and capabilities: it gives the same again, until a caller has no use for
-/// one that it names by its digest
-#[derive(Default)]
-pub(super) struct Held(Mutex<BTreeMap<(String, Vec<String>), Issued>>);
-
-impl Held {
-    pub(super) fn clear(&self) {
-        self.tokens().clear();
-    }
-
-    fn good(&self, key: &(String, Vec<String>), refused: Option<&str>) -> Option<Issued> {
-        let tokens = self.tokens();
-        let held = tokens.get(key)?;
-        let refused = refused.is_some_and(|digest| digest == sha256(&held.token));
-        (!refused && held.expires_in() > 0).then(|| held.clone())
-    }
-
-    fn keep(&self, key: (String, Vec<String>), issued: &Issued) {
-        let mut tokens = self.tokens();
-        if tokens.len() >= KEPT {
-            tokens.clear();
-        }
-        tokens.insert(key, issued.clone());
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, BTreeMap<(String, Vec<String>), Issued>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,15 +69,15 @@ fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Resu
     }
     let key = (resource.to_owned(), capabilities(call));
     let refused = call.parameter("token_sha256_to_refresh");
-    // What a fault makes of the answer is not kept.
-    let held = if call.wrong_identity { None } else { platform.fabric_tokens.good(&key, refused) };
-    if let Some(held) = held {
-        return Ok(held);
+    // A token that a fault asked for is not kept.
+    let cached = if call.wrong_identity { None } else { platform.fabric_tokens.get(&key, refused) };
+    if let Some(cached) = cached {
+        return Ok(cached);
     }
-    let grant = platform.grant(Holder::Identity(identity), resource, config.token_lifetime_seconds);
+    let grant = platform.grant(Subject::Identity(identity), resource, config.token_lifetime_seconds);
     let issued = platform.issue(call, Grant { capabilities: key.1.clone(), ..grant })?;
     if !call.wrong_identity {
-        platform.fabric_tokens.keep(key, &issued);
+        platform.fabric_tokens.insert(key, &issued);
     }
     Ok(issued)
 }
@@ -167,19 +143,5 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
     Reply::json(status, &json!({ "error": error }))
 }
 
-fn sha256(token: &str) -> String {
-    tls::upper_hex(digest(&SHA256, token.as_bytes()).as_ref()).to_lowercase()
-}
-
 const API_VERSION: &str = "2019-07-01-preview";
 const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];
-const KEPT: usize = 1000;
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_digest_is_the_one_that_clients_send() {
-        let digest = "cc0af97287543b65da2c7e1476426021826cab166f1e063ed012b855ff819656";
-        assert_eq!(super::sha256("test_token"), digest);
-    }
-}

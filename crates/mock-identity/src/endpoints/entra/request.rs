@@ -3,8 +3,13 @@
 use http::Method;
 use serde_json::Value;
 
-use super::super::{app::App, call::Call, claims::ADFS, platform::Platform};
-use super::{Code, Refusal, refusal};
+use crate::{
+    app::App,
+    call::Call,
+    claims::ADFS,
+    entra_error::{self, Code, EntraError},
+    platform::Platform,
+};
 
 pub(super) struct TokenRequest<'a> {
     pub(super) call: &'a Call,
@@ -13,17 +18,19 @@ pub(super) struct TokenRequest<'a> {
 }
 
 impl<'a> TokenRequest<'a> {
-    pub(super) fn read(platform: &'a Platform, call: &'a Call) -> Result<Self, Refusal> {
+    pub(super) fn read(platform: &'a Platform, call: &'a Call) -> Result<Self, EntraError> {
         if call.method != Method::POST {
             let message =
                 format!("The endpoint only accepts POST requests. Received a {} request.", call.method);
-            return Err(Refusal::new(Code::NOT_POST, message));
+            return Err(EntraError::new(Code::NOT_POST, message));
         }
         let tenant = tenant(platform, call)?;
         // A body of another type has no fields that Entra ID would read.
-        let Some(form) = &call.form else { return Err(Refusal::missing("grant_type")) };
+        let Some(form) = &call.form else {
+            return Err(EntraError::missing("grant_type"));
+        };
         match duplicate(form) {
-            Some(name) => Err(Refusal::new(
+            Some(name) => Err(EntraError::new(
                 Code::DUPLICATE_PARAMETER,
                 format!("The request is not properly formatted. The parameter '{name}' is duplicated."),
             )),
@@ -37,12 +44,12 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// A field, or the refusal that says it is missing
-    pub(super) fn required(&self, name: &str) -> Result<&'a str, Refusal> {
-        self.field(name).ok_or_else(|| Refusal::missing(name))
+    pub(super) fn required(&self, name: &str) -> Result<&'a str, EntraError> {
+        self.field(name).ok_or_else(|| EntraError::missing(name))
     }
 
     /// The app that the request is from
-    pub(super) fn app(&self, platform: &'a Platform) -> Result<&'a App, Refusal> {
+    pub(super) fn app(&self, platform: &'a Platform) -> Result<&'a App, EntraError> {
         let client_id = self.required("client_id")?;
         platform.config.app(client_id, self.tenant).ok_or_else(|| {
             let message = format!(
@@ -51,7 +58,7 @@ impl<'a> TokenRequest<'a> {
                  user in the tenant. You may have sent your authentication request to the wrong tenant.",
                 self.tenant
             );
-            Refusal::new(Code::UNKNOWN_APP, message)
+            EntraError::new(Code::UNKNOWN_APP, message)
         })
     }
 
@@ -65,8 +72,10 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// What the client says it can: `xms_cc` of the claims that it asks for
-    pub(super) fn capabilities(&self) -> Result<Vec<String>, Refusal> {
-        let Some(claims) = self.field("claims") else { return Ok(Vec::new()) };
+    pub(super) fn capabilities(&self) -> Result<Vec<String>, EntraError> {
+        let Some(claims) = self.field("claims") else {
+            return Ok(Vec::new());
+        };
         let claims: Value = serde_json::from_str(claims).map_err(|_| bad_claims())?;
         if !claims.is_object() {
             return Err(bad_claims());
@@ -76,7 +85,7 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-fn tenant<'a>(platform: &'a Platform, call: &Call) -> Result<&'a str, Refusal> {
+fn tenant<'a>(platform: &'a Platform, call: &Call) -> Result<&'a str, EntraError> {
     let segments = call.segments();
     let asked = segments.first().copied().unwrap_or_default();
     // An AD FS has another path than a tenant of that name would have.
@@ -84,7 +93,7 @@ fn tenant<'a>(platform: &'a Platform, call: &Call) -> Result<&'a str, Refusal> {
     let known = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked));
     known
         .filter(|&id| (id == ADFS) == is_adfs)
-        .ok_or_else(|| Refusal::new(Code::UNKNOWN_TENANT, refusal::unknown_tenant(asked)))
+        .ok_or_else(|| EntraError::new(Code::UNKNOWN_TENANT, entra_error::unknown_tenant(asked)))
 }
 
 pub(super) fn is_adfs(call: &Call) -> bool {
@@ -96,8 +105,8 @@ fn duplicate(form: &[(String, String)]) -> Option<&str> {
     form.iter().map(|(name, _)| name.as_str()).find(|name| !seen.insert(*name))
 }
 
-fn bad_claims() -> Refusal {
-    Refusal::new(Code::BAD_REQUEST, "The value of the parameter 'claims' is not valid JSON.")
+fn bad_claims() -> EntraError {
+    EntraError::new(Code::BAD_REQUEST, "The value of the parameter 'claims' is not valid JSON.")
 }
 
 /// `/adfs/oauth2/token`

@@ -3,29 +3,35 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use super::{
-    Environment,
+use crate::{
     call::Call,
-    claims::{Holder, Proof},
+    claims::{Proof, Subject},
+    endpoint::Endpoint,
     issuer::Issued,
     platform::Platform,
     reply::Reply,
+    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
 };
 
-pub(super) fn environment(platform: &Platform) -> Environment {
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::CloudShell,
+    listeners: PLAIN_OR_TLS,
+    paths: &["oauth2/token"],
+    refuses_chunks: true,
+    answer,
+    failure: |_, _, status| refusal(status, "ServerError", "The token could not be acquired"),
+    setups: &[Setup { title: "Cloud Shell", needs: "", environment }],
+};
+
+fn environment(platform: &Platform) -> Environment {
     vec![("MSI_ENDPOINT", format!("{}/oauth2/token", platform.addresses.plain))]
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+fn answer(platform: &Platform, call: &Call) -> Reply {
     match token(platform, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.holder),
+        Ok(issued) => success(&issued).issued_to(&issued.subject),
         Err(refusal) => refusal,
     }
-}
-
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
-    refusal(status, "ServerError", "The token could not be acquired")
 }
 
 fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
@@ -38,8 +44,10 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         return Err(audience_not_supported(platform, resource));
     }
     let user = platform.config.users.first().ok_or_else(|| bad_request("No user is signed in"))?;
-    let holder = Holder::User { user, client_id: APP, proof: Proof::Assertion, scopes: "user_impersonation" };
-    platform.issue(call, platform.grant(holder, resource, platform.config.cloud_shell.token_lifetime_seconds))
+    let subject =
+        Subject::User { user, client_id: APP, proof: Proof::Assertion, scopes: "user_impersonation" };
+    platform
+        .issue(call, platform.grant(subject, resource, platform.config.cloud_shell.token_lifetime_seconds))
 }
 
 fn check_request(call: &Call) -> Result<(), Reply> {

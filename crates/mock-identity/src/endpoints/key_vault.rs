@@ -4,15 +4,27 @@ use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
+use crate::{
     call::Call,
     claims::issuer,
-    issuer::{Refused, unix_now},
+    endpoint::Endpoint,
+    issuer::{TokenError, unix_now},
     platform::Platform,
     reply::Reply,
+    spec::{PLAIN_OR_TLS, Spec},
 };
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::KeyVault,
+    listeners: PLAIN_OR_TLS,
+    paths: &["secrets/**"],
+    refuses_chunks: false,
+    answer,
+    failure: |platform, _, status| failure(platform, status),
+    setups: &[],
+};
+
+fn answer(platform: &Platform, call: &Call) -> Reply {
     let reply = match check_bearer(platform, call) {
         Ok(()) => secret(platform, call),
         Err(refusal) => refusal,
@@ -26,8 +38,7 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     }
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(platform: &Platform, status: StatusCode) -> Reply {
+fn failure(platform: &Platform, status: StatusCode) -> Reply {
     match status {
         StatusCode::UNAUTHORIZED => challenge(platform, "[TokenExpired] Error validating token: 'S2S12086'."),
         StatusCode::FORBIDDEN => {
@@ -54,11 +65,11 @@ fn check_bearer(platform: &Platform, call: &Call) -> Result<(), Reply> {
     let message = match platform.issuer.verify(token, audience) {
         Ok(claims) if claims.iss == expected => return Ok(()),
         Ok(claims) => format!("AKV10032: Invalid issuer. Expected one of {expected}, found {}.", claims.iss),
-        Err(Refused::Audience { found }) => {
+        Err(TokenError::Audience { found }) => {
             format!("AKV10022: Invalid audience. Expected {audience}, found: {found}.")
         }
-        Err(Refused::Expired { .. }) => "[TokenExpired] Error validating token: 'S2S12086'.".to_owned(),
-        Err(Refused::Invalid) => {
+        Err(TokenError::Expired { .. }) => "[TokenExpired] Error validating token: 'S2S12086'.".to_owned(),
+        Err(TokenError::Invalid) => {
             "[BearerReadAccessTokenFailed] Error validating token: 'S2S12005'.".to_owned()
         }
     };
@@ -83,7 +94,9 @@ fn secret(platform: &Platform, call: &Call) -> Reply {
 /// Names of secrets are compared without regard to case.
 fn read(platform: &Platform, call: &Call, name: &str) -> Reply {
     let secret = platform.config.vault.secrets.iter().find(|(held, _)| held.eq_ignore_ascii_case(name));
-    let Some((name, value)) = secret else { return not_found(name) };
+    let Some((name, value)) = secret else {
+        return not_found(name);
+    };
     let created = unix_now();
     Reply::json(
         StatusCode::OK,

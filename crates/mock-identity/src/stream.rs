@@ -1,4 +1,4 @@
-//! A TCP connection that can end with a reset.
+//! A TCP stream that can end with a reset.
 
 use std::{
     io,
@@ -16,18 +16,18 @@ use tokio::{
 };
 
 /// Ends with RST instead of FIN when `reset` is set before it is dropped
-pub(super) struct Link {
+pub(crate) struct ResettableStream {
     stream: TcpStream,
     reset: Arc<AtomicBool>,
 }
 
-impl Link {
-    pub(super) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
+impl ResettableStream {
+    pub(crate) fn new(stream: TcpStream, reset: Arc<AtomicBool>) -> Self {
         Self { stream, reset }
     }
 }
 
-impl Drop for Link {
+impl Drop for ResettableStream {
     fn drop(&mut self) {
         if self.reset.load(Ordering::Relaxed) {
             // Where the option is refused, the peer sees an ordinary close before any answer.
@@ -36,7 +36,7 @@ impl Drop for Link {
     }
 }
 
-impl AsyncRead for Link {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -46,7 +46,7 @@ impl AsyncRead for Link {
     }
 }
 
-impl AsyncWrite for Link {
+impl AsyncWrite for ResettableStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -4,10 +4,27 @@ use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Environment, call::Call, issuer::Issued, platform::Platform, reply::Reply};
+use crate::{
+    call::Call,
+    endpoint::Endpoint,
+    issuer::Issued,
+    platform::Platform,
+    reply::Reply,
+    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
+};
+
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::ContainerGroup,
+    listeners: PLAIN_OR_TLS,
+    paths: &["container-group/metadata/identity/oauth2/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup { title: "A container group on Windows", needs: "", environment }],
+};
 
 /// The thumbprint that goes with it is of no certificate: there is no TLS.
-pub(super) fn environment(platform: &Platform) -> Environment {
+fn environment(platform: &Platform) -> Environment {
     let url = &platform.addresses.plain;
     vec![
         (
@@ -20,9 +37,9 @@ pub(super) fn environment(platform: &Platform) -> Environment {
     ]
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+fn answer(platform: &Platform, call: &Call) -> Reply {
     let reply = match token(platform, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.holder),
+        Ok(issued) => success(&issued).issued_to(&issued.subject),
         Err(refusal) => refusal,
     };
     let reply = reply.in_chunks().with(header::SERVER, "Kestrel");
@@ -33,8 +50,7 @@ pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
     }
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+fn failure(status: StatusCode) -> Reply {
     match status {
         StatusCode::NOT_FOUND => no_identity(),
         _ => refusal(status, "InternalServerError", "An error occurred."),

@@ -4,16 +4,35 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{
+use super::entra;
+use crate::{
     call::Call,
     claims::{ADFS, issuer},
-    door::Door,
-    entra,
+    endpoint::Endpoint,
+    entra_error,
+    listener::Listener,
     platform::Platform,
     reply::Reply,
+    spec::{PLAIN_OR_TLS, Spec},
 };
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::OpenId,
+    listeners: PLAIN_OR_TLS,
+    paths: &[
+        "common/discovery/instance",
+        "*/.well-known/openid-configuration",
+        "*/v2.0/.well-known/openid-configuration",
+        "*/discovery/keys",
+        "*/discovery/v2.0/keys",
+    ],
+    refuses_chunks: true,
+    answer,
+    failure: |_, _, status| Reply::text(status, "a scripted failure"),
+    setups: &[],
+};
+
+fn answer(platform: &Platform, call: &Call) -> Reply {
     entra::of_discovery(document(platform, call), call, &Uuid::new_v4().to_string())
 }
 
@@ -27,7 +46,7 @@ fn document(platform: &Platform, call: &Call) -> Reply {
     }
     let asked = segments.first().copied().unwrap_or_default();
     let Some(tenant) = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked)) else {
-        return entra::invalid_tenant(call, asked);
+        return entra_error::invalid_tenant(call, asked);
     };
     if segments.last() == Some(&"keys") {
         return Reply::json(StatusCode::OK, &platform.issuer.key_set());
@@ -81,8 +100,8 @@ fn instance(platform: &Platform, call: &Call) -> Value {
 
 /// With TLS, what the client calls the mock: an assertion names the token endpoint by the same name.
 fn base<'a>(platform: &'a Platform, call: &'a Call) -> &'a str {
-    match call.door {
-        Door::Tls => &call.origin,
-        Door::Plain | Door::Pinned => &platform.addresses.plain,
+    match call.listener {
+        Listener::Tls => &call.origin,
+        Listener::Plain | Listener::Pinned => &platform.addresses.plain,
     }
 }

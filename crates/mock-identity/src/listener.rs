@@ -2,7 +2,7 @@
 
 /// A listener of the mock
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(crate) enum Listener {
     /// Without TLS
     Plain,
     /// With TLS, by a certificate of the mock's authority
@@ -11,8 +11,8 @@ pub(super) enum Door {
     Pinned,
 }
 
-impl Door {
-    pub(super) fn scheme(self) -> &'static str {
+impl Listener {
+    pub(crate) fn scheme(self) -> &'static str {
         match self {
             Self::Plain => "http",
             Self::Tls | Self::Pinned => "https",

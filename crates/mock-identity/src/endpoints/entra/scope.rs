@@ -1,6 +1,6 @@
 //! Scopes: what of which resource a token is to be good for.
 
-use super::{Code, Refusal};
+use crate::entra_error::{Code, EntraError};
 
 /// The scopes of one resource that a user's app asks for
 #[derive(Debug, PartialEq, Eq)]
@@ -20,13 +20,13 @@ impl Delegated<'_> {
 
 /// The resource that an app asks for itself: `RESOURCE/.default`, of which a slash at the end is part; scopes of OpenID
 /// beside it are taken and do not count
-pub(super) fn of_app(scope: &str) -> Result<&str, Refusal> {
+pub(super) fn of_app(scope: &str) -> Result<&str, EntraError> {
     let mut scopes = scope.split_whitespace().filter(|scope| !OPEN_ID.contains(scope));
     let resource = scopes.next().and_then(|scope| scope.strip_suffix("/.default"));
     match (resource, scopes.next()) {
         (Some(resource), None) if !resource.is_empty() => Ok(resource),
         (Some(_), Some(_)) => Err(several_resources(scope)),
-        _ => Err(Refusal::new(
+        _ => Err(EntraError::new(
             Code::NOT_DEFAULT_SCOPE,
             format!(
                 "The provided value for scope {scope} is not valid. Client credential flows must have a scope value \
@@ -37,7 +37,7 @@ pub(super) fn of_app(scope: &str) -> Result<&str, Refusal> {
 }
 
 /// What an app asks for on behalf of a user; a scope without a resource is one of Microsoft Graph's
-pub(super) fn of_user(scope: &str) -> Result<Delegated<'_>, Refusal> {
+pub(super) fn of_user(scope: &str) -> Result<Delegated<'_>, EntraError> {
     let scopes = scope.split_whitespace().filter(|scope| !OPEN_ID.contains(scope));
     let mut delegated: Option<Delegated<'_>> = None;
     for (resource, name) in scopes.map(|scope| scope.rsplit_once('/').unwrap_or((GRAPH, scope))) {
@@ -52,16 +52,16 @@ pub(super) fn of_user(scope: &str) -> Result<Delegated<'_>, Refusal> {
             "The provided request must include a 'scope' input parameter. The provided value for the input parameter \
              'scope' is not valid. The scope {scope} is not valid."
         );
-        Refusal::new(Code::BAD_SCOPE, message)
+        EntraError::new(Code::BAD_SCOPE, message)
     })
 }
 
-fn several_resources(scope: &str) -> Refusal {
+fn several_resources(scope: &str) -> EntraError {
     let message = format!(
         "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope \
          {scope} is not valid."
     );
-    Refusal::new(Code::SEVERAL_RESOURCES, message)
+    EntraError::new(Code::SEVERAL_RESOURCES, message)
 }
 
 /// They ask for other tokens beside the access token.

@@ -2,10 +2,7 @@
 
 use http::HeaderName;
 
-use super::super::{call::Call, reply::Reply};
-
-/// Where it is when nobody says another address
-pub(super) const ADDRESS: &str = "https://login.microsoftonline.com";
+use crate::{call::Call, reply::Reply};
 
 /// Those of the token endpoint; an AD FS has none of them. `refused`: the number of a refusal
 pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Option<u32>) -> Reply {
@@ -23,7 +20,7 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
 }
 
 /// Those of discovery
-pub(in super::super) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
+pub(in crate::endpoints) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
     let reply = of_all(reply, call, request_id, "max-age=86400, private");
     reply
         .with(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")

@@ -3,26 +3,40 @@
 use http::{Method, StatusCode, header};
 use serde_json::json;
 
-use super::{
-    Environment,
+use crate::{
     call::Call,
-    entra,
-    identity::{IdKind, Identity, Selector},
+    endpoint::Endpoint,
+    entra_error,
+    identity::{IdKind, Identity},
     issuer::Issued,
     platform::Platform,
     reply::Reply,
+    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
+};
+
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::Imds,
+    listeners: PLAIN_OR_TLS,
+    paths: &["metadata/identity/oauth2/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup {
+        title: "Managed identity of a virtual machine (IMDS), for the Azure SDKs of Python and JavaScript, MSAL, and token-broker",
+        needs: "",
+        environment,
+    }],
 };
 
 pub(super) fn environment(platform: &Platform) -> Environment {
     vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", platform.addresses.plain.clone())]
 }
 
-pub(super) fn answer(platform: &Platform, call: &Call) -> Reply {
+fn answer(platform: &Platform, call: &Call) -> Reply {
     signed(token(platform, call).unwrap_or_else(|refusal| refusal))
 }
 
-/// What it says with a status that a fault asks for
-pub(super) fn failure(status: StatusCode) -> Reply {
+fn failure(status: StatusCode) -> Reply {
     signed(match status {
         StatusCode::NOT_FOUND => refusal(status, "not_found", "The requested resource is not available"),
         StatusCode::GONE => refusal(status, "gone", "The identity endpoint is being updated"),
@@ -47,12 +61,12 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
         .ok_or_else(|| bad_request("Required query variable 'resource' is missing"))?;
     let identity = choose(platform, call)?;
     if !platform.config.knows_audience(resource) {
-        return Err(entra::relayed_unknown_resource(platform, call, resource));
+        return Err(entra_error::relayed_unknown_resource(call, resource, &platform.config.tenant_id));
     }
     let lifetime = platform.config.imds.token_lifetime_seconds;
     let issued = platform.issue_to(identity, call, resource, lifetime)?;
     let success = if platform.config.imds.older_form { older_success } else { success };
-    Ok(success(&issued).issued_to(&issued.holder))
+    Ok(success(&issued).issued_to(&issued.subject))
 }
 
 /// The two guards against requests that a forger or a forwarding proxy sends
@@ -82,7 +96,8 @@ fn check_version(call: &Call) -> Result<(), Reply> {
 }
 
 fn choose<'a>(platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply> {
-    let selector = Selector::of(call, &SELECTORS)
+    let selector = call
+        .selector(&SELECTORS)
         .map_err(|_| bad_request("Only one of client_id, object_id and msi_res_id can be specified"))?;
     match selector {
         None => choose_unspecified(platform),
