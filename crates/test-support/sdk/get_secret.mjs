@@ -5,7 +5,7 @@
 import { createRequire } from "node:module";
 
 // Setup installs the packages under target/, where an import does not look.
-const require = createRequire(new URL("../../target/node/", import.meta.url));
+const require = createRequire(new URL("../../../target/node/", import.meta.url));
 const { ManagedIdentityCredential } = require("@azure/identity");
 const { SecretClient } = require("@azure/keyvault-secrets");
 

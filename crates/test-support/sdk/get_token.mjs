@@ -6,7 +6,7 @@ import { createPublicKey } from "node:crypto";
 import { createRequire } from "node:module";
 
 // Setup installs the packages under target/, where an import does not look.
-const require = createRequire(new URL("../../target/node/", import.meta.url));
+const require = createRequire(new URL("../../../target/node/", import.meta.url));
 const {
   ClientAssertionCredential,
   DefaultAzureCredential,

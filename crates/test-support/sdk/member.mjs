@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 // Setup installs the packages under target/, where an import does not look.
-const require = createRequire(new URL("../../target/node/", import.meta.url));
+const require = createRequire(new URL("../../../target/node/", import.meta.url));
 const { ManagedIdentityCredential } = require("@azure/identity");
 
 const credential = new ManagedIdentityCredential();
