@@ -18,7 +18,7 @@ use crate::{
     reply::Reply,
 };
 
-/// Answer for `path`, what follows `/admin`
+/// The answer for `path`, the segments after `/admin`
 pub(crate) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
     match (&call.method, path) {
         (&Method::GET, ["requests"]) => Reply::json(StatusCode::OK, &platform.log.requests()),

@@ -1,4 +1,4 @@
-//! App registrations, and the users on whose behalf they act.
+//! App registrations and users.
 
 use anyhow::{Context, Result};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -10,13 +10,13 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct App {
-    /// What the log calls it
+    /// Its name in the log
     pub name: String,
     /// The application id: `appid` in the token
     pub client_id: String,
     /// The id of its service principal: `oid` and `sub` in the token
     pub object_id: String,
-    /// The directories that it is in; `adfs` stands for an AD FS
+    /// Its tenants; `adfs` stands for an AD FS
     pub tenant_ids: Vec<String>,
     /// Its client secrets
     #[serde(default)]
@@ -24,7 +24,7 @@ pub struct App {
     /// Its certificates, as PEM
     #[serde(default)]
     pub certificates: Vec<String>,
-    /// Whose tokens it takes in place of a secret
+    /// The issuers whose tokens it accepts in place of a secret
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredential>,
 }
@@ -35,12 +35,12 @@ pub struct App {
 pub struct AppSecret {
     /// The secret itself
     pub value: String,
-    /// Whether its time is over
+    /// Whether it has expired
     #[serde(default)]
     pub expired: bool,
 }
 
-/// Another issuer's tokens that prove an app to be itself; all three are compared letter by letter
+/// An issuer that an app trusts; all three fields are compared letter by letter
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FederatedCredential {
@@ -56,22 +56,22 @@ pub struct FederatedCredential {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct User {
-    /// What the log calls it, and the first part of the user's principal name
+    /// Its name in the log, and the first part of the user's principal name
     pub name: String,
     /// `oid` and `sub` in the token
     pub object_id: String,
-    /// Why an app that has the user's token gets no other one with it
+    /// The reason to refuse on-behalf-of for this user, if any
     #[serde(default)]
     pub refused: Option<UserRefused>,
 }
 
-/// What stands in the way of on-behalf-of
+/// A reason to refuse on-behalf-of
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UserRefused {
     /// A policy wants a second factor: the answer has claims to pass on to the user's client
     SecondFactor,
-    /// Nobody has consented to what the app asks for
+    /// Nobody has consented to the scopes of the app
     Consent,
     /// The user's sessions have been revoked
     SessionsRevoked,
@@ -91,7 +91,7 @@ impl App {
             || self.object_id.eq_ignore_ascii_case(&other.object_id)
     }
 
-    /// Its certificates, without what is none
+    /// Its certificates that can be parsed
     pub(crate) fn certificates(&self) -> impl Iterator<Item = CertificateDer<'static>> {
         self.certificates.iter().filter_map(|pem| certificate(pem).ok())
     }

@@ -1,4 +1,4 @@
-//! The keys of the Arc agent: who can read one proves to be a local administrator.
+//! The key files of the Arc agent: a caller that can read one is a local administrator.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use uuid::Uuid;
 
-/// Where the keys belong no file can be put: Azure's SDKs read them from a directory that is root's
+/// The directory of the key files cannot be written; Azure's SDKs read them from one that belongs to root
 #[derive(Debug)]
 pub struct KeyDirectoryError {
     directory: PathBuf,
@@ -28,13 +28,13 @@ impl fmt::Display for KeyDirectoryError {
 
 impl std::error::Error for KeyDirectoryError {}
 
-/// The keys that are still good; their files go when this is dropped
+/// The unused keys; their files are removed when this is dropped
 pub(crate) struct ArcKeys {
     directory: PathBuf,
     outstanding: Mutex<VecDeque<Key>>,
 }
 
-/// A key, and its file for as long as it is good
+/// A key and its file
 struct Key {
     secret: String,
     file: PathBuf,
@@ -48,7 +48,7 @@ impl ArcKeys {
         Ok(Self { directory: directory.to_owned(), outstanding: Mutex::default() })
     }
 
-    /// Write a new key, and say where
+    /// Write a new key, and return its file
     pub(crate) fn challenge(&self) -> io::Result<PathBuf> {
         let key = Key {
             secret: Uuid::new_v4().simple().to_string(),
@@ -65,7 +65,7 @@ impl ArcKeys {
         Ok(file)
     }
 
-    /// Whether this is a key; it is none afterwards
+    /// Whether this is a key; each is accepted once
     pub(crate) fn redeem(&self, secret: &str) -> bool {
         let mut outstanding = self.outstanding();
         let found = outstanding.iter().position(|key| key.secret == secret);
@@ -84,7 +84,7 @@ impl Drop for Key {
     }
 }
 
-/// More callers than this may not be between their two requests at once.
+/// The most unused keys: the oldest is dropped.
 const OUTSTANDING: usize = 16;
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::{fault::Answer, reply::Reply};
 pub(crate) struct ScriptedBody {
     steps: VecDeque<Step>,
     pause: Option<Pin<Box<Sleep>>>,
-    /// What `Content-Length` says; without it the body is sent in chunks
+    /// The value of `Content-Length`; without it the body is sent in chunks
     length: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What a token says: the claims that Entra ID puts into one.
+//! The claims of a token.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,16 +13,16 @@ use crate::{
 pub struct TokenClaims {
     /// The audience, spelt as the request spelt it
     pub aud: String,
-    /// Who issued it
+    /// The issuer
     pub iss: String,
-    /// What Entra ID keeps there for itself
+    /// Opaque data of Entra ID
     #[serde(default)]
     pub aio: String,
     /// When it was issued, in Unix seconds
     pub iat: u64,
-    /// From when it is good
+    /// The start of its lifetime
     pub nbf: u64,
-    /// Until when it is good
+    /// The end of its lifetime
     pub exp: u64,
     /// The client's id; in a token of version 2 it is called `azp`
     #[serde(alias = "azp")]
@@ -47,15 +47,15 @@ pub struct TokenClaims {
     /// The resource id of a managed identity
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xms_mirid: Option<String>,
-    /// What the user lets the client do
+    /// The scopes that the user has consented to
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scp: Option<String>,
-    /// What the client says it can: `CP1`, to answer a claims challenge
+    /// The capabilities of the client: `CP1`, to answer a claims challenge
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xms_cc: Vec<String>,
 }
 
-/// Whom a token is for
+/// The subject of a token
 #[derive(Clone, Copy)]
 pub(crate) enum Subject<'a> {
     /// A managed identity
@@ -66,7 +66,7 @@ pub(crate) enum Subject<'a> {
     User { user: &'a User, client_id: &'a str, proof: Proof, scopes: &'a str },
 }
 
-/// How an app proved that it is itself
+/// The credential that an app has used
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     Secret,
@@ -112,7 +112,7 @@ impl Grant<'_> {
 }
 
 impl<'a> Subject<'a> {
-    /// What the log calls it
+    /// Its name in the log
     pub(crate) fn name(&self) -> &'a str {
         match self {
             Self::Identity(identity) => &identity.name,
@@ -167,7 +167,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// What a tenant's tokens name as their issuer
+/// The issuer of a tenant's tokens
 pub(crate) fn issuer(tenant_id: &str, version_2: bool) -> String {
     match (tenant_id, version_2) {
         (ADFS, _) => "http://adfs.mock.example/adfs/services/trust".to_owned(),
@@ -181,7 +181,7 @@ fn is_exchange_audience(audience: &str) -> bool {
     audience.starts_with("api://AzureADTokenExchange")
 }
 
-/// The tenant whose name says that it is no directory of Entra ID but an AD FS
+/// The tenant id that stands for an AD FS
 pub(crate) const ADFS: &str = "adfs";
 
 /// Entra ID dates tokens back by five minutes, for services whose clocks are slow.

@@ -1,4 +1,4 @@
-//! What the mock platform is: its identities, audiences, endpoints, apps, users, vault and first faults.
+//! The configuration: identities, audiences, endpoints, apps, users, vault and first faults.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -16,24 +16,24 @@ use crate::{
     },
 };
 
-/// Everything that can be configured; the default is the file `mock-identity.toml` of this crate
+/// The configuration; the default is the file `mock-identity.toml` of this crate
 ///
 /// Without `Debug`, since it holds secrets.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MockConfig {
-    /// Where to listen; port 0 takes a free one
+    /// The address to listen on; port 0 takes a free one
     pub listen: SocketAddr,
-    /// Where to listen too, for clients that tell by the address where tokens are given and where they are taken
+    /// A second address, for clients that must send tokens to another address than the one they get them from
     pub also_listen: Option<SocketAddr>,
-    /// Where to listen with TLS, if at all
+    /// The address to listen on with TLS
     pub listen_tls: Option<SocketAddr>,
-    /// The directory that all identities and users are in
+    /// The tenant of all identities and users
     pub tenant_id: String,
-    /// Other directories that Entra ID knows, which apps can be in
+    /// Other tenants, for apps
     #[serde(default)]
     pub other_tenant_ids: Vec<String>,
-    /// What tokens can be asked for
+    /// The audiences that tokens are issued for
     pub audiences: Vec<String>,
     /// The instance metadata service
     pub imds: ImdsConfig,
@@ -54,7 +54,7 @@ pub struct MockConfig {
     pub service_fabric: Option<ServiceFabricConfig>,
     /// The token endpoint of Entra ID
     pub entra: EntraConfig,
-    /// What is assigned to the pretended machine
+    /// The managed identities of the pretended machine
     pub identities: Vec<Identity>,
     /// The app registrations
     #[serde(default)]
@@ -64,7 +64,7 @@ pub struct MockConfig {
     pub users: Vec<User>,
     /// The vault
     pub vault: VaultConfig,
-    /// Failures to play from the start
+    /// The faults to play from the start
     #[serde(default)]
     pub faults: Vec<Fault>,
 }
@@ -75,7 +75,7 @@ impl MockConfig {
 
     /// The certificate of the default configuration's app `billing`, and its key, as PEM
     ///
-    /// Not a secret, for the same reason as the signing key.
+    /// Not a secret: like the signing key, no real service trusts it.
     pub const CLIENT_CERTIFICATE_PEM: &str = include_str!("client-certificate.pem");
 
     /// The default configuration, at two free addresses: one to get tokens from, one for the services that take them

@@ -47,7 +47,7 @@ pub(crate) fn in_full(unix_seconds: u64) -> String {
     format!("{}.0000000Z", of_entra(unix_seconds).trim_end_matches('Z').replace(' ', "T"))
 }
 
-/// What is beyond the year 9999 is taken for the epoch.
+/// A time beyond the year 9999 becomes the epoch.
 fn utc(unix_seconds: u64) -> OffsetDateTime {
     i64::try_from(unix_seconds)
         .ok()

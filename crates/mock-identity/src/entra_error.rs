@@ -114,7 +114,7 @@ impl EntraError {
     }
 }
 
-/// What IMDS passes on of it, without its headers: it asks at an address of its own region
+/// The error as IMDS relays it: without its headers, and with the address of a region
 pub(crate) fn relayed_unknown_resource(call: &Call, resource: &str, tenant: &str) -> Reply {
     let error = EntraError::new(Code::UNKNOWN_RESOURCE, unknown_resource(resource, tenant));
     let trace = Uuid::new_v4().to_string();

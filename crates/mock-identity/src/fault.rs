@@ -17,9 +17,9 @@ use crate::endpoint::Endpoint;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Fault {
-    /// Whose requests fail
+    /// The endpoint whose requests fail
     pub endpoint: Endpoint,
-    /// What they get instead of the usual answer
+    /// The answer in the place of the usual one
     #[serde(default)]
     pub answer: Answer,
     /// How many requests are answered as usual first
@@ -28,7 +28,7 @@ pub struct Fault {
     /// How many requests fail
     #[serde(default)]
     pub times: Times,
-    /// How long each of them waits for its answer
+    /// The delay of each of them
     #[serde(default)]
     pub delay_ms: u64,
 }
@@ -37,7 +37,7 @@ pub struct Fault {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// As ever: with `delay-ms`, a slow service
+    /// The usual answer: with `delay-ms`, a slow service
     #[default]
     AsUsual,
     /// With this status, worded as the endpoint words it
@@ -70,19 +70,19 @@ pub enum Answer {
     WrongIdentity,
 }
 
-/// A status, and what goes with it
+/// A status with its headers and body
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StatusAnswer {
     /// The status code, from 200 to 599
     #[serde(deserialize_with = "final_status")]
     pub code: u16,
-    /// The values of `Retry-After`, a header each, as they are: seconds, a date, or what is neither
+    /// The values of `Retry-After`, a header each, sent as they are: seconds, a date, or nonsense
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     pub retry_after: Vec<String>,
     /// The body, instead of the endpoint's own wording
     pub body: Option<String>,
-    /// What `body` is labelled as; `application/json` when left out
+    /// The content type of `body`; `application/json` when left out
     pub content_type: Option<String>,
 }
 
@@ -116,7 +116,7 @@ impl Fault {
         Self { after: count, ..self }
     }
 
-    /// Answer `count` requests in this way; none is taken for one
+    /// Answer `count` requests in this way, at least one
     #[must_use]
     pub fn times(self, count: u64) -> Self {
         Self { times: Times::Count(NonZeroU64::new(count).unwrap_or(NonZeroU64::MIN)), ..self }
@@ -128,7 +128,7 @@ impl Fault {
         Self { times: Times::Forever(Forever::Forever), ..self }
     }
 
-    /// Let each of them wait, in whole milliseconds
+    /// Delay each of them, in whole milliseconds
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
         Self { delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), ..self }
@@ -158,7 +158,7 @@ impl Answer {
         Self::Status(StatusAnswer { code, retry_after: Vec::new(), body, content_type })
     }
 
-    /// What the log calls it; a body that a test scripted stays out of the log
+    /// Its name in the log, without a scripted body
     pub(crate) fn name(&self) -> String {
         match self {
             Self::AsUsual => "delay".to_owned(),
@@ -186,7 +186,7 @@ impl Default for Times {
     }
 }
 
-/// The faults that are still to be played
+/// The faults that are still to play
 #[derive(Default)]
 pub(crate) struct FaultScript {
     queues: BTreeMap<Endpoint, VecDeque<Fault>>,
@@ -203,7 +203,7 @@ impl FaultScript {
         self.queues.entry(fault.endpoint).or_default().push_back(fault);
     }
 
-    /// How many wait
+    /// The number of faults
     pub(crate) fn len(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }

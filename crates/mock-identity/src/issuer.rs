@@ -22,17 +22,17 @@ use crate::{
     config::same_audience,
 };
 
-/// A token and what the endpoints say about it
+/// A token, and its properties for the answers of endpoints
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) token: String,
     pub(crate) claims: TokenClaims,
-    /// What the log calls whom it is for
+    /// The name of its subject, for the log
     pub(crate) subject: String,
 }
 
 impl Issued {
-    /// For how many more seconds it is good
+    /// The rest of its lifetime, in seconds
     pub(crate) fn expires_in(&self) -> u64 {
         self.claims.exp.saturating_sub(unix_now())
     }
@@ -52,7 +52,7 @@ pub(crate) enum TokenError {
 }
 
 pub(crate) struct Issuer {
-    /// The issuers whose tokens it takes: itself in each of its tenants
+    /// The accepted issuers: itself in each of its tenants
     accepted: Vec<String>,
     signer: signature::RsaKeyPair,
     key: Jwk,
@@ -101,7 +101,7 @@ impl Issuer {
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// Whether this is its signature, whatever the token says
+    /// Whether the signature is of this issuer
     pub(crate) fn signed(&self, message: &str, signature: &[u8]) -> bool {
         let key = signature::UnparsedPublicKey::new(
             &signature::RSA_PKCS1_2048_8192_SHA256,

@@ -22,10 +22,10 @@
 //! server      listeners and connections; tls, stream
 //! router      the way of a request: fault, answer, log; start_page, admin
 //! endpoints   one file an endpoint, each with its SPEC: its paths, answers, failures and variables
-//! spec        what an endpoint is; federation
-//! platform    what the endpoints share: issuer, log, throttle, token_cache, arc_keys; entra_error
+//! spec        the description of an endpoint; federation
+//! platform    the state that endpoints share: issuer, log, throttle, token_cache, arc_keys; entra_error
 //! call        a request; reply, body
-//! config      what the platform is; sections, app, identity, fault, endpoint, claims
+//! config      the configuration; sections, app, identity, fault, endpoint, claims
 //! ```
 #![allow(
     clippy::disallowed_methods,

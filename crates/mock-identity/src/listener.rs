@@ -1,4 +1,4 @@
-//! By which listener a request came: what it may ask for depends on it.
+//! The kinds of listeners: the endpoints of a request depend on its listener.
 
 /// A listener of the mock
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

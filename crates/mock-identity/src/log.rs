@@ -29,9 +29,9 @@ pub struct LoggedRequest {
     pub headers: BTreeMap<String, String>,
     /// The fault that answered it
     pub fault: Option<String>,
-    /// The status it was answered with; none while it waits, and none for a reset
+    /// The status of the answer; none before it, and none for a reset
     pub status: Option<u16>,
-    /// The name of the identity whose token it got
+    /// The name of the identity whose token was issued
     pub issued_to: Option<String>,
 }
 
@@ -75,7 +75,7 @@ struct Entries {
 }
 
 impl RequestLog {
-    /// Note a request when it comes, and return the number under which it is kept
+    /// Add a request at its arrival, and return its number
     pub(crate) fn arrival(&self, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> u64 {
         let mut entries = self.entries();
         entries.last += 1;
@@ -136,7 +136,7 @@ impl RequestLog {
 }
 
 impl Entries {
-    /// Make room for a request: the oldest go first
+    /// Add a request; the oldest ones make room
     fn keep(&mut self, entry: LoggedRequest) {
         self.bytes = self.bytes.saturating_add(entry.size());
         self.kept.push_back(entry);
@@ -169,7 +169,7 @@ fn record(number: u64, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -
 }
 
 impl LoggedRequest {
-    /// What it takes to keep, in bytes, as known when it arrives
+    /// Its size in memory at its arrival, in bytes
     fn size(&self) -> usize {
         let pairs = self.query.iter().chain(&self.form).map(|(name, value)| (name, value));
         let texts = pairs.chain(&self.headers).map(|(name, value)| name.len().saturating_add(value.len()));
@@ -178,7 +178,7 @@ impl LoggedRequest {
 }
 
 const KEPT: usize = 10_000;
-/// Four times what ten thousand requests of SDKs take.
+/// Four times the size of ten thousand requests of SDKs.
 const KEPT_BYTES: usize = 32 * 1024 * 1024;
 /// For all of a request that has no length of its own.
 const EACH: usize = 512;

@@ -1,4 +1,4 @@
-//! What all endpoints share: the configuration, the issuer of tokens, the log, the faults, and what some of them remember.
+//! The state that all endpoints share: configuration, issuer, log, faults, and the state of single endpoints.
 
 use std::{
     num::NonZeroU64,

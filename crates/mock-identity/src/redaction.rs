@@ -1,4 +1,4 @@
-//! What of a request the log may keep: never a token, a secret, an assertion or a key.
+//! Redaction of requests for the log: no token, secret, assertion or key remains.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ pub(crate) fn parameters(pairs: &[(String, String)]) -> Vec<(String, String)> {
     pairs.iter().take(KEPT).map(|(name, value)| shown(name, value)).collect()
 }
 
-/// The headers that matter, by lower-case name; of those that carry a secret, only that they were there
+/// The relevant headers, by lower-case name; of those that carry a secret, their presence
 pub(crate) fn headers(call: &Call) -> BTreeMap<String, String> {
     let shown = SHOWN_HEADERS.iter().filter_map(|&name| Some((name, call.header(name)?)));
     let hidden = SECRET_HEADERS.iter().filter(|&&name| call.headers.contains_key(name));

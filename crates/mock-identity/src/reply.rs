@@ -56,7 +56,7 @@ impl Reply {
         Self { in_chunks: true, ..self }
     }
 
-    /// Say whose token the body carries
+    /// Record the identity whose token the body carries
     pub(crate) fn issued_to(mut self, name: &str) -> Self {
         self.issued_to = Some(name.to_owned());
         self

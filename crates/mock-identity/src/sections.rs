@@ -1,4 +1,4 @@
-//! What can be configured of each endpoint.
+//! The configuration of each endpoint.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +13,12 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ImdsConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
-    /// How many requests it answers in a second before it says 429; all if left out, and five on a real machine
+    /// The most requests a second, above which it answers 429; without a limit if left out; a real machine has five
     pub requests_per_second: Option<NonZeroU32>,
-    /// Whether its tokens come as they did before 2024, with an empty `refresh_token` and no `client_id`: container groups
-    /// and the proxies of clusters still send that
+    /// Whether its answers have the form of before 2024, with an empty `refresh_token` and without `client_id`, which container
+    /// groups and the proxies of clusters still send
     #[serde(default)]
     pub older_form: bool,
 }
@@ -27,11 +27,11 @@ pub struct ImdsConfig {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AppServiceConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `X-IDENTITY-HEADER`
+    /// The required value of the header `X-IDENTITY-HEADER`
     pub identity_header: String,
-    /// Whose endpoint it is: they refuse in forms of their own
+    /// The platform, each of which has its own form of errors
     #[serde(default)]
     pub host: AppServiceHost,
 }
@@ -43,7 +43,7 @@ pub enum AppServiceHost {
     /// App Service and Functions
     #[default]
     AppService,
-    /// Container Apps: no word of why
+    /// Container Apps: errors without a reason
     ContainerApps,
     /// Automation: one field, `Message`, and no version in the request
     Automation,
@@ -53,9 +53,9 @@ pub enum AppServiceHost {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AppService2017Config {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `secret`
+    /// The required value of the header `secret`
     pub secret: String,
     /// How it writes `expires_on`
     pub dates: DateForm,
@@ -75,9 +75,9 @@ pub enum DateForm {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AzureMlConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `secret`
+    /// The required value of the header `secret`
     pub secret: String,
 }
 
@@ -85,7 +85,7 @@ pub struct AzureMlConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CloudShellConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
 }
 
@@ -93,10 +93,10 @@ pub struct CloudShellConfig {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ContainerGroupConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     #[serde(default = "a_day")]
     pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `secret`
+    /// The required value of the header `secret`
     pub secret: String,
 }
 
@@ -104,10 +104,10 @@ pub struct ContainerGroupConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ArcConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     #[serde(default = "a_day")]
     pub token_lifetime_seconds: NonZeroU64,
-    /// Where it puts the keys that prove that a caller may read them; clients insist on the default
+    /// The folder of its key files; clients insist on the default
     #[serde(default = "ArcConfig::agents_key_directory")]
     pub key_directory: PathBuf,
     /// Whether it knows user-assigned identities; an agent that does not answers for the system-assigned one
@@ -119,12 +119,12 @@ pub struct ArcConfig {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServiceFabricConfig {
-    /// Where it listens, with TLS and a certificate of its own
+    /// Its address, with TLS and a certificate of its own
     pub listen: SocketAddr,
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     #[serde(default = "a_day")]
     pub token_lifetime_seconds: NonZeroU64,
-    /// What callers must send as `Secret`
+    /// The required value of the header `Secret`
     pub secret: String,
 }
 
@@ -132,9 +132,9 @@ pub struct ServiceFabricConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EntraConfig {
-    /// How long its tokens are good
+    /// The lifetime of its tokens
     pub token_lifetime_seconds: NonZeroU64,
-    /// After what time it asks to refresh them, if it says
+    /// The `refresh_in` of its answers, if they have one
     pub refresh_in_seconds: Option<NonZeroU64>,
 }
 
@@ -142,7 +142,7 @@ pub struct EntraConfig {
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VaultConfig {
-    /// The audience that it demands of a token, and names in its challenge
+    /// The audience that it requires, and names in its challenge
     pub audience: String,
     /// Its secrets by name
     pub secrets: BTreeMap<String, String>,

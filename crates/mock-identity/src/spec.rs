@@ -1,4 +1,4 @@
-//! What an endpoint is to the mock.
+//! The description of an endpoint.
 
 use http::StatusCode;
 
@@ -26,7 +26,7 @@ pub(crate) struct Spec {
 pub(crate) struct Setup {
     /// Its heading on the start page, where `URL` is the mock's URL and `APP` an app that trusts a cluster
     pub(crate) title: &'static str,
-    /// What the configuration or the command line must have for it
+    /// The setting that it needs
     pub(crate) needs: &'static str,
     /// Empty without that
     pub(crate) environment: fn(&Platform) -> Environment,

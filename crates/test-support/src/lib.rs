@@ -1,4 +1,4 @@
-//! What the tests of several crates need: a way to [`skip`] a test, a reserved [`port`], Azure's [`sdk`]s as clients.
+//! Helpers for the tests of several crates: [`skip`] a test, reserve a [`port`], run Azure's [`sdk`]s as clients.
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; tests have files, sockets and processes"

@@ -126,7 +126,7 @@ fn success(issued: &Issued) -> Reply {
     traced(reply.in_chunks(), &Uuid::new_v4().to_string())
 }
 
-/// What was refused, in words that may be empty
+/// An error, with words that may be empty
 struct Refusal {
     status: StatusCode,
     message: String,
@@ -150,7 +150,7 @@ impl Refusal {
         traced(reply.in_chunks(), &correlation_id)
     }
 
-    /// Who does not show the header is forbidden, and not told why.
+    /// A caller without the header gets 403 without a reason.
     fn of_container_apps(self) -> Reply {
         match self.status {
             StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &self.correlation_id),
@@ -164,7 +164,7 @@ impl Refusal {
     }
 }
 
-/// `reply` by the server that all of them are
+/// `reply` with the headers of their common server
 pub(super) fn traced(reply: Reply, correlation_id: &str) -> Reply {
     reply.with(header::SERVER, "Kestrel").with(HeaderName::from_static("x-correlation-id"), correlation_id)
 }

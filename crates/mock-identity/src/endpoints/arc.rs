@@ -1,4 +1,4 @@
-//! The agent of Azure Arc: it hands a token to whom can read the key that it has just written.
+//! The agent of Azure Arc: it issues a token to a caller that can read the key file of its challenge.
 
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ impl Agent<'_> {
         }
     }
 
-    /// By what name which identity is asked for; an agent that knows only the system-assigned one does not look
+    /// The selected identity, and the name of the parameter; an old agent ignores both
     fn asked<'c>(&self, call: &'c Call) -> Result<Option<(&'static str, Selector<'c>)>, Reply> {
         if !self.config.user_assigned {
             return Ok(None);
@@ -144,7 +144,7 @@ fn check_version(call: &Call) -> Result<(), Reply> {
     }
 }
 
-/// With the id that was asked for, by which a caller knows that the agent has understood
+/// With the id of the request, which shows that the agent has understood it
 fn success(issued: &Issued, asked: Option<(&'static str, Selector<'_>)>) -> Reply {
     let mut body = json!({
         "access_token": issued.token,

@@ -1,4 +1,4 @@
-//! The token endpoint of Cloud Shell: a form in, the token of the user whose shell it is out.
+//! The token endpoint of Cloud Shell: it takes a form and issues the user's token.
 
 use http::{Method, StatusCode};
 use serde_json::json;

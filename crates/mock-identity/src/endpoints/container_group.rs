@@ -57,7 +57,7 @@ fn failure(status: StatusCode) -> Reply {
     }
 }
 
-/// It has an identity by default or none: an id in the request makes no difference.
+/// It has one identity at most: an id in the request makes no difference.
 fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
     if call.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Only GET is allowed."));
@@ -84,7 +84,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
     platform.issue_to(identity, call, resource, platform.config.container_group.token_lifetime_seconds)
 }
 
-/// As Service Fabric's, whose protocol it is
+/// In the form of Service Fabric, whose protocol it is
 fn success(issued: &Issued) -> Reply {
     Reply::json(
         StatusCode::OK,

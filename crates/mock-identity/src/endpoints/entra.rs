@@ -95,7 +95,7 @@ fn client_credentials(platform: &Platform, request: &TokenRequest<'_>) -> Result
     Ok(reply(platform, request, &issued, json!({})))
 }
 
-/// An app asks for the user who has called it.
+/// An app asks on behalf of the user who has called it.
 fn on_behalf_of(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply, EntraError> {
     let (app, proof) = client::authenticate(platform, request)?;
     let OnBehalfOf { user, delegated } = on_behalf_of::read(platform, request, app)?;
@@ -153,7 +153,7 @@ fn reply(platform: &Platform, request: &TokenRequest<'_>, issued: &Issued, more:
     header::of_token(reply, request.call, &Uuid::new_v4().to_string(), None)
 }
 
-/// Who the user is, in a form that clients' caches want
+/// The ids of the user, for the caches of clients
 fn client_info(issued: &Issued) -> String {
     let info = json!({ "uid": issued.claims.oid, "utid": issued.claims.tid });
     BASE64_URL_SAFE_NO_PAD.encode(info.to_string())

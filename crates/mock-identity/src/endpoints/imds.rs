@@ -69,7 +69,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
     Ok(success(&issued).issued_to(&issued.subject))
 }
 
-/// The two guards against requests that a forger or a forwarding proxy sends
+/// The two guards against SSRF and forwarding proxies
 fn check_guards(call: &Call) -> Result<(), Reply> {
     if call.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is allowed"));
@@ -138,7 +138,7 @@ fn success(issued: &Issued) -> Reply {
     )
 }
 
-/// What it was before 2024, and still is where something stands before it
+/// The form of before 2024, which proxies in front of IMDS still send
 fn older_success(issued: &Issued) -> Reply {
     Reply::json(
         StatusCode::OK,

@@ -21,7 +21,7 @@ pub(super) struct Service<'a> {
     pub(super) refusal: fn(StatusCode, Mistake<'_>) -> Reply,
 }
 
-/// What is wrong with a request
+/// A mistake of a request
 #[derive(Clone, Copy)]
 pub(super) enum Mistake<'a> {
     /// It shows this secret, or an empty one
@@ -74,7 +74,7 @@ impl Service<'_> {
         }
     }
 
-    /// This version knows `clientid` alone: a `client_id` is ignored, and an empty value is none.
+    /// This version knows `clientid` alone: a `client_id` or an empty value is ignored.
     fn choose<'a>(&self, platform: &'a Platform, call: &Call) -> Result<&'a Identity, Reply> {
         match call.parameter("clientid").filter(|id| !id.is_empty()) {
             None => platform.config.system_assigned(),

@@ -1,4 +1,4 @@
-//! What services need to check tokens, and clients to find endpoints: OpenID configuration, keys, instance discovery.
+//! Discovery: OpenID configuration and signing keys for services, instance discovery for clients.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn configuration(url: &str, tenant: &str, version_2: bool) -> Value {
     })
 }
 
-/// Which host stands for the mock, by what names, and where its configuration is
+/// Instance discovery: the host names of the mock, and the URL of its configuration
 fn instance(platform: &Platform, call: &Call) -> Value {
     let url = base(platform, call);
     let host = url.split_once("://").map_or(url, |(_, host)| host);
@@ -98,7 +98,7 @@ fn instance(platform: &Platform, call: &Call) -> Value {
     })
 }
 
-/// With TLS, what the client calls the mock: an assertion names the token endpoint by the same name.
+/// With TLS the URL that the client has used, since its assertions name it.
 fn base<'a>(platform: &'a Platform, call: &'a Call) -> &'a str {
     match call.listener {
         Listener::Tls => &call.origin,

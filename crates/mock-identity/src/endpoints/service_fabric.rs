@@ -1,4 +1,4 @@
-//! The token service of Service Fabric: TLS with a certificate that clients pin, and tokens it keeps until told off.
+//! The token service of Service Fabric: TLS with a certificate that clients pin, and cached tokens.
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -110,7 +110,7 @@ fn check_parameters(call: &Call) -> Result<(), Reply> {
     }
 }
 
-/// What the client says it can, separated by commas
+/// The capabilities of the client, separated by commas
 fn capabilities(call: &Call) -> Vec<String> {
     let listed = call.parameter("xms_cc").unwrap_or_default().split(',');
     listed.filter(|name| !name.is_empty()).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Client assertions: an app's own, signed with the key of its certificate, and those that another issuer signed for it.
+//! Client assertions: signed by the app with the key of its certificate, or by another issuer.
 
 use base64::{
     Engine, alphabet,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Assertion<'a> {
     header: Header,
     claims: Claims,
-    /// What the signature is of: header and claims as they were sent
+    /// The signed part: header and claims as they were sent
     signed: &'a str,
     signature: Vec<u8>,
 }
@@ -75,7 +75,7 @@ impl<'a> Assertion<'a> {
     }
 
     /// Entra ID allows for clocks that differ by some minutes. The mock does so at the beginning, since MSAL for Node
-    /// rounds up, and not at the end, lest who tests what becomes of an expired assertion has to wait.
+    /// rounds up, and not at the end, so that tests of expired assertions need not wait.
     fn check_time(&self) -> Result<(), EntraError> {
         let now = unix_now() as NumericDate;
         if self.claims.nbf <= now + SKEW && now < self.claims.exp {
@@ -240,7 +240,7 @@ fn bad_signature(reason: &str) -> EntraError {
     EntraError::new(Code::BAD_SIGNATURE, message)
 }
 
-/// What it says of all three where none of them fits
+/// The error for an assertion without a match in issuer, subject or audience
 fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> EntraError {
     let message = format!(
         "No matching federated identity record found for presented assertion. Assertion Issuer: '{iss}'. Assertion \

@@ -1,4 +1,4 @@
-//! How an app proves that it is itself: by a secret or by a signed assertion, and never by both.
+//! Client authentication: by a secret or by a signed assertion, never by both.
 
 use super::{
     JWT_BEARER, TokenRequest,

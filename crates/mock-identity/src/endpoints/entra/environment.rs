@@ -23,7 +23,7 @@ pub enum Credential<'a> {
     ManagedIdentity,
 }
 
-/// For the first app that has this credential; empty if there is none, or no TLS listener
+/// For the first app that has this credential; empty without such an app or the TLS listener
 pub(crate) fn environment(platform: &Platform, credential: Credential<'_>) -> Environment {
     let apps = &mut platform.config.apps.iter();
     match credential {

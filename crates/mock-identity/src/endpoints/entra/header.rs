@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use crate::{call::Call, reply::Reply};
 
-/// Those of the token endpoint; an AD FS has none of them. `refused`: the number of a refusal
+/// Of the token endpoint, with the number of an error; an AD FS has none of them
 pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Option<u32>) -> Reply {
     if super::request::is_adfs(call) {
         return reply.with(REQUEST_ID, request_id);
@@ -19,7 +19,7 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     }
 }
 
-/// Those of discovery
+/// Of discovery
 pub(in crate::endpoints) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
     let reply = of_all(reply, call, request_id, "max-age=86400, private");
     reply

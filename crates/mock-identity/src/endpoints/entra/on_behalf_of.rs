@@ -1,4 +1,4 @@
-//! On-behalf-of: an app shows the token with which a user has called it, and gets one for a service behind it.
+//! On-behalf-of: an app exchanges the token of the user who has called it for one for another service.
 
 use anyhow::Result;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::{
     platform::Platform,
 };
 
-/// Who asks by way of an app, and what for
+/// The user, and the scopes that the app asks for
 pub(super) struct OnBehalfOf<'a> {
     pub(super) user: &'a User,
     pub(super) delegated: Delegated<'a>,
@@ -50,7 +50,7 @@ pub(super) fn read<'a>(
     }
 }
 
-/// Why an app gets no token of a user whose token it has
+/// The error for a user whose configuration refuses on-behalf-of
 fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
     match refused {
         UserRefused::SecondFactor => EntraError::new(
@@ -127,6 +127,6 @@ fn invalid(reason: &str) -> EntraError {
     EntraError::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
 }
 
-/// The claims that an app passes on to its caller, whose sign-in has to fulfil them
+/// The claims that the app passes on to its client, for the next sign-in
 const REQUIRED_POLICY: &str =
     r#"{"access_token":{"capolids":{"essential":true,"values":["00000000-0000-0000-0000-000000000005"]}}}"#;

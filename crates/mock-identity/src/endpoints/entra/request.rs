@@ -71,7 +71,7 @@ impl<'a> TokenRequest<'a> {
         format!("{}{}", self.call.origin, self.call.path)
     }
 
-    /// What the client says it can: `xms_cc` of the claims that it asks for
+    /// The capabilities of the client: `xms_cc` in the claims of the request
     pub(super) fn capabilities(&self) -> Result<Vec<String>, EntraError> {
         let Some(claims) = self.field("claims") else {
             return Ok(Vec::new());

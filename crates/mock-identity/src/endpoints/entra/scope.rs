@@ -1,4 +1,4 @@
-//! Scopes: what of which resource a token is to be good for.
+//! Scopes: a resource, and permissions on it.
 
 use crate::entra_error::{Code, EntraError};
 
@@ -36,7 +36,7 @@ pub(super) fn of_app(scope: &str) -> Result<&str, EntraError> {
     }
 }
 
-/// What an app asks for on behalf of a user; a scope without a resource is one of Microsoft Graph's
+/// The scopes of an on-behalf-of request; one without a resource is of Microsoft Graph
 pub(super) fn of_user(scope: &str) -> Result<Delegated<'_>, EntraError> {
     let scopes = scope.split_whitespace().filter(|scope| !OPEN_ID.contains(scope));
     let mut delegated: Option<Delegated<'_>> = None;
