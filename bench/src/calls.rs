@@ -1,7 +1,7 @@
 //! Cached calls of an embedder that owns the broker's store.
 
 use anyhow::Result;
-use host_test::mock::Mock;
+use mock_identity::{Endpoint, Mock};
 use token_broker_host::{Broker, Builder};
 
 use crate::SCOPE;
@@ -33,6 +33,6 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
 
 /// A broker that finds the mock as IMDS.
 pub(crate) fn builder(mock: &Mock) -> Result<Builder> {
-    let environment = mock.imds_env().into_iter().collect();
+    let environment = mock.env(Endpoint::Imds).into_iter().collect();
     Ok(Broker::builder().component_file(component("token-broker-core.wasm")?).environment(environment))
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use host_test::mock::Mock;
+use mock_identity::{Endpoint, Mock};
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, TypedFunc};
 use wasmtime::{Engine, ResourceLimiter, Store};
@@ -24,7 +24,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     let component = Component::from_file(&engine, component("consumer-composed.wasm")?)?;
     let pre = linker.instantiate_pre(&component)?;
-    let mut consumer = Consumer::new(&pre, mock.imds_env()).await?;
+    let mut consumer = Consumer::new(&pre, mock.env(Endpoint::Imds)).await?;
     report.promise("get-token", consumer.get().await?, 3.5, "us");
     report.promise("peek-token", consumer.peek().await?, 0.5, "us");
 
@@ -38,7 +38,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
 async fn instantiation(pre: &InstancePre<State>, mock: &Mock) -> Result<f64> {
     let mut times = Vec::new();
     for _ in 0..INSTANTIATIONS {
-        let environment = mock.imds_env();
+        let environment = mock.env(Endpoint::Imds);
         let start = Instant::now();
         let mut store = State::store(pre.engine(), environment);
         pre.instantiate_async(&mut store).await?;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use host_test::endpoint::Program;
-use host_test::mock::{Endpoint, Environment, Mock, MockConfig};
-use host_test::{hosts, sdk};
+use host_test::hosts;
+use mock_identity::{Endpoint, Environment, Mock, MockConfig};
 use serde::Deserialize;
+use test_support::sdk::Sdk;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
@@ -40,18 +41,18 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     }
     report.columns(&["requests/s", "alone, ms", "memory, MiB", "asked cold, 64"]);
     let mock = Mock::start(MockConfig::default()).await?;
-    let serve = Program::token_broker(&mock.imds_env(), Some(SERVERS_CORE)).await?;
+    let serve = Program::token_broker(&mock.env(Endpoint::Imds), Some(SERVERS_CORE)).await?;
     let load = load(&mock, &serve).await?;
     ensure!(load.requests == 1, "token-broker serve made {} requests", load.requests);
     report.row("token-broker serve", &load.cells());
     if hosts::wasmtime().exists() {
-        let wasmtime = Program::wasmtime(&mock.imds_env(), Some(SERVERS_CORE)).await?;
+        let wasmtime = Program::wasmtime(&mock.env(Endpoint::Imds), Some(SERVERS_CORE)).await?;
         report.row("wasmtime serve", &self::load(&mock, &wasmtime).await?.cells());
     } else {
         report.skip("wasmtime serve", "`cargo xtask setup` makes target/hosts");
     }
-    if sdk::python().exists() {
-        let (imds, ours) = (fresh(&mock.imds_env()).await?, fresh(&serve.imds_env()).await?);
+    if Sdk::Python.program().exists() {
+        let (imds, ours) = (fresh(&mock.env(Endpoint::Imds)).await?, fresh(&serve.imds_env()).await?);
         report.figure("azure-identity for Python, a credential a call, from IMDS", imds.per_second, "/s");
         report.figure("the same, from token-broker serve", ours.per_second, "/s");
         report.figure("its memory", ours.memory_mib, "MiB");
@@ -128,7 +129,7 @@ impl Connection {
 
 /// With a credential for each call: what an SDK does in each of many processes, but for the start of the process.
 async fn fresh(environment: &Environment) -> Result<Fresh> {
-    let mut python = sdk::script("fresh.py");
+    let mut python = Sdk::Python.script("fresh");
     let output = tokio::time::timeout(PATIENCE, python.envs(environment.iter().cloned()).output()).await??;
     serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())

@@ -10,7 +10,7 @@ mod ways;
 
 use anyhow::Result;
 use host_test::envoy::Envoy;
-use host_test::mock::{Mock, MockConfig};
+use mock_identity::{Mock, MockConfig};
 
 use crate::report::Report;
 use load::{Wrk, cpu_us, memory_mib};

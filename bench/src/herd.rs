@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 
 use crate::SCOPE;
 use crate::calls::builder;

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use host_test::mock::{Mock, MockConfig};
+use mock_identity::{Mock, MockConfig};
 
 use report::Report;
 

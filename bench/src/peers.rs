@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use host_test::example::{Example, Installed};
-use host_test::mock::{Endpoint, Mock};
-use host_test::sdk;
+use mock_identity::{Endpoint, Mock};
 use serde::Deserialize;
+use test_support::sdk::Sdk;
 use tokio::process::Command;
 
 use crate::process::first_token;
@@ -54,9 +54,9 @@ impl Peer {
     fn python(mock: &Mock) -> Self {
         Self {
             title: "azure-identity for Python",
-            program: sdk::python(),
+            program: Sdk::Python.program(),
             script: Some(file("peers/azure_identity.py")),
-            environment: mock.imds_env(),
+            environment: mock.env(Endpoint::Imds),
             endpoint: Endpoint::Imds,
             comes_by: "`cargo xtask setup` makes target/venv",
         }
@@ -68,7 +68,7 @@ impl Peer {
             title: "azure_identity for Rust",
             program: file("../target/peer/release/azure-identity-peer"),
             script: None,
-            environment: mock.app_service_env(),
+            environment: mock.env(Endpoint::AppService),
             endpoint: Endpoint::AppService,
             comes_by: "`cargo xtask bench` builds it in target/peer",
         }
@@ -79,7 +79,7 @@ impl Peer {
             title: "@azure/identity for Node",
             program: file("../target/node/bin/node"),
             script: Some(file("peers/azure_identity.mjs")),
-            environment: mock.imds_env(),
+            environment: mock.env(Endpoint::Imds),
             endpoint: Endpoint::Imds,
             comes_by: "`cargo xtask setup` makes target/node",
         }
@@ -91,7 +91,7 @@ impl Peer {
             title: OURS_IN_NODE,
             program: file("../target/example-node/bin/node"),
             script: Some(file("peers/token_broker.mjs")),
-            environment: mock.imds_env().into_iter().chain([("BROKER_MODULE", module)]).collect(),
+            environment: mock.env(Endpoint::Imds).into_iter().chain([("BROKER_MODULE", module)]).collect(),
             endpoint: Endpoint::Imds,
             comes_by: "`cargo xtask setup` makes target/example-node",
         }
@@ -127,7 +127,7 @@ impl Peer {
         if self.script.is_none() {
             return self.command("member");
         }
-        let mut member = sdk::script("member.py");
+        let mut member = Sdk::Python.script("member");
         member.envs(self.environment.iter().cloned());
         member
     }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use host_test::mock::{Environment, Mock};
+use mock_identity::{Endpoint, Environment, Mock};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
@@ -20,7 +20,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
         report.skip("token-broker get --raw", TokenBroker::COMES_BY);
         return Ok(());
     };
-    let environment = mock.imds_env();
+    let environment = mock.env(Endpoint::Imds);
     let get = async || first_token(command.get(&environment)).await;
     report.figure("first run ever: compiled, and kept precompiled", milliseconds(get().await?), "ms");
     let mut times = Vec::new();

@@ -1,7 +1,7 @@
 //! Cached calls through the shared broker: from its embedder, and from a consumer in a store of its own.
 
 use anyhow::Result;
-use host_test::mock::Mock;
+use mock_identity::Mock;
 use token_broker_host::{Policy, RawRequest, engine_config};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};

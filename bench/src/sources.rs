@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use host_test::mock::{Environment, Mock, MockConfig};
-use host_test::sdk::{self, Files};
+use mock_identity::{Credential, Endpoint, Environment, Mock, MockConfig};
+use test_support::sdk::{Files, Sdk};
 use tokio::process::Command;
 
 use crate::SCOPE;
@@ -21,7 +21,7 @@ struct Source {
     /// The client id of the identity that the credential must be told.
     identity: Option<String>,
     /// What both programs run in; none if the mock cannot play it here.
-    environment: Option<Environment>,
+    environment: Environment,
 }
 
 /// What the first token costs a process.
@@ -36,12 +36,12 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
         report.skip("all of it", TokenBroker::COMES_BY);
         return Ok(());
     };
-    if !sdk::python().exists() {
+    if !Sdk::Python.program().exists() {
         report.skip("all of it", "`cargo xtask setup` makes target/venv");
         return Ok(());
     }
     let mock = Mock::start_all().await?;
-    let files = Files::new(&mock)?;
+    let files = Files::new(mock.ca_pem().context("the mock has no TLS listener")?)?;
     report.columns(&["ours, ms", "theirs, ms", "ratio", "our requests", "their requests"]);
     let mut imports = Vec::new();
     for source in sources(&mock, &files)? {
@@ -60,17 +60,21 @@ fn sources(mock: &Mock, files: &Files) -> Result<Vec<Source>> {
     let cluster = mock.cluster_credential().context("no app of the mock trusts a cluster")?;
     let token = files.write("token", &mock.federated_token(cluster, TOKEN_LIFETIME)?)?;
     Ok(vec![
-        managed("imds", Some(mock.imds_env())),
-        managed("app-service", Some(mock.app_service_env())),
-        managed("app-service, 2017", Some(mock.app_service_2017_env())),
-        managed("azure-ml", Some(mock.azure_ml_env())),
-        managed("cloud-shell", Some(mock.cloud_shell_env())),
-        managed("azure-arc", mock.arc_env()),
-        managed("service-fabric", mock.service_fabric_env()),
-        Source::new("workload-identity", "workload-identity", mock.workload_identity_env(&token))
-            .trusting(files),
-        Source::new("client-secret", "environment", mock.entra_env()).trusting(files),
-        Source::new("client-certificate", "environment", mock.entra_certificate_env(&certificate))
+        managed("imds", mock.env(Endpoint::Imds)),
+        managed("app-service", mock.env(Endpoint::AppService)),
+        managed("app-service, 2017", mock.env(Endpoint::AppService2017)),
+        managed("azure-ml", mock.env(Endpoint::AzureMl)),
+        managed("cloud-shell", mock.env(Endpoint::CloudShell)),
+        managed("azure-arc", mock.env(Endpoint::Arc)),
+        managed("service-fabric", mock.env(Endpoint::ServiceFabric)),
+        Source::new(
+            "workload-identity",
+            "workload-identity",
+            mock.app_env(Credential::FederatedToken(&token)),
+        )
+        .trusting(files),
+        Source::new("client-secret", "environment", mock.env(Endpoint::Entra)).trusting(files),
+        Source::new("client-certificate", "environment", mock.app_env(Credential::Certificate(&certificate)))
             .trusting(files),
         federated_identity(mock)?.trusting(files),
     ])
@@ -80,42 +84,43 @@ fn sources(mock: &Mock, files: &Files) -> Result<Vec<Source>> {
 fn federated_identity(mock: &Mock) -> Result<Source> {
     let orders = mock.config().identities.iter().find(|identity| identity.name == "orders");
     let orders = orders.context("the mock has no identity `orders`")?.client_id.clone();
-    let mut environment = mock.federated_identity_env().context("no app of the mock trusts an identity")?;
+    let mut environment = mock.app_env(Credential::ManagedIdentity);
     environment.push(("AZURE_CLIENT_ID", orders.clone()));
-    let source = Source::new("federated-identity", "federated-identity", Some(environment));
+    let source = Source::new("federated-identity", "federated-identity", environment);
     Ok(Source { identity: Some(orders), ..source })
 }
 
 impl Source {
-    fn new(name: &'static str, credential: &'static str, environment: Option<Environment>) -> Self {
+    fn new(name: &'static str, credential: &'static str, environment: Environment) -> Self {
         Self { name, credential, identity: None, environment }
     }
 
     /// Both programs believe the mock's certificate authority.
     fn trusting(mut self, files: &Files) -> Self {
-        self.environment.iter_mut().for_each(|environment| environment.extend(files.trust()));
+        self.environment.extend(files.trust());
         self
     }
 
     async fn run(&self, ours: &TokenBroker, mock: &Mock, report: &mut Report) -> Result<()> {
-        let Some(environment) = &self.environment else {
+        // Of all sources, Arc's alone may be missing.
+        if self.environment.is_empty() {
             report.skip(self.name, "the mock may not write the keys of Arc's agent here");
             return Ok(());
-        };
-        let ours = Cost::of(mock, || ours.get(environment)).await.context(self.name)?;
-        let theirs = Cost::of(mock, || self.python(environment)).await;
+        }
+        let ours = Cost::of(mock, || ours.get(&self.environment)).await.context(self.name)?;
+        let theirs = Cost::of(mock, || self.python()).await;
         report.row(self.name, &cells(&ours, theirs.ok().as_ref()));
         Ok(())
     }
 
-    fn python(&self, environment: &Environment) -> Command {
-        let mut python = sdk::script("get_token.py");
+    fn python(&self) -> Command {
+        let mut python = Sdk::Python.script("get_token");
         python.args(["--raw", self.credential, SCOPE]);
         if let Some(identity) = &self.identity {
             python.args(["client_id", identity]);
         }
         // Where the SDK gets no token, the row says so.
-        python.envs(environment.iter().cloned()).stderr(Stdio::null());
+        python.envs(self.environment.iter().cloned()).stderr(Stdio::null());
         python
     }
 }
@@ -151,7 +156,7 @@ fn cells(ours: &Cost, theirs: Option<&Cost>) -> [String; 5] {
 
 /// How long Python takes until it has the SDK.
 async fn import() -> Result<Duration> {
-    let mut python = Command::new(sdk::python());
+    let mut python = Command::new(Sdk::Python.program());
     python.args(["-c", "import azure.identity; print('imported', flush=True)"]).env_clear();
     first_output(python, "imported").await
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use host_test::fleet::{Got, Process, Redis};
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 
 use crate::SCOPE;
 use crate::peers::Peer;
@@ -60,7 +60,7 @@ async fn platform() -> Result<Mock> {
 async fn of_ours(processes: usize, instances: usize) -> Result<Stampede> {
     let (mock, redis) = (platform().await?, Redis::start().await?);
     let url = redis.url();
-    let start = (0..processes).map(|_| Process::start(mock.imds_env(), Some(&url), instances));
+    let start = (0..processes).map(|_| Process::start(mock.env(Endpoint::Imds), Some(&url), instances));
     stampede(&mock, Endpoint::Imds, try_join_all(start).await?).await
 }
 

@@ -8,7 +8,7 @@ mock=target/release/mock-identity
 envoy=target/hosts/bin/envoy
 [ -e target/components/token-filter.wasm ] || cargo xtask build
 [ -e $envoy ] || cargo xtask setup
-[ -e $mock ] || cargo build --release -p host-test --bin mock-identity
+[ -e $mock ] || cargo build --release -p mock-identity
 
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$scratch"' EXIT

@@ -5,11 +5,11 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
+use test_support::port::Port;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::certificate::{self, AUTHORITY, CERTIFICATE, PRIVATE_KEY};
-use crate::port::Port;
 
 /// A running blob service, whose blobs are gone with it
 pub struct Azurite {

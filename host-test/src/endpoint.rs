@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use mock_identity::Environment;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -15,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{hosts, mock::Environment};
+use crate::hosts;
 
 /// A program that serves; it ends when dropped
 pub struct Program {
@@ -161,12 +162,8 @@ fn collect(mut stderr: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<St
     })
 }
 
-/// Beside this program, or beside the directory of this test
 fn token_broker() -> Result<PathBuf> {
-    let current = std::env::current_exe()?;
-    let found = current.ancestors().skip(1).take(2).map(|folder| folder.join("token-broker"));
-    let program = found.into_iter().find(|program| program.is_file());
-    let program = program.context("token-broker is missing: cargo build --release -p token-broker-host")?;
+    let program = hosts::built("token-broker", "token-broker-host")?;
     let component = target("components/token-broker-core.wasm");
     ensure!(component.exists(), "{} is missing: cargo xtask build", component.display());
     Ok(program)

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use mock_identity::Environment;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::hosts;
-use crate::mock::Environment;
 
 /// A copy of an example's folder, beside the contract and the built components. The next copy takes its place.
 pub struct Example {

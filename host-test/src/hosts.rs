@@ -1,6 +1,8 @@
-//! The hosts that people have, as programs, once `cargo xtask setup` was run.
+//! The programs that tests start: the hosts that people have, once `cargo xtask setup` was run, and those of this workspace.
 
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 
 /// wasmtime's command line
 pub fn wasmtime() -> PathBuf {
@@ -10,6 +12,18 @@ pub fn wasmtime() -> PathBuf {
 /// Envoy
 pub fn envoy() -> PathBuf {
     program("envoy")
+}
+
+/// A program of this workspace, from the build that this one is from
+///
+/// # Errors
+/// When cargo has not built it.
+pub fn built(name: &str, package: &str) -> Result<PathBuf> {
+    let current = std::env::current_exe()?;
+    // Tests are in the folder `deps` beside the programs.
+    let beside = current.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let found = beside.into_iter().find(|program| program.is_file());
+    found.with_context(|| format!("{name} is missing; fix: cargo build --release -p {package}"))
 }
 
 fn program(name: &str) -> PathBuf {

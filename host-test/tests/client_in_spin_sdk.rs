@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use host_test::hosts;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -68,7 +68,7 @@ impl App {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/spin-consumer-composed.wasm");
         let mut wasmtime = Command::new(hosts::wasmtime());
         wasmtime.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
-        for (name, value) in mock.imds_env() {
+        for (name, value) in mock.env(Endpoint::Imds) {
             wasmtime.arg("--env").arg(format!("{name}={value}"));
         }
         let mut server = wasmtime.arg(component).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

@@ -14,15 +14,16 @@ use futures_util::future::join_all;
 use host_test::{
     endpoint::{self, Program},
     fleet::Got,
-    mock::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig},
     serve::Reuse,
 };
+use mock_identity::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig};
+use test_support::sdk::Sdk;
 use token_broker_host::MemoryStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use clients::{SDKS, get_token, herd};
+use clients::{get_token, herd};
 use store::shared;
 
 const ARM: &str = "https://management.azure.com/.default";
@@ -54,7 +55,7 @@ async fn an_answer_that_comes_in_pieces_is_read_whole_in_wasmtime() {
     let mock = mock().await;
     let command = wasmtime(&platform(&mock)).await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::Chunked).forever());
-    let seen = get_token(&SDKS[0], &mock, &command.imds_env(), &["managed-identity", ARM]).await;
+    let seen = get_token(Sdk::Python, &mock, &command.imds_env(), &["managed-identity", ARM]).await;
     assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
 }
@@ -69,7 +70,7 @@ async fn every_identity(mock: &Mock, imds: &Environment, app_service: &Environme
     ];
     for (of, choice) in chosen {
         let arguments = [&["managed-identity", ARM], &choice[..]].concat();
-        let asked = SDKS.iter().flat_map(|sdk| {
+        let asked = Sdk::ALL.into_iter().flat_map(|sdk| {
             [imds, app_service].map(|environment| get_token(sdk, mock, environment, &arguments))
         });
         for seen in join_all(asked).await {
@@ -91,7 +92,7 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     policy.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://vault.azure.net".to_owned()));
     let (open, closed) = (serve(&platform(&mock)).await, serve(&policy).await);
     let nowhere = serve(&vec![("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential".to_owned())]).await;
-    let (unset, in_wasmtime) = (serve(&mock.imds_env()).await, wasmtime(&policy).await);
+    let (unset, in_wasmtime) = (serve(&mock.env(Endpoint::Imds)).await, wasmtime(&policy).await);
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
     let nobody = ["managed-identity", ARM, "client_id", NOBODY];
@@ -115,7 +116,9 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
             "TOKEN_BROKER_ENDPOINT_SECRET is not set",
         ),
     ] {
-        for seen in join_all(SDKS.iter().map(|sdk| get_token(sdk, &mock, &environment, arguments))).await {
+        for seen in
+            join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, arguments))).await
+        {
             assert!(seen["error"].is_string(), "{seen}");
             assert!(seen["message"].as_str().unwrap().contains(words), "{words} is not in {seen}");
         }
@@ -139,7 +142,7 @@ async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
         (Answer::Empty, "503"),
         (Answer::Truncated, "503"),
     ] {
-        for sdk in &SDKS {
+        for sdk in Sdk::ALL {
             let mock = mock().await;
             let mut environment = platform(&mock);
             // No time for a retry of the broker's own.
@@ -160,7 +163,8 @@ async fn default_azure_credential_of_both_sdks_finds_the_endpoint() {
     let mock = mock().await;
     let command = serve(&platform(&mock)).await;
     let environment = command.imds_env();
-    for seen in join_all(SDKS.iter().map(|sdk| get_token(sdk, &mock, &environment, &["default", ARM]))).await
+    for seen in
+        join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, &["default", ARM]))).await
     {
         assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     }
@@ -207,8 +211,10 @@ async fn without_a_key_the_store_is_not_used_and_each_instance_asks() {
     let one_each = Reuse { requests: 1, ..Reuse::default() };
     let server = shared(&mock, one_each, Arc::new(MemoryStore::default()), "").await;
     let environment = vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", server.url())];
-    for seen in
-        join_all(SDKS.iter().map(|sdk| get_token(sdk, &mock, &environment, &["managed-identity", ARM]))).await
+    for seen in join_all(
+        Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, &["managed-identity", ARM])),
+    )
+    .await
     {
         assert!(seen["claims"].is_object(), "{seen}");
     }
@@ -272,7 +278,7 @@ async fn mock() -> Mock {
 
 /// Where the broker behind an endpoint asks, and what clients of App Service's protocol show.
 fn platform(mock: &Mock) -> Environment {
-    [mock.imds_env(), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat()
+    [mock.env(Endpoint::Imds), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat()
 }
 
 fn identity<'a>(mock: &'a Mock, name: &str) -> &'a Identity {

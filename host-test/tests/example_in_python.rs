@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use host_test::example::{Example, Installed};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 #[tokio::test]
 async fn a_component_in_python_gets_a_token() {
@@ -33,7 +33,7 @@ fn now() -> u64 {
 
 /// What wasmtime prints of the function's result.
 async fn ends(mock: &Mock) -> String {
-    let output = EXAMPLE.shown().unwrap().envs(mock.imds_env()).output().await.unwrap();
+    let output = EXAMPLE.shown().unwrap().envs(mock.env(Endpoint::Imds)).output().await.unwrap();
     let [said, errors] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success() && !said.contains(TOKEN) && !errors.contains(TOKEN), "{errors}");
     said

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use host_test::azurite::Azurite;
 use host_test::example::{Example, Served};
-use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
+use host_test::hosts;
+use mock_identity::{Answer, Endpoint, Environment, Fault, Mock, MockConfig};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -45,7 +46,7 @@ async fn what_is_too_long_for_one_request_is_refused_and_not_cut() {
     let mock = platform().await;
     let upload = STORAGE.lines()[1].strip_suffix(" < README.md").unwrap();
     let mut upload = STORAGE.typed(&format!("head -c 5000000 /dev/zero | {upload}")).unwrap();
-    let output = run(&mut upload, &mock.imds_env()).await;
+    let output = run(&mut upload, &mock.env(Endpoint::Imds)).await;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && told.contains("storage: more than "), "{told}");
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
@@ -122,7 +123,7 @@ async fn a_sidecar_without_a_token_sends_nothing_and_says_why() {
 async fn a_token_for_a_database_is_told_by_its_length_in_a_login() {
     let mock = platform().await;
     let mut command = SQL.commands().unwrap().remove(0);
-    let said = stdout(run(&mut command, &mock.imds_env()).await);
+    let said = stdout(run(&mut command, &mock.env(Endpoint::Imds)).await);
     assert!(said.starts_with("a token for https://database.windows.net, good until "), "{said}");
 }
 
@@ -133,11 +134,11 @@ async fn the_mock_starts_by_the_commands_of_the_readmes() {
     for example in examples.read_dir().unwrap() {
         let readme = std::fs::read_to_string(example.unwrap().path().join("README.md")).unwrap_or_default();
         for command in readme.lines().filter(|line| line.contains("mock-identity")) {
-            let arguments = command.strip_prefix("cargo run --release -p host-test --bin mock-identity -- ");
+            let arguments = command.strip_prefix("cargo run --release -p mock-identity -- ");
             let arguments = arguments.and_then(|rest| rest.strip_suffix(" &")).unwrap();
             // On ports that nobody has.
             let arguments = arguments.replace(":8181", ":0").replace(":8182", ":0");
-            let mut mock = Command::new(env!("CARGO_BIN_EXE_mock-identity"));
+            let mut mock = Command::new(hosts::built("mock-identity", "mock-identity").unwrap());
             mock.args(arguments.split(' ')).stdout(Stdio::piped()).kill_on_drop(true);
             let mut mock = mock.spawn().unwrap();
             let line = BufReader::new(mock.stdout.take().unwrap()).lines().next_line().await.unwrap();
@@ -158,7 +159,7 @@ async fn serve_sidecar(mock: &Mock) -> Served {
     let [compose, serve, _] = SIDECAR.lines() else { panic!("{:?}", SIDECAR.lines()) };
     let composed = async { drop(stdout(run(&mut SIDECAR.typed(compose).unwrap(), &vec![]).await)) };
     COMPOSED.get_or_init(|| composed).await;
-    let mut variables = mock.imds_env();
+    let mut variables = mock.env(Endpoint::Imds);
     variables.extend([("SIDECAR_TO", mock.also_url().unwrap().to_owned()), ("PORT", "0".to_owned())]);
     SIDECAR.serve(serve, &variables).await.unwrap()
 }
@@ -177,7 +178,7 @@ async fn vault_beside_imds() -> Mock {
 
 fn in_vault(mock: &Mock) -> Environment {
     let vault = [("KEY_VAULT_URL", mock.url().to_owned()), ("VAULT", mock.url().to_owned())];
-    mock.imds_env().into_iter().chain(vault).collect()
+    mock.env(Endpoint::Imds).into_iter().chain(vault).collect()
 }
 
 async fn in_storage(mut command: Command, mock: &Mock, azurite: &Azurite) -> Output {
@@ -188,7 +189,7 @@ async fn in_storage(mut command: Command, mock: &Mock, azurite: &Azurite) -> Out
         ("STORAGE", origin),
         ("SSL_CERT_FILE", azurite.authority().display().to_string()),
     ];
-    run(&mut command, &mock.imds_env().into_iter().chain(storage).collect()).await
+    run(&mut command, &mock.env(Endpoint::Imds).into_iter().chain(storage).collect()).await
 }
 
 /// The first command of the README up to the component, with more behind it.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use host_test::example::{Example, Installed};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 // A Node program.
 
@@ -83,7 +83,7 @@ async fn node(mock: &Mock) -> Output {
     let mut program = NODE.shown().unwrap();
     // Enough for two tries of an endpoint that never comes to an end.
     program
-        .envs(mock.imds_env())
+        .envs(mock.env(Endpoint::Imds))
         .env("TOKEN_BROKER_TIMEOUT_MS", "1500")
         .env("TOKEN_BROKER_BUDGET_MS", "3000");
     let output = program.output().await.unwrap();
@@ -101,7 +101,7 @@ fn now() -> u64 {
 
 /// What wasmtime prints of the function's result.
 async fn ends(mock: &Mock) -> String {
-    let output = JS.shown().unwrap().envs(mock.imds_env()).output().await.unwrap();
+    let output = JS.shown().unwrap().envs(mock.env(Endpoint::Imds)).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !shows_a_token(&output), "{errors}");
     String::from_utf8(output.stdout).unwrap()

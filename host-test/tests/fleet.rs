@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use host_test::fleet::{Got, Process, Redis};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use tokio::sync::Mutex;
 
 const VAULT: &str = "https://vault.azure.net";
@@ -142,7 +142,7 @@ async fn platform() -> Mock {
 }
 
 async fn fleet(mock: &Mock, redis: &Redis) -> Vec<Process> {
-    let (environment, url) = (mock.imds_env(), redis.url());
+    let (environment, url) = (mock.env(Endpoint::Imds), redis.url());
     let processes = (0..PROCESSES).map(|_| Process::start(environment.clone(), Some(&url), INSTANCES));
     join_all(processes).await.into_iter().map(Result::unwrap).collect()
 }

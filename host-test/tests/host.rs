@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Credential, Endpoint, Fault, Mock, MockConfig};
 use token_broker_host::{Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, Verdict};
 
 use consumer::Consumers;
@@ -41,7 +41,7 @@ async fn consumers_in_stores_of_their_own_share_one_token() {
 async fn a_form_reaches_its_peer_with_its_length_and_a_request_without_a_body_says_none() {
     let tls = ([127, 0, 0, 1], 0).into();
     let mock = Mock::start(MockConfig { listen_tls: Some(tls), ..MockConfig::default() }).await.unwrap();
-    for environment in [mock.entra_env().unwrap(), mock.cloud_shell_env(), mock.imds_env()] {
+    for environment in [mock.env(Endpoint::Entra), mock.env(Endpoint::CloudShell), mock.env(Endpoint::Imds)] {
         let builder = broker().environment(environment.into_iter().collect());
         let broker = builder.trusted_roots(mock.ca_pem().unwrap()).build().await.unwrap();
         broker.get_token(VAULT).await.unwrap();
@@ -93,7 +93,7 @@ async fn an_operators_component_sees_the_sources_and_the_counters_and_has_no_way
 #[tokio::test]
 async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_names() {
     let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.imds_env().into_iter().collect();
+        let environment: Environment = mock.env(Endpoint::Imds).into_iter().collect();
         builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
     })
     .await;
@@ -147,7 +147,7 @@ async fn a_request_for_an_identity_or_a_scope_that_the_policy_does_not_list_is_d
 #[tokio::test]
 async fn a_request_for_the_default_identity_becomes_one_for_the_identity_that_the_deployment_names() {
     let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.imds_env().into_iter().collect();
+        let environment: Environment = mock.env(Endpoint::Imds).into_iter().collect();
         builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
     })
     .await;
@@ -411,7 +411,7 @@ async fn the_http_policy_may_answer_in_memory() {
 #[tokio::test]
 async fn the_settings_are_asked_for_what_the_environment_does_not_have() {
     let fixture = Fixture::build(|builder, mock| {
-        let imds = mock.imds_env();
+        let imds = mock.env(Endpoint::Imds);
         builder.settings(move |name: &str| {
             Ok(imds.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
         })
@@ -446,7 +446,7 @@ async fn a_token_file_is_read_where_its_link_leads_and_again_when_the_link_chang
     ["live", "archive"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
     put("archive/1");
     symlink("../archive/1", path("live/token")).unwrap();
-    let environment = mock.workload_identity_env(&path("live/token")).unwrap().into_iter().collect();
+    let environment = mock.app_env(Credential::FederatedToken(&path("live/token"))).into_iter().collect();
     let broker = broker().environment(environment).trusted_roots(mock.ca_pem().unwrap());
     let broker = broker.build().await.unwrap();
     broker.get_token(VAULT).await.unwrap();
@@ -506,7 +506,7 @@ async fn an_embedder_may_own_the_store() {
 #[tokio::test]
 async fn no_token_and_no_secret_is_in_an_error_a_report_or_the_log() {
     let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.app_service_env().into_iter().collect();
+        let environment: Environment = mock.env(Endpoint::AppService).into_iter().collect();
         builder.environment(environment.with("TOKEN_BROKER_LOG", "debug"))
     })
     .await;

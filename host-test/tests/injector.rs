@@ -25,7 +25,7 @@ mod stream;
 
 use std::time::Duration;
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 
 use stage::{Stage, request};
 
@@ -35,7 +35,7 @@ const SECRET: &str = "https://my.vault.azure.net/secrets/MySecret?api-version=7.
 #[tokio::test]
 async fn an_application_reads_a_secret_with_a_token_that_it_does_not_see() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let stage = Stage::new(mock.imds_env());
+    let stage = Stage::new(mock.env(Endpoint::Imds));
     stage.network.lead(VAULT, mock.url());
     let mut application = stage.application().await;
     for _ in 0..3 {
@@ -52,7 +52,7 @@ async fn a_rule_may_be_for_plain_http_on_this_machine() {
     let mock = Mock::start(MockConfig::at_two_addresses()).await.unwrap();
     let vault = mock.also_url().unwrap();
     let rule = format!("{vault}=https://vault.azure.net/.default");
-    let stage = Stage::new(mock.imds_env().into_iter().chain([("TOKEN_BROKER_INJECT", rule)]));
+    let stage = Stage::new(mock.env(Endpoint::Imds).into_iter().chain([("TOKEN_BROKER_INJECT", rule)]));
     let mut application = stage.application().await;
     let answer = application.get(&format!("{vault}/secrets/MySecret?api-version=7.4")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -64,7 +64,7 @@ async fn a_rule_may_be_for_plain_http_on_this_machine() {
 #[tokio::test]
 async fn hundreds_of_requests_at_once_cost_one_token() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let stage = Stage::new(mock.imds_env());
+    let stage = Stage::new(mock.env(Endpoint::Imds));
     stage.network.lead(VAULT, mock.url());
     let mut application = stage.application().await;
     let answers = application.send_at_once(&request("GET", SECRET), 300).await;
@@ -85,7 +85,7 @@ async fn a_rule_names_whose_token_it_is() {
         client_id("orders"),
         client_id("reports"),
     );
-    let stage = Stage::new(mock.imds_env().into_iter().chain([("TOKEN_BROKER_INJECT", rules)]));
+    let stage = Stage::new(mock.env(Endpoint::Imds).into_iter().chain([("TOKEN_BROKER_INJECT", rules)]));
     let mut application = stage.application().await;
     for name in ["orders", "reports", "system"] {
         let vault = format!("https://{name}.vault.azure.net");

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use host_test::hosts;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use tokio::process::Command;
 
 /// What the application got for a request, as wasmtime prints it, and what was logged.
@@ -17,7 +17,7 @@ async fn send(mock: &Mock, environment: &[(&str, String)], base: &str, path: &st
     );
     let mut wasmtime = Command::new(hosts::wasmtime());
     wasmtime.args(["run", "-S", "p3,http,cli", "--invoke", &call]).kill_on_drop(true);
-    for (name, value) in mock.imds_env().iter().chain(environment) {
+    for (name, value) in mock.env(Endpoint::Imds).iter().chain(environment) {
         wasmtime.arg("--env").arg(format!("{name}={value}"));
     }
     let output = wasmtime.arg(component).output().await.expect("cargo xtask setup brings wasmtime");

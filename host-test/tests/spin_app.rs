@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use host_test::serve::Reuse;
 use host_test::spin::app::App;
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 #[tokio::test]
 async fn a_secret_is_read_with_a_token_that_is_asked_for_and_without_a_word_about_tokens() {

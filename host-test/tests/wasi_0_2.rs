@@ -6,12 +6,12 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
-use wasmtime::component::{Component, Linker, ResourceTable};
+use host_test::wasi::{DefaultHooks, State};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView, default_hooks};
 
 use bindings::exports::token_broker::identity::types::{AccessToken, Error};
 
@@ -20,7 +20,7 @@ const VAULT: &str = "https://vault.azure.net/.default";
 #[tokio::test]
 async fn a_token_comes_once_and_then_from_memory() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let mut broker = Broker::start(&mock.imds_env()).await;
+    let mut broker = Broker::start(&mock.env(Endpoint::Imds)).await;
     assert!(broker.peek().await.is_none());
     let token = broker.get().await.unwrap();
     mock.verify(&token.token, "https://vault.azure.net").unwrap();
@@ -36,7 +36,7 @@ async fn a_token_comes_once_and_then_from_memory() {
 #[tokio::test]
 async fn a_request_with_a_body_is_sent_whole() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let mut broker = Broker::start(&mock.cloud_shell_env()).await;
+    let mut broker = Broker::start(&mock.env(Endpoint::CloudShell)).await;
     let token = broker.get().await.unwrap();
     mock.verify(&token.token, "https://vault.azure.net").unwrap();
     assert_eq!(mock.counters().of(Endpoint::CloudShell).requests, 1);
@@ -49,7 +49,7 @@ async fn a_request_with_a_body_is_sent_whole() {
 async fn a_request_without_a_body_is_sent_without_any_and_chunks_are_read() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     mock.fault(Fault::new(Endpoint::Imds, Answer::Chunked));
-    let mut broker = Broker::start(&mock.imds_env()).await;
+    let mut broker = Broker::start(&mock.env(Endpoint::Imds)).await;
     mock.verify(&broker.get().await.unwrap().token, "https://vault.azure.net").unwrap();
     let sent = &mock.requests()[0].headers;
     assert!(!sent.contains_key("content-length") && !sent.contains_key("transfer-encoding"), "{sent:?}");
@@ -69,7 +69,7 @@ async fn what_an_endpoint_can_do_to_a_connection_is_told_apart_and_never_waited_
         (Answer::Reset, "Transient", "lost the connection"),
     ] {
         mock.fault(Fault::new(Endpoint::Imds, answer).forever());
-        let mut environment = mock.imds_env();
+        let mut environment = mock.env(Endpoint::Imds);
         environment.extend([
             ("TOKEN_BROKER_TIMEOUT_MS", "300".to_owned()),
             ("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()),
@@ -93,7 +93,7 @@ impl Broker {
         let mut wasi = WasiCtx::builder();
         wasi.stderr(log.clone());
         environment.iter().for_each(|(name, value)| _ = wasi.env(name, value));
-        let state = State { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
+        let state = State::new(wasi.build(), DefaultHooks, ());
         let mut store = Store::new(BROKER.engine(), state);
         let exports = BROKER.instantiate_async(&mut store).await.unwrap();
         Self { store, exports, log }
@@ -130,24 +130,6 @@ static BROKER: LazyLock<bindings::BrokerSyncPre<State>> = LazyLock::new(|| {
     let component = Component::from_file(&engine, file).unwrap();
     bindings::BrokerSyncPre::new(linker.instantiate_pre(&component).unwrap()).unwrap()
 });
-
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: default_hooks() }
-    }
-}
 
 mod bindings {
     #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::use_self, reason = "generated")]

@@ -69,7 +69,7 @@ impl Recorded {
 }
 
 fn recorded() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/host-test/recorded"))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded"))
 }
 
 /// Each recorded environment, the source that must answer in it, and what its request or its fault says.

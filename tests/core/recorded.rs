@@ -1,4 +1,4 @@
-//! Answers that Azure really sent, `host-test/recorded/`, come out as `expected.json` beside them says.
+//! Answers that Azure really sent, `tests/recorded/`, come out as `expected.json` beside them says.
 
 #![allow(clippy::disallowed_methods, reason = "the bans are for the core; a test reads files")]
 
@@ -335,5 +335,5 @@ fn names() -> BTreeSet<String> {
 }
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("host-test/recorded")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded")
 }

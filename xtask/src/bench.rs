@@ -45,6 +45,6 @@ fn peers() {
     }
 }
 
-/// The mock platform is not optimised for tests; here its time is part of what is measured.
+/// The fleet of host-test is not optimised for tests; here its time is part of the figures.
 const OPTIMISED: [&str; 3] = ["--release", "--config", "profile.release.package.host-test.opt-level=3"];
 const PEER: &str = "bench/peers/azure-identity/Cargo.toml";

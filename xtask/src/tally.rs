@@ -123,7 +123,7 @@ fn count_of(part: &str, words: &[&str]) -> Option<u64> {
     words.contains(&word).then(|| count.parse().ok()).flatten()
 }
 
-/// How a test begins the line that says that it did nothing, as `host_test::skip` writes it
+/// How a test begins the line that says that it did nothing, as `test_support::skip` writes it
 const SKIPPED: &str = "skipped: ";
 
 #[cfg(test)]

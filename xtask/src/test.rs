@@ -38,10 +38,13 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
     tally.tests(&mut sim::command(SIMULATED));
-    let mut with_wasmtime = process::cargo();
-    with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
-    with_wasmtime.args(all_that_can_run(tally)?);
-    tally.tests(&mut with_wasmtime);
+    for released in [HOST, END_TO_END] {
+        let mut tests = process::cargo();
+        tests.args(["test", "--no-fail-fast", "--release"]);
+        tests.args(released.iter().flat_map(|(name, _)| ["-p", *name]));
+        tests.args(all_that_can_run(tally, released)?);
+        tally.tests(&mut tests);
+    }
     for artefact in ["token-broker", "token-broker-sync", "token-filter"] {
         let file = repo::target("components").join(artefact).with_extension("wasm");
         let mut cases = process::cargo();
@@ -58,22 +61,24 @@ fn packages<'a>(names: &'a [&str]) -> impl Iterator<Item = &'a str> {
 /// What to test where something cannot be had; nothing is said where all is there
 ///
 /// Cargo can be told which tests to run, and not which to leave out.
-fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
-    let lacking: Vec<&str> = NEEDS.iter().filter(|(_, bring)| !bring()).map(|(test, _)| *test).collect();
+fn all_that_can_run(tally: &mut Tally, packages: &[Package]) -> Result<Vec<String>> {
+    let tests = integration_tests(packages)?;
+    let needs = NEEDS.iter().filter(|(name, _)| tests.iter().any(|test| test == name));
+    let lacking: Vec<&str> = needs.filter(|(_, bring)| !bring()).map(|(test, _)| *test).collect();
     lacking.iter().for_each(|_| tally.skip());
     if lacking.is_empty() {
         return Ok(vec![]);
     }
-    let others = integration_tests()?.into_iter().filter(|name| !lacking.contains(&name.as_str()));
+    let others = tests.into_iter().filter(|name| !lacking.contains(&name.as_str()));
     let kinds = ["--lib", "--bins"].map(str::to_owned);
     Ok(kinds.into_iter().chain(others.flat_map(|name| ["--test".to_owned(), name])).collect())
 }
 
-/// The names of the integration tests of the packages with wasmtime
-fn integration_tests() -> Result<Vec<String>> {
+/// The names of the integration tests of these packages
+fn integration_tests(packages: &[Package]) -> Result<Vec<String>> {
     let mut tests = Vec::new();
-    for package in ["crates/host", "host-test", "examples/wasmtime-app"] {
-        let folder = repo::path(package).join("tests");
+    for (_, folder) in packages {
+        let folder = repo::path(folder).join("tests");
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
             let is_test = path.extension().is_some_and(|it| it == "rs") || path.join("main.rs").exists();
@@ -113,12 +118,14 @@ const LIGHT: &[&str] = &[
     "adapter-spin",
     "envoy-filter",
     "sql",
+    "test-support",
     "xtask",
 ];
 /// The tests that need more than cargo brings, and what brings it
 const NEEDS: &[Need] = &[
     ("sdk_python", setup::python),
     ("sdk_node", setup::node),
+    ("parity", setup::python),
     ("client_in_spin_sdk", setup::hosts),
     ("example_in_python", setup::example_in_python),
     ("examples_in_javascript", setup::examples_in_javascript),
@@ -129,7 +136,11 @@ const NEEDS: &[Need] = &[
     ("injector_in_wasmtime", setup::hosts),
 ];
 type Need = (&'static str, fn() -> bool);
-const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
+/// A package, and its folder
+type Package = (&'static str, &'static str);
+/// By themselves, so that the host is tested with its default features: the end-to-end tests need it with Redis.
+const HOST: &[Package] = &[("token-broker-host", "crates/host"), ("mock-identity", "crates/mock-identity")];
+const END_TO_END: &[Package] = &[("host-test", "host-test"), ("wasmtime-app", "examples/wasmtime-app")];
 
 #[cfg(test)]
 mod tests {
@@ -137,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_test_that_needs_something_is_one_and_the_folders_of_tests_are_none() {
-        let tests = integration_tests().unwrap();
+        let tests = integration_tests(&[HOST, END_TO_END].concat()).unwrap();
         let there = |name: &str| tests.iter().any(|test| test == name);
         assert!(["cli", "conformance", "mock", "serves"].into_iter().all(there), "{tests:?}");
         assert!(NEEDS.iter().all(|(name, _)| there(name)), "{tests:?}");

@@ -8,8 +8,8 @@ use futures_util::future::try_join_all;
 use host_test::envoy::{
     self, Bootstrap, Envoy, Upstream, cluster, http_listener, token_filter, upstream_filters,
 };
-use host_test::mock::Mock;
 use http::Request;
+use mock_identity::Mock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;

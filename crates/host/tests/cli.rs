@@ -10,9 +10,9 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
-use host_test::port::Port;
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use serde_json::Value;
+use test_support::port::Port;
 
 use server::Server;
 
@@ -29,7 +29,7 @@ struct Cli {
 impl Cli {
     async fn new() -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
-        Self { env: mock.imds_env(), mock, cache: tempfile::tempdir().unwrap() }
+        Self { env: mock.env(Endpoint::Imds), mock, cache: tempfile::tempdir().unwrap() }
     }
 
     fn with(mut self, name: &'static str, value: &str) -> Self {

@@ -10,10 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use host_test::mock::{Answer as Reply, Endpoint, Fault, Mock, MockConfig};
-use host_test::port::Port;
+use mock_identity::{Answer as Reply, Endpoint, Fault, Mock, MockConfig};
 use rustix::process::Signal;
 use serde_json::Value;
+use test_support::port::Port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -35,7 +35,7 @@ async fn one_line_says_where_it_listens_and_what_clients_set() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, format!("{SECRET}\n")).unwrap();
     let args = ["--listen", "127.0.0.1:0", "--secret-file", file.path().to_str().unwrap()];
-    let serving = Serving::with(&mock.imds_env(), &args).await;
+    let serving = Serving::with(&mock.env(Endpoint::Imds), &args).await;
     let url = serving.url();
     let variables = format!("AZURE_POD_IDENTITY_AUTHORITY_HOST={url} IDENTITY_ENDPOINT={url}/msi/token");
     assert_eq!(serving.announced, format!("{url} {variables}"));
@@ -98,7 +98,7 @@ async fn an_answer_without_its_end_is_a_503_that_clients_repeat_and_one_in_chunk
         (Reply::TruncatedUnsized, 503),
     ] {
         let mock = mock().await;
-        let mut environment = mock.imds_env();
+        let mut environment = mock.env(Endpoint::Imds);
         // No time for a retry of the broker's own.
         environment.push(("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()));
         let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
@@ -112,7 +112,7 @@ async fn an_answer_without_its_end_is_a_503_that_clients_repeat_and_one_in_chunk
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_and_configuration_hold_for_every_client() {
     let mock = mock().await;
-    let mut environment = mock.imds_env();
+    let mut environment = mock.env(Endpoint::Imds);
     environment.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://storage.azure.com".to_owned()));
     let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
     let answer = serving.vault_token().await;
@@ -162,7 +162,7 @@ async fn at_the_end_what_is_under_way_is_answered_and_nobody_is_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_for_this_machine_and_hold_nothing_secret() {
     let mock = mock().await;
-    let mut environment = mock.imds_env();
+    let mut environment = mock.env(Endpoint::Imds);
     environment.push(("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned()));
     let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
     assert_eq!(serving.get(VAULT, &[]).await.status, 400);
@@ -213,7 +213,7 @@ async fn a_socket_is_for_its_user_and_knows_who_asks() {
     let path = folder.path().join("socket");
     // One that a process has left behind.
     drop(UnixListener::bind(&path).unwrap());
-    let serving = Serving::with(&mock.imds_env(), &["--unix", path.to_str().unwrap()]).await;
+    let serving = Serving::with(&mock.env(Endpoint::Imds), &["--unix", path.to_str().unwrap()]).await;
     assert_eq!(serving.announced, format!("unix:{}", path.display()));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let answer = unix(&path, VAULT, &[METADATA, ("host", "whatever.example")]).await;
@@ -236,17 +236,18 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
     std::fs::write(of("empty"), "\n").unwrap();
     std::fs::write(of("short"), "short").unwrap();
     std::fs::write(of("secret"), SECRET).unwrap();
-    let with_secret = [mock.imds_env(), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat();
+    let with_secret =
+        [mock.env(Endpoint::Imds), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat();
     for (environment, args, says) in [
-        (mock.imds_env(), vec!["--unix".to_owned(), of("living")], "another process"),
-        (mock.imds_env(), vec!["--unix".to_owned(), of("file")], "a file is there"),
-        (mock.imds_env(), vec!["--unix".to_owned(), of("no/folder")], "cannot listen on"),
-        (mock.imds_env(), vec!["--listen".to_owned(), "0.0.0.0:0".to_owned()], "--allow-remote"),
-        (mock.imds_env(), vec!["--listen".to_owned(), "[::]:0".to_owned()], "--allow-remote"),
-        (mock.imds_env(), vec!["--secret-file".to_owned(), of("none")], "No such file"),
-        (mock.imds_env(), vec!["--secret-file".to_owned(), of("empty")], "it is empty"),
+        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("living")], "another process"),
+        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("file")], "a file is there"),
+        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("no/folder")], "cannot listen on"),
+        (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "0.0.0.0:0".to_owned()], "--allow-remote"),
+        (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "[::]:0".to_owned()], "--allow-remote"),
+        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("none")], "No such file"),
+        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("empty")], "it is empty"),
         (
-            mock.imds_env(),
+            mock.env(Endpoint::Imds),
             vec!["--secret-file".to_owned(), of("short")],
             "TOKEN_BROKER_ENDPOINT_SECRET must be",
         ),
@@ -260,7 +261,7 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
     }
     assert_eq!(std::fs::read_to_string(of("file")).unwrap(), "precious");
     let args = ["--listen", "0.0.0.0:0", "--allow-remote"];
-    let serving = Serving::with(&mock.imds_env(), &args).await;
+    let serving = Serving::with(&mock.env(Endpoint::Imds), &args).await;
     assert!(serving.announced.starts_with("http://0.0.0.0:"), "{}", serving.announced);
 }
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
 use host_test::example::Example;
-use host_test::mock::{Endpoint, Mock, MockConfig};
-use host_test::port::Port;
+use mock_identity::{Endpoint, Mock, MockConfig};
 use rustix::process::{Pid, Signal, kill_process};
+use test_support::port::Port;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -51,7 +51,7 @@ async fn it_serves_by_the_commands_of_its_readme() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     let example = Example::copy("wasmtime-app", &[]).unwrap();
     let [serve, curl] = example.lines() else { panic!("{:?}", example.lines()) };
-    let mut variables = mock.imds_env();
+    let mut variables = mock.env(Endpoint::Imds);
     variables.extend([("KEY_VAULT_URL", mock.url().to_owned()), ("LISTEN", "127.0.0.1:0".to_owned())]);
     let app = example.serve(serve, &variables).await.unwrap();
     let answer = example.typed(curl).unwrap().env("LISTEN", app.address()).output().await.unwrap();
@@ -70,7 +70,7 @@ impl App {
         let components = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/components"));
         let mut process = Command::new(env!("CARGO_BIN_EXE_wasmtime-app"))
             .env_clear()
-            .envs(mock.imds_env())
+            .envs(mock.env(Endpoint::Imds))
             .env("TOKEN_BROKER_COMPONENT", components.join("token-broker-core.wasm"))
             .env("KEY_VAULT_COMPONENT", components.join("key-vault.wasm"))
             .env("KEY_VAULT_URL", vault)

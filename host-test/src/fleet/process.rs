@@ -1,18 +1,16 @@
 //! A process of the fleet: the program `fleet` with its instances.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{path::Path, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use mock_identity::Environment;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::mock::Environment;
+use crate::hosts;
 
 /// A running process
 pub struct Process {
@@ -44,7 +42,7 @@ impl Process {
     /// When `cargo build --release -p host-test` and `cargo xtask build` have not been run.
     pub async fn start(environment: Environment, redis: Option<&str>, instances: usize) -> Result<Self> {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(hosts::built("fleet", "host-test")?);
         command
             .arg("--component")
             .arg(target.join("components/token-broker-core.wasm"))
@@ -105,13 +103,6 @@ impl Process {
     async fn line(&mut self) -> Result<String> {
         self.lines.next_line().await?.context("the process has ended")
     }
-}
-
-/// Beside this program, or beside the directory of this test
-fn program() -> Result<PathBuf> {
-    let current = std::env::current_exe()?;
-    let found = current.ancestors().skip(1).take(2).map(|folder| folder.join("fleet"));
-    found.into_iter().find(|program| program.is_file()).context("the program fleet is not built")
 }
 
 const KEY: &str = "dGhlIGtleSBvZiBhIGZsZWV0IGluIGl0cyB0ZXN0cyE=";

@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use redis::{Client, aio::MultiplexedConnection};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use test_support::port::Port;
 use tokio::process::{Child, Command};
 
 use crate::certificate::{self, AUTHORITY, CERTIFICATE, PRIVATE_KEY};
-use crate::port::Port;
 
 /// A server on a port of its own, without persistence: what it held is gone with it
 pub struct Redis {

@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use token_broker_host::{Egress, engine_config};
 use wasmtime::Engine;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::Spin;
 use crate::serve::{Reuse, Server};
+use crate::wasi;
 
 /// A running application; it stops when dropped.
 pub struct App {
@@ -154,42 +154,15 @@ impl Lent {
         let mut wasi = WasiCtx::builder();
         wasi.stdout(self.log.clone()).stderr(self.log.clone());
         self.environment.iter().for_each(|(name, value)| _ = wasi.env(name, value));
-        State {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            egress: self.egress.clone(),
-            table: ResourceTable::new(),
-            spin: self.spin.clone(),
-        }
+        State::new(wasi.build(), self.egress.clone(), self.spin.clone())
     }
 }
 
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    egress: Egress,
-    table: ResourceTable,
-    spin: Spin,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
-    }
-}
+type State = wasi::State<Spin, Egress>;
 
 fn linker() -> Result<Linker<State>> {
-    let mut linker = Linker::new(&ENGINE);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    super::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))?;
+    let mut linker = wasi::linker(&ENGINE)?;
+    super::add_to_linker(&mut linker, |state: &mut State| (state.data.clone(), &mut state.table))?;
     Ok(linker)
 }
 

@@ -1,4 +1,4 @@
-//! Recorded answers as cases: what `recorded/expected.json` says of each holds for the built component, too.
+//! Recorded answers as cases: what `tests/recorded/expected.json` says of each holds for the built component, too.
 
 use std::path::PathBuf;
 
@@ -76,7 +76,8 @@ fn headers(response: &Value) -> Map<String, Value> {
 }
 
 fn read(name: &str) -> Value {
-    let file = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/recorded")).join(format!("{name}.json"));
+    let file =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/recorded")).join(format!("{name}.json"));
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_str(&text).unwrap()
 }

@@ -1,44 +1,22 @@
 //! Azure's SDKs, in processes of their own.
 
-use std::{process::Stdio, time::Duration};
-
 use futures_util::future::join_all;
-use host_test::{
-    fleet::{Got, Process},
-    mock::{Environment, Mock},
-    sdk,
-};
+use host_test::fleet::{Got, Process};
+use mock_identity::{Environment, Mock};
 use serde_json::Value;
-use tokio::time::timeout;
-
-/// One of Azure's SDKs, by what its scripts end with
-pub(crate) struct Sdk(&'static str);
-
-pub(crate) const SDKS: [Sdk; 2] = [Sdk("py"), Sdk("mjs")];
+use test_support::sdk::{self, Sdk};
 
 /// What the script `get_token` prints
-pub(crate) async fn get_token(
-    sdk: &Sdk,
-    mock: &Mock,
-    environment: &Environment,
-    arguments: &[&str],
-) -> Value {
-    let script = sdk::script(&format!("get_token.{}", sdk.0))
-        .args(arguments)
-        .env("MOCK_URL", mock.url())
-        .envs(environment.iter().cloned())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(DEADLINE, script).await.expect("the script ends in time").unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"))
+pub(crate) async fn get_token(sdk: Sdk, mock: &Mock, environment: &Environment, arguments: &[&str]) -> Value {
+    let mut script = sdk.script("get_token");
+    script.args(arguments).env("MOCK_URL", mock.url()).envs(environment.iter().cloned());
+    sdk::run(&mut script).await.unwrap()
 }
 
 /// What 64 processes get, half of each SDK, that ask all at once
 pub(crate) async fn herd(environment: &Environment) -> Vec<Got> {
-    let processes = SDKS.iter().flat_map(|sdk| (0..32).map(move |_| sdk)).map(|sdk| {
-        let mut member = sdk::script(&format!("member.{}", sdk.0));
+    let processes = Sdk::ALL.into_iter().flat_map(|sdk| (0..32).map(move |_| sdk)).map(|sdk| {
+        let mut member = sdk.script("member");
         member.envs(environment.iter().cloned());
         Process::of(member, 1)
     });
@@ -50,5 +28,3 @@ pub(crate) async fn herd(environment: &Environment) -> Vec<Got> {
     .await
     .concat()
 }
-
-const DEADLINE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use serde_json::json;
 
 use crate::stage::{Stage, problem};

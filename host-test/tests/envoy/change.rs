@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use host_test::envoy::{self, Bootstrap, Envoy, Upstream, cluster, http_listener, token_filter};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
 use http::Request;
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use serde_json::{Value, json};
 
 use crate::bomb;

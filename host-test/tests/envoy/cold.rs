@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_test::mock::{Answer, Endpoint, Fault};
+use mock_identity::{Answer, Endpoint, Fault};
 use serde_json::json;
 
 use crate::stage::{Stage, VAULT, until};

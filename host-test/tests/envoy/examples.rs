@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use host_test::envoy::{self, Response};
-use host_test::mock::{Answer, Endpoint, Fault};
 use http::Request;
+use mock_identity::{Answer, Endpoint, Fault};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use host_test::envoy::{
     self, Bootstrap, UpstreamTls, cluster, http_listener, internal_cluster, token_file_listener, token_filter,
 };
-use host_test::mock::{App, Endpoint, Mock, MockConfig, TokenClaims};
+use mock_identity::{App, Credential, Endpoint, Mock, MockConfig, TokenClaims};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ use crate::stage::{Stage, VAULT, address_of, configuration, problem, until};
 #[tokio::test]
 async fn app_service_by_the_variables_that_it_sets() {
     let mock = platform().await;
-    let environment = mock.app_service_env();
+    let environment = mock.env(Endpoint::AppService);
     let source = json!({ "source": { "app_service": { "cluster": "imds" } } });
     let filter = token_filter("vm", &configuration(&mock, source), &environment);
     let stage = Stage::of_filters(mock, &[filter], |bootstrap| bootstrap).await;
@@ -30,7 +30,7 @@ async fn app_service_by_the_variables_that_it_sets() {
 #[tokio::test]
 async fn an_app_registration_with_a_secret_from_the_environment() {
     let mock = platform().await;
-    let environment = mock.entra_env().unwrap();
+    let environment = mock.env(Endpoint::Entra);
     let source = json!({ "source": { "client_secret": { "cluster": "entra" } } });
     let filter = token_filter("vm", &configuration(&mock, source), &environment);
     let files = Files::of(&mock);
@@ -58,7 +58,7 @@ async fn workload_identity_reads_the_token_that_the_kubelet_has_put_there_last()
     let tokens =
         [mock.cluster_credential().unwrap(), &others].map(|of| mock.federated_token(of, lifetime).unwrap());
     files.put_token(&tokens[0]);
-    let environment = mock.workload_identity_env(Path::new("unused")).unwrap();
+    let environment = mock.app_env(Credential::FederatedToken(Path::new("unused")));
     let source = json!({
         "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa_token" } },
         "rules": [
@@ -87,7 +87,7 @@ async fn workload_identity_reads_the_token_that_the_kubelet_has_put_there_last()
 #[tokio::test]
 async fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
     let mock = platform().await;
-    let environment = mock.federated_identity_env().unwrap();
+    let environment = mock.app_env(Credential::ManagedIdentity);
     let managed = json!({ "imds": { "cluster": "imds" } });
     let source =
         json!({ "source": { "federated_identity": { "cluster": "entra", "managed_identity": managed } } });
@@ -105,7 +105,7 @@ async fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
 #[tokio::test]
 async fn an_authority_that_is_not_trusted_gets_no_secret_and_the_operator_a_hint() {
     let mock = platform().await;
-    let environment = mock.entra_env().unwrap();
+    let environment = mock.env(Endpoint::Entra);
     let source = json!({ "source": { "client_secret": { "cluster": "entra" } }, "budget_ms": 1500 });
     let filter = token_filter("vm", &configuration(&mock, source), &environment);
     let others = Files::of(&platform().await);

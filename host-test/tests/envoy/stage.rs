@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use host_test::envoy::{
     self, Bootstrap, Envoy, Response, Seen, Upstream, cluster, token_filter, upstream_filters,
 };
-use host_test::mock::{Endpoint, Mock, MockConfig, TokenClaims};
 use http::Request;
+use mock_identity::{Endpoint, Mock, MockConfig, TokenClaims};
 use serde_json::{Value, json};
 
 pub(crate) struct Stage {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_test::envoy::{self, cluster};
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
-use host_test::port::Port;
 use http::Request;
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use serde_json::json;
+use test_support::port::Port;
 
 use crate::stage::{Stage, configuration, problem, until};
 

@@ -1,11 +1,10 @@
 //! Short-lived consumer components, each in a store of its own.
 
+use host_test::wasi::{DefaultHooks, State};
 use token_broker_host::{Broker, Policy, engine_config};
-use wasmtime::component::{
-    Component, ComponentNamedList, InstancePre, Lift, Linker, Lower, ResourceTable, TypedFunc,
-};
+use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::WasiCtx;
 
 use crate::fixture::artefact;
 
@@ -24,7 +23,7 @@ impl Consumers {
     }
 
     pub(crate) async fn fresh(&self) -> Consumer {
-        let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+        let state = State::new(WasiCtx::builder().build(), DefaultHooks, ());
         let mut store = Store::new(self.0.engine(), state);
         let instance = self.0.instantiate_async(&mut store).await.unwrap();
         Consumer { store, instance }
@@ -78,24 +77,13 @@ pub(crate) async fn look(broker: &Broker) -> Vec<String> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     broker.add_diagnostics_to_linker(&mut linker).unwrap();
     let component = Component::from_file(&engine, artefact("operator.wasm")).unwrap();
-    let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+    let state = State::new(WasiCtx::builder().build(), DefaultHooks, ());
     let mut store = Store::new(&engine, state);
     let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
     let interface = instance.get_export_index(&mut store, None, "token-broker:test/look").unwrap();
     let index = instance.get_export_index(&mut store, Some(&interface), "look").unwrap();
     let look: TypedFunc<(), (Vec<String>,)> = instance.get_typed_func(&mut store, index).unwrap();
     look.call_async(&mut store, ()).await.unwrap().0
-}
-
-pub(crate) struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
 }
 
 const INTERFACE: &str = "token-broker:test/bench";

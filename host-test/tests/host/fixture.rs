@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use host_test::mock::{Endpoint, IdentityKind, Mock, MockConfig};
+use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
 use token_broker_host::{Broker, Builder, Cache, Clock, SystemClock};
 
 pub(crate) struct Fixture {
@@ -69,7 +69,7 @@ pub(crate) fn broker() -> Builder {
 }
 
 pub(crate) fn at_mock(builder: Builder, mock: &Mock) -> Builder {
-    builder.environment(mock.imds_env().into_iter().collect())
+    builder.environment(mock.env(Endpoint::Imds).into_iter().collect())
 }
 
 pub(crate) fn artefact(name: &str) -> PathBuf {

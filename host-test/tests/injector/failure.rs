@@ -1,6 +1,6 @@
 //! No token: an answer that is not the service's, and nothing sent.
 
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 
 use crate::stage::{IMDS, Stage, request};
 use crate::{SECRET, VAULT};
@@ -9,7 +9,7 @@ use crate::{SECRET, VAULT};
 async fn without_a_token_nothing_is_sent_and_the_answer_says_why() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
-    let stage = Stage::new(mock.imds_env());
+    let stage = Stage::new(mock.env(Endpoint::Imds));
     stage.network.lead(VAULT, mock.url());
     let mut application = stage.application().await;
     let answer = application.get(SECRET).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_test::mock::{Endpoint, Mock, MockConfig};
+use mock_identity::{Endpoint, Mock, MockConfig};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::network::text;
@@ -71,7 +71,7 @@ async fn the_metadata_service_is_not_reached_in_any_spelling() {
 #[tokio::test]
 async fn a_real_endpoint_on_this_machine_is_not_reached_by_another_spelling() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let stage = Stage::new(mock.app_service_env());
+    let stage = Stage::new(mock.env(Endpoint::AppService));
     let (mut guarded, mut unguarded) = (stage.application().await, stage.unguarded().await);
     // Composed into one component the application sees what the broker sees: the secret too.
     let environment = guarded.environment().await;

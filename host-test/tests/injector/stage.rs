@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures_util::future::join;
 use http_body_util::BodyExt as _;
 use token_broker_host::engine_config;
-use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::{HostWallClock, WasiCtx};
 
 use crate::network::{Network, text};
 use host_test::spin::{self, Spin};
+use host_test::wasi;
 
 pub(crate) use contract::exports::token_broker::test::egress::{Answer, Body, Request};
 
@@ -101,17 +101,9 @@ impl Stage {
     async fn instance(&self, pre: &InstancePre<State>) -> Application {
         let mut wasi = WasiCtx::builder();
         wasi.envs(&self.environment).stderr(self.log.clone()).wall_clock(self.clock.clone());
-        let state = State {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            network: self.network.clone(),
-            table: ResourceTable::new(),
-            spin: self.spin.clone(),
-            waits: Arc::clone(&self.waits),
-            memory: 0,
-        };
-        let mut store = Store::new(pre.engine(), state);
-        store.limiter(|state| state);
+        let data = Data { spin: self.spin.clone(), waits: Arc::clone(&self.waits), memory: Memory(0) };
+        let mut store = Store::new(pre.engine(), State::new(wasi.build(), self.network.clone(), data));
+        store.limiter(|state| &mut state.data.memory);
         let pre = contract::ApplicationPre::new(pre.clone()).unwrap();
         Application { instance: pre.instantiate_async(&mut store).await.unwrap(), store }
     }
@@ -227,7 +219,7 @@ impl Application {
 
     /// The linear memory of all components together, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.store.data().memory
+        self.store.data().data.memory.0
     }
 }
 
@@ -276,15 +268,16 @@ impl Answer {
 pub(crate) const IMDS: &str = "http://169.254.169.254";
 pub(crate) const ENTRA: &str = "https://login.microsoftonline.com";
 
-pub(crate) struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    network: Network,
-    table: ResourceTable,
+type State = wasi::State<Data, Network>;
+
+struct Data {
     spin: Spin,
     waits: Arc<AtomicU64>,
-    memory: usize,
+    memory: Memory,
 }
+
+/// The linear memory of all components, in bytes.
+struct Memory(usize);
 
 /// The time of this machine, and the seconds that a test let pass.
 #[derive(Clone, Default)]
@@ -301,26 +294,14 @@ impl HostWallClock for Clock {
     }
 }
 
-impl ResourceLimiter for State {
+impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.memory += desired.saturating_sub(current);
+        self.0 += desired.saturating_sub(current);
         Ok(true)
     }
 
     fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(true)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.network }
     }
 }
 
@@ -332,11 +313,9 @@ static ALONE: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress.wasm"
 fn load(name: &str) -> InstancePre<State> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name);
     assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
-    let mut linker = Linker::new(&ENGINE);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-    wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker).unwrap();
-    spin::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table)).unwrap();
+    let mut linker = wasi::linker(&ENGINE).unwrap();
+    spin::add_to_linker(&mut linker, |state: &mut State| (state.data.spin.clone(), &mut state.table))
+        .unwrap();
     count_waits(&mut linker).unwrap();
     linker.instantiate_pre(&Component::from_file(&ENGINE, file).unwrap()).unwrap()
 }
@@ -345,7 +324,7 @@ fn count_waits(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.3.0")?;
     clock.func_wrap_concurrent("wait-for", |accessor, (nanoseconds,): (u64,)| {
-        accessor.with(|mut access| access.data_mut().waits.fetch_add(1, Ordering::SeqCst));
+        accessor.with(|mut access| access.data_mut().data.waits.fetch_add(1, Ordering::SeqCst));
         Box::pin(async move {
             tokio::time::sleep(Duration::from_nanos(nanoseconds)).await;
             Ok(())

@@ -5,17 +5,16 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use host_test::wasi;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http_body_util::{BodyExt as _, Full};
 use token_broker_host::engine_config;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::p3::bindings::Command;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use contract::token_broker::identity::types;
 
@@ -82,7 +81,7 @@ impl Stage {
             .stderr(output.clone())
             .build();
         let hooks = Vault(Arc::clone(&self.script));
-        let state = State { wasi, http: WasiHttpCtx::new(), hooks, table: ResourceTable::new() };
+        let state = State::new(wasi, hooks, ());
         let mut store = Store::new(&engine, state);
         let command = Command::instantiate_async(&mut store, &component, &linker).await.unwrap();
         let ended = store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await;
@@ -142,10 +141,7 @@ impl Scene {
 }
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::<State>::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    let mut linker: Linker<State> = wasi::linker(engine)?;
     linker.instance("token-broker:identity/types@0.1.0")?;
     let mut credentials = linker.instance("token-broker:identity/credentials@0.1.0")?;
     credentials.func_wrap_concurrent("request-token", |accessor, (request,): (types::TokenRequest,)| {
@@ -159,24 +155,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    hooks: Vault,
-    table: ResourceTable,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
-    }
-}
+type State = wasi::State<(), Vault>;
 
 struct Vault(Script);
 

@@ -7,17 +7,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use host_test::spin::{self, Spin};
+use host_test::wasi;
 use http_body_util::{BodyExt as _, Full};
 use token_broker_host::engine_config;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use contract::exports::token_broker::identity::diagnostics::Statistics;
 
@@ -41,13 +40,7 @@ impl Stage {
             .wall_clock(self.clock)
             .monotonic_clock(self.clock)
             .build();
-        let state = State {
-            wasi,
-            http: WasiHttpCtx::new(),
-            hooks: self.imds.clone(),
-            table: ResourceTable::new(),
-            spin: self.spin.clone(),
-        };
+        let state = State::new(wasi, self.imds.clone(), self.spin.clone());
         let (component, linker) = &*SPIN;
         let mut store = Store::new(component.engine(), state);
         let broker = contract::Broker::instantiate_async(&mut store, component, linker).await.unwrap();
@@ -174,25 +167,7 @@ impl HostMonotonicClock for Clock {
     }
 }
 
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    hooks: Imds,
-    table: ResourceTable,
-    spin: Spin,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
-    }
-}
+type State = wasi::State<Spin, Imds>;
 
 static SPIN: LazyLock<(Component, Linker<State>)> = LazyLock::new(|| {
     let engine = Engine::new(&engine_config()).unwrap();
@@ -202,11 +177,8 @@ static SPIN: LazyLock<(Component, Linker<State>)> = LazyLock::new(|| {
 });
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    spin::add_to_linker(&mut linker, |state: &mut State| (state.spin.clone(), &mut state.table))?;
+    let mut linker = wasi::linker(engine)?;
+    spin::add_to_linker(&mut linker, |state: &mut State| (state.data.clone(), &mut state.table))?;
     Ok(linker)
 }
 

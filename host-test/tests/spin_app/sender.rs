@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::future::join_all;
-use host_test::mock::{Endpoint, Mock, MockConfig};
 use host_test::serve::{Reuse, Server};
 use host_test::spin::app::App;
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use mock_identity::{Endpoint, Mock, MockConfig};
 use tokio::net::TcpListener;
 
 /// One instance, for all of them.
@@ -62,7 +62,7 @@ impl Stage {
     async fn start(reuse: Reuse) -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
         let (service, served) = measuring().await;
-        let environment = mock.imds_env().into_iter();
+        let environment = mock.env(Endpoint::Imds).into_iter();
         let environment =
             environment.chain([("TOKEN_BROKER_INJECT", format!("{service}=https://vault.azure.net"))]);
         let environment: String = environment.map(|(name, value)| format!("{name} = '{value}'\n")).collect();

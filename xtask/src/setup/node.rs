@@ -22,7 +22,7 @@ pub(super) struct Packages {
 
 /// Azure's JavaScript SDK, for the tests that use it as a client
 pub(super) const SDK: Packages =
-    Packages { what: "Azure's JavaScript SDK", source: "host-test/sdk", folder: "node" };
+    Packages { what: "Azure's JavaScript SDK", source: "crates/test-support/sdk", folder: "node" };
 
 /// jco, which makes JavaScript of a component, for the example that does
 pub(super) const JCO: Packages = Packages { what: "jco", source: "examples/node", folder: "example-node" };

@@ -20,7 +20,7 @@ pub(super) struct Venv {
 pub(super) const SDK: Venv = Venv {
     what: "Azure's Python SDK",
     folder: "venv",
-    requirements: "host-test/sdk/requirements.txt",
+    requirements: "crates/test-support/sdk/requirements.txt",
     then: "",
 };
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
-use host_test::mock::Mock;
+use mock_identity::{Endpoint, Mock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{
@@ -46,7 +46,7 @@ pub(crate) fn command(environment: &[(&'static str, String)], args: &[&str]) -> 
 impl Serving {
     /// On a free port, with the mock as IMDS.
     pub(crate) async fn start(mock: &Mock) -> Self {
-        Self::with(&mock.imds_env(), &["--listen", "127.0.0.1:0"]).await
+        Self::with(&mock.env(Endpoint::Imds), &["--listen", "127.0.0.1:0"]).await
     }
 
     pub(crate) async fn with(environment: &[(&'static str, String)], args: &[&str]) -> Self {
@@ -62,7 +62,7 @@ impl Serving {
 
     /// One whose log nobody reads.
     pub(crate) async fn unread(mock: &Mock) -> Self {
-        let mut process = command(&mock.imds_env(), &["--listen", "127.0.0.1:0"]).spawn().unwrap();
+        let mut process = command(&mock.env(Endpoint::Imds), &["--listen", "127.0.0.1:0"]).spawn().unwrap();
         let stderr = process.stderr.take();
         Self::announced(process, tokio::spawn(async { String::new() }), stderr).await
     }

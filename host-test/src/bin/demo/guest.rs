@@ -70,7 +70,7 @@ impl WasiHttpView for State {
 
 #[cfg(test)]
 mod tests {
-    use host_test::mock::{Answer, Endpoint, Fault};
+    use mock_identity::{Answer, Endpoint, Fault};
 
     use super::*;
     use crate::platform::Platform;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
-use host_test::mock::{IdentityKind, Mock, MockConfig};
+use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
 use token_broker_host::{Broker, Decision, Environment, HttpPolicy, LocalOrHttps, engine_config};
 use wasmtime::Engine;
 use wasmtime::error::Context as _;
@@ -34,7 +34,7 @@ impl Platform {
             about: format!("a mock of Azure's identity platform is at {}", mock.url()),
             client_id: user_assigned.map(|identity| identity.client_id.clone()),
             vault: Some(mock.url().into()),
-            environment: mock.imds_env().into_iter().collect(),
+            environment: mock.env(Endpoint::Imds).into_iter().collect(),
             mock: Some(mock),
             ..Self::real(None)?
         })

@@ -1,0 +1,17 @@
+//! Where the mock is to be found.
+
+/// The base URLs of the listeners, without a slash at the end
+pub(crate) struct Addresses {
+    pub(crate) plain: String,
+    /// The second listener without TLS
+    pub(crate) also: Option<String>,
+    pub(crate) tls: Option<String>,
+    pub(crate) pinned: Option<Pinned>,
+}
+
+/// The listener of Service Fabric
+pub(crate) struct Pinned {
+    pub(crate) url: String,
+    /// The SHA-1 thumbprint of its certificate
+    pub(crate) thumbprint: String,
+}

@@ -1,0 +1,105 @@
+//! The mock's own endpoint: its log and counters, faults to come, and credentials for programs under test.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    call::Call,
+    config::MockConfig,
+    endpoint::Endpoint,
+    endpoints::{self, entra},
+    fault::Fault,
+    federation,
+    log::Counts,
+    platform::Platform,
+    reply::Reply,
+};
+
+/// The answer for `path`, the segments after `/admin`
+pub(crate) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
+    match (&call.method, path) {
+        (&Method::GET, ["requests"]) => Reply::json(StatusCode::OK, &platform.log.requests()),
+        (&Method::GET, ["counters"]) => Reply::json(StatusCode::OK, &counters(platform)),
+        (&Method::GET, ["faults"]) => Reply::json(StatusCode::OK, &platform.faults().pending()),
+        (&Method::POST, ["faults"]) => add_faults(platform, &call.body),
+        (&Method::POST, ["reset"]) => {
+            platform.reset();
+            Reply::json(StatusCode::OK, &json!({ "reset": true }))
+        }
+        (&Method::GET, ["client-certificate"]) => {
+            Reply::text(StatusCode::OK, MockConfig::CLIENT_CERTIFICATE_PEM)
+        }
+        (&Method::GET, ["federated-token", app]) => token(federated_token(platform, app)),
+        (&Method::GET, ["user-token", user, app]) => token(user_token(platform, user, app)),
+        _ => Reply::text(StatusCode::NOT_FOUND, HELP),
+    }
+}
+
+/// Of each endpoint, asked or not
+fn counters(platform: &Platform) -> BTreeMap<Endpoint, Counts> {
+    let counters = platform.log.counters();
+    endpoints::ALL.into_iter().map(|spec| (spec.endpoint, counters.of(spec.endpoint))).collect()
+}
+
+fn federated_token(platform: &Platform, app: &str) -> Option<String> {
+    let app = platform.config.apps.iter().find(|held| held.name == app)?;
+    federation::token(platform, federation::cluster_credential(platform, app)?, AN_HOUR).ok()
+}
+
+fn user_token(platform: &Platform, user: &str, app: &str) -> Option<String> {
+    let user = platform.config.users.iter().find(|held| held.name == user)?;
+    let app = platform.config.apps.iter().find(|held| held.name == app)?;
+    entra::user_token(platform, user, app).ok()
+}
+
+fn token(token: Option<String>) -> Reply {
+    match token {
+        Some(token) => Reply::text(StatusCode::OK, token),
+        None => Reply::text(StatusCode::NOT_FOUND, "the configuration has no such app, user or credential\n"),
+    }
+}
+
+fn add_faults(platform: &Platform, body: &[u8]) -> Reply {
+    match read_faults(body) {
+        Ok(faults) => {
+            let mut script = platform.faults();
+            if script.len().saturating_add(faults.len()) > MAX_FAULTS {
+                return Reply::text(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY_FAULTS);
+            }
+            faults.into_iter().for_each(|fault| script.add(fault));
+            Reply::json(StatusCode::OK, &script.pending())
+        }
+        Err(error) => {
+            Reply::text(StatusCode::BAD_REQUEST, format!("this is no fault or list of faults: {error}\n"))
+        }
+    }
+}
+
+/// One fault or a list of them. Not an untagged enum, whose error would not say what is wrong.
+fn read_faults(body: &[u8]) -> serde_json::Result<Vec<Fault>> {
+    match serde_json::from_slice(body)? {
+        list @ serde_json::Value::Array(_) => Vec::deserialize(list),
+        fault => Ok(vec![Fault::deserialize(fault)?]),
+    }
+}
+
+/// The most faults that may wait. A test that needs more of the same uses `times`.
+const MAX_FAULTS: usize = 1000;
+const TOO_MANY_FAULTS: &str =
+    "more than 1000 faults would wait; fix: use \"times\", or clear them with POST /admin/reset\n";
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+const HELP: &str = "\
+GET  /admin/requests                what was asked
+GET  /admin/counters                how often
+GET  /admin/faults                  what is still to fail
+POST /admin/faults                  a fault or a list of faults, as JSON
+POST /admin/reset                   as at the start
+GET  /admin/client-certificate      the certificate of the app billing, and its key
+GET  /admin/federated-token/APP     a token of another issuer that the app trusts
+GET  /admin/user-token/USER/APP     the token with which a user has called an app
+";

@@ -1,0 +1,132 @@
+//! On-behalf-of: an app exchanges the token of the user who has called it for one for another service.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{
+    TokenRequest,
+    scope::{self, Delegated},
+};
+use crate::{
+    app::{App, User, UserRefused},
+    claims::{Proof, Subject, TokenClaims},
+    date,
+    entra_error::{Code, EntraError},
+    issuer::{TokenError, unix_now},
+    platform::Platform,
+};
+
+/// The user, and the scopes that the app asks for
+pub(super) struct OnBehalfOf<'a> {
+    pub(super) user: &'a User,
+    pub(super) delegated: Delegated<'a>,
+}
+
+pub(super) fn read<'a>(
+    platform: &'a Platform,
+    request: &TokenRequest<'a>,
+    app: &App,
+) -> Result<OnBehalfOf<'a>, EntraError> {
+    if request.required("requested_token_use")? != "on_behalf_of" {
+        let message = "The value of the parameter 'requested_token_use' must be 'on_behalf_of'.";
+        return Err(EntraError::new(Code::BAD_REQUEST, message));
+    }
+    let claims = check_token(platform, request.required("assertion")?, app)?;
+    if claims.tid != request.tenant {
+        return Err(invalid("The assertion was issued by another tenant."));
+    }
+    if claims.idtyp != "user" {
+        let message =
+            format!("Application '{}' is not allowed to make application on-behalf-of calls.", app.client_id);
+        return Err(EntraError::new(Code::APP_ONLY_ASSERTION, message));
+    }
+    let user = platform.config.users.iter().find(|user| user.object_id == claims.oid).ok_or_else(|| {
+        EntraError::new(Code::UNKNOWN_USER, "The user account does not exist in the directory.")
+    })?;
+    let delegated = scope::of_user(request.required("scope")?)?;
+    match user.refused {
+        Some(refused) => Err(refusal_of(refused, app, delegated.resource)),
+        None => Ok(OnBehalfOf { user, delegated }),
+    }
+}
+
+/// The error for a user whose configuration refuses on-behalf-of
+fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
+    match refused {
+        UserRefused::SecondFactor => EntraError::new(
+            Code::SECOND_FACTOR,
+            format!(
+                "Due to a configuration change made by your administrator, or because you moved to a new location, you \
+                 must use multi-factor authentication to access '{resource}'."
+            ),
+        )
+        .with(json!({ "suberror": "basic_action", "claims": REQUIRED_POLICY })),
+        UserRefused::Consent => EntraError::new(
+            Code::NO_CONSENT,
+            format!(
+                "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an \
+                 interactive authorization request for this user and resource.",
+                app.client_id, app.name
+            ),
+        )
+        .with(json!({ "suberror": "consent_required" })),
+        UserRefused::SessionsRevoked => {
+            let (issued, valid_from) = (date::in_full(unix_now()), date::in_full(unix_now()));
+            EntraError::new(
+                Code::SESSIONS_REVOKED,
+                format!(
+                    "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user \
+                     might have changed or reset their password. The grant was issued on '{issued}' and the \
+                     TokensValidFrom date (before which tokens are not valid) for this user is '{valid_from}'."
+                ),
+            )
+        }
+    }
+}
+
+/// The token of a user who calls `app`
+pub(crate) fn user_token(platform: &Platform, user: &User, app: &App) -> Result<String> {
+    let audience = audiences(app).swap_remove(0);
+    let scopes = "user_impersonation";
+    let subject = Subject::User { user, client_id: &app.client_id, proof: Proof::Secret, scopes };
+    let grant = platform.grant(subject, &audience, platform.config.entra.token_lifetime_seconds);
+    Ok(platform.issuer.issue(&grant)?.token)
+}
+
+fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaims, EntraError> {
+    let mut refused = TokenError::Invalid;
+    for audience in audiences(app) {
+        match platform.issuer.verify(token, &audience) {
+            Ok(claims) => return Ok(claims),
+            Err(error) => refused = error,
+        }
+    }
+    Err(match refused {
+        TokenError::Invalid => invalid("The provided assertion failed signature validation."),
+        TokenError::Audience { .. } => {
+            invalid("Assertion audience does not match the Client app presenting the assertion.")
+        }
+        TokenError::Expired { at } => EntraError::new(
+            Code::USER_ASSERTION_EXPIRED,
+            format!(
+                "Assertion is not within its valid time range. Ensure that the access token is not expired before \
+                 using it for user assertion, or request a new token. Current time: {}, expiry time of assertion {}.",
+                date::in_full(unix_now()),
+                date::in_full(at)
+            ),
+        ),
+    })
+}
+
+/// The names by which tokens are meant for an app: its default URI, and its bare id
+fn audiences(app: &App) -> Vec<String> {
+    vec![format!("api://{}", app.client_id), app.client_id.clone()]
+}
+
+fn invalid(reason: &str) -> EntraError {
+    EntraError::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
+}
+
+/// The claims that the app passes on to its client, for the next sign-in
+const REQUIRED_POLICY: &str =
+    r#"{"access_token":{"capolids":{"essential":true,"values":["00000000-0000-0000-0000-000000000005"]}}}"#;

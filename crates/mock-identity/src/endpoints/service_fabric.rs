@@ -1,0 +1,147 @@
+//! The token service of Service Fabric: TLS with a certificate that clients pin, and cached tokens.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    call::Call,
+    claims::{Grant, Subject},
+    endpoint::Endpoint,
+    issuer::Issued,
+    listener::Listener,
+    platform::Platform,
+    reply::Reply,
+    sections::ServiceFabricConfig,
+    spec::{Environment, Setup, Spec},
+};
+
+pub(crate) const SPEC: Spec = Spec {
+    endpoint: Endpoint::ServiceFabric,
+    listeners: &[Listener::Pinned],
+    paths: &["metadata/identity/oauth2/token"],
+    refuses_chunks: false,
+    answer,
+    failure: |_, _, status| failure(status),
+    setups: &[Setup { title: "Service Fabric", needs: "[service-fabric] in the configuration", environment }],
+};
+
+fn environment(platform: &Platform) -> Environment {
+    let (Some(pinned), Some(config)) = (&platform.addresses.pinned, &platform.config.service_fabric) else {
+        return Vec::new();
+    };
+    vec![
+        ("IDENTITY_ENDPOINT", format!("{}/metadata/identity/oauth2/token", pinned.url)),
+        ("IDENTITY_HEADER", config.secret.clone()),
+        ("IDENTITY_SERVER_THUMBPRINT", pinned.thumbprint.clone()),
+    ]
+}
+
+fn answer(platform: &Platform, call: &Call) -> Reply {
+    let Some(config) = &platform.config.service_fabric else {
+        return failure(StatusCode::NOT_FOUND);
+    };
+    match token(platform, config, call) {
+        Ok(issued) => success(&issued).issued_to(&issued.subject),
+        Err(refusal) => refusal,
+    }
+}
+
+fn failure(status: StatusCode) -> Reply {
+    match status {
+        StatusCode::NOT_FOUND => unknown_application(),
+        StatusCode::BAD_REQUEST => {
+            bad_request("ArgumentNullOrEmpty", "The parameter should not be null or empty.")
+        }
+        _ => refusal(status, "InternalServerError", "An error occurred."),
+    }
+}
+
+fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Result<Issued, Reply> {
+    check_caller(config, call)?;
+    check_parameters(call)?;
+    let resource = call.parameter("resource").filter(|resource| !resource.is_empty()).ok_or_else(|| {
+        bad_request("ArgumentNullOrEmpty", "The parameter 'resource' should not be null or empty string.")
+    })?;
+    let identity = platform.config.system_assigned().ok_or_else(unknown_application)?;
+    if !platform.config.knows_audience(resource) {
+        return Err(bad_request("InvalidResource", &platform.unknown_audience(resource)));
+    }
+    let key = (resource.to_owned(), capabilities(call));
+    let refused = call.parameter("token_sha256_to_refresh");
+    // A token that a fault asked for is not kept.
+    let cached = if call.wrong_identity { None } else { platform.fabric_tokens.get(&key, refused) };
+    if let Some(cached) = cached {
+        return Ok(cached);
+    }
+    let grant = platform.grant(Subject::Identity(identity), resource, config.token_lifetime_seconds);
+    let issued = platform.issue(call, Grant { capabilities: key.1.clone(), ..grant })?;
+    if !call.wrong_identity {
+        platform.fabric_tokens.insert(key, &issued);
+    }
+    Ok(issued)
+}
+
+fn check_caller(config: &ServiceFabricConfig, call: &Call) -> Result<(), Reply> {
+    if call.method != Method::GET {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Only GET is allowed."));
+    }
+    match call.header("secret") {
+        Some(secret) if secret == config.secret => Ok(()),
+        Some(_) => Err(unknown_application()),
+        None => Err(bad_request("SecretHeaderNotFound", "Secret is not found in the request headers.")),
+    }
+}
+
+fn check_parameters(call: &Call) -> Result<(), Reply> {
+    let version = call.parameter("api-version").unwrap_or_default();
+    if version != API_VERSION {
+        return Err(bad_request(
+            "InvalidApiVersion",
+            &format!("The api-version '{version}' is not supported. Supported version is '{API_VERSION}'."),
+        ));
+    }
+    match IDS.iter().find(|id| call.parameter(id).is_some()) {
+        Some(id) => Err(bad_request(
+            "InvalidArgument",
+            &format!("The parameter '{id}' is not supported: the cluster decides which identity an app has."),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The capabilities of the client, separated by commas
+fn capabilities(call: &Call) -> Vec<String> {
+    let listed = call.parameter("xms_cc").unwrap_or_default().split(',');
+    listed.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn success(issued: &Issued) -> Reply {
+    Reply::json(
+        StatusCode::OK,
+        &json!({
+            "access_token": issued.token,
+            "expires_on": issued.claims.exp,
+            "resource": issued.claims.aud,
+            "token_type": "Bearer",
+        }),
+    )
+}
+
+fn unknown_application() -> Reply {
+    let message = "Managed identity not found for the specified application host.";
+    refusal(StatusCode::NOT_FOUND, "ManagedIdentityNotFound", message)
+}
+
+fn bad_request(code: &str, message: &str) -> Reply {
+    refusal(StatusCode::BAD_REQUEST, code, message)
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
+    let correlation_id = Uuid::new_v4().to_string();
+    let error = json!({ "correlationId": correlation_id, "code": code, "message": message });
+    Reply::json(status, &json!({ "error": error }))
+}
+
+const API_VERSION: &str = "2019-07-01-preview";
+const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];

@@ -1,0 +1,115 @@
+//! The state that all endpoints share: configuration, issuer, log, faults, and the state of single endpoints.
+
+use std::{
+    num::NonZeroU64,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Result;
+use http::StatusCode;
+
+use crate::{
+    addresses::Addresses,
+    arc_keys::ArcKeys,
+    call::Call,
+    claims::{Grant, Subject},
+    config::MockConfig,
+    entra_error,
+    fault::FaultScript,
+    identity::Identity,
+    issuer::{Issued, Issuer},
+    log::RequestLog,
+    reply::Reply,
+    throttle::Throttle,
+    token_cache::TokenCache,
+};
+
+pub(crate) struct Platform {
+    pub(crate) config: MockConfig,
+    pub(crate) addresses: Addresses,
+    pub(crate) issuer: Issuer,
+    pub(crate) log: RequestLog,
+    /// The keys of the Arc agent, if there is one
+    pub(crate) arc_keys: Option<ArcKeys>,
+    /// The tokens that Service Fabric gives again
+    pub(crate) fabric_tokens: TokenCache,
+    pub(crate) imds_throttle: Throttle,
+    faults: Mutex<FaultScript>,
+}
+
+impl Platform {
+    pub(crate) fn new(config: MockConfig, addresses: Addresses) -> Result<Self> {
+        Ok(Self {
+            issuer: Issuer::new(&config.tenant_ids().collect::<Vec<_>>())?,
+            arc_keys: config.arc.as_ref().map(|arc| ArcKeys::new(&arc.key_directory)).transpose()?,
+            faults: Mutex::new(FaultScript::new(&config.faults)),
+            log: RequestLog::default(),
+            fabric_tokens: TokenCache::default(),
+            imds_throttle: Throttle::default(),
+            addresses,
+            config,
+        })
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultScript> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reset(&self) {
+        *self.faults() = FaultScript::new(&self.config.faults);
+        self.fabric_tokens.clear();
+        self.log.clear();
+    }
+
+    /// A token of a managed identity
+    pub(crate) fn issue_to(
+        &self,
+        identity: &Identity,
+        call: &Call,
+        audience: &str,
+        lifetime: NonZeroU64,
+    ) -> Result<Issued, Reply> {
+        self.issue(call, self.grant(Subject::Identity(identity), audience, lifetime))
+    }
+
+    /// The grant of a token in the tenant that the identities are in
+    pub(crate) fn grant<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        audience: &'a str,
+        lifetime: NonZeroU64,
+    ) -> Grant<'a> {
+        let tenant_id = &self.config.tenant_id;
+        Grant { subject, tenant_id, audience, lifetime: lifetime.get(), capabilities: Vec::new() }
+    }
+
+    /// A token as `grant` allows, or that of another subject if a fault wants that
+    pub(crate) fn issue(&self, call: &Call, grant: Grant<'_>) -> Result<Issued, Reply> {
+        let subject = if call.wrong_identity { self.other_than(grant.subject) } else { grant.subject };
+        self.issuer
+            .issue(&Grant { subject, ..grant })
+            .map_err(|error| Reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("no token: {error:#}")))
+    }
+
+    /// Another identity or app than `asked`, if there is another
+    fn other_than<'a>(&'a self, asked: Subject<'a>) -> Subject<'a> {
+        let id = asked.object_id();
+        let other = match asked {
+            Subject::Identity(_) => {
+                self.config.identities.iter().find(|other| other.object_id != id).map(Subject::Identity)
+            }
+            Subject::App(_, proof) | Subject::User { proof, .. } => self
+                .config
+                .apps
+                .iter()
+                .find(|other| other.object_id != id)
+                .map(|other| Subject::App(other, proof)),
+        };
+        other.unwrap_or(asked)
+    }
+
+    /// Entra ID's refusal of an unknown audience, as the managed identity endpoints quote it
+    pub(crate) fn unknown_audience(&self, resource: &str) -> String {
+        format!("AADSTS500011: {}", entra_error::unknown_resource(resource, &self.config.tenant_id))
+    }
+}

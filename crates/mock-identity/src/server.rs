@@ -1,0 +1,184 @@
+//! Listens, speaks HTTP/1.1 on plain and TLS connections, and stops.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    addresses::{Addresses, Pinned},
+    body::ScriptedBody,
+    call::Call,
+    config::MockConfig,
+    listener::Listener,
+    platform::Platform,
+    reply::Reply,
+    router::{self, NoAnswer},
+    stream::ResettableStream,
+    tls,
+};
+
+/// The listeners; dropping it closes them and every connection
+pub(crate) struct Server {
+    pub(crate) ca_pem: Option<String>,
+    pub(crate) pinned_pem: Option<String>,
+    listeners: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// A socket that is bound and does not accept yet
+struct Bound {
+    socket: TcpListener,
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    pub(crate) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
+        let (plain, url) = listen(config.listen, Listener::Plain, None).await?;
+        let mut addresses = Addresses { plain: url, also: None, tls: None, pinned: None };
+        let mut bound = vec![plain];
+        if let Some(address) = config.also_listen {
+            let (socket, url) = listen(address, Listener::Plain, None).await?;
+            addresses.also = Some(url);
+            bound.push(socket);
+        }
+        let (mut ca_pem, mut pinned_pem) = (None, None);
+        if let Some(address) = config.listen_tls {
+            let (acceptor, authority) = tls::by_authority()?;
+            let (socket, url) = listen(address, Listener::Tls, Some(acceptor)).await?;
+            (addresses.tls, ca_pem) = (Some(url), Some(authority));
+            bound.push(socket);
+        }
+        if let Some(fabric) = &config.service_fabric {
+            let (acceptor, certificate) = tls::pinned()?;
+            let (socket, url) = listen(fabric.listen, Listener::Pinned, Some(acceptor)).await?;
+            addresses.pinned = Some(Pinned { url, thumbprint: tls::thumbprint(&certificate) });
+            pinned_pem = Some(certificate.pem());
+            bound.push(socket);
+        }
+        let platform = Arc::new(Platform::new(config, addresses)?);
+        let (listeners, stop) = (JoinSet::new(), watch::Sender::new(false));
+        let mut server = Self { ca_pem, pinned_pem, listeners, stop };
+        for socket in bound {
+            server.listeners.spawn(serve(socket, platform.clone(), server.stop.subscribe()));
+        }
+        Ok((platform, server))
+    }
+
+    pub(crate) async fn shutdown(mut self) {
+        self.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+    }
+}
+
+async fn listen(
+    address: SocketAddr,
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+) -> Result<(Bound, String)> {
+    let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let url = format!("{}://{}", listener.scheme(), socket.local_addr()?);
+    Ok((Bound { socket, listener, tls }, url))
+}
+
+async fn serve(bound: Bound, platform: Arc<Platform>, mut stop: watch::Receiver<bool>) {
+    let Bound { socket, listener, tls } = bound;
+    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let (platform, tls) = (platform.clone(), tls.clone());
+                    connections.spawn(connection(stream, listener, tls, platform, graceful.watcher()));
+                }
+                // Out of descriptors: connections that end make room.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+            _ = stop.changed() => break,
+        }
+    }
+    // What is not through by then is cut off when `connections` is dropped.
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    platform: Arc<Platform>,
+    watcher: Watcher,
+) {
+    let reset = Arc::new(AtomicBool::new(false));
+    // Small answers go at once.
+    let _ = stream.set_nodelay(true);
+    let link = ResettableStream::new(stream, reset.clone());
+    match tls {
+        None => exchange(link, listener, platform, reset, watcher).await,
+        // A failed handshake is the client's to report.
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(link).await {
+                exchange(stream, listener, platform, reset, watcher).await;
+            }
+        }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    listener: Listener,
+    platform: Arc<Platform>,
+    reset: Arc<AtomicBool>,
+    watcher: Watcher,
+) {
+    let service = service_fn(move |request| answer(platform.clone(), request, listener, reset.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error here is a client that left or a fault that was asked for.
+    let _ = watcher.watch(connection).await;
+}
+
+async fn answer(
+    platform: Arc<Platform>,
+    request: Request<Incoming>,
+    listener: Listener,
+    reset: Arc<AtomicBool>,
+) -> Result<Response<ScriptedBody>, NoAnswer> {
+    let Ok(call) = Call::read(request, listener).await else {
+        return Ok(ScriptedBody::whole(Reply::text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request is too large",
+        )));
+    };
+    router::answer(&platform, call)
+        .await
+        .inspect_err(|end| reset.store(*end == NoAnswer::Reset, Ordering::Relaxed))
+}
+
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_secs(5);

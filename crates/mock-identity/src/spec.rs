@@ -1,0 +1,55 @@
+//! The description of an endpoint.
+
+use http::StatusCode;
+
+use crate::{call::Call, endpoint::Endpoint, listener::Listener, platform::Platform, reply::Reply};
+
+/// The variables that point a program at an endpoint
+pub type Environment = Vec<(&'static str, String)>;
+
+/// The requests that an endpoint answers, how it answers them, how it fails, and how programs are pointed at it
+pub(crate) struct Spec {
+    pub(crate) endpoint: Endpoint,
+    /// The listeners that have it
+    pub(crate) listeners: &'static [Listener],
+    /// Its paths, without a slash at either end; `*` is one segment, and a last `**` is any number of them
+    pub(crate) paths: &'static [&'static str],
+    /// Whether it answers 404 to a request in chunks, as login.microsoftonline.com does (envoyproxy/envoy#20179)
+    pub(crate) refuses_chunks: bool,
+    pub(crate) answer: fn(&Platform, &Call) -> Reply,
+    /// The answer with a status that a fault asks for
+    pub(crate) failure: fn(&Platform, &Call, StatusCode) -> Reply,
+    pub(crate) setups: &'static [Setup],
+}
+
+/// A way in which a program can be pointed at an endpoint
+pub(crate) struct Setup {
+    /// Its heading on the start page, where `URL` is the mock's URL and `APP` an app that trusts a cluster
+    pub(crate) title: &'static str,
+    /// The setting that it needs
+    pub(crate) needs: &'static str,
+    /// Empty without that
+    pub(crate) environment: fn(&Platform) -> Environment,
+}
+
+impl Spec {
+    /// Whether a request with these segments in its path, by this listener, is for the endpoint
+    pub(crate) fn matches(&self, listener: Listener, segments: &[&str]) -> bool {
+        self.listeners.contains(&listener) && self.paths.iter().any(|path| fits(path, segments))
+    }
+}
+
+fn fits(path: &str, segments: &[&str]) -> bool {
+    let mut segments = segments.iter();
+    for part in path.split('/') {
+        match (part, segments.next()) {
+            ("**", _) => return true,
+            (part, Some(segment)) if part == "*" || part == *segment => {}
+            _ => return false,
+        }
+    }
+    segments.next().is_none()
+}
+
+/// The listeners of every endpoint that can be reached without TLS
+pub(crate) const PLAIN_OR_TLS: &[Listener] = &[Listener::Plain, Listener::Tls];

@@ -1,0 +1,42 @@
+//! Azure's Python SDK, azure-identity, as a client of the mock platform.
+#![allow(clippy::disallowed_methods, reason = "tests of programs start them")]
+
+mod sdk;
+
+use mock_identity::Endpoint;
+use sdk::{
+    ARM, NOBODY, answered, assert_error, assert_token_of,
+    endpoints::{arc, service_fabric},
+    get_token, identity, refused,
+};
+use test_support::sdk::Sdk;
+
+const SDK: Sdk = Sdk::Python;
+const WRONG_HEADER: &str = "401";
+/// What it makes of Docker's refusal, of a web page and of garbage
+const IN_PLACE_OF_IMDS: [(&str, &str); 3] = [
+    ("unavailable", "authentication unavailable"),
+    ("unavailable", "authentication unavailable"),
+    ("failed", "JSON is invalid"),
+];
+
+#[tokio::test]
+async fn arc_has_its_own_word_for_an_unknown_identity() {
+    let Some(mock) = arc().await else { return };
+    let arguments = ["managed-identity", ARM, "client_id", NOBODY];
+    let seen = get_token(&mock, mock.env(Endpoint::Arc), &arguments).await;
+    assert_error(&seen, "unavailable", "identity_not_found");
+    assert_eq!(mock.counters().of(Endpoint::Arc), refused(2));
+}
+
+#[tokio::test]
+async fn managed_identity_credential_pins_the_certificate_of_service_fabric() {
+    let mock = service_fabric().await;
+    let mut environment = mock.env(Endpoint::ServiceFabric);
+    let seen = get_token(&mock, environment.clone(), &["managed-identity", ARM]).await;
+    assert_token_of(&seen, identity(&mock, "system"));
+    environment[2].1 = "0".repeat(40);
+    let seen = get_token(&mock, environment, &["managed-identity", ARM]).await;
+    assert_error(&seen, "untrusted", "thumbprint does not match");
+    assert_eq!(mock.counters().of(Endpoint::ServiceFabric), answered(1));
+}

@@ -1,0 +1,98 @@
+// Get a token with @azure/identity, and say in JSON what came of it: as get_token.py does, with the same arguments.
+//
+// usage: get_token.mjs CREDENTIAL SCOPE [IDENTITY_KIND ID]
+
+import { createPublicKey } from "node:crypto";
+import { createRequire } from "node:module";
+
+// Setup installs the packages under target/, where an import does not look.
+const require = createRequire(new URL("../../../target/node/", import.meta.url));
+const {
+  ClientAssertionCredential,
+  DefaultAzureCredential,
+  EnvironmentCredential,
+  ManagedIdentityCredential,
+  OnBehalfOfCredential,
+  WorkloadIdentityCredential,
+} = require("@azure/identity");
+const jwt = require("jsonwebtoken");
+
+// Do not ask Microsoft whether the mock is an authority.
+const HERE = { disableInstanceDiscovery: true };
+const { env } = process;
+
+async function main(kind, scope, ...identity) {
+  let token;
+  try {
+    token = await credential(kind, ...identity).getToken(scope);
+  } catch (error) {
+    const named = KINDS[error.name];
+    if (!named) throw error;
+    return { error: named, message: error.message };
+  }
+  return {
+    claims: await verified(token.token, scope.replace(/\/\.default$/, "")),
+    expires_on: seconds(token.expiresOnTimestamp),
+    refresh_on: seconds(token.refreshAfterTimestamp),
+    token_type: token.tokenType,
+  };
+}
+
+const KINDS = {
+  CredentialUnavailableError: "unavailable",
+  AuthenticationError: "failed",
+  AggregateAuthenticationError: "failed",
+  AuthenticationRequiredError: "failed",
+};
+
+function credential(kind, idKind, identity) {
+  switch (kind) {
+    case "environment":
+      return new EnvironmentCredential(HERE);
+    case "workload-identity":
+      return new WorkloadIdentityCredential(HERE);
+    case "on-behalf-of":
+      return new OnBehalfOfCredential({
+        tenantId: env.AZURE_TENANT_ID,
+        clientId: env.AZURE_CLIENT_ID,
+        clientSecret: env.AZURE_CLIENT_SECRET,
+        userAssertionToken: env.USER_TOKEN,
+        ...HERE,
+      });
+    case "federated-identity":
+      return federated(new ManagedIdentityCredential(chosen(idKind, identity)));
+    case "default":
+      return new DefaultAzureCredential({ managedIdentityClientId: identity, ...HERE });
+    default:
+      return new ManagedIdentityCredential(chosen(idKind, identity));
+  }
+}
+
+function federated(managed) {
+  const assertion = async () => (await managed.getToken("api://AzureADTokenExchange/.default")).token;
+  const { TOKEN_BROKER_FEDERATED_TENANT_ID: tenant, TOKEN_BROKER_FEDERATED_CLIENT_ID: client } = env;
+  return new ClientAssertionCredential(tenant, client, assertion, HERE);
+}
+
+function chosen(idKind, identity) {
+  const names = { client_id: "clientId", object_id: "objectId", resource_id: "resourceId" };
+  return idKind ? { [names[idKind]]: identity } : {};
+}
+
+async function verified(token, audience) {
+  const { header, payload } = jwt.decode(token, { complete: true });
+  const configuration = await json(`${env.MOCK_URL}/${payload.tid}/.well-known/openid-configuration`);
+  const { keys } = await json(configuration.jwks_uri);
+  const key = createPublicKey({ key: keys.find(({ kid }) => kid === header.kid), format: "jwk" });
+  return jwt.verify(token, key, { algorithms: ["RS256"], audience, issuer: configuration.issuer });
+}
+
+async function json(url) {
+  return (await fetch(url)).json();
+}
+
+function seconds(milliseconds) {
+  return milliseconds === undefined ? null : Math.floor(milliseconds / 1000);
+}
+
+console.log(JSON.stringify(await main(...process.argv.slice(2))));
