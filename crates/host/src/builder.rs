@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use token_broker::{Identity, Settings as Variables};
-use wasmtime::error::{Context as _, bail, format_err};
+use wasmtime::error::{bail, format_err};
 use wasmtime::{Engine, Result};
 
 use crate::broker::Broker;
+use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::component::{self, Cache, Source};
+use crate::component::{self, Source};
 use crate::environment::Environment;
 use crate::guest::{Lent, Random, Template};
 use crate::http::{HttpPolicy, WithAllowedEndpoint};
@@ -25,7 +26,7 @@ use crate::tls::{Roots, Tls};
 #[derive(Default)]
 pub struct Builder {
     engine: Option<Engine>,
-    component: Option<Source>,
+    component: Source,
     cache: Option<Cache>,
     environment: Environment,
     http: Option<Arc<dyn HttpPolicy>>,
@@ -39,25 +40,17 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The component `token-broker-core.wasm`, as bytes.
+    /// Another component than the one that this crate carries, as bytes. It has its exports and imports.
     pub fn component_bytes(mut self, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        self.component = Some(Source::Bytes(bytes.into()));
+        self.component = Source::Bytes(bytes.into());
         self
     }
 
-    /// The component as a part of this program, with its SHA-256 worked out when the program was built.
-    ///
-    /// Finds its precompiled form in a [`Cache`] without touching the bytes, which makes a start faster.
-    pub fn component_built_in(mut self, bytes: &'static [u8], sha256: [u8; 32]) -> Self {
-        self.component = Some(Source::BuiltIn(bytes, sha256));
-        self
-    }
-
-    /// The component as a file, precompiled if it is a `.cwasm`. Default: the file that `TOKEN_BROKER_COMPONENT` names.
+    /// Another component than the one that this crate carries, as a file, precompiled if it is a `.cwasm`.
     ///
     /// A precompiled component is native code: it is loaded only if nobody but this user and root may change it.
     pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.component = Some(Source::File(path.into()));
+        self.component = Source::File(path.into());
         self
     }
 
@@ -142,7 +135,7 @@ impl Builder {
     /// Start a broker that many share, on the current tokio runtime.
     ///
     /// # Errors
-    /// The component cannot be found, loaded or instantiated, or what was said does not fit together.
+    /// The component cannot be loaded or instantiated, or what was said does not fit together.
     pub async fn build(self) -> Result<Broker> {
         let default_identity = self.default_identity().await?;
         let template = self.template().await?;
@@ -162,7 +155,7 @@ impl Builder {
         self.check_store_key().await?;
         let is_silent = self.variable(LOG).await?.as_deref() == Some("off");
         let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
-        let component = component::load(&engine, &self.source()?, self.cache.as_ref())?;
+        let component = component::load(&engine, &self.component, self.cache.as_ref())?;
         let allowed = self.variable(ALLOWED_ENDPOINT).await?;
         let default_policy = WithAllowedEndpoint::new(allowed.as_deref());
         Template::new(&engine, &component, self.lent(is_silent, default_policy)?)
@@ -180,15 +173,6 @@ impl Builder {
             settings: self.settings,
             log: if is_silent { log.without_events() } else { log },
             max_memory: self.max_memory.unwrap_or(MAX_MEMORY),
-        })
-    }
-
-    fn source(&self) -> Result<Source> {
-        let named = || {
-            std::env::var_os(COMPONENT).filter(|path| !path.is_empty()).map(|path| Source::File(path.into()))
-        };
-        self.component.clone().or_else(named).with_context(|| {
-            format!("no broker component: build one with `cargo xtask build`, and set {COMPONENT} to token-broker-core.wasm")
         })
     }
 
@@ -226,7 +210,6 @@ impl Builder {
     }
 }
 
-const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 const LOG: &str = "TOKEN_BROKER_LOG";
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";

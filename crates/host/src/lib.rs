@@ -10,7 +10,6 @@
 //! # struct State;
 //! # async fn embed(engine: &wasmtime::Engine) -> wasmtime::Result<()> {
 //! let broker = Broker::builder()
-//!     .component_file("target/components/token-broker-core.wasm")
 //!     .environment(Environment::inherit())
 //!     .build()
 //!     .await?;
@@ -35,6 +34,7 @@
 
 mod broker;
 mod builder;
+mod cache;
 mod clock;
 mod component;
 mod diagnostics;
@@ -52,6 +52,7 @@ mod limits;
 mod linker;
 mod log;
 mod network;
+mod precompiled;
 #[cfg(feature = "redis")]
 mod redis_store;
 mod report;
@@ -67,8 +68,9 @@ mod https;
 
 pub use broker::Broker;
 pub use builder::Builder;
+pub use cache::Cache;
 pub use clock::{Clock, SystemClock};
-pub use component::{Cache, engine_config};
+pub use component::engine_config;
 pub use egress::Egress;
 pub use environment::Environment;
 pub use http::{Answer, Decision, HttpError, HttpPolicy, LocalOrHttps, WasiBody};

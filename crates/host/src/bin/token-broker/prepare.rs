@@ -1,6 +1,7 @@
 //! A broker for this process.
 
 use std::mem::ManuallyDrop;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance, log_line};
@@ -30,17 +31,22 @@ pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Fa
     builder(environment)?.build().await.map_err(named)
 }
 
-/// Whether the environment of this process says something.
+/// Whether a variable is set for this process, and not empty.
 pub(crate) fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+    file_in(name).is_some()
+}
+
+/// The file that a variable names.
+pub(crate) fn file_in(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn builder(environment: Environment) -> Result<Builder, Failed> {
     let mut builder = Broker::builder().environment(environment);
-    if !is_set(COMPONENT) {
-        builder = builder.component_built_in(BUILT_IN, *DIGEST);
+    if let Some(file) = file_in(COMPONENT) {
+        builder = builder.component_file(file);
     }
-    if let Some(file) = std::env::var_os(ROOTS).filter(|file| !file.is_empty()) {
+    if let Some(file) = file_in(ROOTS) {
         builder = builder.trusted_roots_file(file);
     }
     if let Some(cache) = Cache::of_user() {
@@ -61,13 +67,3 @@ const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 /// As OpenSSL and curl know it; here the authorities in it are added to the public ones.
 pub(crate) const ROOTS: &str = "SSL_CERT_FILE";
 pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
-
-#[cfg(not(has_component))]
-compile_error!(
-    "the command carries the broker component inside, and target/components/token-broker-core.wasm is not there: run \
-     `cargo xtask build` first, or set TOKEN_BROKER_CORE_WASM to one"
-);
-#[cfg(has_component)]
-static BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.wasm"));
-#[cfg(has_component)]
-static DIGEST: &[u8; 32] = include_bytes!(concat!(env!("OUT_DIR"), "/token-broker-core.sha256"));

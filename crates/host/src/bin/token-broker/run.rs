@@ -156,7 +156,7 @@ impl State {
                 None => wasi.env(variable, inherited(variable)?),
             };
         }
-        let egress = match std::env::var_os(ROOTS).filter(|file| !file.is_empty()) {
+        let egress = match prepare::file_in(ROOTS) {
             Some(file) => Egress::to_and_trusting(&args.allow, file),
             None => Egress::to(&args.allow),
         };
