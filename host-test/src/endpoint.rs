@@ -29,7 +29,7 @@ impl Program {
     /// one is named
     ///
     /// # Errors
-    /// When `cargo build --release -p token-broker-host` has not been run, or the program does not begin.
+    /// When `cargo build --release -p token-broker-cli` has not been run, or the program does not begin.
     pub async fn token_broker(environment: &Environment, core: Option<usize>) -> Result<Self> {
         let mut command = on(core, &token_broker()?);
         command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().envs(environment.iter().cloned());
@@ -166,7 +166,7 @@ fn token_broker() -> Result<PathBuf> {
     let current = std::env::current_exe()?;
     let found = current.ancestors().skip(1).take(2).map(|folder| folder.join("token-broker"));
     let program = found.into_iter().find(|program| program.is_file());
-    let program = program.context("token-broker is missing: cargo build --release -p token-broker-host")?;
+    let program = program.context("token-broker is missing: cargo build --release -p token-broker-cli")?;
     let component = target("components/token-broker-core.wasm");
     ensure!(component.exists(), "{} is missing: cargo xtask build", component.display());
     Ok(program)

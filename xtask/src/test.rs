@@ -72,7 +72,7 @@ fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
 /// The names of the integration tests of the packages with wasmtime
 fn integration_tests() -> Result<Vec<String>> {
     let mut tests = Vec::new();
-    for package in ["crates/host", "host-test", "examples/wasmtime-app"] {
+    for package in ["crates/cli", "host-test", "examples/wasmtime-app"] {
         let folder = repo::path(package).join("tests");
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
@@ -127,7 +127,7 @@ const NEEDS: &[Need] = &[
     ("injector_in_wasmtime", setup::hosts),
 ];
 type Need = (&'static str, fn() -> bool);
-const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
+const WITH_WASMTIME: &[&str] = &["token-broker-cli", "token-broker-host", "host-test", "wasmtime-app"];
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +139,6 @@ mod tests {
         let there = |name: &str| tests.iter().any(|test| test == name);
         assert!(["cli", "conformance", "mock", "serves"].into_iter().all(there), "{tests:?}");
         assert!(NEEDS.iter().all(|(name, _)| there(name)), "{tests:?}");
-        assert!(!there("stage") && !there("https") && !there("sdk"), "{tests:?}");
+        assert!(!there("stage") && !there("process") && !there("sdk"), "{tests:?}");
     }
 }

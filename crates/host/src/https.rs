@@ -1,6 +1,5 @@
 //! Tests of what leaves for an https server, and of what does not, with a server of this process.
 
-#[path = "../tests/https/server.rs"]
 mod server;
 
 use std::sync::{Arc, Mutex};

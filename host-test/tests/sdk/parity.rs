@@ -152,7 +152,7 @@ async fn token_broker(mock: &Mock, environment: Environment, cache: &Path) -> Ou
     let command = command();
     assert!(
         command.exists(),
-        "{} is missing: run `cargo build --release -p token-broker-host`",
+        "{} is missing: run `cargo build --release -p token-broker-cli`",
         command.display()
     );
     let output = Command::new(command)

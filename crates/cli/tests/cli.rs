@@ -2,19 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test starts processes")]
 
-#[path = "https/server.rs"]
-mod server;
-
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use host_test::mock::{Answer, Endpoint, Fault, Mock, MockConfig};
+use host_test::mock::{Answer, Endpoint, Environment, Fault, Mock, MockConfig, ServiceFabricConfig};
 use host_test::port::Port;
 use serde_json::Value;
-
-use server::Server;
 
 const VAULT: &str = "https://vault.azure.net/.default";
 const UNKNOWN: &str = "99999999-9999-4999-8999-999999999999";
@@ -28,8 +22,23 @@ struct Cli {
 
 impl Cli {
     async fn new() -> Self {
-        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        Self::at(MockConfig::default()).await
+    }
+
+    /// Against a platform that has TLS and Service Fabric, too.
+    async fn with_tls() -> Self {
+        let config =
+            MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
+        Self::at(MockConfig { listen_tls: Some(config.listen), ..config }).await
+    }
+
+    async fn at(config: MockConfig) -> Self {
+        let mock = Mock::start(config).await.unwrap();
         Self { env: mock.imds_env(), mock, cache: tempfile::tempdir().unwrap() }
+    }
+
+    fn with_all(self, environment: &Environment) -> Self {
+        environment.iter().fold(self, |cli, (name, value)| cli.with(name, value))
     }
 
     fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -45,7 +54,6 @@ impl Cli {
 
     /// Run it off the thread that the mock answers on.
     async fn run(&self, args: &[&str]) -> Output {
-        component_is_built();
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
         command.args(args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         command.env("XDG_CACHE_HOME", self.cache.path());
@@ -71,12 +79,6 @@ impl Cli {
     async fn refusal(&self) -> (i32, String) {
         self.failure(&["get", "--scope", VAULT]).await
     }
-}
-
-/// The command carries it inside.
-fn component_is_built() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/components/token-broker-core.wasm");
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -241,59 +243,44 @@ async fn exit_code_9_is_for_an_answer_that_cannot_be_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn service_fabrics_endpoint_is_known_by_its_certificate_and_another_one_never_sees_the_secret() {
-    let server = Server::start(&answer(r#"{"access_token":"t","expires_on":"4102444800","resource":"https://vault.azure.net","token_type":"Bearer"}"#)).await;
-    let fabric = |thumbprint: String| async {
-        let cli = Cli::new().await.with("TOKEN_BROKER_BUDGET_MS", "500").with("TOKEN_BROKER_LOG", "error");
-        cli.with("IDENTITY_ENDPOINT", &server.url("/metadata/identity/oauth2/token"))
-            .with("IDENTITY_HEADER", "sentinel-52")
-            .with("IDENTITY_SERVER_THUMBPRINT", &{ thumbprint })
-    };
-    let output = fabric("ab".repeat(20)).await.get(&["--raw"]).await;
+    let cli = Cli::with_tls().await.with("TOKEN_BROKER_BUDGET_MS", "500").with("TOKEN_BROKER_LOG", "error");
+    let fabric = cli.mock.service_fabric_env().unwrap();
+    let of = |name| fabric.iter().find(|(known, _)| *known == name).unwrap().1.clone();
+    let (secret, thumbprint) = (of("IDENTITY_HEADER"), of("IDENTITY_SERVER_THUMBPRINT").to_uppercase());
+    let cli = cli.with_all(&fabric).with("IDENTITY_SERVER_THUMBPRINT", &"ab".repeat(20));
+    let output = cli.get(&["--raw"]).await;
     let (code, said) = (output.status.code(), text(&output.stderr));
-    assert!(code.is_some_and(|code| code != 0) && said.contains(&server.thumbprint), "{code:?} {said}");
-    assert!(!said.contains("sentinel"), "{said}");
-    assert_eq!(server.requests().len(), 0);
+    assert!(code.is_some_and(|code| code != 0) && said.contains(&thumbprint), "{code:?} {said}");
+    assert!(!said.contains(&secret), "{said}");
+    assert_eq!(cli.mock.requests().len(), 0);
 
-    let output = fabric(server.thumbprint.clone()).await.get(&["--raw"]).await;
-    assert_eq!(text(&output.stdout), "t", "{}", text(&output.stderr));
-    let [request] = server.requests().try_into().unwrap();
-    assert!(
-        request.contains("secret: sentinel-52\r\n") && request.contains("2019-07-01-preview"),
-        "{request}"
-    );
+    let cli = cli.with("IDENTITY_SERVER_THUMBPRINT", &thumbprint);
+    let output = cli.get(&["--raw"]).await;
+    let token = text(&output.stdout);
+    cli.mock.verify(&token, "https://vault.azure.net").unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    assert_eq!(cli.mock.counters().of(Endpoint::ServiceFabric).tokens, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certificate() {
-    let server =
-        Server::start(&answer(r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#)).await;
-    let adfs = async || {
-        let cli = Cli::new().await.with("TOKEN_BROKER_BUDGET_MS", "500");
-        cli.with("AZURE_AUTHORITY_HOST", &server.url(""))
-            .with("AZURE_TENANT_ID", "adfs")
-            .with("AZURE_CLIENT_ID", UNKNOWN)
-            .with("AZURE_CLIENT_SECRET", "s")
-    };
-    let output = adfs().await.get(&[]).await;
+    let cli = Cli::with_tls().await.with("TOKEN_BROKER_BUDGET_MS", "500");
+    let entra = cli.mock.entra_env().unwrap();
+    let cli = cli.with_all(&entra);
+    let output = cli.get(&[]).await;
     let said = text(&output.stderr);
     assert!(output.status.code() == Some(9) && said.contains("UnknownIssuer"), "{said}");
     assert!(said.lines().last().unwrap().contains("; fix: "), "the last line is the failure: {said}");
-    assert_eq!(server.requests().len(), 0);
+    assert_eq!(cli.mock.requests().len(), 0);
 
     let roots = tempfile::NamedTempFile::new().unwrap();
     let file = roots.path().to_str().unwrap();
-    let (code, line) = adfs().await.with("SSL_CERT_FILE", file).refusal().await;
+    let cli = cli.with("SSL_CERT_FILE", file);
+    let (code, line) = cli.refusal().await;
     assert!(code == 3 && line.contains("SSL_CERT_FILE") && line.contains(file), "{code} {line}");
-    std::fs::write(file, &server.pem).unwrap();
-    let output = adfs().await.with("SSL_CERT_FILE", file).get(&["--raw"]).await;
-    assert_eq!(text(&output.stdout), "t", "{}", text(&output.stderr));
-    assert_eq!(server.requests().len(), 1);
-}
-
-/// What a server says that gives this as JSON.
-fn answer(json: &str) -> String {
-    let length = json.len();
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}")
+    std::fs::write(file, cli.mock.ca_pem().unwrap()).unwrap();
+    let output = cli.get(&["--raw"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(cli.mock.counters().of(Endpoint::Entra).tokens, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,12 +33,9 @@ pub(crate) struct Answer {
 
 /// The command with nothing in its environment but what is given.
 pub(crate) fn command(environment: &[(&'static str, String)], args: &[&str]) -> Command {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
-    let core = target.join("components/token-broker-core.wasm");
-    assert!(core.exists(), "{} is missing: run `cargo xtask build`", core.display());
     let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
     command.arg("serve").args(args).env_clear().envs(environment.iter().cloned());
-    command.env("XDG_CACHE_HOME", target.join("tmp/cache-of-user"));
+    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache-of-user"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
