@@ -15,7 +15,7 @@ pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
     if !args.attempt {
         let reports = broker.explain().await?;
         print(&describe_all(&reports))?;
-        return Ok(broker.misconfigured().map_or_else(|| predicted(&reports), |error| Err(error.clone()))?);
+        return Ok(broker.config_error().map_or_else(|| predicted(&reports), |error| Err(error.clone()))?);
     }
     let answer = broker.request_token(&request).await?;
     print(&describe_all(&broker.explain().await?))?;

@@ -4,7 +4,7 @@ use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance, log_line};
+use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance, TrustedRoots, log_line};
 
 use crate::failure::Failed;
 
@@ -18,7 +18,7 @@ pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
             }
         });
     }
-    Ok(ManuallyDrop::new(builder.instantiate().await.map_err(named)?))
+    Ok(ManuallyDrop::new(builder.instantiate().await?))
 }
 
 /// The failure of the one call is told once, by the command itself, unless the log was asked for.
@@ -28,7 +28,7 @@ fn tells_the_failure(line: &str) -> bool {
 
 /// One for many callers, which lives as long as this process.
 pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Failed> {
-    builder(environment)?.build().await.map_err(named)
+    Ok(builder(environment)?.build().await?)
 }
 
 /// Whether a variable is set for this process, and not empty.
@@ -46,8 +46,8 @@ fn builder(environment: Environment) -> Result<Builder, Failed> {
     if let Some(file) = file_in(COMPONENT) {
         builder = builder.component_file(file);
     }
-    if let Some(file) = file_in(ROOTS) {
-        builder = builder.trusted_roots_file(file);
+    if let Some(roots) = trusted_roots()? {
+        builder = builder.trusted_roots(roots);
     }
     if let Some(cache) = Cache::of_user() {
         builder = builder.cache(cache);
@@ -55,15 +55,15 @@ fn builder(environment: Environment) -> Result<Builder, Failed> {
     Ok(builder)
 }
 
-/// Of the environment, the builder itself uses nothing but the roots.
-pub(crate) fn named(error: wasmtime::Error) -> Failed {
-    match error.downcast_ref() {
-        Some(Error::Misconfigured(why)) => Error::Misconfigured(format!("{ROOTS}: {why}")).into(),
-        _ => error.into(),
-    }
+/// The authorities that `SSL_CERT_FILE` names, as for OpenSSL and curl; here they are added to the public ones.
+pub(crate) fn trusted_roots() -> Result<Option<TrustedRoots>, Error> {
+    let roots = file_in(ROOTS).map(TrustedRoots::from_file).transpose();
+    roots.map_err(|error| match error {
+        Error::Misconfigured(why) => Error::Misconfigured(format!("{ROOTS}: {why}")),
+        other => other,
+    })
 }
 
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
-/// As OpenSSL and curl know it; here the authorities in it are added to the public ones.
-pub(crate) const ROOTS: &str = "SSL_CERT_FILE";
-pub(crate) const LOG: &str = "TOKEN_BROKER_LOG";
+const ROOTS: &str = "SSL_CERT_FILE";
+pub(crate) const LOG: &str = token_broker::Settings::LOG;

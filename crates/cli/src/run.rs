@@ -6,21 +6,22 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use token_broker_host::{Egress, Environment, Error, Policy, engine_config, flush_log, log_line};
-use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
+use token_broker_host::{
+    ConsumerState, Egress, Environment, Error, Policy, engine_config, flush_log, log_line,
+};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, ResourceLimiter, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2, p3};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
 
 use crate::LAST_WORDS;
 use crate::args::Run;
 use crate::failure::Failed;
-use crate::prepare::{self, LOG, ROOTS};
+use crate::prepare::{self, LOG};
 
 /// Run a component to its end, with credentials from a broker that is outside of it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let policy = Policy::new(Some(&args.scope.join(" ")), None).map_err(of_arguments)?;
-    let state = State::new(args)?;
+    let state = state(args)?;
     let engine = Engine::new(&engine_config())?;
     let component = component(&engine, &args.component)?;
     let mut linker = Linker::new(&engine);
@@ -31,10 +32,10 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let broker = prepare::shared_broker(Environment::inherit()).await?;
     broker.add_to_linker(&mut linker, policy)?;
     let mut store = Store::new(&engine, state);
-    store.limiter(|state| &mut state.memory);
+    store.limiter(|state| &mut state.data);
     end_after(Duration::from_secs(args.timeout))?;
     let ended = run_to_its_end(&mut store, linker.instantiate_pre(&component)?).await;
-    let ended = ended.map_err(|trap| match store.data().memory.was_refused {
+    let ended = ended.map_err(|trap| match store.data().data.was_refused {
         true => Failed::other(format!(
             "the component needs more memory than {} MiB; fix: give it more with --max-memory ({trap:#})",
             args.max_memory
@@ -89,14 +90,8 @@ async fn run_to_its_end(
     command.wasi_cli_run().call_run(store).await
 }
 
-/// What the component is lent.
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    egress: Egress,
-    table: ResourceTable,
-    memory: Memory,
-}
+/// The store data of the component.
+type State = ConsumerState<Egress, Memory>;
 
 /// What all memories and tables of the component have together.
 struct Memory {
@@ -146,37 +141,30 @@ impl ResourceLimiter for Memory {
     }
 }
 
-impl State {
-    fn new(args: &Run) -> Result<Self, Failed> {
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.inherit_stdio().arg(args.component.to_string_lossy()).args(&args.arguments);
-        for variable in &args.env {
-            match variable.split_once('=') {
-                Some((name, value)) => wasi.env(name, value),
-                None => wasi.env(variable, inherited(variable)?),
-            };
-        }
-        let egress = match prepare::file_in(ROOTS) {
-            Some(file) => Egress::to_and_trusting(&args.allow, file),
-            None => Egress::to(&args.allow),
+fn state(args: &Run) -> Result<State, Failed> {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.inherit_stdio().arg(args.component.to_string_lossy()).args(&args.arguments);
+    for variable in &args.env {
+        match variable.split_once('=') {
+            Some((name, value)) => wasi.env(name, value),
+            None => wasi.env(variable, inherited(variable)?),
         };
-        let egress = egress.map_err(|error| match error.is::<Error>() {
-            true => prepare::named(error),
-            false => Error::InvalidRequest(format!("--allow: {error:#}")).into(),
-        })?;
-        let egress = match std::env::var(LOG).as_deref() {
-            Ok("off") => egress.log(|_| {}),
-            _ => egress,
-        };
-        let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
-        Ok(Self {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            egress,
-            table: ResourceTable::new(),
-            memory: Memory { bytes: 0, max_bytes, was_refused: false },
-        })
     }
+    let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
+    let memory = Memory { bytes: 0, max_bytes, was_refused: false };
+    Ok(ConsumerState::new(wasi.build(), egress(&args.allow)?, memory))
+}
+
+fn egress(origins: &[String]) -> Result<Egress, Failed> {
+    let egress = Egress::to(origins).map_err(|error| Error::InvalidRequest(format!("--allow: {error:#}")))?;
+    let egress = match prepare::trusted_roots()? {
+        Some(roots) => egress.trusted_roots(roots)?,
+        None => egress,
+    };
+    Ok(match std::env::var(LOG).as_deref() {
+        Ok("off") => egress.log(|_| {}),
+        _ => egress,
+    })
 }
 
 /// The value that a variable has for this process.
@@ -191,18 +179,6 @@ fn inherited(name: &str) -> Result<String, Failed> {
         ))
         .into()
     })
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.egress }
-    }
 }
 
 const MIB: usize = 1024 * 1024;

@@ -1,5 +1,10 @@
 //! The handle of the shared broker.
 
+mod diagnostics;
+mod driver;
+mod linker;
+mod token_copies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +12,13 @@ use token_broker::{Error, Failure, Identity, RawRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use wasmtime::Result;
 
-use crate::builder::Builder;
-use crate::driver::{self, Call, Job, Reply};
-use crate::guest::Template;
-use crate::held::Held;
-use crate::instance::Instance;
-use crate::report::{SourceReport, Statistics};
-use crate::token::AccessToken;
-use crate::wire::{TokenResult, WireRequest};
+use crate::broker::driver::{Call, Job, Reply};
+use crate::broker::token_copies::TokenCopies;
+use crate::contract::report::{SourceReport, Statistics};
+use crate::contract::token::AccessToken;
+use crate::contract::wire::{TokenResult, WireRequest};
+use crate::guest::instance::Instance;
+use crate::guest::prototype::Prototype;
 
 /// A broker that many callers share, from any task and on behalf of any store. Cheap to clone.
 ///
@@ -30,31 +34,26 @@ pub struct Broker {
 }
 
 struct Shared {
-    template: Arc<Template>,
+    prototype: Arc<Prototype>,
     default_identity: Identity,
-    lacking: Option<Error>,
-    held: Held,
+    config_error: Option<Error>,
+    copies: TokenCopies,
     jobs: mpsc::UnboundedSender<Job>,
     calls: Arc<Semaphore>,
 }
 
 impl Broker {
-    /// Say what a broker is to be made of.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Start the task that drives an instance. Needs a tokio runtime.
-    pub(crate) fn start(template: Template, instance: Instance, default_identity: Identity) -> Self {
-        let template = Arc::new(template);
+    pub(crate) fn start(prototype: Prototype, instance: Instance, default_identity: Identity) -> Self {
+        let prototype = Arc::new(prototype);
         let (jobs, received) = mpsc::unbounded_channel();
-        let lacking = instance.misconfigured().cloned();
-        tokio::spawn(driver::drive(Arc::clone(&template), instance, received));
+        let config_error = instance.config_error().cloned();
+        tokio::spawn(driver::drive(Arc::clone(&prototype), instance, received));
         Self::over(Shared {
-            template,
+            prototype,
             default_identity,
-            lacking,
-            held: Held::default(),
+            config_error,
+            copies: TokenCopies::default(),
             jobs,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
         })
@@ -77,7 +76,7 @@ impl Broker {
     ///
     /// Never waits and starts nothing. None means: call [`Broker::get_token`].
     pub fn peek_token(&self, scope: &str) -> Option<AccessToken> {
-        self.shared.held.get(scope, self.now()).map(AccessToken)
+        self.shared.copies.get(scope, self.now()).map(AccessToken)
     }
 
     /// A token for a scope and the default identity, from memory or from Azure.
@@ -109,7 +108,7 @@ impl Broker {
         let job = Job { call: Call::Forget(scope.into()), permits: (permit, None) };
         let sent = self.shared.jobs.send(job).map_err(|_| gone());
         // Only now: a get that is sent before the forget may still bring the old token, and must not put it back.
-        self.shared.held.clear();
+        self.shared.copies.clear();
         sent
     }
 
@@ -128,7 +127,7 @@ impl Broker {
     /// [`Error::Other`] if the broker's instance trapped.
     pub async fn stats(&self) -> Result<Statistics, Error> {
         let mut statistics = self.call(Call::Stats).await?;
-        let answered = self.shared.held.answered();
+        let answered = self.shared.copies.answered();
         statistics.requests = statistics.requests.saturating_add(answered);
         statistics.hits = statistics.hits.saturating_add(answered);
         Ok(statistics)
@@ -139,14 +138,14 @@ impl Broker {
     }
 
     pub(crate) async fn forward_get(&self, scope: &str) -> Result<TokenResult, Error> {
-        if let Some(token) = self.shared.held.get(scope, self.now()) {
+        if let Some(token) = self.shared.copies.get(scope, self.now()) {
             return Ok(Ok(token));
         }
         self.configured()?;
-        let since = self.shared.held.generation();
+        let since = self.shared.copies.generation();
         let answer = self.call(|reply| Call::Get(scope.into(), reply)).await?;
         if let Ok(token) = &answer {
-            self.shared.held.put(scope, token, self.now(), since);
+            self.shared.copies.put(scope, token, self.now(), since);
         }
         Ok(answer)
     }
@@ -157,13 +156,13 @@ impl Broker {
         let answer = self.call(|reply| Call::Request(request, reply)).await?;
         if has_claims {
             // The token that the claims brought replaces the one without.
-            self.shared.held.clear();
+            self.shared.copies.clear();
         }
         Ok(answer)
     }
 
     fn configured(&self) -> Result<(), Error> {
-        self.shared.lacking.clone().map_or(Ok(()), Err)
+        self.shared.config_error.clone().map_or(Ok(()), Err)
     }
 
     async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, Error> {
@@ -180,7 +179,7 @@ impl Broker {
     }
 
     fn now(&self) -> u64 {
-        self.shared.template.lent.clock.wall().as_secs()
+        self.shared.prototype.resources.clock.wall().as_secs()
     }
 }
 
@@ -234,16 +233,16 @@ mod tests {
     use tokio::task::unconstrained;
 
     use super::*;
-    use crate::guest::tests::empty_template;
+    use crate::guest::prototype::tests::empty_prototype;
 
     /// A broker and the calls that reach it, which nobody answers.
     fn unanswered() -> (Broker, UnboundedReceiver<Job>) {
         let (jobs, received) = mpsc::unbounded_channel();
         let broker = Broker::over(Shared {
-            template: Arc::new(empty_template()),
+            prototype: Arc::new(empty_prototype()),
             default_identity: Identity::Default,
-            lacking: None,
-            held: Held::default(),
+            config_error: None,
+            copies: TokenCopies::default(),
             jobs,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
         });

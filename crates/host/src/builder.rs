@@ -9,17 +9,19 @@ use wasmtime::error::{bail, format_err};
 use wasmtime::{Engine, Result};
 
 use crate::broker::Broker;
-use crate::cache::Cache;
-use crate::clock::{Clock, SystemClock};
+use crate::component::cache::Cache;
 use crate::component::{self, Source};
 use crate::environment::Environment;
-use crate::guest::{Lent, Random, Template};
-use crate::http::{HttpPolicy, WithAllowedEndpoint};
-use crate::imports::Settings;
-use crate::instance::Instance;
+use crate::environment::settings::Settings;
+use crate::guest::clock::{Clock, SystemClock};
+use crate::guest::instance::Instance;
+use crate::guest::prototype::{HostResources, Prototype};
+use crate::guest::random::Random;
 use crate::log::Log;
+use crate::network::policy::{HttpPolicy, WithAllowedEndpoint};
+use crate::network::tls::Tls;
+use crate::network::trusted_roots::TrustedRoots;
 use crate::store::{NoStore, Store};
-use crate::tls::{Roots, Tls};
 
 /// Says what a broker is made of and what it is lent. What is not said is not lent, the clock and randomness excepted.
 #[must_use]
@@ -30,13 +32,20 @@ pub struct Builder {
     cache: Option<Cache>,
     environment: Environment,
     http: Option<Arc<dyn HttpPolicy>>,
-    roots: Vec<Roots>,
+    roots: TrustedRoots,
     store: Option<Arc<dyn Store>>,
     settings: Option<Arc<dyn Settings>>,
     clock: Option<Arc<dyn Clock>>,
     random: Option<Random>,
     log: Option<Log>,
     max_memory: Option<usize>,
+}
+
+impl Broker {
+    /// Say what a broker is to be made of.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
 }
 
 impl Builder {
@@ -72,23 +81,16 @@ impl Builder {
         self
     }
 
-    /// Which requests may leave. Default: [`LocalOrHttps`](crate::LocalOrHttps), and those to the endpoint that
+    /// Which requests may leave. Default: [`DefaultHttpPolicy`](crate::DefaultHttpPolicy), and those to the endpoint that
     /// `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
     pub fn http(mut self, policy: impl HttpPolicy) -> Self {
         self.http = Some(Arc::new(policy));
         self
     }
 
-    /// Authorities whose servers are believed besides the public ones, as PEM: of an AD FS or an Azure Stack.
-    /// Default: none.
-    pub fn trusted_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots.push(Roots::Bytes(pem.into()));
-        self
-    }
-
-    /// As [`Builder::trusted_roots`], from a file that is read once.
-    pub fn trusted_roots_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.roots.push(Roots::File(path.into()));
+    /// Authorities to trust besides the public ones. Default: none.
+    pub fn trusted_roots(mut self, roots: TrustedRoots) -> Self {
+        self.roots.extend(roots);
         self
     }
 
@@ -138,9 +140,9 @@ impl Builder {
     /// The component cannot be loaded or instantiated, or what was said does not fit together.
     pub async fn build(self) -> Result<Broker> {
         let default_identity = self.default_identity().await?;
-        let template = self.template().await?;
-        let instance = Instance::new(&template).await?;
-        Ok(Broker::start(template, instance, default_identity))
+        let prototype = self.prototype().await?;
+        let instance = Instance::new(&prototype).await?;
+        Ok(Broker::start(prototype, instance, default_identity))
     }
 
     /// Make a single instance, for an embedder that owns its store.
@@ -148,23 +150,23 @@ impl Builder {
     /// # Errors
     /// As [`Builder::build`].
     pub async fn instantiate(self) -> Result<Instance> {
-        Instance::new(&self.template().await?).await
+        Instance::new(&self.prototype().await?).await
     }
 
-    async fn template(self) -> Result<Template> {
+    async fn prototype(self) -> Result<Prototype> {
         self.check_store_key().await?;
-        let is_silent = self.variable(LOG).await?.as_deref() == Some("off");
+        let is_silent = self.variable(Variables::LOG).await?.as_deref() == Some("off");
         let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
         let component = component::load(&engine, &self.component, self.cache.as_ref())?;
         let allowed = self.variable(ALLOWED_ENDPOINT).await?;
         let default_policy = WithAllowedEndpoint::new(allowed.as_deref());
-        Template::new(&engine, &component, self.lent(is_silent, default_policy)?)
+        Prototype::new(&engine, &component, self.resources(is_silent, default_policy)?)
     }
 
-    fn lent(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<Lent> {
+    fn resources(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<HostResources> {
         let log = self.log.unwrap_or_else(Log::stderr);
-        Ok(Lent {
-            tls: Arc::new(Tls::new(&self.environment, &self.roots)?),
+        Ok(HostResources {
+            tls: Arc::new(Tls::new(&self.environment, self.roots)?),
             environment: self.environment,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),
             random: self.random,
@@ -211,6 +213,5 @@ impl Builder {
 }
 
 const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
-const LOG: &str = "TOKEN_BROKER_LOG";
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 const MAX_MEMORY: usize = 64 * 1024 * 1024;

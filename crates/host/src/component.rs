@@ -1,5 +1,8 @@
 //! The broker component: the one that this crate carries, or another one that the embedder names.
 
+pub(crate) mod cache;
+mod precompiled;
+
 use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
@@ -9,8 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::error::Context as _;
 use wasmtime::{Config, Engine, Result};
 
-use crate::cache::Cache;
-use crate::precompiled;
+use crate::component::cache::Cache;
 
 /// The component, before it is compiled.
 #[derive(Clone, Debug, Default)]

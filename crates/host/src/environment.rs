@@ -1,5 +1,8 @@
 //! What the broker may see of its surroundings: the variables that it documents, and the files that they name.
 
+pub(crate) mod named_files;
+pub(crate) mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
@@ -10,9 +13,8 @@ use token_broker::{Error, VARIABLES, Variable, concerns_broker};
 use tokio::time::timeout;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use crate::files::{LentDirectory, NamedFiles};
-use crate::imports::Settings;
-use crate::tls;
+use crate::environment::named_files::{LentDirectory, NamedFiles};
+use crate::environment::settings::Settings;
 
 /// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it, and those
 /// with its prefix that it does not know: each call then fails with the name of the mistaken one.
@@ -131,7 +133,7 @@ fn unlendable(variable: &str, file: &str, why: &str) -> Error {
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.0.extend(pairs.filter(|(name, value)| name != tls::PINNED && concerns_broker(name, value)));
+        self.0.extend(pairs.filter(|(name, value)| name != PINNED && concerns_broker(name, value)));
     }
 }
 
@@ -150,6 +152,9 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// What tells the broker that its secret goes to nobody but the server with this certificate. Only this host's own
+/// word counts.
+pub(crate) const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 /// Where Azure Arc's agent puts the key files of its challenges, and where the agent itself is found.
 const ARC_DIRECTORIES: [&str; 2] = ["/var/opt/azcmagent/tokens", "/opt/azcmagent/bin"];
 /// How long a host's settings may take to look up one, as in the component.
@@ -171,7 +176,7 @@ mod tests {
             ("TOKEN_BROKER_ALOWED_SCOPES", "a"),
             ("TOKEN_BROKER_COMPONENT", "broker.wasm"),
             ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:4141"),
-            (tls::PINNED, "ab"),
+            (PINNED, "ab"),
         ];
         let environment = Environment::from_iter(pairs);
         assert_eq!(format!("{environment:?}"), r#"{"TOKEN_BROKER_ALOWED_SCOPES"}"#);
@@ -196,13 +201,13 @@ mod tests {
         let settings = |name: &str| match name {
             "TOKEN_BROKER_ALLOWED_SCOPES" => Ok(Some("https://vault.azure.net".to_owned())),
             "AZURE_CLIENT_ID" => Ok(Some("of the settings".to_owned())),
-            tls::PINNED => Ok(Some("ab".repeat(20))),
+            PINNED => Ok(Some("ab".repeat(20))),
             _ => Ok(None),
         };
         let environment = Environment::default().with("AZURE_CLIENT_ID", "own").with("AZURE_TENANT_ID", "");
         let completed = environment.completed_from(Some(&settings)).await;
         assert_eq!(completed.get("TOKEN_BROKER_ALLOWED_SCOPES"), Some("https://vault.azure.net"));
-        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(tls::PINNED)), (Some("own"), None));
+        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(PINNED)), (Some("own"), None));
         let failing = |_: &str| Err("no".to_owned());
         let completed = environment.completed_from(Some(&failing)).await;
         assert_eq!(format!("{completed:?}"), format!("{environment:?}"));

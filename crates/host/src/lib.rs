@@ -9,10 +9,7 @@
 //!
 //! # struct State;
 //! # async fn embed(engine: &wasmtime::Engine) -> wasmtime::Result<()> {
-//! let broker = Broker::builder()
-//!     .environment(Environment::inherit())
-//!     .build()
-//!     .await?;
+//! let broker = Broker::builder().environment(Environment::inherit()).build().await?;
 //!
 //! let mut linker = Linker::<State>::new(engine);
 //! let policy = Policy::new(Some("https://vault.azure.net/.default"), None)?;
@@ -34,52 +31,39 @@
 
 mod broker;
 mod builder;
-mod cache;
-mod clock;
 mod component;
-mod diagnostics;
-mod driver;
-mod egress;
+mod consumer;
+mod contract;
 mod environment;
-mod exchange;
-mod files;
+mod future;
 mod guest;
-mod held;
-mod http;
-mod imports;
-mod instance;
-mod limits;
-mod linker;
 mod log;
 mod network;
-mod precompiled;
-#[cfg(feature = "redis")]
-mod redis_store;
-mod report;
-mod stderr;
 mod store;
-mod tls;
-mod token;
-mod wasi;
-mod wire;
+#[cfg(any(test, feature = "test-kit"))]
+pub mod test_kit;
 
-#[cfg(test)]
-mod https;
+pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
 
 pub use broker::Broker;
 pub use builder::Builder;
-pub use cache::Cache;
-pub use clock::{Clock, SystemClock};
+pub use component::cache::Cache;
 pub use component::engine_config;
-pub use egress::Egress;
+pub use consumer::ConsumerState;
+pub use contract::report::{SourceReport, Statistics, Verdict};
+pub use contract::token::AccessToken;
 pub use environment::Environment;
-pub use http::{Answer, Decision, HttpError, HttpPolicy, LocalOrHttps, WasiBody};
-pub use imports::{Settings, add_settings_to_linker, add_store_to_linker};
-pub use instance::Instance;
+pub use environment::settings::Settings;
+pub use future::BoxFuture;
+pub use guest::clock::{Clock, SystemClock};
+pub use guest::imports::{add_settings_to_linker, add_store_to_linker};
+pub use guest::instance::Instance;
+pub use log::stderr::{flush_log, log_line};
+pub use network::egress::Egress;
+pub use network::http::{HttpError, WasiBody};
+pub use network::policy::{Answer, Decision, DefaultHttpPolicy, HttpPolicy};
+pub use network::trusted_roots::TrustedRoots;
+pub use store::Store;
+pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
-pub use redis_store::RedisStore;
-pub use report::{SourceReport, Statistics, Verdict};
-pub use stderr::{flush_log, log_line};
-pub use store::{BoxFuture, MemoryStore, Store};
-pub use token::AccessToken;
-pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
+pub use store::redis::RedisStore;

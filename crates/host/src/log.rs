@@ -1,5 +1,7 @@
 //! Where the broker's log lines go: its stderr, line by line.
 
+pub(crate) mod stderr;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +13,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::stderr::log_line;
+use crate::log::stderr::log_line;
 
 /// Cuts what the guest writes into lines and hands each to a sink. Clones share the line that is being written.
 #[derive(Clone)]

@@ -12,7 +12,8 @@ use tokio::time::error::Elapsed;
 use wasmtime::Result;
 use wasmtime::error::format_err;
 
-use crate::store::{BoxFuture, MAX_VALUE, Store};
+use crate::future::BoxFuture;
+use crate::store::{MAX_VALUE, Store};
 
 /// A [`Store`] in a Redis that brokers of many processes and machines share.
 ///

@@ -1,27 +1,14 @@
 //! Which requests of the broker leave this process, and how.
 
-use std::future::Future;
-use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use token_broker::Target;
-use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
-use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
-use crate::exchange;
-use crate::log::Log;
-use crate::network::Network;
-use crate::store::BoxFuture;
-use crate::tls::Tls;
-
-/// Why there is no HTTP answer, in WASI's cases.
-pub use wasmtime_wasi_http::Error as HttpError;
-/// The body of an HTTP answer.
-pub use wasmtime_wasi_http::WasiBody;
+use crate::future::BoxFuture;
+use crate::network::http::{HttpError, WasiBody};
 
 /// Decides on each request that the broker wants to send.
 ///
@@ -38,6 +25,7 @@ impl<F: Fn(&http::request::Parts) -> Decision + Send + Sync + 'static> HttpPolic
 }
 
 /// What becomes of a request.
+#[non_exhaustive]
 pub enum Decision {
     /// Send it.
     Send,
@@ -64,9 +52,9 @@ impl Decision {
 
 /// The default policy: https anywhere, plain http only to loopback and link-local addresses, where no one listens in.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LocalOrHttps;
+pub struct DefaultHttpPolicy;
 
-impl HttpPolicy for LocalOrHttps {
+impl HttpPolicy for DefaultHttpPolicy {
     fn decide(&self, request: &http::request::Parts) -> Decision {
         let host = request.uri.host().unwrap_or_default();
         let authority = request.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
@@ -79,7 +67,7 @@ impl HttpPolicy for LocalOrHttps {
     }
 }
 
-/// [`LocalOrHttps`], and plain http to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names. The broker itself sends
+/// [`DefaultHttpPolicy`], and plain http to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names. The broker itself sends
 /// there only if a platform's variable has the same value.
 pub(crate) struct WithAllowedEndpoint(Option<Uri>);
 
@@ -94,7 +82,7 @@ impl HttpPolicy for WithAllowedEndpoint {
     fn decide(&self, request: &http::request::Parts) -> Decision {
         match &self.0 {
             Some(allowed) if is_at(allowed, &request.uri) => Decision::Send,
-            _ => LocalOrHttps.decide(request),
+            _ => DefaultHttpPolicy.decide(request),
         }
     }
 }
@@ -115,92 +103,12 @@ fn is_local(host: &str) -> bool {
     }
 }
 
-/// The policy in the shape that WASI's HTTP wants.
-pub(crate) struct Hooks {
-    pub(crate) policy: Arc<dyn HttpPolicy>,
-    pub(crate) tls: Arc<Tls>,
-    pub(crate) log: Log,
-}
-
-/// The answer, and what drives the connection until its body has been read.
-pub(crate) type Sent =
-    Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
-
-impl WasiHttpHooks for Hooks {
-    fn send_request(
-        &mut self,
-        request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        let (head, body) = request.into_parts();
-        let decision = self.policy.decide(&head);
-        let request = http::Request::from_parts(head, body);
-        match decision {
-            Decision::Send => {
-                let (tls, log) = (Arc::clone(&self.tls), self.log.clone());
-                Box::new(exchange::send(request, options.into(), Network::of_broker(), tls, log))
-            }
-            Decision::Answer(answer) => Box::new(answer_here(request, answer)),
-            Decision::Refuse(reason) => {
-                self.log.event("request refused by the host", &reason);
-                Box::new(async { Err(HttpError::HttpRequestDenied) })
-            }
-        }
-    }
-
-    fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {
-        connect_error(error)
-    }
-
-    fn p3_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
-        hyper_error(error)
-    }
-}
-
-/// Why there is no connection, in WASI's cases.
-pub(crate) fn connect_error(error: &io::Error) -> ErrorCode {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            ErrorCode::DestinationUnavailable
-        }
-        io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
-        // A look-up that failed has no kind of its own, and no error of the operating system's either.
-        _ if error.raw_os_error().is_none() => {
-            ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
-        }
-        _ => ErrorCode::InternalError(Some(format!("no connection: {error}"))),
-    }
-}
-
-/// What went wrong on a connection, in WASI's cases.
-pub(crate) fn hyper_error(error: &hyper::Error) -> ErrorCode {
-    if error.is_parse_too_large() {
-        ErrorCode::HttpResponseHeaderSectionSize(None)
-    } else if error.is_parse() {
-        ErrorCode::HttpProtocolError
-    } else {
-        ErrorCode::ConnectionTerminated
-    }
-}
-
-async fn answer_here(request: http::Request<WasiBody>, answer: Answer) -> Sent {
-    let (head, body) = request.into_parts();
-    let body = Limited::new(body, MAX_REQUEST_BODY);
-    let body = body.collect().await.map_err(|_| HttpError::HttpRequestBodySize(None))?.to_bytes();
-    let response = answer(http::Request::from_parts(head, body)).await?;
-    Ok((response, Box::new(async { Ok(()) })))
-}
-
-const MAX_REQUEST_BODY: usize = 1024 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn is_sent(url: &str) -> bool {
-        is_sent_by(&LocalOrHttps, url)
+        is_sent_by(&DefaultHttpPolicy, url)
     }
 
     fn is_sent_by(policy: &impl HttpPolicy, url: &str) -> bool {

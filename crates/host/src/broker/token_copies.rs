@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::wire::WireToken;
+use crate::contract::wire::WireToken;
 
 /// Tokens of the default identity by scope, as the consumers spell it: no rule of the broker is repeated here.
 ///
 /// A copy lasts a minute at most, so the broker, who knows the jitter, still decides when a token is due for a
 /// refresh. The generation keeps an answer that was under way while copies were dropped from coming back as one.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct TokenCopies {
     copies: RwLock<Copies>,
     answered: AtomicU64,
 }
@@ -32,7 +32,7 @@ struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
-impl Held {
+impl TokenCopies {
     /// The copy for a scope at `now`, in Unix seconds.
     pub(crate) fn get(&self, scope: &str, now: u64) -> Option<Arc<WireToken>> {
         let copies = self.copies.read().unwrap_or_else(PoisonError::into_inner);
@@ -90,8 +90,8 @@ mod tests {
         })
     }
 
-    fn holding(refresh_on: Option<u64>) -> Held {
-        let held = Held::default();
+    fn holding(refresh_on: Option<u64>) -> TokenCopies {
+        let held = TokenCopies::default();
         held.put("s", &token(refresh_on), NOW, held.generation());
         held
     }
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_before_a_clear_does_not_come_back() {
-        let held = Held::default();
+        let held = TokenCopies::default();
         let since = held.generation();
         held.clear();
         held.put("s", &token(Some(NOW + 1800)), NOW, since);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_number_of_copies_is_bounded() {
-        let held = Held::default();
+        let held = TokenCopies::default();
         for n in 0..=MAX_COPIES {
             held.put(&n.to_string(), &token(Some(NOW + 1800)), NOW, held.generation());
         }

@@ -8,10 +8,11 @@ use wasmtime::Result;
 use wasmtime::component::{ComponentNamedList, Lift, TypedFunc};
 use wasmtime::error::Context as _;
 
-use crate::guest::{State, Template};
-use crate::report::{SourceReport, Statistics, WireReport};
-use crate::token::AccessToken;
-use crate::wire::{WireError, WireRequest, WireToken};
+use crate::contract::report::{SourceReport, Statistics, WireReport};
+use crate::contract::token::AccessToken;
+use crate::contract::wire::{WireError, WireRequest, WireToken};
+use crate::guest::prototype::Prototype;
+use crate::guest::state::State;
 
 /// A broker instance in a store of its own: no task, no channel, no sharing.
 ///
@@ -34,15 +35,15 @@ pub(crate) struct Exports {
 }
 
 impl Instance {
-    pub(crate) async fn new(template: &Template) -> Result<Self> {
-        let (mut store, instance) = template.instantiate().await?;
+    pub(crate) async fn new(prototype: &Prototype) -> Result<Self> {
+        let (mut store, instance) = prototype.instantiate().await?;
         let exports = Exports::find(&mut store, &instance)?;
         Ok(Self { store, exports })
     }
 
-    /// What of the configuration the broker cannot be given, if anything: every call for a token then gets this error.
-    pub fn misconfigured(&self) -> Option<&Error> {
-        self.store.data().lacking.as_ref()
+    /// The configuration error that fails every call for a token, if there is one: a file that cannot be lent.
+    pub fn config_error(&self) -> Option<&Error> {
+        self.store.data().config_error.as_ref()
     }
 
     /// The token for a scope and the default identity, if the broker's memory holds a Fresh one.
@@ -53,7 +54,7 @@ impl Instance {
 
     /// A token for a scope and the default identity.
     pub async fn get_token(&mut self, scope: &str) -> Result<Result<AccessToken, Error>> {
-        if let Some(error) = self.misconfigured() {
+        if let Some(error) = self.config_error() {
             return Ok(Err(error.clone()));
         }
         let (answer,) = self.exports.get.call_async(&mut self.store, (scope.into(),)).await?;
@@ -62,7 +63,7 @@ impl Instance {
 
     /// A token for a request that says more than a scope.
     pub async fn request_token(&mut self, request: &RawRequest) -> Result<Result<AccessToken, Error>> {
-        if let Some(error) = self.misconfigured() {
+        if let Some(error) = self.config_error() {
             return Ok(Err(error.clone()));
         }
         let (answer,) = self.exports.request.call_async(&mut self.store, (request.into(),)).await?;

@@ -6,30 +6,11 @@ use std::time::Duration;
 use token_broker::StoreError;
 use wasmtime::component::Linker;
 
-use crate::guest::State;
-use crate::store::{BoxFuture, MAX_VALUE, Store};
-use crate::tls;
-use crate::wire::WireStoreError;
-
-/// Where a host keeps configuration and secrets outside the environment.
-///
-/// Any `Fn(&str) -> Result<Option<String>, String>` is one; a service that must be waited for implements the trait.
-pub trait Settings: Send + Sync + 'static {
-    /// The value of a variable, by the name it has in the environment; none if there is no such variable.
-    ///
-    /// The error says why it could not be looked up, without any value.
-    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
-}
-
-impl<F> Settings for F
-where
-    F: Fn(&str) -> Result<Option<String>, String> + Send + Sync + 'static,
-{
-    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, String>> {
-        let answer = self(name);
-        Box::pin(async move { answer })
-    }
-}
+use crate::contract::wire::WireStoreError;
+use crate::environment::PINNED;
+use crate::environment::settings::Settings;
+use crate::guest::state::State;
+use crate::store::{MAX_VALUE, Store};
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     add_store_to_linker(linker, |state| Arc::clone(&state.store))?;
@@ -96,7 +77,7 @@ pub fn add_settings_to_linker<T: Send + 'static>(
         Box::pin(async move {
             Ok((match settings {
                 // Whether this host pins is not for others to say.
-                Some(settings) if name != tls::PINNED => settings.get(&name).await,
+                Some(settings) if name != PINNED => settings.get(&name).await,
                 _ => Ok(None),
             },))
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::wire::WireToken;
+use crate::contract::wire::WireToken;
 
 /// A token, and how long it may be used. Cheap to clone; the secret is wiped when the last clone goes.
 #[derive(Clone)]

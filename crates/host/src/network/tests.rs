@@ -9,9 +9,12 @@ use http_body_util::{BodyExt as _, Empty};
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks as _};
 
 use crate::environment::Environment;
-use crate::http::{Decision, Hooks, HttpError, HttpPolicy, LocalOrHttps};
 use crate::log::Log;
-use crate::tls::{Roots, Tls};
+use crate::network::hooks::Hooks;
+use crate::network::http::HttpError;
+use crate::network::policy::{Decision, DefaultHttpPolicy, HttpPolicy};
+use crate::network::tls::Tls;
+use crate::network::trusted_roots::TrustedRoots;
 use server::Server;
 
 /// What a broker's requests go through.
@@ -21,11 +24,11 @@ struct Outside {
 }
 
 impl Outside {
-    fn new(environment: &Environment, roots: &[Roots]) -> Self {
-        Self::with_policy(environment, roots, LocalOrHttps)
+    fn new(environment: &Environment, roots: TrustedRoots) -> Self {
+        Self::with_policy(environment, roots, DefaultHttpPolicy)
     }
 
-    fn with_policy(environment: &Environment, roots: &[Roots], policy: impl HttpPolicy) -> Self {
+    fn with_policy(environment: &Environment, roots: TrustedRoots, policy: impl HttpPolicy) -> Self {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = Arc::clone(&log);
         let hooks = Hooks {
@@ -76,7 +79,7 @@ async fn a_server_with_the_pinned_certificate_is_asked_however_the_thumbprint_is
     let server = Server::start(HELLO).await;
     let pairs: Vec<_> = server.thumbprint.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
     for thumbprint in [server.thumbprint.clone(), pairs.join(":"), pairs.join(" ").to_lowercase()] {
-        let mut outside = Outside::new(&fabric(&server.url("/token"), &thumbprint), &[]);
+        let mut outside = Outside::new(&fabric(&server.url("/token"), &thumbprint), TrustedRoots::default());
         let answer = outside.get(&server.url("/token?resource=r")).await.unwrap();
         assert_eq!(answer, (200, "hello".to_owned()), "{thumbprint}");
     }
@@ -88,7 +91,8 @@ async fn a_server_with_the_pinned_certificate_is_asked_however_the_thumbprint_is
 #[tokio::test]
 async fn a_server_with_another_certificate_is_sent_nothing_and_the_log_has_both_thumbprints() {
     let (server, other) = (Server::start(HELLO).await, Server::start(HELLO).await);
-    let mut outside = Outside::new(&fabric(&server.url("/token"), &other.thumbprint), &[]);
+    let mut outside =
+        Outside::new(&fabric(&server.url("/token"), &other.thumbprint), TrustedRoots::default());
     assert!(is_certificate(&outside.get(&server.url("/token")).await));
     assert_eq!(server.requests().len(), 0);
     let log = outside.log();
@@ -98,8 +102,8 @@ async fn a_server_with_another_certificate_is_sent_nothing_and_the_log_has_both_
 #[tokio::test]
 async fn a_pinned_certificate_is_not_replaced_by_one_that_an_authority_vouches_for() {
     let (server, other) = (Server::start(HELLO).await, Server::start(HELLO).await);
-    let roots = [Roots::Bytes(server.pem.clone().into_bytes())];
-    let mut outside = Outside::new(&fabric(&server.url("/token"), &other.thumbprint), &roots);
+    let roots = TrustedRoots::from_pem(&server.pem).unwrap();
+    let mut outside = Outside::new(&fabric(&server.url("/token"), &other.thumbprint), roots);
     assert!(is_certificate(&outside.get(&server.url("/token")).await));
     assert_eq!(server.requests().len(), 0);
 }
@@ -107,10 +111,11 @@ async fn a_pinned_certificate_is_not_replaced_by_one_that_an_authority_vouches_f
 #[tokio::test]
 async fn a_pin_holds_for_its_origin_alone() {
     let (server, other) = (Server::start(HELLO).await, Server::start(HELLO).await);
-    let mut outside = Outside::new(&fabric(&other.url("/token"), &server.thumbprint), &[]);
+    let mut outside =
+        Outside::new(&fabric(&other.url("/token"), &server.thumbprint), TrustedRoots::default());
     assert!(is_certificate(&outside.get(&server.url("/token")).await), "another port has no pin");
     let by_address = server.url("/token").replace("localhost", "127.0.0.1");
-    let mut outside = Outside::new(&fabric(&by_address, &server.thumbprint), &[]);
+    let mut outside = Outside::new(&fabric(&by_address, &server.thumbprint), TrustedRoots::default());
     assert!(is_certificate(&outside.get(&server.url("/token")).await), "another name has no pin");
     outside.get(&by_address).await.unwrap();
     assert_eq!((server.requests().len(), other.requests().len()), (1, 0));
@@ -121,7 +126,7 @@ async fn the_policy_decides_before_the_pin() {
     let server = Server::start(HELLO).await;
     let nothing = |_: &http::request::Parts| Decision::Refuse("closed".to_owned());
     let environment = fabric(&server.url("/token"), &server.thumbprint);
-    let mut outside = Outside::with_policy(&environment, &[], nothing);
+    let mut outside = Outside::with_policy(&environment, TrustedRoots::default(), nothing);
     assert!(matches!(outside.get(&server.url("/token")).await, Err(HttpError::HttpRequestDenied)));
     assert_eq!(server.requests().len(), 0);
 }
@@ -132,7 +137,8 @@ async fn a_redirect_is_an_answer_and_nobody_follows_it() {
     let says =
         format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.url("/elsewhere"));
     let server = Server::start(&says).await;
-    let mut outside = Outside::new(&fabric(&server.url("/token"), &server.thumbprint), &[]);
+    let mut outside =
+        Outside::new(&fabric(&server.url("/token"), &server.thumbprint), TrustedRoots::default());
     assert_eq!(outside.get(&server.url("/token")).await.unwrap(), (302, String::new()));
     assert_eq!((server.requests().len(), target.requests().len()), (1, 0));
 }
@@ -140,7 +146,7 @@ async fn a_redirect_is_an_answer_and_nobody_follows_it() {
 #[tokio::test]
 async fn a_server_of_an_unknown_authority_is_sent_nothing_and_the_log_says_why() {
     let server = Server::start(HELLO).await;
-    let mut outside = Outside::new(&Environment::default(), &[]);
+    let mut outside = Outside::new(&Environment::default(), TrustedRoots::default());
     assert!(is_certificate(&outside.get(&server.url("/")).await));
     assert_eq!(server.requests().len(), 0);
     assert!(
@@ -153,8 +159,8 @@ async fn a_server_of_an_unknown_authority_is_sent_nothing_and_the_log_says_why()
 #[tokio::test]
 async fn a_server_of_an_added_authority_is_asked_under_the_names_of_its_certificate() {
     let server = Server::start(HELLO).await;
-    let roots = [Roots::Bytes(server.pem.clone().into_bytes())];
-    let mut outside = Outside::new(&Environment::default(), &roots);
+    let roots = TrustedRoots::from_pem(&server.pem).unwrap();
+    let mut outside = Outside::new(&Environment::default(), roots);
     assert_eq!(outside.get(&server.url("/")).await.unwrap().0, 200);
     let another_name = server.url("/").replace("localhost", "127.0.0.1");
     assert!(is_certificate(&outside.get(&another_name).await));
@@ -165,14 +171,14 @@ async fn a_server_of_an_added_authority_is_asked_under_the_names_of_its_certific
 async fn roots_may_be_in_a_file_and_what_holds_none_is_refused_by_its_name() {
     let server = Server::start(HELLO).await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    let roots = || [Roots::File(file.path().to_owned())];
     for broken in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         std::fs::write(file.path(), broken).unwrap();
-        let error = Tls::new(&Environment::default(), &roots()).err().unwrap().to_string();
+        let error = TrustedRoots::from_file(file.path()).unwrap_err().to_string();
         assert!(error.contains(file.path().to_str().unwrap()), "{error}");
     }
     std::fs::write(file.path(), &server.pem).unwrap();
-    Outside::new(&Environment::default(), &roots()).get(&server.url("/")).await.unwrap();
+    let roots = TrustedRoots::from_file(file.path()).unwrap();
+    Outside::new(&Environment::default(), roots).get(&server.url("/")).await.unwrap();
 }
 
 #[tokio::test]
@@ -184,7 +190,7 @@ async fn a_server_that_does_not_speak_tls_is_a_fault_of_the_protocol() {
         tokio::io::AsyncWriteExt::write_all(&mut connection, HELLO.as_bytes()).await.unwrap();
         connection
     });
-    let mut outside = Outside::new(&Environment::default(), &[]);
+    let mut outside = Outside::new(&Environment::default(), TrustedRoots::default());
     assert!(matches!(outside.get(&url).await, Err(HttpError::TlsProtocolError)));
     drop(plain.await);
 }
@@ -192,11 +198,11 @@ async fn a_server_that_does_not_speak_tls_is_a_fault_of_the_protocol() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_wherever_it_does() {
     let silent = Server::start("").await;
-    let mut outside = Outside::new(&fabric(&silent.url("/"), &silent.thumbprint), &[]);
+    let mut outside = Outside::new(&fabric(&silent.url("/"), &silent.thumbprint), TrustedRoots::default());
     assert!(matches!(outside.get(&silent.url("/")).await, Err(HttpError::ConnectionReadTimeout)));
 
     let halting = Server::start("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel").await;
-    let mut outside = Outside::new(&fabric(&halting.url("/"), &halting.thumbprint), &[]);
+    let mut outside = Outside::new(&fabric(&halting.url("/"), &halting.thumbprint), TrustedRoots::default());
     assert!(matches!(outside.get(&halting.url("/")).await, Err(HttpError::ConnectionReadTimeout)));
 }
 
@@ -205,7 +211,7 @@ async fn a_server_that_never_shakes_hands_is_given_up_within_the_time_to_connect
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     tokio::time::pause();
-    let mut outside = Outside::new(&Environment::default(), &[]);
+    let mut outside = Outside::new(&Environment::default(), TrustedRoots::default());
     assert!(matches!(outside.get(&url).await, Err(HttpError::ConnectionTimeout)));
 }
 

@@ -4,10 +4,11 @@ use serde::{Serialize, Serializer};
 use token_broker::Failure;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::wire::WireFailure;
+use crate::contract::wire::WireFailure;
 
 /// One identity source as seen from the broker, in the order in which sources are tried. Nothing in it is secret.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SourceReport {
     /// The source's name, as in [`Failure::source`].
     pub source: String,
@@ -27,6 +28,7 @@ pub struct SourceReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It gave the last token.
     #[component(name = "used")]
@@ -62,6 +64,7 @@ impl Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ComponentType, Lift, Lower)]
 #[component(record)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub struct Statistics {
     /// Calls for a token, peeks that were answered included.
     pub requests: u64,

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use wasmtime::Result;
 use wasmtime::component::{Accessor, AccessorTask};
 
-use crate::guest::{State, Template};
-use crate::instance::{Exports, Instance};
-use crate::report::{SourceReport, Statistics};
-use crate::wire::{TokenResult, WireError, WireRequest};
+use crate::contract::report::{SourceReport, Statistics};
+use crate::contract::wire::{TokenResult, WireError, WireRequest};
+use crate::guest::instance::{Exports, Instance};
+use crate::guest::prototype::Prototype;
+use crate::guest::state::State;
 
 /// A call on its way to the instance. The permits bound how many there are, of all callers and of one linker.
 pub(crate) struct Job {
@@ -38,13 +39,17 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 /// Serve calls until every handle of the broker is gone.
 ///
 /// An instance is made when a call needs one, so a broker whose instance trapped costs nothing until it is asked.
-pub(crate) async fn drive(template: Arc<Template>, first: Instance, mut jobs: mpsc::UnboundedReceiver<Job>) {
+pub(crate) async fn drive(
+    prototype: Arc<Prototype>,
+    first: Instance,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+) {
     let mut ready = Some(first);
     let mut replacements = Replacements::default();
     while let Some(job) = jobs.recv().await {
         let instance = match ready.take() {
             Some(instance) => Ok(instance),
-            None => replacements.make(&template).await,
+            None => replacements.make(&prototype).await,
         };
         match instance {
             Err(error) => job.call.refuse(error),
@@ -55,7 +60,7 @@ pub(crate) async fn drive(template: Arc<Template>, first: Instance, mut jobs: mp
                     Ok(Err(trap)) => trap.root_cause().to_string(),
                     Err(_) => "what the program lends to the broker panicked".to_owned(),
                 };
-                template.lent.log.event("the broker's instance trapped", &why);
+                prototype.resources.log.event("the broker's instance trapped", &why);
             }
         }
     }
@@ -127,9 +132,9 @@ impl Call {
 struct Replacements(VecDeque<Instant>);
 
 impl Replacements {
-    async fn make(&mut self, template: &Template) -> Result<Instance, Error> {
+    async fn make(&mut self, prototype: &Prototype) -> Result<Instance, Error> {
         self.admit(Instant::now())?;
-        Instance::new(template).await.map_err(|error| {
+        Instance::new(prototype).await.map_err(|error| {
             Error::Other(format!(
                 "the broker's instance trapped and a new one cannot be made: {}",
                 error.root_cause()

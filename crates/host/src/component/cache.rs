@@ -9,7 +9,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
 use crate::component::Digest;
-use crate::precompiled::{self, trusted};
+use crate::component::precompiled::{self, trusted};
 
 /// A directory of precompiled components, one file for each component and engine. Only this user may write to it.
 ///
@@ -102,6 +102,7 @@ const MAX_FILES: usize = 4;
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::borrow::Cow;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

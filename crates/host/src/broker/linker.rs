@@ -9,7 +9,7 @@ use wasmtime::component::Linker;
 use wasmtime::error::format_err;
 
 use crate::broker::Broker;
-use crate::wire::{TokenResult, WireRequest, WireToken};
+use crate::contract::wire::{TokenResult, WireRequest, WireToken};
 
 impl Broker {
     /// Give `token-broker:identity/credentials` to the components of a linker.

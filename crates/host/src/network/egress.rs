@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
@@ -13,11 +12,12 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use crate::environment::Environment;
-use crate::exchange;
-use crate::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
 use crate::log::Log;
-use crate::network::Network;
-use crate::tls::{Roots, Tls};
+use crate::network::connect::Network;
+use crate::network::exchange;
+use crate::network::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
+use crate::network::tls::Tls;
+use crate::network::trusted_roots::TrustedRoots;
 
 /// The way to the network of a component that is given credentials.
 ///
@@ -40,34 +40,28 @@ impl Egress {
     /// # Errors
     /// One of them is no origin: it has a path, a user, or no scheme.
     pub fn to<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self> {
-        Self::with(origins, &[])
+        let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
+        Ok(Self {
+            origins: origins?.into(),
+            network: Network::of_component(),
+            tls: Arc::new(Tls::new(&Environment::default(), TrustedRoots::default())?),
+            log: Log::stderr(),
+        })
     }
 
-    /// As [`Egress::to`], where servers are also believed whose authorities are in this PEM file.
+    /// Trust more authorities than the public ones.
     ///
     /// # Errors
-    /// As [`Egress::to`], and if there are no certificates in the file.
-    pub fn to_and_trusting<O: AsRef<str>>(
-        origins: impl IntoIterator<Item = O>,
-        roots: impl Into<PathBuf>,
-    ) -> Result<Self> {
-        Self::with(origins, &[Roots::File(roots.into())])
+    /// TLS is not available.
+    pub fn trusted_roots(mut self, roots: TrustedRoots) -> Result<Self> {
+        self.tls = Arc::new(Tls::new(&Environment::default(), roots)?);
+        Ok(self)
     }
 
     /// Where lines about requests go that are not sent. Default: stderr.
     pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Log::new(sink);
         self
-    }
-
-    fn with<O: AsRef<str>>(origins: impl IntoIterator<Item = O>, roots: &[Roots]) -> Result<Self> {
-        let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
-        Ok(Self {
-            origins: origins?.into(),
-            network: Network::of_component(),
-            tls: Arc::new(Tls::new(&Environment::default(), roots)?),
-            log: Log::stderr(),
-        })
     }
 
     fn leads_to(&self, uri: &Uri) -> bool {

@@ -5,7 +5,7 @@ use wasmtime::component::Linker;
 use wasmtime::error::format_err;
 
 use crate::broker::Broker;
-use crate::report::WireReport;
+use crate::contract::report::WireReport;
 
 impl Broker {
     /// Give `token-broker:identity/diagnostics` to the components of a linker, and no credentials: they read what this

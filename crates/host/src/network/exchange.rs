@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wasmtime_wasi_http::RequestOptions;
 
-use crate::http::{HttpError, Sent, WasiBody};
 use crate::log::Log;
-use crate::network::Network;
-use crate::tls::{self, Tls};
+use crate::network::connect::Network;
+use crate::network::http::{HttpError, Sent, WasiBody};
+use crate::network::tls::{self, Tls};
 
 /// How long the steps of an exchange may take.
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ async fn connect(
     match tls.secure(uri, connection).await {
         Ok(connection) => Ok(Box::new(connection)),
         Err(error) => {
-            let (error, why) = tls::told(&error);
+            let (error, why) = tls::tls_error(&error);
             let server = format!("{}:{}", uri.host().unwrap_or_default(), tls::port(uri));
             log.event("no secure connection", &format!("{server}: {why}; nothing was sent"));
             Err(error)

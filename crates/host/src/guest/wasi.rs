@@ -8,7 +8,7 @@ use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::WasiRandom;
 
-use crate::guest::State;
+use crate::guest::state::State;
 
 /// Linking everything would take three times as long, which is a good part of a command's start.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {

@@ -3,9 +3,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::{fmt, fs};
 
 use http::Uri;
 use http::uri::Scheme;
@@ -13,19 +11,18 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
-use token_broker::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmtime::Result;
 
 use crate::environment::Environment;
-use crate::http::HttpError;
+use crate::network::http::HttpError;
+use crate::network::trusted_roots::TrustedRoots;
 
 /// How connections are secured, the same for every instance of a broker.
 pub(crate) struct Tls {
@@ -34,11 +31,9 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// # Errors
-    /// [`Error::Misconfigured`] for added roots that cannot be read.
-    pub(crate) fn new(environment: &Environment, added: &[Roots]) -> Result<Self> {
+    pub(crate) fn new(environment: &Environment, trusted: TrustedRoots) -> Result<Self> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        added.iter().try_for_each(|more| more.add_to(&mut roots))?;
+        roots.extend(trusted.0);
         let trusting = client()?.with_root_certificates(roots).with_no_client_auth();
         Ok(Self { trusting: Arc::new(trusting), pinning: Pin::find(environment)? })
     }
@@ -63,7 +58,7 @@ impl Tls {
 }
 
 /// Why a connection is not secure: for the guest one of WASI's cases, for the operator the words.
-pub(crate) fn told(error: &io::Error) -> (HttpError, String) {
+pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
             (HttpError::TlsCertificateError, why.to_string())
@@ -73,40 +68,6 @@ pub(crate) fn told(error: &io::Error) -> (HttpError, String) {
         }
         Some(error) => (HttpError::TlsProtocolError, error.to_string()),
         None => (HttpError::ConnectionTerminated, error.to_string()),
-    }
-}
-
-/// Certificates of authorities, as PEM.
-pub(crate) enum Roots {
-    Bytes(Vec<u8>),
-    File(PathBuf),
-}
-
-impl Roots {
-    fn add_to(&self, roots: &mut RootCertStore) -> Result<(), Error> {
-        let file;
-        let pem = match self {
-            Self::Bytes(pem) => pem,
-            Self::File(path) => {
-                file = fs::read(path).map_err(|error| self.unusable(&error))?;
-                &file
-            }
-        };
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        // A system's bundle may hold some that are too old to be understood; only their servers are refused for it.
-        let (added, _) =
-            roots.add_parsable_certificates(certificates.map_err(|error| self.unusable(&error))?);
-        if added == 0 { Err(self.unusable(&"no certificate in it can be read")) } else { Ok(()) }
-    }
-
-    fn unusable(&self, why: &dyn fmt::Display) -> Error {
-        let place = match self {
-            Self::Bytes(_) => "the PEM given to the builder".into(),
-            Self::File(path) => path.to_string_lossy(),
-        };
-        Error::Misconfigured(format!(
-            "the trusted root certificates cannot be taken from {place}: {why}; it must hold certificates as PEM"
-        ))
     }
 }
 
@@ -237,7 +198,4 @@ fn algorithms() -> WebPkiSupportedAlgorithms {
     rustls::crypto::ring::default_provider().signature_verification_algorithms
 }
 
-/// What tells the broker that its secret goes to nobody but the server with this certificate. Only this host's own
-/// word counts.
-pub(crate) const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 const THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
