@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use token_broker_host::{Error, Identity, RawRequest};
 
-/// Azure tokens for where this runs: by a managed identity, a workload identity, or an app registration's credential.
+/// Get Azure tokens for this machine, from a managed identity, a workload identity or an app registration.
 ///
-/// The identity source is found as in Azure's own libraries, by its usual environment variables; without any it is
-/// the agent of an Azure Arc-enabled server, or the instance metadata service (IMDS) of an Azure virtual machine.
-/// AZURE_TOKEN_CREDENTIALS selects among them, and `token-broker explain` shows them all. SSL_CERT_FILE names
-/// authorities, as PEM, to believe besides the public ones. TOKEN_BROKER_LOG=debug shows what the broker does.
-/// TOKEN_BROKER_COMPONENT names another broker component than the one inside this command.
+/// Finds the identity source as Azure's own libraries do, by the usual environment variables. Without any it asks the
+/// agent of an Azure Arc-enabled server, or the instance metadata service (IMDS) of an Azure virtual machine.
+/// AZURE_TOKEN_CREDENTIALS selects among the sources; `token-broker explain` lists them.
+///
+/// SSL_CERT_FILE names a PEM file of authorities to trust besides the public ones. TOKEN_BROKER_LOG=debug logs each
+/// step. TOKEN_BROKER_COMPONENT names a broker component to use instead of the one inside this command.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -22,51 +23,53 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Get a token, and show whose it is and how long it lives, but not the token itself.
+    /// Get a token, and show its audience, identity, source and expiry, but not the token itself.
     #[command(after_help = GET_EXAMPLES)]
     Get(Get),
-    /// Show which identity sources are seen here, what each would be asked, and why it would work or not.
+    /// Show the identity sources in the order of trial: the variables, the request and the state of each.
     ///
-    /// Nothing is sent without --try. Where every call for a token would fail, this fails with the same exit code.
-    #[command(after_help = EXPLAIN_EXAMPLES, mut_group("Who", |who| who.requires("attempt")))]
+    /// Sends nothing without --try. If the configuration fails every call for a token, exits with the code of that
+    /// error.
+    #[command(after_help = EXPLAIN_EXAMPLES, mut_group("IdentityOptions", |options| options.requires("attempt")))]
     Explain(Explain),
-    /// Run a component that imports token-broker:identity/credentials, and give it tokens for what is named.
+    /// Run a component that imports token-broker:identity/credentials, with tokens for the given scopes.
     ///
-    /// The broker, its environment and the identity endpoint stay outside of the component, which sees the variables that
-    /// are named, reaches the origins that are named, and nothing else. What it prints is printed. Exit code 1 means that it
-    /// failed, or exceeded its limit of time or memory.
+    /// The broker, its environment and the identity endpoint stay outside the component. The component sees the given
+    /// variables, reaches the given origins, and shares stdin, stdout and stderr. Exit code 1: the component failed, or
+    /// exceeded its limit of time or memory.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
-    /// Give tokens to other processes on this machine, as IMDS and App Service do: to any Azure SDK.
+    /// Serve tokens to other processes on this machine with any Azure SDK, as IMDS and App Service do.
     ///
-    /// One cache for all of them, and one request for those that ask at once. Prints where it listens and what clients
-    /// set. Any process that reaches it gets tokens, as far as TOKEN_BROKER_ALLOWED_SCOPES and
-    /// TOKEN_BROKER_ALLOWED_IDENTITIES let it: other users' too, over TCP. GET /stats counts. SIGTERM ends it.
+    /// All clients share one cache, and concurrent requests share one fetch. Prints its URL and the variables for
+    /// clients. Every process that can connect gets the tokens that TOKEN_BROKER_ALLOWED_SCOPES and
+    /// TOKEN_BROKER_ALLOWED_IDENTITIES allow; over TCP, so do processes of other users. GET /stats returns counters.
+    /// SIGTERM ends the server.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Get {
-    /// What the token is for.
+    /// Scope of the token, such as https://vault.azure.net/.default
     #[arg(long, value_name = "SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]
-    pub(crate) identity: Who,
-    /// Print the token and everything known of it as JSON.
+    pub(crate) identity: IdentityOptions,
+    /// Print the token, its type, expiry and source as JSON
     #[arg(long, conflicts_with = "raw")]
     pub(crate) json: bool,
-    /// Print the token and nothing else.
+    /// Print the token and nothing else
     #[arg(long)]
     pub(crate) raw: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Explain {
-    /// Ask for a token for real, and show what came of it.
+    /// Request a token, and show the outcome
     #[arg(long = "try")]
     pub(crate) attempt: bool,
-    /// What --try asks a token for.
+    /// Scope of the token that --try requests
     #[arg(
         long,
         value_name = "SCOPE",
@@ -75,70 +78,71 @@ pub(crate) struct Explain {
     )]
     pub(crate) scope: String,
     #[command(flatten)]
-    pub(crate) identity: Who,
+    pub(crate) identity: IdentityOptions,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
-    /// What it may have tokens for; may be given several times.
+    /// Scope that the component may get tokens for; repeatable
     #[arg(long, value_name = "SCOPE", required = true)]
     pub(crate) scope: Vec<String>,
-    /// Where it may send requests, such as https://my.vault.azure.net; may be given several times. Over plain http no name
-    /// but localhost may lead to this machine: give its address.
+    /// Origin that the component may send requests to, such as https://my.vault.azure.net; repeatable. Over plain http,
+    /// give this machine's address: no name but localhost may lead to it
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow: Vec<String>,
-    /// A variable that it sees, with this value or with the one that it has here; may be given several times.
+    /// Variable of the component, with this value or its value here; repeatable
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// Time limit: the component is stopped when it is reached.
+    /// Time limit of the component
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: u64,
-    /// Memory limit, for all memories and tables of the component together.
+    /// Memory limit for all memories and tables of the component together
     #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_memory: u32,
-    /// The component: a command of WASI 0.3 or 0.2.
+    /// Component to run: a command of WASI 0.3 or 0.2
     #[arg(value_name = "COMPONENT")]
     pub(crate) component: PathBuf,
-    /// Its arguments.
+    /// Arguments of the component
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Serve {
-    /// Where to listen, on loopback; port 0 is a free one.
+    /// Loopback address to listen on; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4141")]
     pub(crate) listen: SocketAddr,
-    /// Listen on a Unix socket that only this user can open, instead.
+    /// Listen on a Unix socket that only this user can open, instead
     #[arg(long, value_name = "PATH", conflicts_with = "listen")]
     pub(crate) unix: Option<PathBuf>,
-    /// What clients of App Service's protocol show as IDENTITY_HEADER; TOKEN_BROKER_ENDPOINT_SECRET does as well.
+    /// File with the secret that clients of App Service's protocol send as IDENTITY_HEADER; may also be set in
+    /// TOKEN_BROKER_ENDPOINT_SECRET
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
-    /// Let --listen name an address that other machines can reach.
+    /// Allow an address that other machines can reach in --listen
     #[arg(long, conflicts_with = "unix")]
     pub(crate) allow_remote: bool,
 }
 
-/// Whose token it is. Without any of these: the identity that TOKEN_BROKER_FEDERATED_CLIENT_ID names, else the one
-/// that AZURE_CLIENT_ID does, else the system-assigned one.
+/// The identity of the token. Default: the one that TOKEN_BROKER_FEDERATED_CLIENT_ID names, else AZURE_CLIENT_ID, else
+/// the system-assigned one.
 #[derive(Debug, ClapArgs)]
 #[group(multiple = false)]
-pub(crate) struct Who {
-    /// The user-assigned identity with this client id (a GUID).
+pub(crate) struct IdentityOptions {
+    /// Client id (a GUID) of a user-assigned identity
     #[arg(long, value_name = "ID")]
     client_id: Option<String>,
-    /// The user-assigned identity with this object id (a GUID).
+    /// Object id (a GUID) of a user-assigned identity
     #[arg(long, value_name = "ID")]
     object_id: Option<String>,
-    /// The user-assigned identity with this resource id (/subscriptions/...).
+    /// Resource id (/subscriptions/...) of a user-assigned identity
     #[arg(long, value_name = "ID")]
     resource_id: Option<String>,
 }
 
-impl Who {
+impl IdentityOptions {
     /// # Errors
-    /// As the id's form demands.
+    /// The id is malformed.
     pub(crate) fn request(&self, scope: &str) -> Result<RawRequest, Error> {
         Ok(RawRequest { scopes: vec![scope.to_owned()], identity: self.identity()?, ..RawRequest::default() })
     }
@@ -153,7 +157,7 @@ impl Who {
     }
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 other, 2 usage or invalid request, 3 misconfigured, 4 denied, \
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 other, 2 usage or invalid request, 3 misconfigured, 4 denied, \
     5 unavailable, 6 rejected, 7 throttled, 8 transient, 9 protocol";
 
 const GET_EXAMPLES: &str = "\

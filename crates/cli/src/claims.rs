@@ -1,4 +1,4 @@
-//! What a token says of itself, for showing only: nothing is decided by it, so nothing is verified.
+//! The claims of a token, for display only: they are not verified, and no decision depends on them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::one_line;
 
-/// The claims that tell what a token is for and whose it is.
+/// The claims of a token: its audience and its identity.
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Map<String, Value>);
 

@@ -25,9 +25,9 @@ pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
 }
 
 /// # Errors
-/// That of every call for a token, as far as the configuration tells it: what a source will answer is not known.
+/// The error of every call for a token, as far as the configuration decides it. The answer of a source is unknown.
 fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
-    let Some(report) = reports.iter().find(|report| takes_part(report)) else {
+    let Some(report) = reports.iter().find(|report| ends_the_chain(report)) else {
         return Err(Error::Unavailable(reports.iter().map(declined).collect()));
     };
     if report.verdict != Verdict::Misconfigured {
@@ -42,8 +42,8 @@ fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
     })
 }
 
-/// Whether no source behind it is asked.
-fn takes_part(report: &SourceReport) -> bool {
+/// Whether it ends the chain: no source after it is asked.
+fn ends_the_chain(report: &SourceReport) -> bool {
     match report.reason.strip_prefix(NEEDS_FILE) {
         Some(file) => Path::new(file).exists(),
         None => report.verdict != Verdict::NotConfigured,
@@ -74,7 +74,7 @@ fn describe(nth: usize, report: &SourceReport) -> String {
     text
 }
 
-/// As the report says it of a source that needs a file to be there, Arc's agent.
+/// The report's words for a source that needs a file, Arc's agent.
 const NEEDS_FILE: &str = "would be asked if there is a file ";
 
 #[cfg(test)]

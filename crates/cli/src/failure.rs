@@ -1,4 +1,4 @@
-//! How a command fails: one line, one exit code.
+//! The failure of a command: one line, one exit code.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use token_broker_host::{Error, Failure};
 
-/// Why a command did not do what it was asked.
+/// The error of a command.
 #[derive(Debug)]
 pub(crate) struct Failed(Error);
 
@@ -47,7 +47,7 @@ fn failure_to_json(failure: &Failure) -> Value {
     })
 }
 
-/// One line, whatever a service put into its words.
+/// One line, also where a service's text has several.
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&one_line(&self.0.to_string()))
@@ -69,7 +69,7 @@ impl From<wasmtime::Error> for Failed {
     }
 }
 
-/// A terminal must not be steered by what a service answers.
+/// Replaces control characters: the answer of a service must not control a terminal.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

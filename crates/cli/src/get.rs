@@ -25,11 +25,11 @@ pub(crate) async fn run(args: &Get) -> Result<(), Failed> {
     print(&if args.json { to_json(&token, &source) } else { describe(&token, &args.scope, &source) })
 }
 
-/// What may be shown of a token: everything but the token.
+/// A description of a token, without the token.
 pub(crate) fn describe(token: &AccessToken, scope: &str, source: &str) -> String {
     let claims = Claims::of(token.token()).unwrap_or_default();
     let audience = claims.audience().unwrap_or_else(|| scope.to_owned());
-    let identity = claims.identity().unwrap_or_else(|| "not told by the token".to_owned());
+    let identity = claims.identity().unwrap_or_else(|| "not in the token".to_owned());
     format!(
         "audience     {audience}\nidentity     {identity}\nsource       {source}\nexpires      {}\nfingerprint  {}\n",
         date(token.expires_on()),
@@ -37,7 +37,7 @@ pub(crate) fn describe(token: &AccessToken, scope: &str, source: &str) -> String
     )
 }
 
-/// The answer itself does not say who gave it; the report does.
+/// The source of the last token, from the report: the token itself does not name it.
 pub(crate) async fn source_of_last_token(broker: &mut Instance) -> Result<String, Failed> {
     let reports = broker.explain().await?;
     let used = reports.into_iter().find(|report| report.verdict == Verdict::Used);
@@ -55,7 +55,7 @@ fn to_json(token: &AccessToken, source: &str) -> String {
     format!("{answer}\n")
 }
 
-/// Exactly the token for a program, and a line for a person.
+/// The token alone for a pipe, with a newline for a terminal.
 fn raw(token: &AccessToken) -> String {
     let end = if std::io::stdout().is_terminal() { "\n" } else { "" };
     format!("{}{end}", token.token())

@@ -1,4 +1,4 @@
-//! The CLI `token-broker`: a token for whoever runs it, or the reason why there is none.
+//! The command `token-broker`: a token, or the reason why there is none.
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a command lives off its environment")]
 
@@ -28,12 +28,12 @@ fn main() -> ExitCode {
         log_line(&if as_json { failed.to_json() } else { failed.to_string() });
         failed.exit_code()
     });
-    // Where nobody reads stderr, the exit code still is to be had.
+    // Bounded: the process must end even if nobody reads stderr.
     flush_log(LAST_WORDS);
     code
 }
 
-/// One thread is enough, and starts faster than many: what there is to do is to wait for the network.
+/// One thread is enough, and starts faster than many: the command waits for the network.
 fn run(command: &Command) -> Result<ExitCode, Failed> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
@@ -50,11 +50,11 @@ fn run(command: &Command) -> Result<ExitCode, Failed> {
     output
 }
 
-/// Write to stdout, where a closed pipe is an error and no panic.
+/// Write to stdout. A closed pipe is an error, and does not panic.
 fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failed::other)
 }
 
-/// How long the end of this process waits for somebody to read stderr.
+/// The limit of the wait for a reader of stderr at the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);

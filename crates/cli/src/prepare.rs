@@ -1,4 +1,4 @@
-//! A broker for this process.
+//! The broker of the command, configured by the environment.
 
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use token_broker_host::{Broker, Builder, Cache, Environment, Error, Instance, Tr
 
 use crate::failure::Failed;
 
-/// Never dropped: the process ends with it, and gives its memory back faster than the instance would.
+/// One instance for one call. Never dropped: the end of the process frees its memory faster.
 pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     let mut builder = builder(Environment::inherit())?;
     if !is_set(LOG) {
         builder = builder.log(|line| {
-            if !tells_the_failure(line) {
+            if !repeats_the_error(line) {
                 log_line(line);
             }
         });
@@ -21,12 +21,12 @@ pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
     Ok(ManuallyDrop::new(builder.instantiate().await?))
 }
 
-/// The failure of the one call is told once, by the command itself, unless the log was asked for.
-fn tells_the_failure(line: &str) -> bool {
+/// Whether a log line repeats the error that the command itself prints.
+fn repeats_the_error(line: &str) -> bool {
     serde_json::from_str(line).is_ok_and(|line: Value| line["event"] == "could not fetch a token")
 }
 
-/// One for many callers, which lives as long as this process.
+/// A shared broker, which lives as long as the process.
 pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Failed> {
     Ok(builder(environment)?.build().await?)
 }

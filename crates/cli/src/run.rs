@@ -18,7 +18,7 @@ use crate::args::Run;
 use crate::failure::Failed;
 use crate::prepare::{self, LOG};
 
-/// Run a component to its end, with credentials from a broker that is outside of it.
+/// Run a component to its end, with credentials from a broker outside it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let policy = Policy::new(Some(&args.scope.join(" ")), None).map_err(of_arguments)?;
     let state = state(args)?;
@@ -42,11 +42,11 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
         )),
         false => trap.into(),
     })?;
-    // What went wrong, the component has said itself.
+    // The component itself reports what went wrong.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The policy's list is the arguments', not the variable's.
+/// Names the option instead of the variable: the scopes are from the command line.
 fn of_arguments(error: Error) -> Error {
     match error {
         Error::Misconfigured(why) => {
@@ -57,12 +57,13 @@ fn of_arguments(error: Error) -> Error {
 }
 
 fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
-    Component::from_file(engine, file)
-        .map_err(|error| Error::InvalidRequest(format!("{} cannot be run: {error:#}", file.display())).into())
+    Component::from_file(engine, file).map_err(|error| {
+        Error::InvalidRequest(format!("{} is not a component that can run: {error:#}", file.display())).into()
+    })
 }
 
-/// End this process when the time is over. Not a timer of the runtime, whose only thread the component may keep: it
-/// computes, or waits for somebody to read what it prints.
+/// End this process after a time. A thread, not a timer of the runtime: the component may occupy the runtime's only
+/// thread with a computation, or with output that nobody reads.
 fn end_after(limit: Duration) -> Result<(), Failed> {
     let ended = move || {
         thread::sleep(limit);
@@ -77,7 +78,7 @@ fn end_after(limit: Duration) -> Result<(), Failed> {
     thread::Builder::new().spawn(ended).map(drop).map_err(Failed::other)
 }
 
-/// As the version of WASI that it is made for wants it.
+/// By WASI 0.3 or 0.2, as the component exports it.
 async fn run_to_its_end(
     store: &mut Store<State>,
     component: InstancePre<State>,
@@ -93,7 +94,7 @@ async fn run_to_its_end(
 /// The store data of the component.
 type State = ConsumerState<Egress, Memory>;
 
-/// What all memories and tables of the component have together.
+/// The limit for all memories and tables of the component together.
 struct Memory {
     bytes: usize,
     max_bytes: usize,
@@ -101,7 +102,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// What is beyond the component's own maximum wasmtime refuses after this, so it must not be counted.
+    /// Growth beyond the component's own maximum is not counted: wasmtime refuses it afterwards.
     fn grow(
         &mut self,
         current: usize,
@@ -175,7 +176,7 @@ fn inherited(name: &str) -> Result<String, Failed> {
             VarError::NotUnicode(_) => "is not UTF-8",
         };
         Error::InvalidRequest(format!(
-            "--env {name}: the variable {name} {why}; fix: set it, or give --env {name}=VALUE"
+            "--env {name}: the variable {name} {why}; fix: set it, or use --env {name}=VALUE"
         ))
         .into()
     })

@@ -1,6 +1,6 @@
 //! `token-broker serve`
 
-mod desk;
+mod handler;
 mod listener;
 mod server;
 mod write_limit;
@@ -17,10 +17,10 @@ use crate::args::Serve;
 use crate::failure::Failed;
 use crate::prepare::{self, LOG};
 use crate::print;
-use desk::Desk;
+use handler::Handler;
 use listener::Listener;
 
-/// Give tokens to other processes until this one is told to end.
+/// Serve tokens to other processes until a signal ends this one.
 pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
     let settings = settings(args.secret_file.as_deref())?;
     let api = IdentityApi::new(&settings)?;
@@ -29,19 +29,19 @@ pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
         Some(path) => Listener::unix(path)?,
         None => Listener::tcp(args.listen, args.allow_remote).await?,
     };
-    // What clients show to this process is no business of the broker's.
+    // The secret is for clients of this process; the broker must not get it.
     let mut environment = Environment::inherit().with(SECRET, "");
     if !prepare::is_set(LOG) {
         environment = environment.with(LOG, LEVEL);
     }
-    let desk = Desk::new(prepare::shared_broker(environment).await?, api, audits);
+    let handler = Handler::new(prepare::shared_broker(environment).await?, api, audits);
     let end = end().map_err(Failed::other)?;
-    print(&announcement(&listener, &desk))?;
-    server::serve(&listener, Arc::new(desk), end).await;
+    print(&announcement(&listener, &handler))?;
+    server::serve(&listener, Arc::new(handler), end).await;
     Ok(())
 }
 
-/// The variables that the endpoint itself reads, the secret from a file if one is named.
+/// The variables of the endpoint itself, with the secret from a file if one is named.
 fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let mut settings =
@@ -50,12 +50,12 @@ fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
         let unreadable =
             |why: &str| Error::Misconfigured(format!("the secret file {}: {why}", file.display()));
         if settings.is_set(SECRET) {
-            return Err(unreadable(&format!("{SECRET} is set too; leave one of them out")).into());
+            return Err(unreadable(&format!("{SECRET} is set too; fix: use one of them")).into());
         }
         let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
-            return Err(unreadable("it is empty").into());
+            return Err(unreadable("it is empty; fix: write the secret into it").into());
         }
         settings.set(SECRET, secret.to_owned());
     }
@@ -65,20 +65,20 @@ fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
     Ok(settings)
 }
 
-/// One line: where it listens, then what clients set, as a shell takes it. The secret is not among it.
-fn announcement(listener: &Listener, desk: &Desk) -> String {
+/// One line: the URL, then the variables for clients, in shell syntax. The secret is not among them.
+fn announcement(listener: &Listener, handler: &Handler) -> String {
     let url = listener.url();
     if !listener.is_tcp() {
         return format!("{url}\n");
     }
-    let app_service = match desk.has_secret() {
+    let app_service = match handler.has_secret() {
         true => format!(" IDENTITY_ENDPOINT={url}{}", IdentityApi::APP_SERVICE_PATH),
         false => String::new(),
     };
     format!("{url} AZURE_POD_IDENTITY_AUTHORITY_HOST={url}{app_service}\n")
 }
 
-/// Until a service manager or a person says so.
+/// Completes at SIGTERM or SIGINT.
 fn end() -> std::io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -89,6 +89,6 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Its work is to give out tokens, so each is in its log unless less is asked for.
+/// The default level: the log has a line for each token.
 const LEVEL: &str = "info";
 const SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";

@@ -208,7 +208,7 @@ async fn exit_code_5_is_for_a_machine_without_an_identity_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_code_6_is_for_a_no_and_its_line_says_what_mends_it() {
+async fn exit_code_6_is_for_a_rejection_and_its_line_says_the_fix() {
     let (code, line) = Cli::new().await.failure(&["get", "--scope", VAULT, "--client-id", UNKNOWN]).await;
     assert_eq!(code, 6);
     assert!(line.contains(UNKNOWN) && line.contains("az "), "{line}");

@@ -250,7 +250,7 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
             vec!["--secret-file".to_owned(), of("short")],
             "TOKEN_BROKER_ENDPOINT_SECRET must be",
         ),
-        (with_secret, vec!["--secret-file".to_owned(), of("secret")], "leave one of them out"),
+        (with_secret, vec!["--secret-file".to_owned(), of("secret")], "use one of them"),
     ] {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let output = command(&environment, &args).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! The handle of the shared broker.
+//! The shared broker: a handle to one instance, for many callers.
 
 mod diagnostics;
 mod driver;
@@ -20,15 +20,15 @@ use crate::contract::wire::{TokenResult, WireRequest};
 use crate::guest::instance::Instance;
 use crate::guest::prototype::Prototype;
 
-/// A broker that many callers share, from any task and on behalf of any store. Cheap to clone.
+/// A broker that many callers share, from any task. Cheap to clone.
 ///
-/// One instance in its own store, driven by a task of its own: it ends when the last clone and the last linker that
-/// was given credentials are gone. An instance that traps is replaced when the next call comes; the calls that were
-/// inside it get [`Error::Other`].
+/// A task of its own drives one instance. The task ends with the last clone and the last linker that got credentials
+/// from this broker. The first call after a trap gets a new instance; the calls inside the trapped one return
+/// [`Error::Other`].
 #[derive(Clone)]
 pub struct Broker {
     shared: Arc<Shared>,
-    /// The calls that this handle's linker may have under way, where it is a linker's.
+    /// The bound on a linker's concurrent calls; none for the embedder's own handles.
     quota: Option<Arc<Semaphore>>,
     forgets: Arc<Semaphore>,
 }
@@ -63,7 +63,7 @@ impl Broker {
         Self { shared: Arc::new(shared), quota: None, forgets: Arc::new(Semaphore::new(MAX_FORGETS)) }
     }
 
-    /// The same broker for the components of a linker, who must not fill it for everybody else.
+    /// A handle for the components of a linker, with a quota that keeps the broker free for others.
     pub(crate) fn for_linker(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -72,9 +72,9 @@ impl Broker {
         }
     }
 
-    /// The token for a scope and the default identity, if a Fresh one was given out within the last minute.
+    /// The token for a scope and the default identity, if the broker gave out a Fresh one within the last minute.
     ///
-    /// Never waits and starts nothing. None means: call [`Broker::get_token`].
+    /// Never waits and never starts a fetch. On `None`, call [`Broker::get_token`].
     pub fn peek_token(&self, scope: &str) -> Option<AccessToken> {
         self.shared.copies.get(scope, self.now()).map(AccessToken)
     }
@@ -82,12 +82,12 @@ impl Broker {
     /// A token for a scope and the default identity, from memory or from Azure.
     ///
     /// # Errors
-    /// What the broker says, or [`Error::Other`] if its instance trapped or does not answer.
+    /// The broker's error, or [`Error::Other`] if its instance trapped or does not answer.
     pub async fn get_token(&self, scope: &str) -> Result<AccessToken, Error> {
         self.forward_get(scope).await?.map(AccessToken).map_err(Error::from)
     }
 
-    /// A token for a request that says more than a scope.
+    /// A token for a request with an identity, a tenant, claims or a user assertion.
     ///
     /// # Errors
     /// As [`Broker::get_token`].
@@ -95,14 +95,14 @@ impl Broker {
         self.forward_request(request.into()).await?.map(AccessToken).map_err(Error::from)
     }
 
-    /// Forget what is held for a scope, of every identity, because a service refused it.
+    /// Drop the held tokens for a scope, of every identity. Call it when a service refused one.
     ///
     /// # Errors
-    /// [`Error::Other`] if more of these are on their way than the broker keeps up with.
+    /// [`Error::Other`] if too many of these calls are pending.
     pub fn forget_token(&self, scope: &str) -> Result<(), Error> {
         let permit = Arc::clone(&self.forgets).try_acquire_owned().map_err(|_| {
             Error::Other(format!(
-                "{MAX_FORGETS} calls of forget-token are under way; forget a scope once per refusal"
+                "{MAX_FORGETS} calls of forget-token are pending; fix: forget a scope once per refusal"
             ))
         })?;
         let job = Job { call: Call::Forget(scope.into()), permits: (permit, None) };
@@ -112,8 +112,8 @@ impl Broker {
         sent
     }
 
-    /// Every identity source in the order of trial: what was found, what is missing, what it would send. The settings of
-    /// [`Builder::settings`] count, as they were when the instance was made.
+    /// A report on every identity source in the order of trial: its variables, its request and its last failure.
+    /// [`Builder::settings`](crate::Builder::settings) are included as the instance read them when it was made.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.
@@ -121,7 +121,7 @@ impl Broker {
         self.call(Call::Explain).await
     }
 
-    /// The counters of the broker's instance, and of the calls that were answered without asking it.
+    /// The counters of the broker's instance, including calls that this handle answered from its copies.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.
@@ -185,15 +185,16 @@ impl Broker {
 
 fn trapped() -> Error {
     Error::Other(
-        "the broker's instance trapped while this call was inside; the next call gets a new instance, \
-         and the log says why"
+        "the broker's instance trapped while it served this call; the log says why, \
+         and the next call gets a new instance"
             .to_owned(),
     )
 }
 
 fn silent() -> Error {
     Error::Other(format!(
-        "the broker's instance did not answer within {} s; see whether what the program lends to it waits for something",
+        "the broker's instance did not answer within {} s; fix: check that the program's store, settings and \
+         HTTP policy answer",
         DEADLINE.as_secs()
     ))
 }
@@ -201,8 +202,8 @@ fn silent() -> Error {
 fn flooded() -> Error {
     Error::Throttled(Failure {
         source: "host".into(),
-        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are under way"),
-        remedy: Some("share one answer among callers, peek-token first: it waits for nothing".to_owned()),
+        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are pending"),
+        remedy: Some("share one token among callers, and call peek-token first: it never waits".to_owned()),
         retry_after: Some(RETRY_AFTER),
         ..Failure::default()
     })
@@ -211,17 +212,19 @@ fn flooded() -> Error {
 /// The task ends with the runtime that it was started on.
 fn gone() -> Error {
     Error::Other(
-        "the runtime on which the broker was built has been shut down; build it on one that lives".to_owned(),
+        "the tokio runtime of the broker has shut down; fix: build the broker on a runtime that outlives its \
+         calls"
+            .to_owned(),
     )
 }
 
 /// Calls inside the broker at once; more wait for their turn. Each takes a few kilobytes of the guest's memory.
 const MAX_CALLS: usize = 4096;
-/// So that it takes several linkers to make anybody wait for a turn.
+/// A quarter: one linker alone makes nobody wait.
 const MAX_CALLS_OF_A_LINKER: usize = 1024;
-/// A forget waits for nothing, so these only pile up under a consumer that does nothing else. Each linker has its own.
+/// A forget never waits, so these pile up only under a consumer that does nothing else. Each linker has its own.
 const MAX_FORGETS: usize = 1024;
-/// How long a full linker is told to wait.
+/// The delay that an error at a linker's quota asks for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longer than a call can take: ten minutes are the longest budget, and before it come the settings, 5 s at most each.
 const DEADLINE: Duration = Duration::from_secs(900);

@@ -1,4 +1,4 @@
-//! What a broker is made of.
+//! The builder of a broker.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -23,7 +23,8 @@ use crate::network::tls::Tls;
 use crate::network::trusted_roots::TrustedRoots;
 use crate::store::{NoStore, Store};
 
-/// Says what a broker is made of and what it is lent. What is not said is not lent, the clock and randomness excepted.
+/// Builds a [`Broker`] or an [`Instance`] from the resources that you lend to it. Apart from clock and randomness, a
+/// broker gets nothing by default.
 #[must_use]
 #[derive(Default)]
 pub struct Builder {
@@ -42,22 +43,22 @@ pub struct Builder {
 }
 
 impl Broker {
-    /// Say what a broker is to be made of.
+    /// A builder with the defaults.
     pub fn builder() -> Builder {
         Builder::default()
     }
 }
 
 impl Builder {
-    /// Another component than the one that this crate carries, as bytes. It has its exports and imports.
+    /// A component to use instead of the one in this crate. It must have the same imports and exports.
     pub fn component_bytes(mut self, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         self.component = Source::Bytes(bytes.into());
         self
     }
 
-    /// Another component than the one that this crate carries, as a file, precompiled if it is a `.cwasm`.
+    /// As [`Builder::component_bytes`], from a file; a `.cwasm` is precompiled.
     ///
-    /// A precompiled component is native code: it is loaded only if nobody but this user and root may change it.
+    /// A precompiled component is native code, so its file must be writable by this user and root only.
     pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.component = Source::File(path.into());
         self
@@ -69,20 +70,20 @@ impl Builder {
         self
     }
 
-    /// The engine, made from [`engine_config`](crate::engine_config). Default: one of the broker's own.
+    /// The engine. Its configuration must start from [`engine_config`](crate::engine_config). Default: a new engine.
     pub fn engine(mut self, engine: &Engine) -> Self {
         self.engine = Some(engine.clone());
         self
     }
 
-    /// The environment. Default: empty.
+    /// The broker's environment variables. Default: none.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Which requests may leave. Default: [`DefaultHttpPolicy`](crate::DefaultHttpPolicy), and those to the endpoint that
-    /// `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
+    /// The policy for the broker's HTTP requests. Default: [`DefaultHttpPolicy`](crate::DefaultHttpPolicy), and those
+    /// to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
     pub fn http(mut self, policy: impl HttpPolicy) -> Self {
         self.http = Some(Arc::new(policy));
         self
@@ -100,44 +101,45 @@ impl Builder {
         self
     }
 
-    /// Where variables are looked up that the environment does not have. Default: nowhere.
+    /// The source of variables that are not in the environment. Default: none.
     ///
-    /// They are looked up when an instance is made; a file that one of them names is lent as if the environment named it.
+    /// Each new instance reads them. A file that a setting names is lent like one that the environment names.
     ///
-    /// The three of Service Fabric belong into the environment: a certificate is compared for an endpoint named there alone.
+    /// Service Fabric's three variables must be in the environment: only an endpoint named there has its certificate
+    /// checked.
     pub fn settings(mut self, settings: impl Settings) -> Self {
         self.settings = Some(Arc::new(settings));
         self
     }
 
-    /// What the broker reads as the time. Default: [`SystemClock`].
+    /// The broker's clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// What fills buffers with random bytes. Default: a generator seeded by the operating system.
+    /// The source of random bytes. Default: a generator that the operating system seeds.
     pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         self.random = Some(Random::new(fill));
         self
     }
 
-    /// Where log lines go. Default: stderr.
+    /// The sink of log lines, JSON objects. Default: stderr.
     pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Some(Log::new(sink));
         self
     }
 
-    /// The most linear memory that an instance may take, in bytes. Default: 64 MiB.
+    /// The limit of the linear memory of an instance, in bytes. Default: 64 MiB.
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = Some(bytes);
         self
     }
 
-    /// Start a broker that many share, on the current tokio runtime.
+    /// Start a shared broker on the current tokio runtime.
     ///
     /// # Errors
-    /// The component cannot be loaded or instantiated, or what was said does not fit together.
+    /// The component cannot be loaded or instantiated, or the settings contradict each other.
     pub async fn build(self) -> Result<Broker> {
         let default_identity = self.default_identity().await?;
         let prototype = self.prototype().await?;
@@ -145,7 +147,7 @@ impl Builder {
         Ok(Broker::start(prototype, instance, default_identity))
     }
 
-    /// Make a single instance, for an embedder that owns its store.
+    /// Make a single instance in a wasmtime store of its own.
     ///
     /// # Errors
     /// As [`Builder::build`].
@@ -178,7 +180,7 @@ impl Builder {
         })
     }
 
-    /// Whom policies of linkers take the default identity for. A value that cannot be used fails each call later on.
+    /// The identity that the linkers' policies check for the default one. An unusable value fails each call later on.
     async fn default_identity(&self) -> Result<Identity> {
         let mut variables = Variables::default();
         for name in Variables::DEFAULT_IDENTITY {
@@ -192,8 +194,8 @@ impl Builder {
     async fn check_store_key(&self) -> Result<()> {
         if self.store.is_some() && self.variable(STORE_KEY).await?.is_none() {
             bail!(
-                "a store was given and {STORE_KEY} is not set, so nothing could be kept in it; \
-                 make a key with `openssl rand -base64 32` and give it to every broker that shares the store"
+                "the broker has a store, and {STORE_KEY} is not set; \
+                 fix: make a key with `openssl rand -base64 32`, and set it for every broker that shares the store"
             );
         }
         Ok(())
@@ -207,7 +209,7 @@ impl Builder {
         let value = settings
             .get(name)
             .await
-            .map_err(|error| format_err!("the settings cannot tell {name}: {error}"))?;
+            .map_err(|error| format_err!("the settings failed to look up {name}: {error}"))?;
         Ok(value.filter(|value| !value.is_empty()))
     }
 }

@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 use wasmtime::error::Context as _;
 use wasmtime::{Config, Engine, Result};
 
-use crate::component::cache::Cache;
+use crate::component::cache::{Cache, Digest};
 
 /// The component, before it is compiled.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +24,8 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// SHA-256.
-pub(crate) type Digest = [u8; 32];
-
-/// The engine configuration that the broker needs. An engine that is given to the builder starts from this.
+/// The engine configuration that the broker needs. Start from it for an engine of your own, see
+/// [`Builder::engine`](crate::Builder::engine).
 pub fn engine_config() -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);

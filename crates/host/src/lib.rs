@@ -1,7 +1,7 @@
 //! Embed the token broker in a wasmtime program.
 //!
-//! One long-lived broker instance holds the tokens in its own store. Other components get `credentials` through
-//! their linkers, each linker with its own policy; instances may be as short-lived as a request, the tokens stay.
+//! One long-lived broker instance holds the tokens. Other components get `credentials` through their linkers, each with
+//! its own policy. Their instances may live for one request; the tokens stay. The crate carries the broker component.
 //!
 //! ```no_run
 //! use token_broker_host::{Broker, Environment, Policy};
@@ -21,8 +21,22 @@
 //! # }
 //! ```
 //!
-//! An embedder that wants the broker in a store of its own takes [`Builder::instantiate`] instead: no task, no
-//! channel, no sharing.
+//! [`Builder::instantiate`] makes an instance that you call directly: no task, no channel, no sharing.
+//!
+//! # Modules
+//! Arrows go down only:
+//!
+//! ```text
+//! builder                     the parts of a broker
+//! broker, component           a handle for many callers and linkers; the component and its precompiled form
+//! guest                       an instance: its resources, imports and exports
+//! network, store, contract    its requests, its shared store, the contract's values
+//! environment, log            variables and the files that they name; log lines
+//! ```
+//!
+//! # Features
+//! - `redis`: `RedisStore`, a store for brokers on many machines.
+//! - `test-kit`: `test_kit`, tests for implementations of [`Store`].
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! A place shared by broker instances.
+//! The store that broker instances share.
 
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
@@ -11,16 +11,16 @@ use token_broker::StoreError;
 
 use crate::future::BoxFuture;
 
-/// A place shared by broker instances, in this process or beyond it.
+/// A key-value store that broker instances share, in this process or across machines.
 ///
-/// What is kept is sealed by the broker: a store never learns whose token it holds, or for what. An implementer owes
-/// bounded waits, an `add` that at most one of several callers wins, and entries that end when their time is over;
+/// The broker seals each value: a store never learns whose token it holds, or for which scope. An implementation must
+/// have bounded waits, an `add` that one of several callers wins at most, and entries that end with their time to live;
 /// `test_kit::check_store`, behind the feature `test-kit`, tests the latter two.
 pub trait Store: Send + Sync + 'static {
-    /// The value under a key, or none when there is none or it has ended.
+    /// The value of a key; none if there is no value, or its time to live is over.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
 
-    /// Put a value under a key, whatever was there, for a time.
+    /// Set the value of a key, for a time to live.
     fn set<'a>(
         &'a self,
         key: &'a str,
@@ -28,7 +28,7 @@ pub trait Store: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Put a value under a key only if nothing is there, for a time. True if it was put.
+    /// Set the value of a key that has none, for a time to live. Returns whether it did.
     fn add<'a>(
         &'a self,
         key: &'a str,
@@ -36,7 +36,7 @@ pub trait Store: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
 
-    /// Remove what is under a key if it is this value, so that nobody ends another's lease. Removing nothing is no error.
+    /// Remove a key that has this value: a broker must not end another one's lease. A missing key is no error.
     fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
@@ -69,7 +69,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// The store of a host that has none. The broker serves itself when a store is unavailable.
+/// The store of a host without one. The broker works alone when its store is unavailable.
 pub(crate) struct NoStore;
 
 impl Store for NoStore {
@@ -92,10 +92,10 @@ impl Store for NoStore {
 
 fn no_store() -> StoreError {
     StoreError::AccessDenied(
-        "this host was given no store: Builder::store sets one, and without TOKEN_BROKER_STORE_KEY none is asked"
+        "this host has no store; fix: give it one with Builder::store, or unset TOKEN_BROKER_STORE_KEY"
             .to_owned(),
     )
 }
 
-/// The longest value that a broker is given, in bytes: a token, sealed, is a tenth of it.
+/// The longest value that a broker gets, in bytes: ten times a sealed token.
 pub(crate) const MAX_VALUE: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Where clients come in: a loopback address, or a Unix socket that only this user can open.
+//! The listener: a loopback address, or a Unix socket that only this user can open.
 
 use std::fmt;
 use std::fs::{Permissions, metadata, remove_file, rename, set_permissions};
@@ -27,11 +27,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Listener {
     /// # Errors
-    /// The address is not of loopback, though it must be, or is taken.
+    /// The address is taken, or is not a loopback address and remote clients are not allowed.
     pub(crate) async fn tcp(address: SocketAddr, allow_remote: bool) -> Result<Self, Failed> {
         if !address.ip().is_loopback() && !allow_remote {
             return Err(refused(format!(
-                "{address} is not of loopback, and whoever reached it would get tokens; --allow-remote allows it"
+                "{address} is not a loopback address, and every client that reaches it gets tokens; \
+                 fix: listen on 127.0.0.1, or add --allow-remote"
             )));
         }
         let taken = |error: io::Error| refused(format!("cannot listen on {address}: {error}"));
@@ -40,24 +41,25 @@ impl Listener {
         Ok(Self::Tcp(listener, address))
     }
 
-    /// A socket at a path, in the place of one that nobody listens to any more.
+    /// A socket at a path. Replaces a socket without a listener.
     ///
     /// # Errors
-    /// Something else is there, somebody listens there, or this user may not put it there.
+    /// Another file or a listener is there, or this user may not create the socket.
     pub(crate) fn unix(path: &Path) -> Result<Self, Failed> {
         let failed = |why: &str| refused(format!("cannot listen on {}: {why}", path.display()));
         let of_io = |error: io::Error| failed(&error.to_string());
         if let Ok(there) = metadata(path) {
             if !there.file_type().is_socket() {
-                return Err(failed("a file is there"));
+                return Err(failed("a file is there; fix: use another path"));
             }
             match BlockingStream::connect(path) {
-                Ok(_) => return Err(failed("another process does")),
+                Ok(_) => return Err(failed("another process listens there; fix: use another path")),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(of_io(error)),
             }
         }
-        // Nobody can come in by the name that it has before it is closed to others, and nobody sees it missing.
+        // Bound under a private name until its mode is set, then renamed: it is never open to others, and never
+        // missing.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let closed =
             tempfile::Builder::new().prefix(".").tempdir_in(parent.unwrap_or_else(|| Path::new(".")));
@@ -98,12 +100,12 @@ impl Listener {
     }
 }
 
-/// What is known of who is at the other end.
+/// The client at the other end.
 #[derive(Clone)]
 pub(crate) enum Client {
-    /// Where it is, over TCP.
+    /// Its address, over TCP.
     At(SocketAddr),
-    /// Whose it is, on a socket; the system says so.
+    /// Its user and process, on a Unix socket.
     Of(UCred),
 }
 
@@ -115,7 +117,7 @@ impl Client {
         }
     }
 
-    /// Whether it has addressed us by a path, and not by a name.
+    /// Whether it uses the Unix socket.
     pub(crate) fn is_on_socket(&self) -> bool {
         matches!(self, Self::Of(_))
     }
@@ -133,7 +135,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// A socket file of ours, which goes when we go.
+/// The socket file of this process, removed on drop.
 pub(crate) struct Socket {
     path: PathBuf,
     inode: (u64, u64),

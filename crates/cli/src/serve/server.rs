@@ -1,4 +1,4 @@
-//! HTTP in front of the desk, with a bound on everything that a client can do.
+//! The HTTP server, with a bound on everything that a client can do.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::serve::desk::Desk;
+use crate::serve::handler::Handler;
 use crate::serve::listener::{Client, Listener, Stream};
 use crate::serve::write_limit::WriteLimit;
 
-/// Take in clients until `end`, then answer what has been asked, within [`GRACE`].
-pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future<Output = ()>) {
+/// Accept clients until `end`, then finish pending requests within [`GRACE`].
+pub(crate) async fn serve(listener: &Listener, handler: Arc<Handler>, end: impl Future<Output = ()>) {
     let (connections, room) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MAX_CONNECTIONS)));
     let mut end = std::pin::pin!(end);
     loop {
@@ -24,9 +24,9 @@ pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future
             () = &mut end => break,
             accepted = accept(listener, &room) => match accepted {
                 Some((stream, client, place)) => {
-                    tokio::spawn(connection(stream, client, Arc::clone(&desk), connections.watcher(), place));
+                    tokio::spawn(connection(stream, client, Arc::clone(&handler), connections.watcher(), place));
                 }
-                // A client that went away, or no descriptor left: both pass.
+                // The client left, or no descriptor is free: try again soon.
                 None => sleep(PAUSE).await,
             }
         }
@@ -34,7 +34,7 @@ pub(crate) async fn serve(listener: &Listener, desk: Arc<Desk>, end: impl Future
     _ = timeout(GRACE, connections.shutdown()).await;
 }
 
-/// Clients beyond the last place wait in the system's queue.
+/// Accept a client. Clients beyond the limit wait in the system's queue.
 async fn accept(
     listener: &Listener,
     room: &Arc<Semaphore>,
@@ -47,13 +47,13 @@ async fn accept(
 async fn connection(
     stream: Box<dyn Stream>,
     client: Client,
-    desk: Arc<Desk>,
+    handler: Arc<Handler>,
     watcher: Watcher,
     _place: OwnedSemaphorePermit,
 ) {
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let (desk, client) = (Arc::clone(&desk), client.clone());
-        async move { Ok::<_, Infallible>(desk.answer(request.into_parts().0, &client).await) }
+        let (handler, client) = (Arc::clone(&handler), client.clone());
+        async move { Ok::<_, Infallible>(handler.answer(request.into_parts().0, &client).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -72,6 +72,6 @@ const MAX_HEAD: usize = 40 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 /// The life of a connection. Longer than the longest answer can take.
 const CONNECTION: Duration = Duration::from_secs(3600);
-/// For what is under way at the end. A fetch takes seconds, and its client can ask again.
+/// For pending requests at the end. A fetch takes seconds, and its client can ask again.
 const GRACE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! A bound on how long a client may leave unread what it asked for.
+//! A time limit for a client to read its answers.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A connection that fails when what is to be written is not all taken within a limit.
+/// A connection whose writes fail when the client does not read all data within a limit.
 ///
-/// The time begins when a write has to wait and ends when everything is written: a client that takes a byte now and then
-/// gains nothing by it.
+/// The time starts when a write has to wait and ends when all data is written: reading a byte now and then does not
+/// extend it.
 pub(crate) struct WriteLimit<S> {
     stream: S,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! Diagnostics for another component's linker: a look at the broker, and no way to a token.
+//! Diagnostics for a component's linker: the broker's reports, without access to tokens.
 
 use wasmtime::Result;
 use wasmtime::component::Linker;
@@ -8,10 +8,10 @@ use crate::broker::Broker;
 use crate::contract::report::WireReport;
 
 impl Broker {
-    /// Give `token-broker:identity/diagnostics` to the components of a linker, and no credentials: they read what this
-    /// broker finds, would send and has counted, and cannot have it ask for anything. Nothing in it is secret.
+    /// Give `token-broker:identity/diagnostics` to the components of a linker, without credentials: they read this
+    /// broker's reports and counters, which hold no secret, and cannot start a fetch.
     ///
-    /// A broker whose instance trapped cannot be looked at, which traps the component: the contract has no error for it.
+    /// If the broker's instance trapped, the component traps: the contract has no error for it.
     ///
     /// # Errors
     /// As [`Broker::add_to_linker`].

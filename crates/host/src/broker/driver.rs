@@ -33,12 +33,12 @@ pub(crate) enum Call {
     Stats(Reply<Statistics>),
 }
 
-/// What a call that cannot be served gets instead of its answer is in the channel too, as the error.
+/// The way back to a caller: the answer, or the reason why the call was not served.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Serve calls until every handle of the broker is gone.
 ///
-/// An instance is made when a call needs one, so a broker whose instance trapped costs nothing until it is asked.
+/// A call that needs an instance makes it, so a broker whose instance trapped costs nothing until the next call.
 pub(crate) async fn drive(
     prototype: Arc<Prototype>,
     first: Instance,
@@ -58,7 +58,7 @@ pub(crate) async fn drive(
                 let why = match AssertUnwindSafe(serve(instance, job, &mut jobs)).catch_unwind().await {
                     Ok(Ok(())) => continue,
                     Ok(Err(trap)) => trap.root_cause().to_string(),
-                    Err(_) => "what the program lends to the broker panicked".to_owned(),
+                    Err(_) => "the program's HTTP policy, store, settings or log panicked".to_owned(),
                 };
                 prototype.resources.log.event("the broker's instance trapped", &why);
             }
@@ -82,7 +82,7 @@ async fn serve(mut instance: Instance, first: Job, jobs: &mut mpsc::UnboundedRec
         .await?
 }
 
-/// One call inside the instance. It runs to its end even if its caller leaves: others may be waiting for its fetch.
+/// One call inside the instance. It runs to its end even if its caller leaves: others may wait for its fetch.
 struct Task {
     job: Job,
     exports: Exports,
@@ -127,7 +127,7 @@ impl Call {
     }
 }
 
-/// When instances were replaced, so that one that traps at once does not keep the host busy.
+/// The times of replacements: a rate limit for instances that trap at once.
 #[derive(Default)]
 struct Replacements(VecDeque<Instant>);
 
@@ -148,8 +148,8 @@ impl Replacements {
         }
         if self.0.len() >= MAX_REPLACEMENTS {
             return Err(Error::Other(format!(
-                "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s and rests for up to that long; \
-                 the log says why",
+                "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s; the log says why, \
+                 and calls fail for up to that long",
                 PERIOD.as_secs()
             )));
         }

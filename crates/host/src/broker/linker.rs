@@ -1,4 +1,4 @@
-//! Credentials for another component's linker: each linker its own policy, checked before a call is forwarded.
+//! Credentials for a component's linker. Each linker has a policy, checked before a call is forwarded.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::contract::wire::{TokenResult, WireRequest, WireToken};
 impl Broker {
     /// Give `token-broker:identity/credentials` to the components of a linker.
     ///
-    /// Their calls are answered by this broker as far as the policy allows. A component that is also given HTTP to the
-    /// identity endpoint can ask there itself: the policy is as strong as the component's egress is narrow. How many
-    /// calls they may have under way is bounded for each linker; one more is `throttled`. The linker's engine may be
-    /// another one than the broker's; it needs component-model async.
+    /// This broker answers their calls as far as the policy allows. A component with HTTP to the identity endpoint can
+    /// bypass the policy, so restrict its requests, see [`Egress`](crate::Egress). Each linker may have 1024 pending
+    /// calls; the next one is `throttled`. The linker's engine may differ from the broker's; it needs component-model
+    /// async.
     ///
     /// # Errors
     /// As wasmtime's linker: the interface is defined already, or the engine is not capable of async.
@@ -75,8 +75,8 @@ impl Consumer {
         self.broker.forward_request(WireRequest::from(&request)).await?
     }
 
-    /// What the policy does not allow to have need not be forgotten either. A trap ends a consumer that does nothing
-    /// but forget: the contract has no error for it.
+    /// Ignores scopes that the policy does not allow. A trap ends a consumer with too many pending calls: the contract
+    /// has no error for it.
     fn forget(&self, scope: &str) -> Result<()> {
         match self.admit(&for_scope(scope)) {
             Ok(_) => self.broker.forget_token(scope).map_err(|error| format_err!("{error}")),
@@ -84,8 +84,8 @@ impl Consumer {
         }
     }
 
-    /// Whom an allowed request stands for. Parsing bounds every text before it reaches the memory of the broker that
-    /// all consumers share.
+    /// The identity of an allowed request. Parsing bounds every text before it reaches the broker, whose memory all
+    /// consumers share.
     fn admit(&self, request: &RawRequest) -> Result<Identity, Error> {
         let assertion = request.user_assertion.as_ref().map_or(0, |secret| secret.expose_secret().len());
         if assertion > MAX_ASSERTION {

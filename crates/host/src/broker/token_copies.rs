@@ -1,4 +1,4 @@
-//! Copies of Fresh tokens on this side, so that a cached call need not cross into the broker's store.
+//! Copies of Fresh tokens outside the instance: a cached call does not enter the broker's wasmtime store.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::contract::wire::WireToken;
 
-/// Tokens of the default identity by scope, as the consumers spell it: no rule of the broker is repeated here.
+/// Tokens of the default identity by scope, as the consumers spell it.
 ///
-/// A copy lasts a minute at most, so the broker, who knows the jitter, still decides when a token is due for a
-/// refresh. The generation keeps an answer that was under way while copies were dropped from coming back as one.
+/// A copy lasts a minute at most, so the broker, which knows the jitter, still decides when a refresh is due. The
+/// generation keeps out answers that were pending when the copies were dropped.
 #[derive(Default)]
 pub(crate) struct TokenCopies {
     copies: RwLock<Copies>,
@@ -28,7 +28,7 @@ struct Entry {
     until: u64,
 }
 
-/// What a put must show: that nothing was dropped since it was asked for.
+/// Counts the times that copies were dropped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
@@ -90,46 +90,46 @@ mod tests {
         })
     }
 
-    fn holding(refresh_on: Option<u64>) -> TokenCopies {
-        let held = TokenCopies::default();
-        held.put("s", &token(refresh_on), NOW, held.generation());
-        held
+    fn with_token(refresh_on: Option<u64>) -> TokenCopies {
+        let copies = TokenCopies::default();
+        copies.put("s", &token(refresh_on), NOW, copies.generation());
+        copies
     }
 
     #[test]
     fn a_copy_lasts_a_minute_or_until_the_refresh_is_due() {
-        let held = holding(Some(NOW + 1800));
-        assert!(held.get("s", NOW + 59).is_some() && held.get("s", NOW + 60).is_none());
-        let held = holding(Some(NOW + 10));
-        assert!(held.get("s", NOW + 9).is_some() && held.get("s", NOW + 10).is_none());
+        let copies = with_token(Some(NOW + 1800));
+        assert!(copies.get("s", NOW + 59).is_some() && copies.get("s", NOW + 60).is_none());
+        let copies = with_token(Some(NOW + 10));
+        assert!(copies.get("s", NOW + 9).is_some() && copies.get("s", NOW + 10).is_none());
     }
 
     #[test]
     fn a_token_without_a_refresh_or_past_it_is_not_copied() {
-        assert!(holding(None).get("s", NOW).is_none());
-        assert!(holding(Some(NOW)).get("s", NOW).is_none());
+        assert!(with_token(None).get("s", NOW).is_none());
+        assert!(with_token(Some(NOW)).get("s", NOW).is_none());
     }
 
     #[test]
     fn a_copy_is_not_used_when_the_clock_was_set_back() {
-        assert!(holding(Some(NOW + 1800)).get("s", NOW - 1).is_none());
+        assert!(with_token(Some(NOW + 1800)).get("s", NOW - 1).is_none());
     }
 
     #[test]
     fn an_answer_from_before_a_clear_does_not_come_back() {
-        let held = TokenCopies::default();
-        let since = held.generation();
-        held.clear();
-        held.put("s", &token(Some(NOW + 1800)), NOW, since);
-        assert!(held.get("s", NOW).is_none());
+        let copies = TokenCopies::default();
+        let since = copies.generation();
+        copies.clear();
+        copies.put("s", &token(Some(NOW + 1800)), NOW, since);
+        assert!(copies.get("s", NOW).is_none());
     }
 
     #[test]
     fn the_number_of_copies_is_bounded() {
-        let held = TokenCopies::default();
+        let copies = TokenCopies::default();
         for n in 0..=MAX_COPIES {
-            held.put(&n.to_string(), &token(Some(NOW + 1800)), NOW, held.generation());
+            copies.put(&n.to_string(), &token(Some(NOW + 1800)), NOW, copies.generation());
         }
-        assert!(held.copies.read().unwrap().by_scope.len() <= MAX_COPIES);
+        assert!(copies.copies.read().unwrap().by_scope.len() <= MAX_COPIES);
     }
 }

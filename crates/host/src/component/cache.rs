@@ -8,24 +8,27 @@ use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
 
-use crate::component::Digest;
 use crate::component::precompiled::{self, trusted};
+
+/// SHA-256 of a component.
+pub(crate) type Digest = [u8; 32];
 
 /// A directory of precompiled components, one file for each component and engine. Only this user may write to it.
 ///
-/// The four files that were written last are kept: those of other versions go when this one's is written.
+/// It keeps the four newest files: writing one removes those of older versions.
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
 }
 
 impl Cache {
-    /// A cache in a directory, which is made if it does not exist.
+    /// A cache in a directory. The first component creates the directory.
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
 
-    /// The cache of this user: `token-broker` in `XDG_CACHE_HOME`, else in `~/.cache`. None if there is neither.
+    /// The cache of this user: `token-broker` in `XDG_CACHE_HOME`, else in `~/.cache`. None if neither is an absolute
+    /// path.
     pub fn of_user() -> Option<Self> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;

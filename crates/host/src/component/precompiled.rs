@@ -1,4 +1,4 @@
-//! Precompiled components, which are native code: loaded only from files that nobody else could have written.
+//! Precompiled components. They are native code, so only files that nobody else could have written are loaded.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub(crate) fn load(engine: &Engine, file: &Path) -> Result<Component> {
 
 /// Map a precompiled component into memory and run it as it is: wasmtime checks its version and settings, not its code.
 ///
-/// Whoever could write the file vouches for the code, so [`load`] has it [`trusted`] first: written by this user or
+/// The owner of the file vouches for the code, so [`load`] has it [`trusted`] first: written by this user or
 /// by root, in a directory that nobody else may change. Precompiled components must come from no other place.
 #[expect(unsafe_code, reason = "wasmtime has no safe way to load a precompiled component")]
 fn deserialize(engine: &Engine, file: &Path) -> Result<Component> {
@@ -63,7 +63,7 @@ fn unchangeable_by_others(path: &Path) -> Result<()> {
     if ![0, user].contains(&metadata.uid()) || is_open {
         bail!(
             "{} may be changed by others than this user, so no precompiled component is loaded from there; \
-             run `chmod go-w` on it, or use the .wasm file",
+             fix: run `chmod go-w` on it, or use the .wasm file",
             path.display()
         );
     }
@@ -72,7 +72,7 @@ fn unchangeable_by_others(path: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn unchangeable_by_others(path: &Path) -> Result<()> {
-    bail!("who may change {} cannot be told on this system; use the .wasm file", path.display())
+    bail!("the owner of {} is unknown on this system; fix: use the .wasm file", path.display())
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What an operator asks of a running broker.
+//! The broker's reports for operators.
 
 use serde::{Serialize, Serializer};
 use token_broker::Failure;
@@ -6,25 +6,25 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::contract::wire::WireFailure;
 
-/// One identity source as seen from the broker, in the order in which sources are tried. Nothing in it is secret.
+/// The report on an identity source. It holds no secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceReport {
     /// The source's name, as in [`Failure::source`].
     pub source: String,
-    /// How it stands.
+    /// The state of the source.
     pub verdict: Verdict,
-    /// Why, in one sentence.
+    /// The reason for the verdict, in one sentence.
     pub reason: String,
-    /// The request it would send for a token, without any secret.
+    /// The request that it would send for a token, without secrets.
     pub would_send: Option<String>,
-    /// The variables that it looks at, and whether each is set. Never a value.
+    /// The variables that it reads, and whether each is set. Never a value.
     pub variables: Vec<(String, bool)>,
-    /// What went wrong when it was last asked, if anything did.
+    /// The failure of its last request, if that failed.
     pub last_failure: Option<Failure>,
 }
 
-/// How a source stands.
+/// The state of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
@@ -60,7 +60,7 @@ impl Verdict {
     }
 }
 
-/// Counters since the broker began. A broker instance that was replaced begins anew.
+/// Counters since the start of the instance; a replacement starts from zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ComponentType, Lift, Lower)]
 #[component(record)]
 #[serde(rename_all = "kebab-case")]

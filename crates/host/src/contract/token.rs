@@ -1,31 +1,31 @@
-//! The token that an embedder gets.
+//! The access token.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::contract::wire::WireToken;
 
-/// A token, and how long it may be used. Cheap to clone; the secret is wiped when the last clone goes.
+/// An access token and its lifetime. Cheap to clone; dropping the last clone wipes the secret.
 #[derive(Clone)]
 pub struct AccessToken(pub(crate) Arc<WireToken>);
 
 impl AccessToken {
-    /// The secret that goes behind `Authorization: Bearer `. Never log it.
+    /// The secret, for `Authorization: Bearer …`. Never log it.
     pub fn token(&self) -> &str {
         &self.0.token
     }
 
-    /// How the token is presented, `Bearer` as a rule.
+    /// The type of the token, usually `Bearer`.
     pub fn token_type(&self) -> &str {
         &self.0.token_type
     }
 
-    /// When it ends, in Unix seconds by the broker's clock.
+    /// The end of its life, in Unix seconds by the broker's clock.
     pub fn expires_on(&self) -> u64 {
         self.0.expires_on
     }
 
-    /// When a new one should be asked for, in Unix seconds, without jitter; none if it lives too briefly for that.
+    /// The time to ask for a new one, in Unix seconds without jitter; none for a token of a short life.
     pub fn refresh_on(&self) -> Option<u64> {
         self.0.refresh_on
     }

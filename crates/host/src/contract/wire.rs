@@ -1,4 +1,7 @@
-//! The values of the contract as they cross between stores, and what they are on this side.
+//! The contract's records as they cross between wasmtime stores, and their conversions.
+//!
+//! Written by hand rather than by `bindgen!`: tokens must be shared between stores without a copy of the secret, wiped
+//! on drop and never printed, and generated records do none of that.
 
 use std::sync::Arc;
 use std::time::Duration;

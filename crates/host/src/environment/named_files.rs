@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 /// The files that variables name, as the guest asks for them: by a lent directory and a path in it.
 ///
-/// WASI follows no link that leaves a lent directory, and certbot's certificates are such links. What a variable names
-/// the guest may read wherever it is, so the host follows those links, at every opening: a renewal changes the link.
+/// WASI follows no link that leaves a lent directory, and certbot's certificates are such links. A guest may read a
+/// file that a variable names wherever it is, so the host follows these links, at every opening: a renewal changes the
+/// link.
 #[derive(Debug, Default)]
 pub(crate) struct NamedFiles(Vec<NamedFile>);
 

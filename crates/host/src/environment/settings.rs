@@ -2,13 +2,13 @@
 
 use crate::future::BoxFuture;
 
-/// Where a host keeps configuration and secrets outside the environment.
+/// A source of configuration and secrets outside the environment.
 ///
-/// Any `Fn(&str) -> Result<Option<String>, String>` is one; a service that must be waited for implements the trait.
+/// Any `Fn(&str) -> Result<Option<String>, String>` is one. Implement the trait for a service with asynchronous calls.
 pub trait Settings: Send + Sync + 'static {
-    /// The value of a variable, by the name it has in the environment; none if there is no such variable.
+    /// The value of a variable, by its name in the environment; none if there is no such variable.
     ///
-    /// The error says why it could not be looked up, without any value.
+    /// The error gives the reason of a failure, and contains no value.
     fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, String>>;
 }
 

@@ -1,4 +1,4 @@
-//! What the broker reads as the time.
+//! The broker's clocks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
 
 /// The two clocks of a broker.
 ///
-/// Only what it reads: what it waits for are timers of tokio, so a virtual clock goes together with tokio's paused time.
+/// The broker reads time from them. Its timers are tokio's, so use a virtual clock together with tokio's paused time.
 pub trait Clock: Send + Sync + 'static {
     /// The time since the Unix epoch. It may jump.
     fn wall(&self) -> Duration;

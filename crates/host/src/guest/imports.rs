@@ -1,4 +1,4 @@
-//! What the broker imports of ours: `store` and `settings`.
+//! The contract's imports of the broker: `store` and `settings`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     add_settings_to_linker(linker, |state| state.settings.clone())
 }
 
-/// Give `token-broker:identity/store` to the components of a linker: for compositions with `token-broker-core.wasm`, which
-/// leave it to the host. `store` finds it in what the component's store holds.
+/// Give `token-broker:identity/store` to the components of a linker: for compositions with `token-broker-core.wasm`,
+/// which import it. `store` gets it from the data of the component's wasmtime store.
 ///
 /// # Errors
-/// The linker has one already.
+/// The linker already has the interface.
 pub fn add_store_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     store: impl Fn(&mut T) -> Arc<dyn Store> + Clone + Send + Sync + 'static,
@@ -52,7 +52,7 @@ pub fn add_store_to_linker<T: Send + 'static>(
     })
 }
 
-/// What is longer was not put there by a broker, and must not fill the memory of one.
+/// Refuses a longer value: no broker put it there, and it must not fill the memory of one.
 fn bounded(value: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Vec<u8>>, StoreError> {
     match value {
         Ok(Some(value)) if value.len() > MAX_VALUE => {
@@ -62,11 +62,11 @@ fn bounded(value: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Vec<u8>>
     }
 }
 
-/// Give `token-broker:identity/settings` to the components of a linker, as [`add_store_to_linker`] gives the store; none:
-/// every variable is unset.
+/// Give `token-broker:identity/settings` to the components of a linker, as [`add_store_to_linker`] does with the store.
+/// With `None`, every variable is unset.
 ///
 /// # Errors
-/// The linker has one already.
+/// The linker already has the interface.
 pub fn add_settings_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     settings: impl Fn(&mut T) -> Option<Arc<dyn Settings>> + Send + Sync + 'static,
@@ -76,7 +76,7 @@ pub fn add_settings_to_linker<T: Send + 'static>(
         let settings = accessor.with(|mut access| settings(access.data_mut()));
         Box::pin(async move {
             Ok((match settings {
-                // Whether this host pins is not for others to say.
+                // Only this host says whether it pins.
                 Some(settings) if name != PINNED => settings.get(&name).await,
                 _ => Ok(None),
             },))

@@ -1,4 +1,4 @@
-//! One broker instance, called by whoever owns its store.
+//! A broker instance in a wasmtime store of its own.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::contract::wire::{WireError, WireRequest, WireToken};
 use crate::guest::prototype::Prototype;
 use crate::guest::state::State;
 
-/// A broker instance in a store of its own: no task, no channel, no sharing.
+/// A broker instance that its owner calls directly: no task, no channel, no sharing.
 ///
 /// Made by [`Builder::instantiate`](crate::Builder::instantiate). The outer `wasmtime::Result` of each call is a
 /// trap: the instance is of no use after one.
@@ -23,7 +23,7 @@ pub struct Instance {
     pub(crate) exports: Exports,
 }
 
-/// What a broker exports, looked up and type-checked once.
+/// The broker's exports, looked up and type-checked once.
 #[derive(Clone, Copy)]
 pub(crate) struct Exports {
     pub(crate) peek: TypedFunc<(Arc<str>,), (Option<WireToken>,)>,
@@ -61,7 +61,7 @@ impl Instance {
         Ok(answer.map(|token| AccessToken(Arc::new(token))).map_err(Error::from))
     }
 
-    /// A token for a request that says more than a scope.
+    /// A token for a request with an identity, a tenant, claims or a user assertion.
     pub async fn request_token(&mut self, request: &RawRequest) -> Result<Result<AccessToken, Error>> {
         if let Some(error) = self.config_error() {
             return Ok(Err(error.clone()));
@@ -70,12 +70,12 @@ impl Instance {
         Ok(answer.map(|token| AccessToken(Arc::new(token))).map_err(Error::from))
     }
 
-    /// Forget what is held for a scope, of every identity, because a service refused it.
+    /// Drop the held tokens for a scope, of every identity. Call it when a service refused one.
     pub async fn forget_token(&mut self, scope: &str) -> Result<()> {
         self.exports.forget.call_async(&mut self.store, (scope.into(),)).await
     }
 
-    /// Every identity source in the order of trial.
+    /// A report on every identity source, in the order of trial.
     pub async fn explain(&mut self) -> Result<Vec<SourceReport>> {
         let (reports,) = self.exports.explain.call_async(&mut self.store, ()).await?;
         Ok(reports.into_iter().map(Into::into).collect())
@@ -87,7 +87,7 @@ impl Instance {
         Ok(statistics)
     }
 
-    /// Let the tasks that the broker left running, such as a refresh, go on until a future is done.
+    /// Run the tasks that calls left behind, such as a refresh, until a future is done.
     pub async fn run_until<R>(&mut self, future: impl Future<Output = R>) -> Result<R> {
         self.store.run_concurrent(async |_| future.await).await
     }
@@ -131,6 +131,6 @@ impl Finder<'_> {
         let function = function.with_context(|| format!("the component's {interface} has no {name}"))?;
         self.instance
             .get_typed_func(&mut *self.store, function)
-            .with_context(|| format!("{name} of {interface} has another type than this host knows"))
+            .with_context(|| format!("{name} of {interface} has a type that this host does not know"))
     }
 }

@@ -1,4 +1,4 @@
-//! What a broker instance may take.
+//! The memory limit of a broker instance.
 
 use wasmtime::{ResourceLimiter, Result};
 

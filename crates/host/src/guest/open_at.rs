@@ -1,4 +1,4 @@
-//! The files that variables name, opened for the guest where their links lead at that moment.
+//! WASI's `open-at`, which follows the links of files that variables name.
 
 use std::fs::File as StdFile;
 use std::io;

@@ -21,7 +21,7 @@ use crate::network::policy::HttpPolicy;
 use crate::network::tls::Tls;
 use crate::store::Store;
 
-/// Everything that a broker instance is lent.
+/// The resources that the host lends to each broker instance.
 pub(crate) struct HostResources {
     pub(crate) environment: Environment,
     pub(crate) clock: Arc<dyn Clock>,
@@ -34,7 +34,7 @@ pub(crate) struct HostResources {
     pub(crate) max_memory: usize,
 }
 
-/// Makes broker instances that are all lent the same.
+/// Makes broker instances with the same resources.
 pub(crate) struct Prototype {
     pub(crate) resources: HostResources,
     pre: InstancePre<State>,
@@ -132,7 +132,7 @@ pub(crate) mod tests {
         resources.state(&resources.environment)
     }
 
-    /// For brokers of which no instance is made.
+    /// For brokers without an instance.
     pub(crate) fn empty_prototype() -> Prototype {
         let engine = Engine::new(&engine_config()).unwrap();
         let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();

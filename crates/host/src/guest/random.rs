@@ -1,11 +1,11 @@
-//! Random bytes of the embedder's, for tests that repeat.
+//! A source of random bytes from the embedder.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_core::TryRng;
 
-/// A source of random bytes that every instance draws from.
+/// The source of random bytes of every instance.
 #[derive(Clone)]
 pub(crate) struct Random(Arc<Mutex<Fill>>);
 

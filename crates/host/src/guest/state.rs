@@ -15,7 +15,7 @@ use crate::guest::limits::Limits;
 use crate::network::hooks::Hooks;
 use crate::store::Store;
 
-/// What the store of a broker instance holds.
+/// The data of a broker instance's wasmtime store.
 pub(crate) struct State {
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) files: NamedFiles,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
-    /// What of its configuration the guest cannot be given: without it, no call for a token is made.
+    /// The reason why the host cannot lend the guest what its configuration names. It fails every call for a token.
     pub(crate) config_error: Option<Error>,
 }
 

@@ -1,4 +1,4 @@
-//! What of WASI a broker gets: no sockets, no network but HTTP, and nothing that it does not import.
+//! The WASI interfaces of a broker: those that it imports. HTTP is its only network.
 
 use wasmtime::Result;
 use wasmtime::component::Linker;

@@ -1,28 +1,28 @@
-//! The queue in front of stderr: nobody waits for a line of the log to be written.
+//! The queue in front of stderr: logging never waits.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{mem, thread};
 
-/// Put a line into the log on stderr. Never waits.
+/// Write a line to the log on stderr. Never waits.
 ///
-/// Where nobody reads stderr, lines wait in a queue of 1 MiB; when it is full they are dropped, and a `warn` line says how
-/// many as soon as somebody reads again. The lines of a broker whose builder names no other log come here, too.
+/// While nobody reads stderr, lines wait in a queue of 1 MiB. Lines that do not fit are dropped, and a `warn` line
+/// counts them once somebody reads again. A broker logs here unless its builder names another sink.
 pub fn log_line(line: &str) {
     QUEUE.push(line);
 }
 
-/// Wait until every line that [`log_line`] took is written, but not longer than `limit`. True if they are.
+/// Wait until every line of [`log_line`] is written, for `limit` at most. Returns whether they are.
 ///
-/// A process that ends takes the lines with it that are not.
+/// Call it before the process ends, which loses lines that are not written.
 pub fn flush_log(limit: Duration) -> bool {
     QUEUE.flush(limit)
 }
 
 static QUEUE: LazyLock<Arc<Queue>> = LazyLock::new(|| Queue::before(stderr()));
 
-/// Not by std's own handle: a thread that waits to write holds that, and everybody else's last words would wait with it.
+/// Not std's own handle: a thread that waits in a write holds its lock, and all other writers would wait, too.
 fn stderr() -> Box<dyn Write + Send> {
     #[cfg(unix)]
     if let Ok(descriptor) = std::os::fd::AsFd::as_fd(&io::stderr()).try_clone_to_owned() {

@@ -1,7 +1,7 @@
-//! Connections to the addresses that a host's name leads to, each judged first.
+//! Connections to the addresses of a host, each checked first.
 //!
-//! A name is resolved once for a connection, and the connection is made to an address that was judged: the owner of the
-//! name may answer otherwise the next time (DNS rebinding).
+//! A connection resolves a name once and goes to an address that passed the check: the owner of the name may answer
+//! otherwise the next time (DNS rebinding).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +28,7 @@ type Resolve = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAd
 type Judge = fn(&Target, IpAddr, bool) -> Result<(), Error>;
 
 impl Network {
-    /// For the broker, whose requests go where its configuration says.
+    /// For the broker: only to the addresses of the host that its configuration names.
     pub(crate) fn of_broker() -> Self {
         Self::new(|target, address, _| match target.may_be_at(address) {
             true => Ok(()),
@@ -39,7 +39,7 @@ impl Network {
         })
     }
 
-    /// For components that must not reach the endpoints that the broker asks.
+    /// For components: to no endpoint of the platform, and to this machine only by address.
     pub(crate) fn of_component() -> Self {
         Self::new(Guard::check_address)
     }
@@ -56,7 +56,7 @@ impl Network {
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let target = Target::parse(uri.scheme_str(), authority).map_err(|error| prohibited(&error, log))?;
         let resolved = (self.resolve)(tls::bare_host(uri).to_owned(), tls::port(uri));
-        let mut last = HttpError::Connect(io::Error::other("the name has no address"));
+        let mut last = HttpError::Connect(io::Error::other("the host name has no address"));
         for address in resolved.await.map_err(HttpError::Connect)? {
             match self.try_one(&target, address).await {
                 Ok(Ok(connection)) => return Ok(connection),

@@ -1,4 +1,4 @@
-//! Where an embedder's components may send requests: to the origins that are listed, and nowhere else.
+//! HTTP for components that get credentials: to the listed origins only.
 
 use std::future::Future;
 use std::io;
@@ -19,13 +19,13 @@ use crate::network::http::{HttpError, Sent, WasiBody, connect_error, hyper_error
 use crate::network::tls::Tls;
 use crate::network::trusted_roots::TrustedRoots;
 
-/// The way to the network of a component that is given credentials.
+/// HTTP for a component that gets credentials: requests reach the listed origins and no others. These are the
+/// [`WasiHttpHooks`] of the component's wasmtime store.
 ///
-/// A policy binds a component only as far as the component cannot ask the identity endpoint itself. So this lets it reach
-/// the origins that are named and no others, whatever it asks for; redirects are answers like any other. A name among
-/// them leads to no link-local address and not to the platform's WireServer, and over plain http, `localhost` apart, to no
-/// address of this machine: where such an address is meant, name the address. It is the [`WasiHttpHooks`] of the
-/// component's store. Clones are the same.
+/// A policy binds a component only if the component cannot ask the identity endpoint itself. So a name among the
+/// origins never leads to a link-local address or to the platform's WireServer. Over plain http it does not lead to
+/// this machine either, `localhost` apart: list the address instead. Redirects are not followed. Clones share their
+/// state.
 #[derive(Clone)]
 pub struct Egress {
     origins: Arc<[Target]>,
@@ -35,10 +35,10 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// To these origins, each `https://host` or `https://host:port`. Plain http goes where an origin says `http://`.
+    /// Requests to these origins, each `https://host` or `https://host:port`, or with `http` for plain HTTP.
     ///
     /// # Errors
-    /// One of them is no origin: it has a path, a user, or no scheme.
+    /// One of them is not an origin: it has a path or a user, or no scheme.
     pub fn to<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Result<Self> {
         let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
         Ok(Self {
@@ -58,7 +58,7 @@ impl Egress {
         Ok(self)
     }
 
-    /// Where lines about requests go that are not sent. Default: stderr.
+    /// The sink of log lines about requests that were not sent. Default: stderr.
     pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Log::new(sink);
         self
@@ -73,7 +73,7 @@ fn parse(text: &str) -> Result<Target> {
     let is_bare = |uri: &Uri| uri.authority().is_some_and(|at| text.ends_with(at.as_str()));
     let uri = text.parse::<Uri>().ok().filter(is_bare);
     let origin = uri.and_then(|uri| target(&uri));
-    origin.with_context(|| format!("{text} is no origin; one looks like https://my.vault.azure.net"))
+    origin.with_context(|| format!("{text} is not an origin; fix: write it like https://my.vault.azure.net"))
 }
 
 /// None for a URL that is neither https nor http, or that two readers could take for two hosts.
@@ -145,7 +145,7 @@ mod tests {
             "",
         ] {
             let error = Egress::to([text]).err().unwrap_or_else(|| panic!("{text}")).to_string();
-            assert!(error.contains("is no origin"), "{error}");
+            assert!(error.contains("is not an origin"), "{error}");
         }
     }
 }

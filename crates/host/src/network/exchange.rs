@@ -20,10 +20,10 @@ use crate::network::connect::Network;
 use crate::network::http::{HttpError, Sent, WasiBody};
 use crate::network::tls::{self, Tls};
 
-/// How long the steps of an exchange may take.
+/// The time limits of an exchange.
 #[derive(Clone, Copy)]
 pub(crate) struct Times {
-    /// Until the connection stands, its security included.
+    /// Until the connection is established, TLS included.
     connect: Duration,
     /// From the request to the head of its answer.
     first_byte: Duration,
@@ -67,7 +67,7 @@ async fn connect(
 
 async fn exchange(connection: Box<dyn Connection>, request: Request<WasiBody>, times: Times) -> Sent {
     let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
-    // Whoever stops waiting drops the set, and with it the connection.
+    // A caller that stops waiting drops the set, and with it the connection.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let sending = sender.send_request(to_origin(request)?);
@@ -82,14 +82,14 @@ async fn exchange(connection: Box<dyn Connection>, request: Request<WasiBody>, t
     Ok((in_time(response, times.between_bytes), Box::new(driven)))
 }
 
-/// What a server is told of the URL, as opposed to a proxy; the header `host` is set already.
+/// The request line for a server, as opposed to a proxy; the header `host` is set already.
 fn to_origin(mut request: Request<WasiBody>) -> Result<Request<WasiBody>, HttpError> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_| HttpError::HttpRequestUriInvalid)?;
     Ok(request)
 }
 
-/// The body fails when nothing of it comes for a while.
+/// A body that fails when no part of it arrives for a while.
 fn in_time(response: Response<Incoming>, between_bytes: Duration) -> Response<WasiBody> {
     response.map(|body| {
         let frames = stream::try_unfold(body, move |mut body| async move {

@@ -5,7 +5,7 @@ use std::io;
 
 use wasmtime_wasi_http::p3::bindings::http::types::{DnsErrorPayload, ErrorCode};
 
-/// Why there is no HTTP answer, in WASI's cases.
+/// The reason for which there is no HTTP answer, in WASI's cases.
 pub use wasmtime_wasi_http::Error as HttpError;
 /// The body of an HTTP answer.
 pub use wasmtime_wasi_http::WasiBody;
@@ -14,7 +14,7 @@ pub use wasmtime_wasi_http::WasiBody;
 pub(crate) type Sent =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
 
-/// Why there is no connection, in WASI's cases.
+/// The WASI error for a failure to connect.
 pub(crate) fn connect_error(error: &io::Error) -> ErrorCode {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ErrorCode::ConnectionRefused,
@@ -30,7 +30,7 @@ pub(crate) fn connect_error(error: &io::Error) -> ErrorCode {
     }
 }
 
-/// What went wrong on a connection, in WASI's cases.
+/// The WASI error for a failure on a connection.
 pub(crate) fn hyper_error(error: &hyper::Error) -> ErrorCode {
     if error.is_parse_too_large() {
         ErrorCode::HttpResponseHeaderSectionSize(None)

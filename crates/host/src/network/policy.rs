@@ -1,4 +1,4 @@
-//! Which requests of the broker leave this process, and how.
+//! The policy for the broker's requests.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use crate::network::http::{HttpError, WasiBody};
 ///
 /// Closures from the request's head to a [`Decision`] are policies too.
 pub trait HttpPolicy: Send + Sync + 'static {
-    /// What becomes of a request. Its headers may hold a secret: never log them.
+    /// The decision on a request. Its headers may hold a secret: never log them.
     fn decide(&self, request: &http::request::Parts) -> Decision;
 }
 
@@ -24,33 +24,33 @@ impl<F: Fn(&http::request::Parts) -> Decision + Send + Sync + 'static> HttpPolic
     }
 }
 
-/// What becomes of a request.
+/// The decision on a request.
 #[non_exhaustive]
 pub enum Decision {
     /// Send it.
     Send,
-    /// Refuse it; the reason is logged, the broker learns that its host denies the request.
+    /// Refuse it. The log shows the reason; the broker gets the error `HTTP-request-denied`.
     Refuse(String),
-    /// Answer it here, without the network. What is answered in the place of Service Fabric's endpoint is taken for the
-    /// word of the server with the pinned certificate.
+    /// Answer it without the network. An answer in the place of Service Fabric's endpoint counts as one from the server
+    /// with the pinned certificate.
     Answer(Answer),
 }
 
-/// Answers a request in memory, timeouts of its own included.
+/// Answers a request in memory. It must bound its own waits.
 pub type Answer = Box<
     dyn FnOnce(http::Request<Bytes>) -> BoxFuture<'static, Result<http::Response<WasiBody>, HttpError>>
         + Send,
 >;
 
 impl Decision {
-    /// Answer with a response that is already there.
+    /// Answer with this response.
     pub fn answer(response: http::Response<Bytes>) -> Self {
         let response = response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync());
         Self::Answer(Box::new(|_| Box::pin(async { Ok(response) })))
     }
 }
 
-/// The default policy: https anywhere, plain http only to loopback and link-local addresses, where no one listens in.
+/// The default policy: https anywhere, plain http to loopback and link-local addresses only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultHttpPolicy;
 
@@ -63,12 +63,14 @@ impl HttpPolicy for DefaultHttpPolicy {
         if is_one_host && (request.uri.scheme() == Some(&http::uri::Scheme::HTTPS) || is_local(host)) {
             return Decision::Send;
         }
-        Decision::Refuse(format!("plain http to {host}, which is neither loopback nor link-local; use https"))
+        Decision::Refuse(format!(
+            "plain http to {host}, which is neither loopback nor link-local; fix: use https"
+        ))
     }
 }
 
-/// [`DefaultHttpPolicy`], and plain http to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names. The broker itself sends
-/// there only if a platform's variable has the same value.
+/// [`DefaultHttpPolicy`], and plain http to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names. The broker itself
+/// sends there only if a platform's variable has the same value.
 pub(crate) struct WithAllowedEndpoint(Option<Uri>);
 
 impl WithAllowedEndpoint {

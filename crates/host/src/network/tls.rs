@@ -1,5 +1,5 @@
-//! Whom the broker believes behind https: public authorities, those that the embedder adds, and at the endpoint of
-//! Service Fabric the one certificate that its variables name.
+//! TLS: trust in the public authorities, in those that the embedder adds, and for Service Fabric's endpoint in the one
+//! certificate that its variables name.
 
 use std::error::Error as StdError;
 use std::io;
@@ -24,7 +24,7 @@ use crate::environment::Environment;
 use crate::network::http::HttpError;
 use crate::network::trusted_roots::TrustedRoots;
 
-/// How connections are secured, the same for every instance of a broker.
+/// The TLS configuration, the same for every instance of a broker.
 pub(crate) struct Tls {
     trusting: Arc<ClientConfig>,
     pinning: Option<Pin>,
@@ -43,7 +43,7 @@ impl Tls {
         self.pinning.as_ref().map(|pin| pin.thumbprint.as_str())
     }
 
-    /// Make a connection secure, or learn that it is not to be used.
+    /// Do the TLS handshake on a connection.
     pub(crate) async fn secure(&self, uri: &Uri, connection: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(bare_host(uri).to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(self.config(uri))).connect(name, connection).await
@@ -57,7 +57,7 @@ impl Tls {
     }
 }
 
-/// Why a connection is not secure: for the guest one of WASI's cases, for the operator the words.
+/// The reason why a handshake failed: a WASI error for the guest, and a text for the operator.
 pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
@@ -71,7 +71,7 @@ pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
     }
 }
 
-/// The endpoint of Service Fabric and its certificate. No authority vouches for that: its thumbprint does.
+/// The endpoint of Service Fabric and the thumbprint of its certificate, which no authority signs.
 struct Pin {
     origin: Origin,
     thumbprint: String,
@@ -79,8 +79,8 @@ struct Pin {
 }
 
 impl Pin {
-    /// From the environment alone: a setting may be another one by the time that the broker asks for it. Values that
-    /// cannot be used pin nothing, and the broker refuses them by the names of their variables.
+    /// From the environment alone: a setting may have changed by the time that the broker reads it. Unusable values pin
+    /// nothing, and the broker refuses them by the names of their variables.
     fn find(environment: &Environment) -> Result<Option<Self>> {
         let needed = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", THUMBPRINT].map(|name| environment.get(name));
         let [Some(endpoint), Some(_), Some(thumbprint)] = needed else { return Ok(None) };
@@ -98,7 +98,7 @@ impl Pin {
     }
 }
 
-/// Where a URL leads, whatever its path.
+/// The origin of a URL.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Origin {
     is_secure: bool,
@@ -118,7 +118,7 @@ impl Origin {
     }
 }
 
-/// Accepts one certificate, whoever issued it, from whoever proves to have its key.
+/// Accepts the certificate with this thumbprint, regardless of its issuer.
 #[derive(Debug)]
 struct Verifier {
     thumbprint: String,
@@ -188,7 +188,7 @@ pub(crate) fn port(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or_else(|| if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 })
 }
 
-/// With a provider named: the program around may have chosen another one, or none.
+/// With an explicit provider: the program may have installed another one, or none.
 fn client() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?)

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use crate::future::BoxFuture;
 use crate::store::{MAX_VALUE, Store};
 
-/// A [`Store`] in the memory of this process, for brokers that share nothing but the process: give each
-/// a clone of one `Arc`.
+/// A [`Store`] in the memory of this process, for several brokers in it: give each a clone of one `Arc`.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     entries: Mutex<HashMap<String, Entry>>,
@@ -97,7 +96,7 @@ impl Store for MemoryStore {
 fn check_size(key: &str, value: &[u8]) -> Result<(), StoreError> {
     if key.len() > MAX_KEY || value.len() > MAX_VALUE {
         return Err(StoreError::Other(format!(
-            "a key of {} and a value of {} bytes; {MAX_KEY} and {MAX_VALUE} are allowed",
+            "a key of {} and a value of {} bytes; the limits are {MAX_KEY} and {MAX_VALUE}",
             key.len(),
             value.len()
         )));
@@ -105,7 +104,7 @@ fn check_size(key: &str, value: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What has ended goes; if nothing has, what ends first.
+/// Removes the entries that have ended; if there are none, the one that ends first.
 fn make_room(entries: &mut HashMap<String, Entry>, now: Instant) {
     entries.retain(|_, entry| now < entry.ends);
     if entries.len() >= MAX_ENTRIES {

@@ -1,4 +1,4 @@
-//! A store that a fleet shares: Redis, or whatever speaks its protocol.
+//! A store in Redis, or in another server with its protocol.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::store::{MAX_VALUE, Store};
 
 /// A [`Store`] in a Redis that brokers of many processes and machines share.
 ///
-/// An entry is a string with a time to live: `SET` with `PX`, for the lease with `NX`. A lease is removed by a script that
-/// compares it first. The names of all entries begin with `token-broker-`, which is what an access list has to allow,
-/// with the commands `GETRANGE`, `SET`, `EVALSHA`, `EVAL`, `GET` and `DEL`. One server or a proxy in front of several: a client of a
-/// cluster it is not. Clones are the same store.
+/// An entry is a string with a time to live: `SET` with `PX`, for the lease with `NX`. A script compares a lease and
+/// removes it. An access list must allow keys that begin with `token-broker-`, and the commands `GETRANGE`, `SET`,
+/// `EVALSHA`, `EVAL`, `GET` and `DEL`. Works with one server or a proxy in front of several, and not with a cluster.
+/// Clones share the connection.
 #[derive(Clone)]
 pub struct RedisStore {
     client: Client,
@@ -37,18 +37,18 @@ struct Link {
 
 impl RedisStore {
     /// A store by its URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS with the public
-    /// authorities. Connects at the first use, and again when the connection is lost or does not answer.
+    /// authorities. Connects at first use, and again after the connection is lost or does not answer.
     ///
-    /// With `rediss://`, a process that has chosen no provider of cryptography for rustls gets ring.
+    /// With `rediss://`, installs ring as the provider of rustls in a process that has none.
     ///
     /// # Errors
-    /// The URL is none of these. It is not repeated, since it may hold a password.
+    /// The URL has another form. The error does not repeat it, since it may hold a password.
     pub fn new(url: &str) -> Result<Self> {
         provide_cryptography(url);
         Ok(Self::over(Client::open(url).map_err(|_| no_url())?))
     }
 
-    /// As [`RedisStore::new`], for a server with a certificate of these authorities, as PEM, and no other.
+    /// As [`RedisStore::new`], for a server whose certificate is from these authorities, in PEM.
     ///
     /// # Errors
     /// As [`RedisStore::new`], and if the URL is not `rediss://` or there is no certificate in the PEM.
@@ -58,7 +58,7 @@ impl RedisStore {
         let client = Client::build_with_tls(url, certificates);
         Ok(Self::over(client.map_err(|error| match error.kind() {
             ErrorKind::InvalidClientConfig if url.starts_with("rediss://") => {
-                format_err!("the authorities that Redis is to be trusted by are no PEM of certificates")
+                format_err!("the certificates of Redis' authorities are not in PEM")
             }
             _ => no_url(),
         })?))
@@ -71,16 +71,16 @@ impl RedisStore {
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> std::result::Result<T, StoreError> {
         let mut link = self.link()?;
         let answer = tokio::time::timeout(RESPONSE, command.query_async(&mut link.manager)).await;
-        self.told(&link, answer)
+        self.outcome(&link, answer)
     }
 
-    /// The connection that is there, or a new one: it is made by a task of its own, however soon an operation gives up.
+    /// The current connection, or a new one. A task of its own makes it, even if the operation gives up early.
     fn link(&self) -> std::result::Result<Link, StoreError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = connection.as_ref() {
             return Ok(link.clone());
         }
-        // What is not answered is the broker's to try again.
+        // The broker itself repeats operations.
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
             .set_connection_timeout(Some(CONNECT))
@@ -90,9 +90,9 @@ impl RedisStore {
         Ok(connection.insert(link).clone())
     }
 
-    /// A connection that is half open answers nothing, and one whose making failed says so for good: either is given up
-    /// for a new one.
-    fn told<T>(
+    /// The outcome of an operation. Gives up a half-open connection, which never answers, and one that could not be
+    /// made.
+    fn outcome<T>(
         &self,
         link: &Link,
         answer: std::result::Result<RedisResult<T>, Elapsed>,
@@ -114,7 +114,7 @@ impl RedisStore {
 impl Store for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, std::result::Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(async move {
-            // Somebody may have put there what would fill the memory. What is not there is empty, and nothing else is.
+            // A longer value must not fill the memory. Only a missing value is empty.
             let most = isize::try_from(MAX_VALUE).unwrap_or(isize::MAX);
             let value: Vec<u8> = self.run(&Cmd::getrange(key, 0, most)).await?;
             Ok(Some(value).filter(|value| !value.is_empty()))
@@ -149,7 +149,7 @@ impl Store for RedisStore {
             let mut delete = self.delete.key(key);
             let deleted = delete.arg(value).invoke_async(&mut link.manager);
             let answer = tokio::time::timeout(RESPONSE, deleted).await;
-            self.told(&link, answer)
+            self.outcome(&link, answer)
         })
     }
 }
@@ -184,16 +184,16 @@ fn store_error(error: RedisError) -> StoreError {
     }
 }
 
-/// Whether the server has spoken, rather than the way to it.
+/// Whether the error is the server's own answer.
 fn is_an_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::UnexpectedReturnType | ErrorKind::Extension)
 }
 
 fn no_url() -> wasmtime::Error {
-    format_err!("this is no URL of a Redis; it looks like rediss://user:password@redis.example:6380/0")
+    format_err!("the URL of Redis is invalid; fix: write it like rediss://user:password@redis.example:6380/0")
 }
 
-/// Where two are compiled in and none was chosen, rustls would panic.
+/// Where two are compiled in and none is installed, rustls would panic.
 fn provide_cryptography(url: &str) {
     if url.starts_with("rediss://") {
         // An error says that there is one already.
@@ -201,9 +201,9 @@ fn provide_cryptography(url: &str) {
     }
 }
 
-/// How long a connection may be in the making; operations give up before, and the next ones find it made.
+/// The limit for making a connection. Operations give up before, and later ones find it made.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Shorter than the broker waits for an operation: when it has given up, nobody is there to tell a dead connection.
+/// Shorter than the broker waits for an operation: after that, nobody is left to notice a dead connection.
 const RESPONSE: Duration = Duration::from_millis(400);
 
 const DELETE_IF_EQUAL: &str =

@@ -1,4 +1,4 @@
-//! Where requests are answered: with a token of the broker, or with what the operator wants to know.
+//! The handler of requests: answers with a token of the broker, or with statistics.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,16 +17,16 @@ use tokio::time::timeout;
 
 use crate::serve::listener::Client;
 
-/// Everything that answers share.
-pub(crate) struct Desk {
+/// The state that all answers share.
+pub(crate) struct Handler {
     broker: Broker,
     api: IdentityApi,
     audits: bool,
-    /// How many there were of each status.
+    /// Counts by status.
     answers: Mutex<BTreeMap<u16, u64>>,
 }
 
-impl Desk {
+impl Handler {
     pub(crate) fn new(broker: Broker, api: IdentityApi, audits: bool) -> Self {
         Self { broker, api, audits, answers: Mutex::default() }
     }
@@ -37,7 +37,7 @@ impl Desk {
 
     pub(crate) async fn answer(&self, mut request: Parts, client: &Client) -> Response<Full<Bytes>> {
         if client.is_on_socket() {
-            // There it is whatever the client made up for want of a name.
+            // A client invents this name: it has addressed a path.
             request.headers.remove(HOST);
         }
         if request.method == Method::GET && request.uri.path() == STATISTICS {
@@ -74,11 +74,11 @@ impl Desk {
     }
 
     /// # Errors
-    /// The refusal: numbers are for whoever is on this machine.
+    /// The refusal: statistics are for clients on this machine.
     async fn statistics(&self, request: &Parts, client: &Client) -> Result<Reply, Reply> {
         self.api.check_origin(request)?;
         if !client.is_local() {
-            let text = "statistics are for this machine";
+            let text = "statistics are for clients on this machine";
             return Err(reply(StatusCode::FORBIDDEN, &refusal("access_denied", text)));
         }
         let broker = self.broker.stats().await.map_err(|error| {
