@@ -83,14 +83,7 @@ mod tests {
 
     #[test]
     fn the_first_source_that_would_be_asked_decides_whether_a_call_fails() {
-        let report = |verdict, reason: &str| SourceReport {
-            source: "s".to_owned(),
-            verdict,
-            reason: reason.to_owned(),
-            would_send: None,
-            variables: Vec::new(),
-            last_failure: None,
-        };
+        let report = |verdict, reason: &str| SourceReport::new("s", verdict, reason);
         let absent = report(Verdict::NotConfigured, "X is not set");
         let broken = report(Verdict::Misconfigured, "misconfigured: X must be a URL");
         let unusable = report(Verdict::Misconfigured, "the host does not pin");
@@ -114,18 +107,11 @@ mod tests {
 
     #[test]
     fn a_report_names_the_request_the_variables_and_the_last_failure() {
-        let report = SourceReport {
-            source: "imds".to_owned(),
-            verdict: Verdict::Failed,
-            reason: "it was asked last".to_owned(),
-            would_send: Some("GET http://169.254.169.254/x".to_owned()),
-            variables: vec![("AZURE_CLIENT_ID".to_owned(), false)],
-            last_failure: Some(Failure {
-                source: "imds".into(),
-                message: "no\nanswer".into(),
-                ..Failure::default()
-            }),
-        };
+        let mut report = SourceReport::new("imds", Verdict::Failed, "it was asked last");
+        report.would_send = Some("GET http://169.254.169.254/x".to_owned());
+        report.variables = vec![("AZURE_CLIENT_ID".to_owned(), false)];
+        report.last_failure =
+            Some(Failure { source: "imds".into(), message: "no\nanswer".into(), ..Failure::default() });
         assert_eq!(
             describe(1, &report),
             "1. imds: failed\n   it was asked last\n   would send   GET http://169.254.169.254/x\n   \

@@ -24,6 +24,20 @@ pub struct SourceReport {
     pub last_failure: Option<Failure>,
 }
 
+impl SourceReport {
+    /// A report without variables, request and failure, for tests of programs that show reports.
+    pub fn new(source: &str, verdict: Verdict, reason: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            verdict,
+            reason: reason.to_owned(),
+            would_send: None,
+            variables: Vec::new(),
+            last_failure: None,
+        }
+    }
+}
+
 /// The state of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ComponentType, Lift, Lower)]
 #[component(enum)]
