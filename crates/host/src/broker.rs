@@ -14,7 +14,7 @@ use wasmtime::Result;
 
 use crate::broker::driver::{Call, Job, Reply};
 use crate::broker::token_copies::TokenCopies;
-use crate::contract::report::{SourceReport, Statistics};
+use crate::contract::report::{SourceReport, Statistics, WireReport};
 use crate::contract::token::AccessToken;
 use crate::contract::wire::{TokenResult, WireRequest};
 use crate::guest::instance::Instance;
@@ -118,7 +118,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.
     pub async fn explain(&self) -> Result<Vec<SourceReport>, Error> {
-        self.call(Call::Explain).await
+        Ok(self.forward_explain().await?.into_iter().map(SourceReport::from).collect())
     }
 
     /// The counters of the broker's instance, including calls that this handle answered from its copies.
@@ -135,6 +135,10 @@ impl Broker {
 
     pub(crate) fn default_identity(&self) -> &Identity {
         &self.shared.default_identity
+    }
+
+    pub(crate) async fn forward_explain(&self) -> Result<Vec<WireReport>, Error> {
+        self.call(Call::Explain).await
     }
 
     pub(crate) async fn forward_get(&self, scope: &str) -> Result<TokenResult, Error> {

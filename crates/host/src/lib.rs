@@ -77,7 +77,7 @@ pub use network::egress::Egress;
 pub use network::http::{HttpError, WasiBody};
 pub use network::policy::{Answer, Decision, DefaultHttpPolicy, HttpPolicy};
 pub use network::trusted_roots::TrustedRoots;
-pub use store::Store;
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use store::redis::RedisStore;
+pub use store::{Store, StoreFuture};

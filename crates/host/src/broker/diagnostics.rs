@@ -5,7 +5,6 @@ use wasmtime::component::Linker;
 use wasmtime::error::format_err;
 
 use crate::broker::Broker;
-use crate::contract::report::WireReport;
 
 impl Broker {
     /// Give `token-broker:identity/diagnostics` to the components of a linker, without credentials: they read this
@@ -21,10 +20,9 @@ impl Broker {
         let this = self.for_linker();
         diagnostics.func_wrap_async("explain", move |_, (): ()| {
             let this = this.clone();
-            Box::new(async move {
-                let reports = this.explain().await.map_err(|error| format_err!("{error}"))?;
-                Ok((reports.into_iter().map(WireReport::from).collect::<Vec<_>>(),))
-            })
+            Box::new(
+                async move { Ok((this.forward_explain().await.map_err(|error| format_err!("{error}"))?,)) },
+            )
         })?;
         let this = self.for_linker();
         diagnostics.func_wrap_async("stats", move |_, (): ()| {

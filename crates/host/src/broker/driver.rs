@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wasmtime::Result;
 use wasmtime::component::{Accessor, AccessorTask};
 
-use crate::contract::report::{SourceReport, Statistics};
+use crate::contract::report::{Statistics, WireReport};
 use crate::contract::wire::{TokenResult, WireError, WireRequest};
 use crate::guest::instance::{Exports, Instance};
 use crate::guest::prototype::Prototype;
@@ -29,7 +29,7 @@ pub(crate) enum Call {
     Get(Arc<str>, Reply<TokenResult>),
     Request(WireRequest, Reply<TokenResult>),
     Forget(Arc<str>),
-    Explain(Reply<Vec<SourceReport>>),
+    Explain(Reply<Vec<WireReport>>),
     Stats(Reply<Statistics>),
 }
 
@@ -103,7 +103,7 @@ impl AccessorTask<State> for Task {
             Call::Forget(scope) => exports.forget.call_concurrent(accessor, (scope,)).await?,
             Call::Explain(reply) => {
                 let (reports,) = exports.explain.call_concurrent(accessor, ()).await?;
-                _ = reply.send(Ok(reports.into_iter().map(Into::into).collect()));
+                _ = reply.send(Ok(reports));
             }
             Call::Stats(reply) => {
                 let (statistics,) = exports.stats.call_concurrent(accessor, ()).await?;

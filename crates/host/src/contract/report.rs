@@ -150,16 +150,3 @@ impl From<WireReport> for SourceReport {
         }
     }
 }
-
-impl From<SourceReport> for WireReport {
-    fn from(report: SourceReport) -> Self {
-        Self {
-            source: report.source,
-            verdict: report.verdict,
-            reason: report.reason,
-            would_send: report.would_send,
-            variables: report.variables,
-            last_failure: report.last_failure.map(Into::into),
-        }
-    }
-}

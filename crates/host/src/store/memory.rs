@@ -7,8 +7,7 @@ use std::time::Duration;
 use token_broker::StoreError;
 use tokio::time::Instant;
 
-use crate::future::BoxFuture;
-use crate::store::{MAX_VALUE, Store};
+use crate::store::{MAX_VALUE, Store, StoreFuture};
 
 /// A [`Store`] in the memory of this process, for several brokers in it: give each a clone of one `Arc`.
 #[derive(Debug, Default)]
@@ -63,29 +62,19 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move { Ok(self.read(key)) })
     }
 
-    fn set<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()> {
         Box::pin(async move { self.write(key, value, ttl, false).map(drop) })
     }
 
-    fn add<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn add<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, bool> {
         Box::pin(async move { self.write(key, value, ttl, true) })
     }
 
-    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             self.remove(key, value);
             Ok(())

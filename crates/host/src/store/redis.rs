@@ -12,8 +12,7 @@ use tokio::time::error::Elapsed;
 use wasmtime::Result;
 use wasmtime::error::format_err;
 
-use crate::future::BoxFuture;
-use crate::store::{MAX_VALUE, Store};
+use crate::store::{MAX_VALUE, Store, StoreFuture};
 
 /// A [`Store`] in a Redis that brokers of many processes and machines share.
 ///
@@ -112,7 +111,7 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, std::result::Result<Option<Vec<u8>>, StoreError>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             // A longer value must not fill the memory. Only a missing value is empty.
             let most = isize::try_from(MAX_VALUE).unwrap_or(isize::MAX);
@@ -121,29 +120,15 @@ impl Store for RedisStore {
         })
     }
 
-    fn set<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, std::result::Result<(), StoreError>> {
+    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()> {
         Box::pin(async move { self.run(put(key, value).arg("PX").arg(milliseconds(ttl))).await })
     }
 
-    fn add<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, std::result::Result<bool, StoreError>> {
+    fn add<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, bool> {
         Box::pin(async move { self.run(put(key, value).arg("NX").arg("PX").arg(milliseconds(ttl))).await })
     }
 
-    fn delete<'a>(
-        &'a self,
-        key: &'a str,
-        value: &'a [u8],
-    ) -> BoxFuture<'a, std::result::Result<(), StoreError>> {
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut link = self.link()?;
             let mut delete = self.delete.key(key);
