@@ -92,7 +92,7 @@ async fn run_to_its_end(
 }
 
 /// The store data of the component.
-type State = ConsumerState<Egress, Memory>;
+type State = ConsumerState<Memory>;
 
 /// The limit for all memories and tables of the component together.
 struct Memory {

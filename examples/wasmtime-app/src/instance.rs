@@ -48,7 +48,7 @@ impl App {
 }
 
 /// The store data of an instance.
-pub(crate) type State = ConsumerState<Egress, StoreLimits>;
+pub(crate) type State = ConsumerState<StoreLimits>;
 
 fn text(pipe: &MemoryOutputPipe) -> String {
     String::from_utf8_lossy(&pipe.contents()).into_owned()
