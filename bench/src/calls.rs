@@ -5,13 +5,12 @@ use mock_identity::{Endpoint, Mock};
 use token_broker_host::{Broker, Builder};
 
 use crate::SCOPE;
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::{BATCH, microseconds};
 
 pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     report.section("cached calls, embedder that owns the store");
-    let mut broker = builder(mock)?.instantiate().await?;
+    let mut broker = builder(mock).instantiate().await?;
     broker.get_token(SCOPE).await??;
     let peek = microseconds(BATCH, async || {
         for _ in 0..BATCH {
@@ -32,7 +31,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
 }
 
 /// A broker that finds the mock as IMDS.
-pub(crate) fn builder(mock: &Mock) -> Result<Builder> {
+pub(crate) fn builder(mock: &Mock) -> Builder {
     let environment = mock.env(Endpoint::Imds).into_iter().collect();
-    Ok(Broker::builder().component_file(component("token-broker-core.wasm")?).environment(environment))
+    Broker::builder().environment(environment)
 }

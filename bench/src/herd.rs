@@ -14,7 +14,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     report.section("cold callers at once");
     for callers in [32, 1000] {
         let mock = Mock::start(MockConfig::default()).await?;
-        let broker = builder(&mock)?.build().await?;
+        let broker = builder(&mock).build().await?;
         let start = Instant::now();
         let calls: Vec<_> = (0..callers)
             .map(|_| {

@@ -38,7 +38,7 @@ pub(crate) struct TokenBroker {
 }
 
 impl TokenBroker {
-    pub(crate) const COMES_BY: &str = "`cargo build --release -p token-broker-host` makes it";
+    pub(crate) const COMES_BY: &str = "`cargo build --release -p token-broker-cli` makes it";
 
     /// The one beside this program, with nothing kept yet; none if it is not built.
     pub(crate) fn find() -> Result<Option<Self>> {

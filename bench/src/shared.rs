@@ -15,7 +15,7 @@ use crate::timing::{BATCH, microseconds};
 
 pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     report.section("cached calls, through the shared broker");
-    let broker = builder(mock)?.build().await?;
+    let broker = builder(mock).build().await?;
     broker.get_token(SCOPE).await?;
     let get = microseconds(BATCH, async || {
         for _ in 0..BATCH {

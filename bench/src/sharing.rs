@@ -12,14 +12,13 @@ use token_broker_host::{
 };
 
 use crate::SCOPE;
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::{median, milliseconds};
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
     report.section("sharing a token of 1.5 kB");
-    let alone = per_fetch(builder("")?).await?;
-    let sharing = per_fetch(builder(KEY)?.store(MemoryStore::default())).await?;
+    let alone = per_fetch(builder("")).await?;
+    let sharing = per_fetch(builder(KEY).store(MemoryStore::default())).await?;
     report.promise("seal it and give it to a store, beyond the fetch", sharing - alone, 20.0, "us");
     let (held, opened) = per_hit().await?;
     report.promise("take it from a store and open it, beyond memory", opened - held, 20.0, "us");
@@ -44,8 +43,8 @@ async fn per_fetch(builder: Builder) -> Result<f64> {
 /// Microseconds for a token that memory has, and for one that only the store has.
 async fn per_hit() -> Result<(f64, f64)> {
     let store = Arc::new(MemoryStore::default());
-    let mut first = builder(KEY)?.store(Arc::clone(&store)).instantiate().await?;
-    let mut later = builder(KEY)?.store(store).instantiate().await?;
+    let mut first = builder(KEY).store(Arc::clone(&store)).instantiate().await?;
+    let mut later = builder(KEY).store(store).instantiate().await?;
     let (mut held, mut opened) = (Vec::new(), Vec::new());
     for nth in 0..CALLS {
         timed(&mut first, request(nth)).await?;
@@ -58,11 +57,11 @@ async fn per_hit() -> Result<(f64, f64)> {
 
 async fn in_redis(redis: &Redis, report: &mut Report) -> Result<()> {
     let store = RedisStore::new(&redis.url())?;
-    let mut first = builder(KEY)?.store(store.clone()).instantiate().await?;
+    let mut first = builder(KEY).store(store.clone()).instantiate().await?;
     timed(&mut first, request(0)).await?;
     let (mut fresh, mut held) = (Vec::new(), Vec::new());
     for _ in 0..INSTANCES {
-        let mut instance = builder(KEY)?.store(store.clone()).instantiate().await?;
+        let mut instance = builder(KEY).store(store.clone()).instantiate().await?;
         fresh.push(timed(&mut instance, request(0)).await?);
         held.push(timed(&mut instance, request(0)).await?);
         anyhow::ensure!(instance.stats().await?.store_hits == 1, "the token was not in Redis");
@@ -88,7 +87,7 @@ fn request(nth: u32) -> RawRequest {
 }
 
 /// An application's broker, to which Entra answers in memory.
-fn builder(key: &str) -> Result<Builder> {
+fn builder(key: &str) -> Builder {
     let environment = Environment::from_iter([
         ("AZURE_CLIENT_ID", "00001111-aaaa-2222-bbbb-3333cccc4444"),
         ("AZURE_TENANT_ID", "own"),
@@ -101,8 +100,7 @@ fn builder(key: &str) -> Result<Builder> {
         Bytes::from(format!(r#"{{"token_type":"Bearer","expires_in":3599,"access_token":"{token}"}}"#));
     let answer = move |_: &http::request::Parts| Decision::answer(http::Response::new(body.clone()));
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp/cache");
-    let builder = Broker::builder().component_file(component("token-broker-core.wasm")?);
-    Ok(builder.cache(Cache::in_directory(cache)).environment(environment).http(answer))
+    Broker::builder().cache(Cache::in_directory(cache)).environment(environment).http(answer)
 }
 
 const CALLS: u32 = 501;

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use token_broker_host::{Broker, Decision, Environment, Identity, RawRequest};
 
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::{median, milliseconds};
 
@@ -39,8 +38,7 @@ async fn fetch(proof: (&str, &str)) -> Result<f64> {
             Bytes::from_static(br#"{"token_type":"Bearer","expires_in":3599,"access_token":"opaque"}"#);
         Decision::answer(http::Response::new(body))
     };
-    let builder = Broker::builder().component_file(component("token-broker-core.wasm")?);
-    let mut broker = builder.environment(environment).http(answer).instantiate().await?;
+    let mut broker = Broker::builder().environment(environment).http(answer).instantiate().await?;
     let mut times = Vec::new();
     for nth in 0..FETCHES {
         let request = RawRequest {

@@ -30,7 +30,7 @@ impl Program {
     /// one is named
     ///
     /// # Errors
-    /// When `cargo build --release -p token-broker-host` has not been run, or the program does not begin.
+    /// When `cargo build --release -p token-broker-cli` has not been run, or the program does not begin.
     pub async fn token_broker(environment: &Environment, core: Option<usize>) -> Result<Self> {
         let mut command = on(core, &token_broker()?);
         command.args(["serve", "--listen", "127.0.0.1:0"]).env_clear().envs(environment.iter().cloned());
@@ -163,7 +163,7 @@ fn collect(mut stderr: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<St
 }
 
 fn token_broker() -> Result<PathBuf> {
-    let program = hosts::built("token-broker", "token-broker-host")?;
+    let program = hosts::built("token-broker", "token-broker-cli")?;
     let component = target("components/token-broker-core.wasm");
     ensure!(component.exists(), "{} is missing: cargo xtask build", component.display());
     Ok(program)

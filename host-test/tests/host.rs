@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mock_identity::{Answer, Credential, Endpoint, Fault, Mock, MockConfig};
-use token_broker_host::{Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, Verdict};
+use token_broker_host::{
+    Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, TrustedRoots, Verdict,
+};
 
 use consumer::Consumers;
 use fixture::{Fixture, ShiftedClock, broker};
@@ -43,7 +45,11 @@ async fn a_form_reaches_its_peer_with_its_length_and_a_request_without_a_body_sa
     let mock = Mock::start(MockConfig { listen_tls: Some(tls), ..MockConfig::default() }).await.unwrap();
     for environment in [mock.env(Endpoint::Entra), mock.env(Endpoint::CloudShell), mock.env(Endpoint::Imds)] {
         let builder = broker().environment(environment.into_iter().collect());
-        let broker = builder.trusted_roots(mock.ca_pem().unwrap()).build().await.unwrap();
+        let broker = builder
+            .trusted_roots(TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap())
+            .build()
+            .await
+            .unwrap();
         broker.get_token(VAULT).await.unwrap();
     }
     let framing = mock.requests().into_iter().map(|request| {
@@ -447,7 +453,9 @@ async fn a_token_file_is_read_where_its_link_leads_and_again_when_the_link_chang
     put("archive/1");
     symlink("../archive/1", path("live/token")).unwrap();
     let environment = mock.app_env(Credential::FederatedToken(&path("live/token"))).into_iter().collect();
-    let broker = broker().environment(environment).trusted_roots(mock.ca_pem().unwrap());
+    let broker = broker()
+        .environment(environment)
+        .trusted_roots(TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap());
     let broker = broker.build().await.unwrap();
     broker.get_token(VAULT).await.unwrap();
 

@@ -18,7 +18,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::components(&setup::toolchain()?)?;
     say::step("build: the command, the mock platform and the benchmark");
     process::run(
-        process::cargo().args(["build", "-p", "token-broker-host", "-p", "host-test"]).args(OPTIMISED),
+        process::cargo().args(["build", "-p", "token-broker-cli", "-p", "host-test"]).args(OPTIMISED),
     )?;
     peers();
     say::step("bench");

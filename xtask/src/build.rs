@@ -1,13 +1,14 @@
 //! `cargo xtask build`: the components, into `target/components/`.
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::artefact::{self, ARTEFACTS, Check};
 use crate::setup::Toolchain;
-use crate::{say, setup, spin_app};
+use crate::{repo, say, setup, spin_app};
 
 /// What to do about differences
 #[derive(clap::Args, Default)]
@@ -38,9 +39,21 @@ pub(crate) fn components(toolchain: &Toolchain) -> Result<()> {
         let bytes = artefact.build(toolchain)?;
         say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
     }
+    give_to_host()?;
     spin_app::build(toolchain)?;
     say::done("build: target/components", began);
     Ok(())
+}
+
+/// Put the broker into the crate that carries it, unless it is there: cargo compiles the crate anew for a new file
+fn give_to_host() -> Result<()> {
+    let carried = repo::path("crates/host/component/token-broker-core.wasm");
+    let built = fs::read(repo::target("components/token-broker-core.wasm"))?;
+    if fs::read(&carried).is_ok_and(|there| there == built) {
+        return Ok(());
+    }
+    fs::create_dir_all(carried.with_file_name(""))?;
+    fs::write(&carried, built).with_context(|| format!("cannot write {}", carried.display()))
 }
 
 /// Every check of what is built

@@ -19,12 +19,12 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::components(&setup::toolchain()?)?;
-    say::step("build: the host, the mock platform and the demo; wasmtime takes minutes the first time");
+    say::step("build: the command, the mock platform and the demo; wasmtime takes minutes the first time");
     process::run(process::cargo().args([
         "build",
         "--release",
         "-p",
-        "token-broker-host",
+        "token-broker-cli",
         "-p",
         "host-test",
         "--bins",

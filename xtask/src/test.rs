@@ -139,7 +139,11 @@ type Need = (&'static str, fn() -> bool);
 /// A package, and its folder
 type Package = (&'static str, &'static str);
 /// By themselves, so that the host is tested with its default features: the end-to-end tests need it with Redis.
-const HOST: &[Package] = &[("token-broker-host", "crates/host"), ("mock-identity", "crates/mock-identity")];
+const HOST: &[Package] = &[
+    ("token-broker-host", "crates/host"),
+    ("token-broker-cli", "crates/cli"),
+    ("mock-identity", "crates/mock-identity"),
+];
 const END_TO_END: &[Package] = &[("host-test", "host-test"), ("wasmtime-app", "examples/wasmtime-app")];
 
 #[cfg(test)]
@@ -152,6 +156,6 @@ mod tests {
         let there = |name: &str| tests.iter().any(|test| test == name);
         assert!(["cli", "conformance", "mock", "serves"].into_iter().all(there), "{tests:?}");
         assert!(NEEDS.iter().all(|(name, _)| there(name)), "{tests:?}");
-        assert!(!there("stage") && !there("https") && !there("sdk"), "{tests:?}");
+        assert!(!there("stage") && !there("process") && !there("sdk"), "{tests:?}");
     }
 }

@@ -1,4 +1,9 @@
-//! The handle of the shared broker.
+//! The shared broker: a handle to one instance, for many callers.
+
+mod diagnostics;
+mod driver;
+mod linker;
+mod token_copies;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,54 +12,48 @@ use token_broker::{Error, Failure, Identity, RawRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use wasmtime::Result;
 
-use crate::builder::Builder;
-use crate::driver::{self, Call, Job, Reply};
-use crate::guest::Template;
-use crate::held::Held;
-use crate::instance::Instance;
-use crate::report::{SourceReport, Statistics};
-use crate::token::AccessToken;
-use crate::wire::{TokenResult, WireRequest};
+use crate::broker::driver::{Call, Job, Reply};
+use crate::broker::token_copies::TokenCopies;
+use crate::contract::report::{SourceReport, Statistics, WireReport};
+use crate::contract::token::AccessToken;
+use crate::contract::wire::{TokenResult, WireRequest};
+use crate::guest::instance::Instance;
+use crate::guest::prototype::Prototype;
 
-/// A broker that many callers share, from any task and on behalf of any store. Cheap to clone.
+/// A broker that many callers share, from any task. Cheap to clone.
 ///
-/// One instance in its own store, driven by a task of its own: it ends when the last clone and the last linker that
-/// was given credentials are gone. An instance that traps is replaced when the next call comes; the calls that were
-/// inside it get [`Error::Other`].
+/// A task of its own drives one instance. The task ends with the last clone and the last linker that got credentials
+/// from this broker. The first call after a trap gets a new instance; the calls inside the trapped one return
+/// [`Error::Other`].
 #[derive(Clone)]
 pub struct Broker {
     shared: Arc<Shared>,
-    /// The calls that this handle's linker may have under way, where it is a linker's.
+    /// The bound on a linker's concurrent calls; none for the embedder's own handles.
     quota: Option<Arc<Semaphore>>,
     forgets: Arc<Semaphore>,
 }
 
 struct Shared {
-    template: Arc<Template>,
+    prototype: Arc<Prototype>,
     default_identity: Identity,
-    lacking: Option<Error>,
-    held: Held,
+    config_error: Option<Error>,
+    copies: TokenCopies,
     jobs: mpsc::UnboundedSender<Job>,
     calls: Arc<Semaphore>,
 }
 
 impl Broker {
-    /// Say what a broker is to be made of.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Start the task that drives an instance. Needs a tokio runtime.
-    pub(crate) fn start(template: Template, instance: Instance, default_identity: Identity) -> Self {
-        let template = Arc::new(template);
+    pub(crate) fn start(prototype: Prototype, instance: Instance, default_identity: Identity) -> Self {
+        let prototype = Arc::new(prototype);
         let (jobs, received) = mpsc::unbounded_channel();
-        let lacking = instance.misconfigured().cloned();
-        tokio::spawn(driver::drive(Arc::clone(&template), instance, received));
+        let config_error = instance.config_error().cloned();
+        tokio::spawn(driver::drive(Arc::clone(&prototype), instance, received));
         Self::over(Shared {
-            template,
+            prototype,
             default_identity,
-            lacking,
-            held: Held::default(),
+            config_error,
+            copies: TokenCopies::default(),
             jobs,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
         })
@@ -64,7 +63,7 @@ impl Broker {
         Self { shared: Arc::new(shared), quota: None, forgets: Arc::new(Semaphore::new(MAX_FORGETS)) }
     }
 
-    /// The same broker for the components of a linker, who must not fill it for everybody else.
+    /// A handle for the components of a linker, with a quota that keeps the broker free for others.
     pub(crate) fn for_linker(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -73,22 +72,22 @@ impl Broker {
         }
     }
 
-    /// The token for a scope and the default identity, if a Fresh one was given out within the last minute.
+    /// The token for a scope and the default identity, if the broker gave out a Fresh one within the last minute.
     ///
-    /// Never waits and starts nothing. None means: call [`Broker::get_token`].
+    /// Never waits and never starts a fetch. On `None`, call [`Broker::get_token`].
     pub fn peek_token(&self, scope: &str) -> Option<AccessToken> {
-        self.shared.held.get(scope, self.now()).map(AccessToken)
+        self.shared.copies.get(scope, self.now()).map(AccessToken)
     }
 
     /// A token for a scope and the default identity, from memory or from Azure.
     ///
     /// # Errors
-    /// What the broker says, or [`Error::Other`] if its instance trapped or does not answer.
+    /// The broker's error, or [`Error::Other`] if its instance trapped or does not answer.
     pub async fn get_token(&self, scope: &str) -> Result<AccessToken, Error> {
         self.forward_get(scope).await?.map(AccessToken).map_err(Error::from)
     }
 
-    /// A token for a request that says more than a scope.
+    /// A token for a request with an identity, a tenant, claims or a user assertion.
     ///
     /// # Errors
     /// As [`Broker::get_token`].
@@ -96,39 +95,39 @@ impl Broker {
         self.forward_request(request.into()).await?.map(AccessToken).map_err(Error::from)
     }
 
-    /// Forget what is held for a scope, of every identity, because a service refused it.
+    /// Drop the held tokens for a scope, of every identity. Call it when a service refused one.
     ///
     /// # Errors
-    /// [`Error::Other`] if more of these are on their way than the broker keeps up with.
+    /// [`Error::Other`] if too many of these calls are pending.
     pub fn forget_token(&self, scope: &str) -> Result<(), Error> {
         let permit = Arc::clone(&self.forgets).try_acquire_owned().map_err(|_| {
             Error::Other(format!(
-                "{MAX_FORGETS} calls of forget-token are under way; forget a scope once per refusal"
+                "{MAX_FORGETS} calls of forget-token are pending; fix: forget a scope once per refusal"
             ))
         })?;
         let job = Job { call: Call::Forget(scope.into()), permits: (permit, None) };
         let sent = self.shared.jobs.send(job).map_err(|_| gone());
         // Only now: a get that is sent before the forget may still bring the old token, and must not put it back.
-        self.shared.held.clear();
+        self.shared.copies.clear();
         sent
     }
 
-    /// Every identity source in the order of trial: what was found, what is missing, what it would send. The settings of
-    /// [`Builder::settings`] count, as they were when the instance was made.
+    /// A report on every identity source in the order of trial: its variables, its request and its last failure.
+    /// [`Builder::settings`](crate::Builder::settings) are included as the instance read them when it was made.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.
     pub async fn explain(&self) -> Result<Vec<SourceReport>, Error> {
-        self.call(Call::Explain).await
+        Ok(self.forward_explain().await?.into_iter().map(SourceReport::from).collect())
     }
 
-    /// The counters of the broker's instance, and of the calls that were answered without asking it.
+    /// The counters of the broker's instance, including calls that this handle answered from its copies.
     ///
     /// # Errors
     /// [`Error::Other`] if the broker's instance trapped.
     pub async fn stats(&self) -> Result<Statistics, Error> {
         let mut statistics = self.call(Call::Stats).await?;
-        let answered = self.shared.held.answered();
+        let answered = self.shared.copies.answered();
         statistics.requests = statistics.requests.saturating_add(answered);
         statistics.hits = statistics.hits.saturating_add(answered);
         Ok(statistics)
@@ -138,15 +137,19 @@ impl Broker {
         &self.shared.default_identity
     }
 
+    pub(crate) async fn forward_explain(&self) -> Result<Vec<WireReport>, Error> {
+        self.call(Call::Explain).await
+    }
+
     pub(crate) async fn forward_get(&self, scope: &str) -> Result<TokenResult, Error> {
-        if let Some(token) = self.shared.held.get(scope, self.now()) {
+        if let Some(token) = self.shared.copies.get(scope, self.now()) {
             return Ok(Ok(token));
         }
         self.configured()?;
-        let since = self.shared.held.generation();
+        let since = self.shared.copies.generation();
         let answer = self.call(|reply| Call::Get(scope.into(), reply)).await?;
         if let Ok(token) = &answer {
-            self.shared.held.put(scope, token, self.now(), since);
+            self.shared.copies.put(scope, token, self.now(), since);
         }
         Ok(answer)
     }
@@ -157,13 +160,13 @@ impl Broker {
         let answer = self.call(|reply| Call::Request(request, reply)).await?;
         if has_claims {
             // The token that the claims brought replaces the one without.
-            self.shared.held.clear();
+            self.shared.copies.clear();
         }
         Ok(answer)
     }
 
     fn configured(&self) -> Result<(), Error> {
-        self.shared.lacking.clone().map_or(Ok(()), Err)
+        self.shared.config_error.clone().map_or(Ok(()), Err)
     }
 
     async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, Error> {
@@ -180,21 +183,22 @@ impl Broker {
     }
 
     fn now(&self) -> u64 {
-        self.shared.template.lent.clock.wall().as_secs()
+        self.shared.prototype.resources.clock.wall().as_secs()
     }
 }
 
 fn trapped() -> Error {
     Error::Other(
-        "the broker's instance trapped while this call was inside; the next call gets a new instance, \
-         and the log says why"
+        "the broker's instance trapped while it served this call; the log says why, \
+         and the next call gets a new instance"
             .to_owned(),
     )
 }
 
 fn silent() -> Error {
     Error::Other(format!(
-        "the broker's instance did not answer within {} s; see whether what the program lends to it waits for something",
+        "the broker's instance did not answer within {} s; fix: check that the program's store, settings and \
+         HTTP policy answer",
         DEADLINE.as_secs()
     ))
 }
@@ -202,8 +206,8 @@ fn silent() -> Error {
 fn flooded() -> Error {
     Error::Throttled(Failure {
         source: "host".into(),
-        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are under way"),
-        remedy: Some("share one answer among callers, peek-token first: it waits for nothing".to_owned()),
+        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are pending"),
+        remedy: Some("share one token among callers, and call peek-token first: it never waits".to_owned()),
         retry_after: Some(RETRY_AFTER),
         ..Failure::default()
     })
@@ -212,17 +216,19 @@ fn flooded() -> Error {
 /// The task ends with the runtime that it was started on.
 fn gone() -> Error {
     Error::Other(
-        "the runtime on which the broker was built has been shut down; build it on one that lives".to_owned(),
+        "the tokio runtime of the broker has shut down; fix: build the broker on a runtime that outlives its \
+         calls"
+            .to_owned(),
     )
 }
 
 /// Calls inside the broker at once; more wait for their turn. Each takes a few kilobytes of the guest's memory.
 const MAX_CALLS: usize = 4096;
-/// So that it takes several linkers to make anybody wait for a turn.
+/// A quarter: one linker alone makes nobody wait.
 const MAX_CALLS_OF_A_LINKER: usize = 1024;
-/// A forget waits for nothing, so these only pile up under a consumer that does nothing else. Each linker has its own.
+/// A forget never waits, so these pile up only under a consumer that does nothing else. Each linker has its own.
 const MAX_FORGETS: usize = 1024;
-/// How long a full linker is told to wait.
+/// The delay that an error at a linker's quota asks for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longer than a call can take: ten minutes are the longest budget, and before it come the settings, 5 s at most each.
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -234,16 +240,16 @@ mod tests {
     use tokio::task::unconstrained;
 
     use super::*;
-    use crate::guest::tests::empty_template;
+    use crate::guest::prototype::tests::empty_prototype;
 
     /// A broker and the calls that reach it, which nobody answers.
     fn unanswered() -> (Broker, UnboundedReceiver<Job>) {
         let (jobs, received) = mpsc::unbounded_channel();
         let broker = Broker::over(Shared {
-            template: Arc::new(empty_template()),
+            prototype: Arc::new(empty_prototype()),
             default_identity: Identity::Default,
-            lacking: None,
-            held: Held::default(),
+            config_error: None,
+            copies: TokenCopies::default(),
             jobs,
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
         });

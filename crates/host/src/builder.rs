@@ -1,35 +1,39 @@
-//! What a broker is made of.
+//! The builder of a broker.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use token_broker::{Identity, Settings as Variables};
-use wasmtime::error::{Context as _, bail, format_err};
+use wasmtime::error::{bail, format_err};
 use wasmtime::{Engine, Result};
 
 use crate::broker::Broker;
-use crate::clock::{Clock, SystemClock};
-use crate::component::{self, Cache, Source};
+use crate::component::cache::Cache;
+use crate::component::{self, Source};
 use crate::environment::Environment;
-use crate::guest::{Lent, Random, Template};
-use crate::http::{HttpPolicy, WithAllowedEndpoint};
-use crate::imports::Settings;
-use crate::instance::Instance;
+use crate::environment::settings::Settings;
+use crate::guest::clock::{Clock, SystemClock};
+use crate::guest::instance::Instance;
+use crate::guest::prototype::{HostResources, Prototype};
+use crate::guest::random::Random;
 use crate::log::Log;
+use crate::network::policy::{HttpPolicy, WithAllowedEndpoint};
+use crate::network::tls::Tls;
+use crate::network::trusted_roots::TrustedRoots;
 use crate::store::{NoStore, Store};
-use crate::tls::{Roots, Tls};
 
-/// Says what a broker is made of and what it is lent. What is not said is not lent, the clock and randomness excepted.
+/// Builds a [`Broker`] or an [`Instance`] from the resources that you lend to it. Apart from clock and randomness, a
+/// broker gets nothing by default.
 #[must_use]
 #[derive(Default)]
 pub struct Builder {
     engine: Option<Engine>,
-    component: Option<Source>,
+    component: Source,
     cache: Option<Cache>,
     environment: Environment,
     http: Option<Arc<dyn HttpPolicy>>,
-    roots: Vec<Roots>,
+    roots: TrustedRoots,
     store: Option<Arc<dyn Store>>,
     settings: Option<Arc<dyn Settings>>,
     clock: Option<Arc<dyn Clock>>,
@@ -38,26 +42,25 @@ pub struct Builder {
     max_memory: Option<usize>,
 }
 
+impl Broker {
+    /// A builder with the defaults.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
-    /// The component `token-broker-core.wasm`, as bytes.
+    /// A component to use instead of the one in this crate. It must have the same imports and exports.
     pub fn component_bytes(mut self, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
-        self.component = Some(Source::Bytes(bytes.into()));
+        self.component = Source::Bytes(bytes.into());
         self
     }
 
-    /// The component as a part of this program, with its SHA-256 worked out when the program was built.
+    /// As [`Builder::component_bytes`], from a file; a `.cwasm` is precompiled.
     ///
-    /// Finds its precompiled form in a [`Cache`] without touching the bytes, which makes a start faster.
-    pub fn component_built_in(mut self, bytes: &'static [u8], sha256: [u8; 32]) -> Self {
-        self.component = Some(Source::BuiltIn(bytes, sha256));
-        self
-    }
-
-    /// The component as a file, precompiled if it is a `.cwasm`. Default: the file that `TOKEN_BROKER_COMPONENT` names.
-    ///
-    /// A precompiled component is native code: it is loaded only if nobody but this user and root may change it.
+    /// A precompiled component is native code, so its file must be writable by this user and root only.
     pub fn component_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.component = Some(Source::File(path.into()));
+        self.component = Source::File(path.into());
         self
     }
 
@@ -67,35 +70,28 @@ impl Builder {
         self
     }
 
-    /// The engine, made from [`engine_config`](crate::engine_config). Default: one of the broker's own.
+    /// The engine. Its configuration must start from [`engine_config`](crate::engine_config). Default: a new engine.
     pub fn engine(mut self, engine: &Engine) -> Self {
         self.engine = Some(engine.clone());
         self
     }
 
-    /// The environment. Default: empty.
+    /// The broker's environment variables. Default: none.
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Which requests may leave. Default: [`LocalOrHttps`](crate::LocalOrHttps), and those to the endpoint that
-    /// `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
+    /// The policy for the broker's HTTP requests. Default: [`DefaultHttpPolicy`](crate::DefaultHttpPolicy), and those
+    /// to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
     pub fn http(mut self, policy: impl HttpPolicy) -> Self {
         self.http = Some(Arc::new(policy));
         self
     }
 
-    /// Authorities whose servers are believed besides the public ones, as PEM: of an AD FS or an Azure Stack.
-    /// Default: none.
-    pub fn trusted_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.roots.push(Roots::Bytes(pem.into()));
-        self
-    }
-
-    /// As [`Builder::trusted_roots`], from a file that is read once.
-    pub fn trusted_roots_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.roots.push(Roots::File(path.into()));
+    /// Authorities to trust besides the public ones. Default: none.
+    pub fn trusted_roots(mut self, roots: TrustedRoots) -> Self {
+        self.roots.extend(roots);
         self
     }
 
@@ -105,73 +101,74 @@ impl Builder {
         self
     }
 
-    /// Where variables are looked up that the environment does not have. Default: nowhere.
+    /// The source of variables that are not in the environment. Default: none.
     ///
-    /// They are looked up when an instance is made; a file that one of them names is lent as if the environment named it.
+    /// Each new instance reads them. A file that a setting names is lent like one that the environment names.
     ///
-    /// The three of Service Fabric belong into the environment: a certificate is compared for an endpoint named there alone.
+    /// Service Fabric's three variables must be in the environment: only an endpoint named there has its certificate
+    /// checked.
     pub fn settings(mut self, settings: impl Settings) -> Self {
         self.settings = Some(Arc::new(settings));
         self
     }
 
-    /// What the broker reads as the time. Default: [`SystemClock`].
+    /// The broker's clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// What fills buffers with random bytes. Default: a generator seeded by the operating system.
+    /// The source of random bytes. Default: a generator that the operating system seeds.
     pub fn random(mut self, fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         self.random = Some(Random::new(fill));
         self
     }
 
-    /// Where log lines go. Default: stderr.
+    /// The sink of log lines, JSON objects. Default: stderr.
     pub fn log(mut self, sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.log = Some(Log::new(sink));
         self
     }
 
-    /// The most linear memory that an instance may take, in bytes. Default: 64 MiB.
+    /// The limit of the linear memory of an instance, in bytes. Default: 64 MiB.
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.max_memory = Some(bytes);
         self
     }
 
-    /// Start a broker that many share, on the current tokio runtime.
+    /// Start a shared broker on the current tokio runtime.
     ///
     /// # Errors
-    /// The component cannot be found, loaded or instantiated, or what was said does not fit together.
+    /// The component cannot be loaded or instantiated, or the settings contradict each other.
     pub async fn build(self) -> Result<Broker> {
         let default_identity = self.default_identity().await?;
-        let template = self.template().await?;
-        let instance = Instance::new(&template).await?;
-        Ok(Broker::start(template, instance, default_identity))
+        let prototype = self.prototype().await?;
+        let instance = Instance::new(&prototype).await?;
+        Ok(Broker::start(prototype, instance, default_identity))
     }
 
-    /// Make a single instance, for an embedder that owns its store.
+    /// Make a single instance in a wasmtime store of its own.
     ///
     /// # Errors
     /// As [`Builder::build`].
     pub async fn instantiate(self) -> Result<Instance> {
-        Instance::new(&self.template().await?).await
+        Instance::new(&self.prototype().await?).await
     }
 
-    async fn template(self) -> Result<Template> {
+    async fn prototype(self) -> Result<Prototype> {
         self.check_store_key().await?;
-        let is_silent = self.variable(LOG).await?.as_deref() == Some("off");
+        let is_silent = self.variable(Variables::LOG).await?.as_deref() == Some("off");
         let engine = self.engine.clone().map_or_else(|| Engine::new(&component::engine_config()), Ok)?;
-        let component = component::load(&engine, &self.source()?, self.cache.as_ref())?;
+        let component = component::load(&engine, &self.component, self.cache.as_ref())?;
         let allowed = self.variable(ALLOWED_ENDPOINT).await?;
         let default_policy = WithAllowedEndpoint::new(allowed.as_deref());
-        Template::new(&engine, &component, self.lent(is_silent, default_policy)?)
+        Prototype::new(&engine, &component, self.resources(is_silent, default_policy)?)
     }
 
-    fn lent(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<Lent> {
+    fn resources(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<HostResources> {
         let log = self.log.unwrap_or_else(Log::stderr);
-        Ok(Lent {
-            tls: Arc::new(Tls::new(&self.environment, &self.roots)?),
+        Ok(HostResources {
+            tls: Arc::new(Tls::new(&self.environment, self.roots)?),
             environment: self.environment,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),
             random: self.random,
@@ -183,16 +180,7 @@ impl Builder {
         })
     }
 
-    fn source(&self) -> Result<Source> {
-        let named = || {
-            std::env::var_os(COMPONENT).filter(|path| !path.is_empty()).map(|path| Source::File(path.into()))
-        };
-        self.component.clone().or_else(named).with_context(|| {
-            format!("no broker component: build one with `cargo xtask build`, and set {COMPONENT} to token-broker-core.wasm")
-        })
-    }
-
-    /// Whom policies of linkers take the default identity for. A value that cannot be used fails each call later on.
+    /// The identity that the linkers' policies check for the default one. An unusable value fails each call later on.
     async fn default_identity(&self) -> Result<Identity> {
         let mut variables = Variables::default();
         for name in Variables::DEFAULT_IDENTITY {
@@ -206,8 +194,8 @@ impl Builder {
     async fn check_store_key(&self) -> Result<()> {
         if self.store.is_some() && self.variable(STORE_KEY).await?.is_none() {
             bail!(
-                "a store was given and {STORE_KEY} is not set, so nothing could be kept in it; \
-                 make a key with `openssl rand -base64 32` and give it to every broker that shares the store"
+                "the broker has a store, and {STORE_KEY} is not set; \
+                 fix: make a key with `openssl rand -base64 32`, and set it for every broker that shares the store"
             );
         }
         Ok(())
@@ -221,13 +209,11 @@ impl Builder {
         let value = settings
             .get(name)
             .await
-            .map_err(|error| format_err!("the settings cannot tell {name}: {error}"))?;
+            .map_err(|error| format_err!("the settings failed to look up {name}: {error}"))?;
         Ok(value.filter(|value| !value.is_empty()))
     }
 }
 
-const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
-const LOG: &str = "TOKEN_BROKER_LOG";
 const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 const MAX_MEMORY: usize = 64 * 1024 * 1024;

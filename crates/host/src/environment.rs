@@ -1,4 +1,7 @@
-//! What the broker may see of its surroundings: the variables that it documents, and the files that they name.
+//! The broker's environment: the variables that it documents, and the files that they name.
+
+pub(crate) mod named_files;
+pub(crate) mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,20 +13,18 @@ use token_broker::{Error, VARIABLES, Variable, concerns_broker};
 use tokio::time::timeout;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use crate::files::{LentDirectory, NamedFiles};
-use crate::imports::Settings;
-use crate::tls;
+use crate::environment::named_files::{LentDirectory, NamedFiles};
+use crate::environment::settings::Settings;
 
-/// The environment of a broker. Whatever is put in, only the variables that the broker documents reach it, and those
-/// with its prefix that it does not know: each call then fails with the name of the mistaken one.
+/// The environment of a broker. It keeps the variables that the broker documents, and unknown ones with the broker's
+/// prefix: each call then fails with an error that names the unknown variable. It drops all others.
 ///
-/// `TOKEN_BROKER_PINNED_THUMBPRINT` is the word of a host that compares certificates, so it is never taken from here:
-/// this host sets it when it does.
+/// It also drops `TOKEN_BROKER_PINNED_THUMBPRINT`: this host sets that itself when it compares certificates.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The broker's variables as they are set for this process.
+    /// The broker's variables in the environment of this process.
     pub fn inherit() -> Self {
         // What is not UTF-8 must not count as unset: the character that takes its place is refused.
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
@@ -41,8 +42,8 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The same environment, completed from the settings, so that `explain`, which waits for no setting, reports them too.
-    /// The first setting that cannot be looked up ends this: calls for a token ask again, and say so.
+    /// The same environment, with the settings added: `explain` reads no settings, and reports these.
+    /// A setting that fails ends this: calls for a token ask for it again, and return the error.
     pub(crate) async fn completed_from(&self, settings: Option<&dyn Settings>) -> Self {
         let mut completed = self.clone();
         let Some(settings) = settings else { return completed };
@@ -58,17 +59,17 @@ impl Environment {
         completed
     }
 
-    /// Lend the variables to a guest, and for reading the directories of the files that they name, and Arc's two.
+    /// Lend a guest the variables, and read access to the directories of the files that they name and to Arc's two.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for the first file whose directory cannot be lent; everything else is lent all the
-    /// same, so that the error is for calls and not for whoever wants to know what is wrong.
+    /// [`Error::Misconfigured`] for the first file whose directory cannot be lent. Everything else is lent all the
+    /// same: the error fails calls for a token, and not `explain`.
     pub(crate) fn lend(&self, wasi: &mut WasiCtxBuilder) -> Result<(), Error> {
         for (name, value) in &self.0 {
             wasi.env(name, value);
         }
         for directory in ARC_DIRECTORIES {
-            // They are open to the agent's group only. Arc's own source says so, if it comes to be asked.
+            // Only the agent's group may open them. Arc's source reports that when it is asked.
             _ = lend_directory(wasi, Path::new(directory));
         }
         let mut outcome = Ok(());
@@ -83,7 +84,7 @@ impl Environment {
         outcome
     }
 
-    /// The files that the guest opens by the host's rules. Not those among Arc's keys: there a link is refused.
+    /// The files that the guest opens by the host's rules. Arc's keys are excepted: a link among them is refused.
     pub(crate) fn named_files(&self, lent: &[LentDirectory]) -> NamedFiles {
         NamedFiles::new(self.files().map(|(_, file)| file), lent, &ARC_DIRECTORIES)
     }
@@ -106,32 +107,32 @@ fn directory_of(file: &Path) -> PathBuf {
     }
 }
 
-/// What does not exist is not lent; the broker then says that the file is missing.
+/// A directory that does not exist is not lent; the broker then reports the missing file.
 ///
 /// # Errors
-/// Why it is not lent, as the end of a sentence.
+/// The reason, as a relative clause about the file.
 fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), String> {
     if !directory.is_dir() {
         return Ok(());
     }
     if directory.canonicalize().is_ok_and(|real| real.parent().is_none()) {
         return Err(
-            "would have to be lent the whole file system; move the file into a directory of its own".into()
+            "whose directory is the whole file system; fix: move the file into a directory of its own".into(),
         );
     }
-    let name = directory.to_str().ok_or("cannot be lent a directory whose name is not UTF-8")?;
+    let name = directory.to_str().ok_or("whose directory has a name that is not UTF-8")?;
     let lent = wasi.preopened_dir(directory, name, FsPerms::ReadOnly);
-    lent.map(drop).map_err(|error| format!("cannot be lent the directory: {:#}", error))
+    lent.map(drop).map_err(|error| format!("whose directory cannot be opened: {error:#}"))
 }
 
 fn unlendable(variable: &str, file: &str, why: &str) -> Error {
-    Error::Misconfigured(format!("{variable} names {file}, for which the broker {why}"))
+    Error::Misconfigured(format!("{variable} names {file}, {why}"))
 }
 
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.0.extend(pairs.filter(|(name, value)| name != tls::PINNED && concerns_broker(name, value)));
+        self.0.extend(pairs.filter(|(name, value)| name != PINNED && concerns_broker(name, value)));
     }
 }
 
@@ -150,6 +151,9 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// The variable that tells the broker that its secret reaches only the server with this certificate. Only this host
+/// sets it.
+pub(crate) const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 /// Where Azure Arc's agent puts the key files of its challenges, and where the agent itself is found.
 const ARC_DIRECTORIES: [&str; 2] = ["/var/opt/azcmagent/tokens", "/opt/azcmagent/bin"];
 /// How long a host's settings may take to look up one, as in the component.
@@ -171,7 +175,7 @@ mod tests {
             ("TOKEN_BROKER_ALOWED_SCOPES", "a"),
             ("TOKEN_BROKER_COMPONENT", "broker.wasm"),
             ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:4141"),
-            (tls::PINNED, "ab"),
+            (PINNED, "ab"),
         ];
         let environment = Environment::from_iter(pairs);
         assert_eq!(format!("{environment:?}"), r#"{"TOKEN_BROKER_ALOWED_SCOPES"}"#);
@@ -196,13 +200,13 @@ mod tests {
         let settings = |name: &str| match name {
             "TOKEN_BROKER_ALLOWED_SCOPES" => Ok(Some("https://vault.azure.net".to_owned())),
             "AZURE_CLIENT_ID" => Ok(Some("of the settings".to_owned())),
-            tls::PINNED => Ok(Some("ab".repeat(20))),
+            PINNED => Ok(Some("ab".repeat(20))),
             _ => Ok(None),
         };
         let environment = Environment::default().with("AZURE_CLIENT_ID", "own").with("AZURE_TENANT_ID", "");
         let completed = environment.completed_from(Some(&settings)).await;
         assert_eq!(completed.get("TOKEN_BROKER_ALLOWED_SCOPES"), Some("https://vault.azure.net"));
-        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(tls::PINNED)), (Some("own"), None));
+        assert_eq!((completed.get("AZURE_CLIENT_ID"), completed.get(PINNED)), (Some("own"), None));
         let failing = |_: &str| Err("no".to_owned());
         let completed = environment.completed_from(Some(&failing)).await;
         assert_eq!(format!("{completed:?}"), format!("{environment:?}"));

@@ -1,7 +1,7 @@
 //! Embed the token broker in a wasmtime program.
 //!
-//! One long-lived broker instance holds the tokens in its own store. Other components get `credentials` through
-//! their linkers, each linker with its own policy; instances may be as short-lived as a request, the tokens stay.
+//! One long-lived broker instance holds the tokens. Other components get `credentials` through their linkers, each with
+//! its own policy. Their instances may live for one request; the tokens stay. The crate carries the broker component.
 //!
 //! ```no_run
 //! use token_broker_host::{Broker, Environment, Policy};
@@ -9,11 +9,7 @@
 //!
 //! # struct State;
 //! # async fn embed(engine: &wasmtime::Engine) -> wasmtime::Result<()> {
-//! let broker = Broker::builder()
-//!     .component_file("target/components/token-broker-core.wasm")
-//!     .environment(Environment::inherit())
-//!     .build()
-//!     .await?;
+//! let broker = Broker::builder().environment(Environment::inherit()).build().await?;
 //!
 //! let mut linker = Linker::<State>::new(engine);
 //! let policy = Policy::new(Some("https://vault.azure.net/.default"), None)?;
@@ -25,8 +21,22 @@
 //! # }
 //! ```
 //!
-//! An embedder that wants the broker in a store of its own takes [`Builder::instantiate`] instead: no task, no
-//! channel, no sharing.
+//! [`Builder::instantiate`] makes an instance that you call directly: no task, no channel, no sharing.
+//!
+//! # Modules
+//! Arrows go down only:
+//!
+//! ```text
+//! builder                     the parts of a broker
+//! broker, component           a handle for many callers and linkers; the component and its precompiled form
+//! guest                       an instance: its resources, imports and exports
+//! network, store, contract    its requests, its shared store, the contract's values
+//! environment, log            variables and the files that they name; log lines
+//! ```
+//!
+//! # Features
+//! - `redis`: `RedisStore`, a store for brokers on many machines.
+//! - `test-kit`: `test_kit`, tests for implementations of [`Store`].
 
 #![allow(
     clippy::disallowed_methods,
@@ -35,49 +45,39 @@
 
 mod broker;
 mod builder;
-mod clock;
 mod component;
-mod diagnostics;
-mod driver;
-mod egress;
+mod consumer;
+mod contract;
 mod environment;
-mod exchange;
-mod files;
+mod future;
 mod guest;
-mod held;
-mod http;
-mod imports;
-mod instance;
-mod limits;
-mod linker;
 mod log;
 mod network;
-#[cfg(feature = "redis")]
-mod redis_store;
-mod report;
-mod stderr;
 mod store;
-mod tls;
-mod token;
-mod wasi;
-mod wire;
+#[cfg(any(test, feature = "test-kit"))]
+pub mod test_kit;
 
-#[cfg(test)]
-mod https;
+pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
 
 pub use broker::Broker;
 pub use builder::Builder;
-pub use clock::{Clock, SystemClock};
-pub use component::{Cache, engine_config};
-pub use egress::Egress;
+pub use component::cache::Cache;
+pub use component::engine_config;
+pub use consumer::ConsumerState;
+pub use contract::report::{SourceReport, Statistics, Verdict};
+pub use contract::token::AccessToken;
 pub use environment::Environment;
-pub use http::{Answer, Decision, HttpError, HttpPolicy, LocalOrHttps, WasiBody};
-pub use imports::{Settings, add_settings_to_linker, add_store_to_linker};
-pub use instance::Instance;
+pub use environment::settings::Settings;
+pub use future::BoxFuture;
+pub use guest::clock::{Clock, SystemClock};
+pub use guest::imports::{add_settings_to_linker, add_store_to_linker};
+pub use guest::instance::Instance;
+pub use log::stderr::{flush_log, log_line};
+pub use network::egress::Egress;
+pub use network::http::{HttpError, WasiBody};
+pub use network::policy::{Answer, Decision, DefaultHttpPolicy, HttpPolicy};
+pub use network::trusted_roots::TrustedRoots;
+pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]
-pub use redis_store::RedisStore;
-pub use report::{SourceReport, Statistics, Verdict};
-pub use stderr::{flush_log, log_line};
-pub use store::{BoxFuture, MemoryStore, Store};
-pub use token::AccessToken;
-pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
+pub use store::redis::RedisStore;
+pub use store::{Store, StoreFuture};

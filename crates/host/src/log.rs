@@ -1,4 +1,6 @@
-//! Where the broker's log lines go: its stderr, line by line.
+//! The broker's log: its stderr, line by line.
+
+pub(crate) mod stderr;
 
 use std::io;
 use std::pin::Pin;
@@ -11,9 +13,9 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::stderr::log_line;
+use crate::log::stderr::log_line;
 
-/// Cuts what the guest writes into lines and hands each to a sink. Clones share the line that is being written.
+/// Splits the guest's output into lines and passes each to a sink. Clones share the current line.
 #[derive(Clone)]
 pub(crate) struct Log {
     sink: Arc<dyn Fn(&str) + Send + Sync>,
@@ -30,12 +32,12 @@ impl Log {
         Self::new(log_line)
     }
 
-    /// Without lines of the host's own, where `TOKEN_BROKER_LOG` is `off`: the guest keeps to that by itself.
+    /// Without the host's own lines, for `TOKEN_BROKER_LOG=off`. The guest reads that variable itself.
     pub(crate) fn without_events(self) -> Self {
         Self { has_events: false, ..self }
     }
 
-    /// A line of the host's own, in the form of the guest's. Each is an error, which every level but `off` shows.
+    /// Log a line of the host's own, in the guest's format. Each is an error, which every level but `off` shows.
     pub(crate) fn event(&self, event: &str, message: &str) {
         if self.has_events {
             let line = serde_json::json!({ "level": "error", "event": event, "message": message });
@@ -46,7 +48,7 @@ impl Log {
     fn append(&self, bytes: &[u8]) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // What goes beyond the limit is cut off: a guest cannot make the host hold an endless line.
+            // A guest cannot make the host hold an endless line.
             let room = MAX_LINE.saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
             if part.ends_with(b"\n") {

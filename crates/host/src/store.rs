@@ -1,258 +1,84 @@
-//! A place shared by broker instances, and the one in memory.
+//! The store that broker instances share.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::StoreError;
-use tokio::time::Instant;
 
-/// A future that a trait object can return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::future::BoxFuture;
 
-/// A place shared by broker instances, in this process or beyond it.
+/// The outcome of a store's operation.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A key-value store that broker instances share, in this process or across machines.
 ///
-/// What is kept is sealed by the broker: a store never learns whose token it holds, or for what. An implementer owes
-/// bounded waits, an `add` that at most one of several callers wins, and entries that end when their time is over.
+/// The broker seals each value: a store never learns whose token it holds, or for which scope. An implementation must
+/// have bounded waits, an `add` that one of several callers wins at most, and entries that end with their time to live;
+/// `test_kit::check_store`, behind the feature `test-kit`, tests the latter two.
 pub trait Store: Send + Sync + 'static {
-    /// The value under a key, or none when there is none or it has ended.
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>>;
+    /// The value of a key; none if there is no value, or its time to live is over.
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>>;
 
-    /// Put a value under a key, whatever was there, for a time.
-    fn set<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Set the value of a key, for a time to live.
+    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()>;
 
-    /// Put a value under a key only if nothing is there, for a time. True if it was put.
-    fn add<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Set the value of a key that has none, for a time to live. Returns whether it did.
+    fn add<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, bool>;
 
-    /// Remove what is under a key if it is this value, so that nobody ends another's lease. Removing nothing is no error.
-    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Remove a key that has this value: a broker must not end another one's lease. A missing key is no error.
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()>;
 }
 
 /// So that several brokers can be given one store.
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         self.as_ref().get(key)
     }
 
-    fn set<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()> {
         self.as_ref().set(key, value, ttl)
     }
 
-    fn add<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn add<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, bool> {
         self.as_ref().add(key, value, ttl)
     }
 
-    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
         self.as_ref().delete(key, value)
     }
 }
 
-/// A [`Store`] in the memory of this process, for brokers that share nothing but the process: give each
-/// a clone of one `Arc`.
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    entries: Mutex<HashMap<String, Entry>>,
-}
-
-struct Entry {
-    value: Vec<u8>,
-    ends: Instant,
-}
-
-/// The values are sealed, yet nobody needs to see them.
-impl std::fmt::Debug for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("bytes", &self.value.len()).field("ends", &self.ends).finish()
-    }
-}
-
-impl MemoryStore {
-    fn read(&self, key: &str) -> Option<Vec<u8>> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(key).filter(|entry| Instant::now() < entry.ends).map(|entry| entry.value.clone())
-    }
-
-    fn write(
-        &self,
-        key: &str,
-        value: Vec<u8>,
-        ttl: Duration,
-        only_if_absent: bool,
-    ) -> Result<bool, StoreError> {
-        check_size(key, &value)?;
-        let now = Instant::now();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if only_if_absent && entries.get(key).is_some_and(|entry| now < entry.ends) {
-            return Ok(false);
-        }
-        if entries.len() >= MAX_ENTRIES && !entries.contains_key(key) {
-            make_room(&mut entries, now);
-        }
-        entries.insert(key.to_owned(), Entry { value, ends: now + ttl.min(MAX_TTL) });
-        Ok(true)
-    }
-
-    fn remove(&self, key: &str, value: &[u8]) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.get(key).is_some_and(|entry| entry.value == value) {
-            entries.remove(key);
-        }
-    }
-}
-
-impl Store for MemoryStore {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
-        Box::pin(async move { Ok(self.read(key)) })
-    }
-
-    fn set<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move { self.write(key, value, ttl, false).map(drop) })
-    }
-
-    fn add<'a>(
-        &'a self,
-        key: &'a str,
-        value: Vec<u8>,
-        ttl: Duration,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(async move { self.write(key, value, ttl, true) })
-    }
-
-    fn delete<'a>(&'a self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.remove(key, value);
-            Ok(())
-        })
-    }
-}
-
-/// The store of a host that has none. The broker serves itself when a store is unavailable.
+/// The store of a host without one. The broker works alone when its store is unavailable.
 pub(crate) struct NoStore;
 
 impl Store for NoStore {
-    fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+    fn get<'a>(&'a self, _: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async { Err(no_store()) })
     }
 
-    fn set<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> StoreFuture<'a, ()> {
         Box::pin(async { Err(no_store()) })
     }
 
-    fn add<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn add<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> StoreFuture<'a, bool> {
         Box::pin(async { Err(no_store()) })
     }
 
-    fn delete<'a>(&'a self, _: &'a str, _: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn delete<'a>(&'a self, _: &'a str, _: &'a [u8]) -> StoreFuture<'a, ()> {
         Box::pin(async { Err(no_store()) })
     }
 }
 
 fn no_store() -> StoreError {
     StoreError::AccessDenied(
-        "this host was given no store: Builder::store sets one, and without TOKEN_BROKER_STORE_KEY none is asked"
+        "this host has no store; fix: give it one with Builder::store, or unset TOKEN_BROKER_STORE_KEY"
             .to_owned(),
     )
 }
 
-fn check_size(key: &str, value: &[u8]) -> Result<(), StoreError> {
-    if key.len() > MAX_KEY || value.len() > MAX_VALUE {
-        return Err(StoreError::Other(format!(
-            "a key of {} and a value of {} bytes; {MAX_KEY} and {MAX_VALUE} are allowed",
-            key.len(),
-            value.len()
-        )));
-    }
-    Ok(())
-}
-
-/// What has ended goes; if nothing has, what ends first.
-fn make_room(entries: &mut HashMap<String, Entry>, now: Instant) {
-    entries.retain(|_, entry| now < entry.ends);
-    if entries.len() >= MAX_ENTRIES {
-        let first = entries.iter().min_by_key(|(_, entry)| entry.ends).map(|(key, _)| key.clone());
-        first.and_then(|key| entries.remove(&key));
-    }
-}
-
-const MAX_ENTRIES: usize = 4096;
-const MAX_KEY: usize = 512;
-/// The longest value that a broker is given, in bytes: a token, sealed, is a tenth of it.
+/// The longest value that a broker gets, in bytes: ten times a sealed token.
 pub(crate) const MAX_VALUE: usize = 64 * 1024;
-/// No token lives longer, and an `Instant` must not overflow.
-const MAX_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    #[tokio::test(start_paused = true)]
-    async fn an_entry_ends_when_its_time_is_over() {
-        let store = MemoryStore::default();
-        store.set("k", vec![1], MINUTE).await.unwrap();
-        tokio::time::advance(MINUTE - Duration::from_millis(1)).await;
-        assert_eq!(store.get("k").await, Ok(Some(vec![1])));
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(store.get("k").await, Ok(None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn add_is_won_once_until_the_entry_ends_or_its_owner_deletes_it() {
-        let store = MemoryStore::default();
-        assert_eq!(store.add("k", vec![1], MINUTE).await, Ok(true));
-        assert_eq!(store.add("k", vec![2], MINUTE).await, Ok(false));
-        assert_eq!(store.get("k").await, Ok(Some(vec![1])));
-        tokio::time::advance(MINUTE).await;
-        assert_eq!(store.add("k", vec![3], MINUTE).await, Ok(true));
-        store.delete("k", &[1]).await.unwrap();
-        assert_eq!(store.get("k").await, Ok(Some(vec![3])), "not the owner's value");
-        store.delete("k", &[3]).await.unwrap();
-        assert_eq!(store.add("k", vec![4], MINUTE).await, Ok(true));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_store_drops_what_ends_first() {
-        let store = MemoryStore::default();
-        store.set("first", vec![0], Duration::from_secs(1)).await.unwrap();
-        for n in 1..=MAX_ENTRIES {
-            store.set(&n.to_string(), vec![1], MINUTE).await.unwrap();
-        }
-        assert_eq!(store.entries.lock().unwrap().len(), MAX_ENTRIES);
-        assert_eq!(store.get("first").await, Ok(None));
-        assert_eq!(store.get("1").await, Ok(Some(vec![1])));
-    }
-
-    #[tokio::test]
-    async fn what_is_too_large_is_refused_by_size() {
-        let error = MemoryStore::default().set("k", vec![0; MAX_VALUE + 1], MINUTE).await.unwrap_err();
-        assert!(matches!(error, StoreError::Other(text) if text.contains("65537")));
-    }
-}

@@ -23,11 +23,7 @@ use crate::instance::App;
 #[tokio::main]
 async fn main() -> Result<()> {
     // One broker for the life of the process, with the identity that this process has.
-    let broker = Broker::builder()
-        .component_file(variable("TOKEN_BROKER_COMPONENT", "target/components/token-broker-core.wasm"))
-        .environment(Environment::inherit())
-        .build()
-        .await?;
+    let broker = Broker::builder().environment(Environment::inherit()).build().await?;
 
     // What every instance is linked to: WASI, and credentials for Key Vault and nothing else.
     let engine = Engine::new(&engine_config())?;

@@ -71,7 +71,6 @@ impl App {
         let mut process = Command::new(env!("CARGO_BIN_EXE_wasmtime-app"))
             .env_clear()
             .envs(mock.env(Endpoint::Imds))
-            .env("TOKEN_BROKER_COMPONENT", components.join("token-broker-core.wasm"))
             .env("KEY_VAULT_COMPONENT", components.join("key-vault.wasm"))
             .env("KEY_VAULT_URL", vault)
             .env("LISTEN", "127.0.0.1:0")

@@ -1,9 +1,9 @@
-//! The store in Redis by itself: what the contract says of a store
+//! The store in Redis by itself
 
 use std::time::Duration;
 
 use host_test::fleet::Redis;
-use token_broker_host::{RedisStore, Store as _, StoreError};
+use token_broker_host::{RedisStore, Store as _, StoreError, test_kit};
 use tokio::time::Instant;
 
 use crate::until;
@@ -11,35 +11,9 @@ use crate::until;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_value_is_put_over_another_or_only_where_none_is() {
+async fn it_does_what_a_store_must() {
     let redis = Redis::start().await.unwrap();
-    let store = RedisStore::new(&redis.url()).unwrap();
-    assert_eq!(store.get("k").await, Ok(None));
-    assert_eq!(store.add("k", vec![0, 255], MINUTE).await, Ok(true));
-    assert_eq!(store.add("k", vec![2], MINUTE).await, Ok(false));
-    assert_eq!(store.get("k").await, Ok(Some(vec![0, 255])));
-    assert_eq!(store.set("k", vec![3], MINUTE).await, Ok(()));
-    assert_eq!(store.get("k").await, Ok(Some(vec![3])));
-}
-
-#[tokio::test]
-async fn a_value_is_removed_by_its_owner_alone() {
-    let redis = Redis::start().await.unwrap();
-    let store = RedisStore::new(&redis.url()).unwrap();
-    store.add("k", vec![1], MINUTE).await.unwrap();
-    assert_eq!(store.delete("k", &[2]).await, Ok(()));
-    assert_eq!(store.get("k").await, Ok(Some(vec![1])));
-    assert_eq!(store.delete("k", &[1]).await, Ok(()));
-    assert_eq!(store.get("k").await, Ok(None));
-    assert_eq!(store.delete("k", &[1]).await, Ok(()), "removing nothing is no error");
-}
-
-#[tokio::test]
-async fn a_value_ends() {
-    let redis = Redis::start().await.unwrap();
-    let store = RedisStore::new(&redis.url()).unwrap();
-    store.set("k", vec![1], Duration::from_millis(20)).await.unwrap();
-    until(async || store.add("k", vec![2], Duration::ZERO).await == Ok(true)).await;
+    test_kit::check_store(&RedisStore::new(&redis.url()).unwrap()).await;
 }
 
 #[tokio::test]

@@ -62,10 +62,10 @@ impl Fixture {
     }
 }
 
-/// A builder with the built component and nothing else.
+/// A builder with a cache and nothing else.
 pub(crate) fn broker() -> Builder {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
-    Broker::builder().component_file(artefact("token-broker-core.wasm")).cache(Cache::in_directory(cache))
+    Broker::builder().cache(Cache::in_directory(cache))
 }
 
 pub(crate) fn at_mock(builder: Builder, mock: &Mock) -> Builder {

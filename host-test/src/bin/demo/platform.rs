@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
-use token_broker_host::{Broker, Decision, Environment, HttpPolicy, LocalOrHttps, engine_config};
+use token_broker_host::{Broker, Decision, DefaultHttpPolicy, Environment, HttpPolicy, engine_config};
 use wasmtime::Engine;
 use wasmtime::error::Context as _;
 
@@ -57,13 +57,12 @@ impl Platform {
     pub(crate) async fn broker(&self) -> Result<Broker> {
         let requests = Arc::clone(&self.requests);
         let count = move |head: &http::request::Parts| {
-            let decision = LocalOrHttps.decide(head);
+            let decision = DefaultHttpPolicy.decide(head);
             requests.fetch_add(u64::from(matches!(decision, Decision::Send)), Ordering::Relaxed);
             decision
         };
         let broker = Broker::builder()
             .engine(&self.engine)
-            .component_file(components().join("token-broker-core.wasm"))
             // A failure is told once, by the demo.
             .environment(self.environment.clone().with("TOKEN_BROKER_LOG", "off"))
             .http(count);

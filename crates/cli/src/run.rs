@@ -1,0 +1,185 @@
+//! `token-broker run`
+
+use std::env::VarError;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use token_broker_host::{
+    ConsumerState, Egress, Environment, Error, Policy, engine_config, flush_log, log_line,
+};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, ResourceLimiter, Store};
+use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
+
+use crate::LAST_WORDS;
+use crate::args::Run;
+use crate::failure::Failed;
+use crate::prepare::{self, LOG};
+
+/// Run a component to its end, with credentials from a broker outside it.
+pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
+    let policy = Policy::new(Some(&args.scope.join(" ")), None).map_err(of_arguments)?;
+    let state = state(args)?;
+    let engine = Engine::new(&engine_config())?;
+    let component = component(&engine, &args.component)?;
+    let mut linker = Linker::new(&engine);
+    p2::add_to_linker_async(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    let broker = prepare::shared_broker(Environment::inherit()).await?;
+    broker.add_to_linker(&mut linker, policy)?;
+    let mut store = Store::new(&engine, state);
+    store.limiter(|state| &mut state.data);
+    end_after(Duration::from_secs(args.timeout))?;
+    let ended = run_to_its_end(&mut store, linker.instantiate_pre(&component)?).await;
+    let ended = ended.map_err(|trap| match store.data().data.was_refused {
+        true => Failed::other(format!(
+            "the component needs more memory than {} MiB; fix: give it more with --max-memory ({trap:#})",
+            args.max_memory
+        )),
+        false => trap.into(),
+    })?;
+    // The component itself reports what went wrong.
+    Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Names the option instead of the variable: the scopes are from the command line.
+fn of_arguments(error: Error) -> Error {
+    match error {
+        Error::Misconfigured(why) => {
+            Error::InvalidRequest(why.replace("TOKEN_BROKER_ALLOWED_SCOPES", "--scope"))
+        }
+        other => other,
+    }
+}
+
+fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
+    Component::from_file(engine, file).map_err(|error| {
+        Error::InvalidRequest(format!("{} is not a component that can run: {error:#}", file.display())).into()
+    })
+}
+
+/// End this process after a time. A thread, not a timer of the runtime: the component may occupy the runtime's only
+/// thread with a computation, or with output that nobody reads.
+fn end_after(limit: Duration) -> Result<(), Failed> {
+    let ended = move || {
+        thread::sleep(limit);
+        let seconds = limit.as_secs();
+        let text =
+            format!("the component did not end within {seconds} s; fix: give it more time with --timeout");
+        let failed = Failed::other(text);
+        log_line(&failed.to_string());
+        flush_log(LAST_WORDS);
+        std::process::exit(1);
+    };
+    thread::Builder::new().spawn(ended).map(drop).map_err(Failed::other)
+}
+
+/// By WASI 0.3 or 0.2, as the component exports it.
+async fn run_to_its_end(
+    store: &mut Store<State>,
+    component: InstancePre<State>,
+) -> wasmtime::Result<Result<(), ()>> {
+    if let Ok(command) = p3::bindings::CommandPre::new(component.clone()) {
+        let command = command.instantiate_async(&mut *store).await?;
+        return store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await?;
+    }
+    let command = p2::bindings::CommandPre::new(component)?.instantiate_async(&mut *store).await?;
+    command.wasi_cli_run().call_run(store).await
+}
+
+/// The store data of the component.
+type State = ConsumerState<Memory>;
+
+/// The limit for all memories and tables of the component together.
+struct Memory {
+    bytes: usize,
+    max_bytes: usize,
+    was_refused: bool,
+}
+
+impl Memory {
+    /// Growth beyond the component's own maximum is not counted: wasmtime refuses it afterwards.
+    fn grow(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+        each: usize,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current).saturating_mul(each));
+        self.was_refused |= bytes > self.max_bytes;
+        if bytes <= self.max_bytes {
+            self.bytes = bytes;
+        }
+        Ok(bytes <= self.max_bytes)
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(current, desired, maximum, 1)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(current, desired, maximum, size_of::<usize>())
+    }
+}
+
+fn state(args: &Run) -> Result<State, Failed> {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.inherit_stdio().arg(args.component.to_string_lossy()).args(&args.arguments);
+    for variable in &args.env {
+        match variable.split_once('=') {
+            Some((name, value)) => wasi.env(name, value),
+            None => wasi.env(variable, inherited(variable)?),
+        };
+    }
+    let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
+    let memory = Memory { bytes: 0, max_bytes, was_refused: false };
+    Ok(ConsumerState::new(wasi.build(), egress(&args.allow)?, memory))
+}
+
+fn egress(origins: &[String]) -> Result<Egress, Failed> {
+    let egress = Egress::to(origins).map_err(|error| Error::InvalidRequest(format!("--allow: {error:#}")))?;
+    let egress = match prepare::trusted_roots()? {
+        Some(roots) => egress.trusted_roots(roots)?,
+        None => egress,
+    };
+    Ok(match std::env::var(LOG).as_deref() {
+        Ok("off") => egress.log(|_| {}),
+        _ => egress,
+    })
+}
+
+/// The value that a variable has for this process.
+fn inherited(name: &str) -> Result<String, Failed> {
+    std::env::var(name).map_err(|why| {
+        let why = match why {
+            VarError::NotPresent => "is not set here",
+            VarError::NotUnicode(_) => "is not UTF-8",
+        };
+        Error::InvalidRequest(format!(
+            "--env {name}: the variable {name} {why}; fix: set it, or use --env {name}=VALUE"
+        ))
+        .into()
+    })
+}
+
+const MIB: usize = 1024 * 1024;

@@ -1,0 +1,201 @@
+//! TLS: trust in the public authorities, in those that the embedder adds, and for Service Fabric's endpoint in the one
+//! certificate that its variables name.
+
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::Scheme;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use wasmtime::Result;
+
+use crate::environment::Environment;
+use crate::network::http::HttpError;
+use crate::network::trusted_roots::TrustedRoots;
+
+/// The TLS configuration, the same for every instance of a broker.
+pub(crate) struct Tls {
+    trusting: Arc<ClientConfig>,
+    pinning: Option<Pin>,
+}
+
+impl Tls {
+    pub(crate) fn new(environment: &Environment, trusted: TrustedRoots) -> Result<Self> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        roots.extend(trusted.0);
+        let trusting = client()?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { trusting: Arc::new(trusting), pinning: Pin::find(environment)? })
+    }
+
+    /// The thumbprint that the server at the pinned endpoint must show, if there is one.
+    pub(crate) fn pinned(&self) -> Option<&str> {
+        self.pinning.as_ref().map(|pin| pin.thumbprint.as_str())
+    }
+
+    /// Do the TLS handshake on a connection.
+    pub(crate) async fn secure(&self, uri: &Uri, connection: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(bare_host(uri).to_owned()).map_err(io::Error::other)?;
+        TlsConnector::from(Arc::clone(self.config(uri))).connect(name, connection).await
+    }
+
+    fn config(&self, uri: &Uri) -> &Arc<ClientConfig> {
+        match &self.pinning {
+            Some(pin) if Origin::of(uri).as_ref() == Some(&pin.origin) => &pin.config,
+            _ => &self.trusting,
+        }
+    }
+}
+
+/// The reason why a handshake failed: a WASI error for the guest, and a text for the operator.
+pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
+            (HttpError::TlsCertificateError, why.to_string())
+        }
+        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+            (HttpError::TlsCertificateError, error.to_string())
+        }
+        Some(error) => (HttpError::TlsProtocolError, error.to_string()),
+        None => (HttpError::ConnectionTerminated, error.to_string()),
+    }
+}
+
+/// The endpoint of Service Fabric and the thumbprint of its certificate, which no authority signs.
+struct Pin {
+    origin: Origin,
+    thumbprint: String,
+    config: Arc<ClientConfig>,
+}
+
+impl Pin {
+    /// From the environment alone: a setting may have changed by the time that the broker reads it. Unusable values pin
+    /// nothing, and the broker refuses them by the names of their variables.
+    fn find(environment: &Environment) -> Result<Option<Self>> {
+        let needed = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", THUMBPRINT].map(|name| environment.get(name));
+        let [Some(endpoint), Some(_), Some(thumbprint)] = needed else { return Ok(None) };
+        let origin = endpoint.parse().ok().and_then(|uri| Origin::of(&uri)).filter(|origin| origin.is_secure);
+        origin.zip(normal(thumbprint)).map(|(origin, thumbprint)| Self::new(origin, thumbprint)).transpose()
+    }
+
+    fn new(origin: Origin, thumbprint: String) -> Result<Self> {
+        let verifier = Arc::new(Verifier { thumbprint: thumbprint.clone(), algorithms: algorithms() });
+        let mut config =
+            client()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        // A resumed session shows no certificate.
+        config.resumption = Resumption::disabled();
+        Ok(Self { origin, thumbprint, config: Arc::new(config) })
+    }
+}
+
+/// The origin of a URL.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Origin {
+    is_secure: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// None for what is neither https nor http.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let is_secure = match uri.scheme()? {
+            scheme if *scheme == Scheme::HTTPS => true,
+            scheme if *scheme == Scheme::HTTP => false,
+            _ => return None,
+        };
+        Some(Self { is_secure, host: uri.host()?.to_ascii_lowercase(), port: port(uri) })
+    }
+}
+
+/// Accepts the certificate with this thumbprint, regardless of its issuer.
+#[derive(Debug)]
+struct Verifier {
+    thumbprint: String,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let shown = thumbprint(certificate);
+        if shown == self.thumbprint {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let why = format!("its certificate is {shown}, and {THUMBPRINT} is {}", self.thumbprint);
+        let why = Box::<dyn StdError + Send + Sync>::from(why);
+        Err(CertificateError::Other(OtherError(why.into())).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// SHA-1, as Windows and Service Fabric name a certificate, in 40 upper-case hexadecimal digits.
+pub(crate) fn thumbprint(certificate: &[u8]) -> String {
+    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+    digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The same form, whatever colons and white space stand between the digits.
+fn normal(thumbprint: &str) -> Option<String> {
+    let digits: String = thumbprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+    let is_one = digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then(|| digits.to_ascii_uppercase())
+}
+
+/// The host as the network knows it: an IPv6 address without its brackets.
+pub(crate) fn bare_host(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+pub(crate) fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or_else(|| if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 })
+}
+
+/// With an explicit provider: the program may have installed another one, or none.
+fn client() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?)
+}
+
+fn algorithms() -> WebPkiSupportedAlgorithms {
+    rustls::crypto::ring::default_provider().signature_verification_algorithms
+}
+
+const THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
