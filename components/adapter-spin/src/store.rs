@@ -28,10 +28,10 @@ impl Guest for Spin {
         if live_value(&store, &key).await?.is_some() {
             return Ok(false);
         }
-        let ours = put(&store, key.clone(), &value, ttl_ms).await?;
+        let own = put(&store, key.clone(), &value, ttl_ms).await?;
         let taken = monotonic_clock::now().saturating_sub(began);
         monotonic_clock::wait_for(pause(taken)).await;
-        Ok(store.get(key).await.map_err(failed)? == Some(ours))
+        Ok(store.get(key).await.map_err(failed)? == Some(own))
     }
 
     async fn delete(key: String, value: Vec<u8>) -> Result<(), StoreError> {

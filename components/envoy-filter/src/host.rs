@@ -171,7 +171,7 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// The most by which a timeout may pass early, by our clock.
+/// The longest time by which a timeout may end early by this clock.
 const EARLY: Duration = Duration::from_millis(50);
 
 /// The time for reading a file. This proxy answers with it.

@@ -44,7 +44,7 @@ struct MeteredRule {
 type FetchOutcome = Result<(), Error>;
 
 impl Plugin {
-    /// The plugin of a root context.
+    /// Makes the plugin of a root context.
     ///
     /// # Errors
     /// The field of the configuration that cannot be used, and why.

@@ -137,7 +137,7 @@ pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Ident
         "client_id" | "object_id" | "resource_id" => {
             return refuse("the source is the app registration that it names, and no other");
         }
-        _ => return Err(format!("{path_of_id} is none of client_id, object_id, resource_id")),
+        _ => return Err(format!("{path_of_id} is not one of client_id, object_id, resource_id")),
     };
     identity.map_err(|error| format!("{path_of_id}: {error}"))
 }

@@ -29,7 +29,7 @@ fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_fie
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_by_the_parser_alone() {
+fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
     let secret =
         json!({ "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } });
     let workload = json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } });
@@ -89,7 +89,7 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
 }
 
 #[test]
-fn what_cannot_work_in_a_proxy_is_refused_with_the_reason() {
+fn sources_that_cannot_work_in_a_proxy_are_refused_with_the_reason() {
     for (source, words) in [
         ("azure_arc", "names anew each time"),
         ("client_certificate", "no key file can be read"),
@@ -104,7 +104,7 @@ fn what_cannot_work_in_a_proxy_is_refused_with_the_reason() {
 }
 
 #[test]
-fn no_bytes_are_too_odd_to_be_refused() {
+fn bytes_that_are_not_a_configuration_are_refused() {
     let deep = "[".repeat(100_000);
     let huge = format!("{{\"rules\":\"{}\"}}", "x".repeat(1 << 20));
     for (bytes, words) in [
@@ -141,7 +141,7 @@ fn fields_win_over_the_environment_which_fills_what_is_left_out() {
 }
 
 #[test]
-fn variables_of_other_sources_are_not_looked_at() {
+fn variables_of_other_sources_are_ignored() {
     let environment = [
         ("AZURE_CLIENT_SECRET", "s"),
         ("AZURE_TENANT_ID", "t.example"),
@@ -181,7 +181,7 @@ fn every_variable_that_is_set_is_one_of_the_core() {
 }
 
 #[test]
-fn errors_are_told_in_words_of_fields_remedies_too_and_without_the_sources_that_there_are_not() {
+fn errors_and_remedies_name_fields_and_leave_out_the_sources_that_are_not_configured() {
     let source = json!({ "workload_identity": {
         "cluster": "entra", "token_cluster": "sa", "tenant_id": "contoso.com", "client_id": "c"
     } });
@@ -212,7 +212,7 @@ fn errors_are_told_in_words_of_fields_remedies_too_and_without_the_sources_that_
 }
 
 #[test]
-fn without_a_word_requests_are_refused_in_doubt_and_headers_replaced() {
+fn by_default_requests_without_a_token_are_refused_and_headers_replaced() {
     let config = parse(&changed(&json!({})), &[]).unwrap();
     let behavior = Behavior {
         passes_unmatched: true,
@@ -303,7 +303,7 @@ fn wrong() -> Vec<(Value, &'static str)> {
         ),
         (json!({ "identity": "user_assigned" }), "identity must be one of `system_assigned`"),
         (json!({ "identity": {} }), "identity must have exactly one field"),
-        (json!({ "identity": { "name": "a" } }), "identity.name is none of client_id"),
+        (json!({ "identity": { "name": "a" } }), "identity.name is not one of client_id"),
         (json!({ "identity": 5 }), "identity must be an object"),
         (json!({ "rules": [] }), "rules must have 1 to 256"),
         (json!({ "rules": {} }), "rules must be a list"),
@@ -341,7 +341,7 @@ fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<PluginCo
     PluginConfig::parse(configuration.to_string().as_bytes(), environment.collect())
 }
 
-/// What the environment of a platform has, so that only what is wrong is wrong.
+/// The environment of a platform, so that a configuration has the one mistake under test.
 const PLATFORM: [(&str, &str); 2] = [("IDENTITY_HEADER", "h"), ("AZURE_CLIENT_SECRET", "s")];
 
 fn refusal(configuration: &Value) -> Option<ConfigError> {
