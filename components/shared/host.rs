@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use token_broker::{Body, Host, Limits, Links, ReadError, Record, Secret, SendError};
 
+use crate::exchange::within;
 use crate::{file, http, log, wasi};
 
 /// A host made of WASI's clocks, HTTP client, random numbers and files.
@@ -20,7 +21,7 @@ impl Host for Wasi {
         request: ::http::Request<Body>,
         limits: Limits,
     ) -> impl Future<Output = Result<::http::Response<Body>, SendError>> {
-        http::send(request, limits)
+        within(limits, http::exchange(request, limits))
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -1,4 +1,4 @@
-//! One bounded exchange over `wasi:http/outgoing-handler`.
+//! One exchange over `wasi:http/outgoing-handler`.
 
 use futures_util::future::join;
 use secrecy::ExposeSecret as _;
@@ -7,20 +7,16 @@ use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, OutgoingBody};
 use wasip2::io::streams::{InputStream, StreamError};
 
-use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent, within};
+use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent};
 use crate::poll::ready;
 
 pub(crate) use wasip2::http::types::{ErrorCode, Method, OutgoingRequest, RequestOptions, Scheme};
 
 /// Sends a request and reads its whole answer.
-pub(crate) async fn send(
+pub(crate) async fn exchange(
     request: http::Request<Body>,
     limits: Limits,
 ) -> Result<http::Response<Body>, SendError> {
-    within(limits, exchange(request, limits)).await
-}
-
-async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
     let body = body.expose_secret();
     let (outgoing, contents) = outgoing(&parts, !body.is_empty())

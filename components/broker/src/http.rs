@@ -1,4 +1,4 @@
-//! One bounded exchange over `wasi:http/client`.
+//! One exchange over `wasi:http/client`.
 
 use futures_util::future::join;
 use secrecy::ExposeSecret as _;
@@ -8,7 +8,7 @@ use wasip3::http::types::{Fields, Response};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
 
-use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent, within};
+use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent};
 
 pub(crate) use wasip3::http::types::{ErrorCode, Method, Request as OutgoingRequest, RequestOptions, Scheme};
 
@@ -17,14 +17,10 @@ pub(crate) use wasip3::http::types::{ErrorCode, Method, Request as OutgoingReque
 type Transmission = FutureReader<Result<(), ErrorCode>>;
 
 /// Sends a request and reads its whole answer.
-pub(crate) async fn send(
+pub(crate) async fn exchange(
     request: http::Request<Body>,
     limits: Limits,
 ) -> Result<http::Response<Body>, SendError> {
-    within(limits, exchange(request, limits)).await
-}
-
-async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
     let (writer, contents) = (!body.expose_secret().is_empty()).then(wit_stream::new).unzip();
     let (outgoing, _sent) = outgoing(&parts, contents, limits)
