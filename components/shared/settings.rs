@@ -36,7 +36,7 @@ async fn look_up(name: &str) -> Result<Option<String>, Error> {
         Either::Right(((), _)) => format!("no answer within {} s", LIMIT.as_secs()),
     };
     Err(Error::Misconfigured(format!(
-        "the host cannot look up the setting {name}: {why}; fix: correct the host's settings, or set {name} in the environment"
+        "the host cannot look up the setting {name}: {why}; fix: correct the host, or set {name} in the environment"
     )))
 }
 

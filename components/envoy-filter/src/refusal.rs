@@ -25,8 +25,7 @@ pub(crate) fn send(stream: Stream, error: &Error) {
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Other(format!(
-            "the proxy refuses a call that the filter needs for this request: {status}; fix: report this, with the version of \
-             the proxy"
+            "the proxy refuses a call for this request: {status}; fix: report this, with the version of the proxy"
         ))
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use token_broker::{Store, StoreError};
 
-use self::shared_data::NEVER;
+use self::shared_data::{KEY, NEVER, PREFIX};
 use crate::abi;
 use crate::runtime::clock::monotonic_now;
 
@@ -65,7 +65,7 @@ impl ProxyStore {
     }
 
     fn name(&self, key: &str) -> String {
-        format!("{}/{key}", self.namespace)
+        format!("{PREFIX}{}/{key}", self.namespace)
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn key() -> Result<[u8; 32], StoreError> {
     }
     shared_data::put_if(KEY, &key, NEVER)?;
     let shared = shared_data::get(KEY)?.and_then(|(key, _)| key.try_into().ok());
-    shared.ok_or_else(|| StoreError::Other("the shared data has an invalid key".to_owned()))
+    shared.ok_or_else(|| StoreError::Other("the shared key is invalid".to_owned()))
 }
 
 fn entry(value: &[u8], ttl: Duration) -> Vec<u8> {
@@ -90,5 +90,3 @@ fn value(entry: &[u8]) -> Option<Vec<u8>> {
     let (end, value) = entry.split_first_chunk()?;
     (monotonic_now() < Duration::from_nanos(u64::from_be_bytes(*end))).then(|| value.to_vec())
 }
-
-const KEY: &str = "key";

@@ -134,9 +134,7 @@ async fn unless_finished(mut contents: StreamReader<u8>) -> Option<StreamReader<
 }
 
 fn unfit(part: &str) -> Error {
-    Error::Other(format!(
-        "the host refuses {part} of a request, though it took the request from the application"
-    ))
+    Error::Other(format!("the host refuses {part} of a request that it took from the application"))
 }
 
 /// In nanoseconds. An application that writes its body only after the answer has begun waits for this long.

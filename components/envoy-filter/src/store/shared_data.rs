@@ -6,7 +6,7 @@ use crate::abi::{self, Status};
 
 /// The value under a name and its version; none if there was never a value.
 pub(super) fn get(name: &str) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
-    match abi::shared(&full_name(name)) {
+    match abi::shared(name) {
         Ok(found) => Ok(Some(found)),
         Err(Status::NOT_FOUND) => Ok(None),
         Err(status) => Err(failed(status)),
@@ -15,21 +15,16 @@ pub(super) fn get(name: &str) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
 
 /// Puts a value under a name.
 pub(super) fn put(name: &str, value: &[u8]) -> Result<(), StoreError> {
-    abi::share(&full_name(name), value, ANY_VERSION).map_err(failed)
+    abi::share(name, value, ANY_VERSION).map_err(failed)
 }
 
 /// Puts a value under a name if the value there has this version. False if it has another one.
 pub(super) fn put_if(name: &str, value: &[u8], version: u32) -> Result<bool, StoreError> {
-    match abi::share(&full_name(name), value, version) {
+    match abi::share(name, value, version) {
         Ok(()) => Ok(true),
         Err(Status::CAS_MISMATCH) => Ok(false),
         Err(status) => Err(failed(status)),
     }
-}
-
-/// The name as all plugins of the proxy see it.
-pub(super) fn full_name(name: &str) -> String {
-    format!("{PREFIX}{name}")
 }
 
 fn failed(status: Status) -> StoreError {
@@ -37,7 +32,11 @@ fn failed(status: Status) -> StoreError {
 }
 
 /// The beginning of all names: other plugins may share the same data.
-const PREFIX: &str = "token-broker/";
+pub(super) const PREFIX: &str = "token-broker/";
+/// The name of the key that seals the values.
+pub(super) const KEY: &str = "token-broker/key";
+/// The name of the list of queues.
+pub(super) const QUEUES: &str = "token-broker/queues";
 const ANY_VERSION: u32 = 0;
 /// The version where there was never a value: the host counts versions up from one.
 pub(super) const NEVER: u32 = u32::MAX;

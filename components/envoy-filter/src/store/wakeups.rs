@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::shared_data::{self, NEVER, full_name};
+use super::shared_data::{self, NEVER, PREFIX, QUEUES};
 use crate::abi::{self, Root};
 use crate::runtime::clock::monotonic_now;
 
@@ -26,7 +26,7 @@ impl Wakeups {
     pub(crate) fn register(root: Root) -> Self {
         let mut name = [0; 16];
         let own = abi::random(&mut name)
-            .then(|| root.register_queue(&full_name(&format!("{:032x}", u128::from_ne_bytes(name)))).ok())
+            .then(|| root.register_queue(&format!("{PREFIX}{:032x}", u128::from_ne_bytes(name))).ok())
             .flatten();
         if let Some(own) = own {
             change_queues(|queues| queues.push(own));
@@ -106,7 +106,6 @@ fn sent_at(message: &[u8]) -> Option<Duration> {
     Some(Duration::from_nanos(u64::from_be_bytes(message.try_into().ok()?)))
 }
 
-const QUEUES: &str = "queues";
 /// Far longer than a worker is ever busy.
 const STALE: Duration = Duration::from_secs(60);
 const TRIES: usize = 100;
