@@ -1,13 +1,14 @@
-//! Reading a file, which is the same on every WASI.
+//! A bounded read of a file, the same on every WASI.
 
 use std::fs::{File, symlink_metadata};
 use std::io::{ErrorKind, Read as _};
 
 use token_broker::{Links, ReadError, Secret};
 
+/// Reads a text of at most `max_bytes`.
 #[allow(clippy::disallowed_methods, reason = "this is the effect behind Host::read")]
 pub(crate) fn read(path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
-    // A link put there after this look would still have to lead to what the host shows.
+    // A link that appears after this check can still lead only to files that the host shows.
     if links == Links::Refuse && symlink_metadata(path).map_err(unreadable)?.is_symlink() {
         return Err(ReadError::Other("it is a symbolic link".to_owned()));
     }
@@ -21,11 +22,11 @@ pub(crate) fn read(path: &str, max_bytes: usize, links: Links) -> Result<Secret,
 fn unreadable(error: std::io::Error) -> ReadError {
     match error.kind() {
         ErrorKind::NotFound => ReadError::NotFound,
-        // A file that this user may not read is EACCES; what WASI itself forbids is a way out of the directory.
+        // EPERM is WASI's error for a path that leaves the directory; a file without read permission gives EACCES.
         _ if error.raw_os_error() == Some(EPERM) => ReadError::Outside,
         _ => ReadError::Other(error.to_string()),
     }
 }
 
-/// As wasi-libc numbers it.
+/// The number that wasi-libc gives it.
 const EPERM: i32 = 63;

@@ -90,6 +90,6 @@ const PARSERS: &[Parser] = &[
     ("authorities", "token-broker", &["tests::authorities", "tests::endpoints"]),
     ("entries", "token-broker", &["fleet::entry::tests::entries"]),
     ("queries", "token-broker-identity-endpoint", &["api::tests::any_request_is_read_or_refused"]),
-    ("protobuf", "envoy-filter", &["protobuf::tests::any_bytes_are_an_object_or_none"]),
-    ("pairs", "envoy-filter", &["pairs::tests::any_bytes_are_pairs_or_none"]),
+    ("protobuf", "envoy-filter", &["config::protobuf::tests::any_bytes_are_an_object_or_none"]),
+    ("pairs", "envoy-filter", &["abi::pairs::tests::any_bytes_are_pairs_or_none"]),
 ];

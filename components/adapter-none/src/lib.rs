@@ -1,9 +1,8 @@
-//! Plugs the broker's `store` and `settings` where the host has neither.
+//! The broker's `store` and `settings` for a host that has neither.
 //!
-//! Without `TOKEN_BROKER_STORE_KEY` the broker never calls the store, and with it the answer here says plainly that
-//! there is none.
+//! Every operation of the store is refused. The broker calls it only where `TOKEN_BROKER_STORE_KEY` is set.
 //!
-//! Without `std`: its panic messages alone would be half of the artefact, and would import six WASI interfaces.
+//! Built without `std`: its panic messages alone would be half of the artefact, and would import six WASI interfaces.
 #![cfg_attr(target_family = "wasm", no_std)]
 
 extern crate alloc;
@@ -52,7 +51,7 @@ fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-const NO_STORE: &str = "this component was composed without a store; unset TOKEN_BROKER_STORE_KEY";
+const NO_STORE: &str = "this component was composed without a store; fix: unset TOKEN_BROKER_STORE_KEY";
 
 mod bindings {
     #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
@@ -62,13 +61,13 @@ mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
         world: "adapter",
-        // Nothing here waits, and the synchronous form of the same functions takes a tenth of the space.
+        // No function waits here, and the synchronous form takes a tenth of the space.
         async: false,
     });
 
     export!(NoHost);
 
-    /// Callers ask for the space of their arguments by this name. With `std`, the C library brings it.
+    /// The function by which callers allocate their arguments. With `std`, the C library has it.
     #[cfg(target_family = "wasm")]
     #[unsafe(no_mangle)]
     unsafe extern "C" fn cabi_realloc(old: *mut u8, old_len: usize, align: usize, new_len: usize) -> *mut u8 {

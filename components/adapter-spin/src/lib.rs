@@ -1,25 +1,25 @@
 //! The broker's `store` and `settings` on Spin: `spin:key-value` and `spin:variables`.
 //!
-//! The store is the one that the variable `token_broker_store` names, without it `default`. Settings are the variables of
-//! the component, under their name in the environment written small.
+//! The variable `token_broker_store` names the store; its default is `default`. Settings are the variables of the component,
+//! under their names in the environment, in lower case.
 //!
-//! # What the store does not guarantee
-//! `spin:key-value` ends no value and cannot put one only where there is none. An end is therefore kept in the value, by
-//! the clocks of those who put and get it, and `add` reads, writes, pauses, and reads again: it is ours if what we wrote
-//! is still there. Two can both believe so where
-//! - one of them takes longer from his reading to his writing than the other's pause lasts, or
-//! - the store shows each his own write before that of the other, as a database with replicas may.
+//! # Limits of the store
+//! `spin:key-value` has neither an expiry nor an operation that adds a value only where there is none. So the expiry is
+//! stored with the value, by the clocks of the instances that put and get it, and `add` reads, writes, pauses and reads
+//! again: it succeeds if its own value is still there. Two instances can both succeed if
+//! - one of them takes longer from its reading to its writing than the other pauses, or
+//! - the store shows each instance its own write first, as a database with replicas may.
 //!
-//! Clocks that are apart by more than a lease's time find each other's leases ended. In each of these cases two instances
-//! fetch the token where one would have done: more requests, and never a wrong token. A lease is ended by who holds it
-//! after a look, and a lease that another took between the look and the end goes with it: the same.
+//! Instances whose clocks differ by more than a lease's time find each other's leases expired. An instance ends its lease
+//! after a read, and also ends a lease that another instance took since that read. In each of these cases two instances
+//! fetch a token where one would have been enough: more requests, and never a wrong token.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod entry;
 mod settings;
 mod store;
+mod timed_value;
 
-/// What exports both interfaces.
+/// The exports of this component.
 struct Spin;
 
 mod bindings {

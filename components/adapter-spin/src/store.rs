@@ -7,8 +7,8 @@ use wasip3::clocks::{monotonic_clock, system_clock};
 use crate::Spin;
 use crate::bindings::exports::token_broker::identity::store::{Guest, StoreError};
 use crate::bindings::spin::key_value::key_value::{Error, Store};
-use crate::entry::Entry;
 use crate::settings::variable;
+use crate::timed_value::TimedValue;
 
 impl Guest for Spin {
     async fn get(key: String) -> Result<Option<Vec<u8>>, StoreError> {
@@ -20,24 +20,24 @@ impl Guest for Spin {
         put(&store, key, &value, ttl_ms).await.map(drop)
     }
 
-    /// True if our entry is what is there after the time in which another, who saw nothing there either, would have put
-    /// his.
+    /// True if the own value is still there after a pause. In that time another instance that found no value either would
+    /// have put its own.
     async fn add(key: String, value: Vec<u8>, ttl_ms: u64) -> Result<bool, StoreError> {
         let store = open().await?;
         let began = monotonic_clock::now();
         if live_value(&store, &key).await?.is_some() {
             return Ok(false);
         }
-        let ours = put(&store, key.clone(), &value, ttl_ms).await?;
+        let own = put(&store, key.clone(), &value, ttl_ms).await?;
         let taken = monotonic_clock::now().saturating_sub(began);
         monotonic_clock::wait_for(pause(taken)).await;
-        Ok(store.get(key).await.map_err(failed)? == Some(ours))
+        Ok(store.get(key).await.map_err(failed)? == Some(own))
     }
 
     async fn delete(key: String, value: Vec<u8>) -> Result<(), StoreError> {
         let store = open().await?;
         let there = store.get(key.clone()).await.map_err(failed)?;
-        if there.as_deref().and_then(Entry::parse).is_some_and(|entry| entry.value() == value) {
+        if there.as_deref().and_then(TimedValue::parse).is_some_and(|there| there.value() == value) {
             store.delete(key).await.map_err(failed)?;
         }
         Ok(())
@@ -45,21 +45,21 @@ impl Guest for Spin {
 }
 
 async fn put(store: &Store, key: String, value: &[u8], ttl_ms: u64) -> Result<Vec<u8>, StoreError> {
-    let entry = Entry::new(value, now_ms(), ttl_ms).to_bytes();
-    store.set(key, entry.clone()).await.map_err(failed)?;
-    Ok(entry)
+    let bytes = TimedValue::new(value, now_ms(), ttl_ms).to_bytes();
+    store.set(key, bytes.clone()).await.map_err(failed)?;
+    Ok(bytes)
 }
 
 async fn live_value(store: &Store, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let there = store.get(key.to_owned()).await.map_err(failed)?;
     Ok(there
         .as_deref()
-        .and_then(Entry::parse)
-        .and_then(|entry| entry.live_value(now_ms()))
+        .and_then(TimedValue::parse)
+        .and_then(|there| there.live_value(now_ms()))
         .map(<[u8]>::to_vec))
 }
 
-/// Opened for each operation, which Spin does from memory: what is kept open could outlive what it leads to.
+/// Opens the store. It is opened for each operation, which costs Spin no I/O: an open store could outlive its provider.
 async fn open() -> Result<Store, StoreError> {
     let label = label().await?;
     Store::open(label.clone()).await.map_err(|error| match error {
@@ -68,7 +68,7 @@ async fn open() -> Result<Store, StoreError> {
     })
 }
 
-/// The name of the store, looked up once: it may come from a provider that is far away.
+/// The name of the store, looked up once: the variable may come from a remote provider.
 async fn label() -> Result<String, StoreError> {
     if let Some(label) = LABEL.with(|cell| cell.get().cloned()) {
         return Ok(label);
@@ -99,7 +99,8 @@ fn failed(error: Error) -> StoreError {
     }
 }
 
-/// How long another's entry may still be on its way, if his reading and writing takes as long as ours did. Nanoseconds.
+/// The time in which another instance's value would arrive, if its reading and writing took as long as here. In
+/// nanoseconds.
 fn pause(taken: u64) -> u64 {
     taken.saturating_mul(2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
@@ -112,10 +113,10 @@ fn now_ms() -> u64 {
 
 /// The variable that names the store.
 const STORE: &str = "TOKEN_BROKER_STORE";
-/// Spin's own name for the store that needs no configuration.
+/// The store that Spin has without configuration.
 const DEFAULT_STORE: &str = "default";
 const SHORTEST_PAUSE: u64 = 10_000_000;
-/// The broker gives an operation half a second, and each of these is three of Spin's.
+/// The broker's limit for an operation is half a second, and `add` is three operations of Spin and this pause.
 const LONGEST_PAUSE: u64 = 100_000_000;
 
 #[cfg(test)]

@@ -1,30 +1,22 @@
-//! One bounded exchange over `wasi:http/outgoing-handler`.
+//! One exchange over `wasi:http/outgoing-handler`.
 
 use futures_util::future::join;
 use secrecy::ExposeSecret as _;
 use token_broker::{Body, Limits, SendError, SendErrorKind};
 use wasip2::http::outgoing_handler::handle;
-use wasip2::http::types::{
-    Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-    RequestOptions, Scheme,
-};
+use wasip2::http::types::{Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, OutgoingBody};
 use wasip2::io::streams::{InputStream, StreamError};
 
-use crate::exchange::{answer, broken_off, failed, unsent, within};
-use crate::host::nanoseconds;
+use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent};
 use crate::poll::ready;
 
-pub(crate) use wasip2::http::types::ErrorCode;
+pub(crate) use wasip2::http::types::{ErrorCode, Method, OutgoingRequest, RequestOptions, Scheme};
 
-/// Send a request and read its whole answer.
-pub(crate) async fn send(
+/// Sends a request and reads its whole answer.
+pub(crate) async fn exchange(
     request: http::Request<Body>,
     limits: Limits,
 ) -> Result<http::Response<Body>, SendError> {
-    within(limits, exchange(request, limits)).await
-}
-
-async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
     let body = body.expose_secret();
     let (outgoing, contents) = outgoing(&parts, !body.is_empty())
@@ -41,39 +33,15 @@ async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::
     answer(status, headers, contents_of(&response, limits.body).await?)
 }
 
-/// The request, and where to write its body if it has one.
+/// The request, and its body to write to if it has one.
 fn outgoing(parts: &http::request::Parts, has_body: bool) -> Option<(OutgoingRequest, Option<OutgoingBody>)> {
-    let headers: Vec<_> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
-    let request = OutgoingRequest::new(Fields::from_list(&headers).ok()?);
-    let method = match &parts.method {
-        &http::Method::GET => Method::Get,
-        &http::Method::POST => Method::Post,
-        other => Method::Other(other.as_str().to_owned()),
-    };
-    request.set_method(&method).ok()?;
-    let scheme = if parts.uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
-    request.set_scheme(Some(&scheme)).ok()?;
-    request.set_authority(parts.uri.authority().map(|authority| authority.as_str())).ok()?;
-    request.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).ok()?;
+    let request = OutgoingRequest::new(Fields::from_list(&headers(parts)).ok()?);
+    set_head(&request, parts)?;
     let contents = if has_body { Some(request.body().ok()?) } else { None };
     Some((request, contents))
 }
 
-/// What a host does not support of these it may leave out: the timer around the exchange bounds it all the same.
-fn options(limits: Limits) -> RequestOptions {
-    let options = RequestOptions::new();
-    let total = Some(nanoseconds(limits.total));
-    let _ = options.set_connect_timeout(Some(nanoseconds(limits.connect)));
-    let _ = options.set_first_byte_timeout(total);
-    let _ = options.set_between_bytes_timeout(total);
-    options
-}
-
-/// A peer that does not read to the end says why in its answer.
+/// Writes the body. No error is reported: a peer that stops reading says why in its answer.
 async fn upload(to: OutgoingBody, body: &[u8]) {
     let Ok(stream) = to.write() else { return };
     let mut rest = body;
@@ -121,7 +89,7 @@ async fn read(stream: &InputStream, max_bytes: usize) -> Result<Vec<u8>, SendErr
         match stream.read(CHUNK) {
             Ok(chunk) => contents.extend(chunk),
             Err(StreamError::Closed) => return Ok(contents),
-            // Why, one could ask the host; jco's, asked for that, throws what is none of the contract's errors.
+            // The host's own error is not read: for jco's, that throws an exception that the contract does not have.
             Err(StreamError::LastOperationFailed(_)) => return Err(cut_off()),
         }
         if contents.len() > max_bytes {
@@ -134,5 +102,5 @@ fn cut_off() -> SendError {
     failed(SendErrorKind::Truncated, "the answer is incomplete")
 }
 
-/// In bytes.
+/// The size of one read, in bytes.
 const CHUNK: u64 = 8 * 1024;

@@ -1,19 +1,24 @@
 //! The token broker as a WASI 0.2 component: it exports `credentials-sync` and `diagnostics`, for hosts without
 //! component-model async.
 //!
-//! This is the binding only. What it does is in the crate `token-broker`; here it gets a host made of WASI 0.2, and
-//! callers who wait: while one call waits for an answer, the instance takes no other.
+//! A binding of the crate `token-broker`: its host is made of WASI 0.2, and its calls block. While one call waits for an
+//! answer, the instance takes no other.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../../shared/convert.rs"]
-mod convert;
+#[path = "../../shared/contract.rs"]
+mod contract;
 #[path = "../../shared/exchange.rs"]
 mod exchange;
 #[path = "../../shared/file.rs"]
 mod file;
+#[path = "../../shared/host.rs"]
 mod host;
 mod http;
+#[path = "../../shared/log.rs"]
+mod log;
 mod poll;
+mod store;
+mod wasi;
 
 use std::cell::OnceCell;
 use std::future::Future;
@@ -23,15 +28,15 @@ use token_broker::{Broker, Error, Grant, Settings};
 use wasip2::cli::environment::get_environment;
 
 use bindings::exports::token_broker::identity::{credentials_sync, diagnostics, types};
-use host::{NoStore, Wasi};
+use host::Wasi;
 use poll::block_on;
+use store::NoStore;
 
 struct Component;
 
 impl credentials_sync::Guest for Component {
     fn peek_token(scope: String) -> Option<types::AccessToken> {
-        let token = BROKER.with(|cell| cell.get()?.peek(&scope))?;
-        Some(convert::access_token(&token))
+        BROKER.with(|cell| cell.get()?.peek(&scope)).map(|token| (&*token).into())
     }
 
     fn get_token(scope: String) -> Result<types::AccessToken, types::Error> {
@@ -40,7 +45,7 @@ impl credentials_sync::Guest for Component {
     }
 
     fn request_token(request: types::TokenRequest) -> Result<types::AccessToken, types::Error> {
-        let request = convert::request(request).map_err(convert::error)?;
+        let request = request.try_into()?;
         let broker = broker();
         answer(&broker, broker.token(&request))
     }
@@ -54,15 +59,15 @@ impl credentials_sync::Guest for Component {
 
 impl diagnostics::Guest for Component {
     fn explain() -> Vec<types::SourceReport> {
-        broker().explain().into_iter().map(convert::source_report).collect()
+        broker().explain().into_iter().map(Into::into).collect()
     }
 
     fn stats() -> types::Statistics {
-        convert::statistics(broker().stats())
+        broker().stats().into()
     }
 }
 
-/// A token that is due for renewal is renewed within the call: no task could outlive it.
+/// A refresh runs within the call: no task can outlive it.
 fn answer(
     broker: &WasiBroker,
     granted: impl Future<Output = Result<Grant, Error>>,
@@ -72,9 +77,9 @@ fn answer(
         if let Some(duty) = refresh {
             broker.refresh_briefly(duty).await;
         }
-        Ok(convert::access_token(&token))
+        Ok((&*token).into())
     });
-    answered.unwrap_or_else(|| Err(Error::Other(STUCK.to_owned()))).map_err(convert::error)
+    answered.unwrap_or_else(|| Err(Error::Other(STUCK.to_owned()).into()))
 }
 
 /// The broker of this instance, configured at the first call.
@@ -85,7 +90,7 @@ fn broker() -> Rc<WasiBroker> {
     })
 }
 
-const STUCK: &str = "the broker waited for nothing that could come; please report this";
+const STUCK: &str = "the broker waits for an event that cannot come; fix: report this";
 
 type WasiBroker = Broker<Wasi, NoStore>;
 

@@ -1,8 +1,7 @@
-//! Waiting on WASI 0.2: the instance sleeps until something that its future waits for is ready, and asks it again.
+//! An executor for one future on WASI 0.2: the instance sleeps until a pollable of the future is ready, and polls it again.
 //!
-//! There is one future at a time, so no more is needed. The crate wstd has tasks and an HTTP client besides: with it the
-//! component weighs 113 kB more, is stopped by timeouts that a host does not support, and panics where a host answers
-//! otherwise than it should.
+//! The crate wstd has tasks and an HTTP client besides. With it the component is 113 kB larger, fails where a host does not
+//! support a timeout, and panics at an unexpected answer of the host.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -12,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use wasip2::io::poll::{Pollable, poll};
 
-/// Run a future to its end. None if it waits for nothing that the host could give, and so would wait for ever.
+/// Runs a future to its end. None if it waits for no pollable, and so would wait for ever.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -24,41 +23,41 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// Wait for what the host says is ready.
+/// Waits until a pollable is ready.
 ///
-/// It always waits once: a host that calls ready what is not cannot keep a timer beside it from its turn.
+/// It waits at least once, so that a host which reports readiness too early cannot starve a timer.
 pub(crate) async fn ready(pollable: Pollable) {
-    let awaited = Rc::new(Awaited { pollable, is_ready: Cell::new(false) });
+    let pending = Rc::new(PendingPollable { pollable, is_ready: Cell::new(false) });
     let until_ready = poll_fn(|_| {
-        if awaited.is_ready.get() {
+        if pending.is_ready.get() {
             return Poll::Ready(());
         }
-        // Weak, because whoever leaves must take it along: a stream may not end before what tells its readiness.
-        AWAITED.with_borrow_mut(|all| all.push(Rc::downgrade(&awaited)));
+        // Weak, so that a future that is dropped drops its pollable: a stream must not be dropped before its pollable.
+        PENDING.with_borrow_mut(|all| all.push(Rc::downgrade(&pending)));
         Poll::Pending
     });
     until_ready.await;
 }
 
-struct Awaited {
+struct PendingPollable {
     pollable: Pollable,
     is_ready: Cell<bool>,
 }
 
-/// Sleep until one of the awaited is ready. Nothing is kept: every future that still waits says so anew.
+/// Sleeps until a pollable is ready. The list is emptied: each future that still waits adds its pollable again.
 fn sleep() -> Option<()> {
-    let awaited: Vec<Rc<Awaited>> = AWAITED.take().iter().filter_map(Weak::upgrade).collect();
-    if awaited.is_empty() {
+    let pending: Vec<Rc<PendingPollable>> = PENDING.take().iter().filter_map(Weak::upgrade).collect();
+    if pending.is_empty() {
         return None;
     }
-    let pollables: Vec<&Pollable> = awaited.iter().map(|it| &it.pollable).collect();
+    let pollables: Vec<&Pollable> = pending.iter().map(|it| &it.pollable).collect();
     for nth in poll(&pollables) {
         let nth = usize::try_from(nth).ok()?;
-        awaited.get(nth)?.is_ready.set(true);
+        pending.get(nth)?.is_ready.set(true);
     }
     Some(())
 }
 
 thread_local! {
-    static AWAITED: RefCell<Vec<Weak<Awaited>>> = const { RefCell::new(Vec::new()) };
+    static PENDING: RefCell<Vec<Weak<PendingPollable>>> = const { RefCell::new(Vec::new()) };
 }

@@ -1,31 +1,26 @@
-//! One bounded exchange over `wasi:http/client`.
+//! One exchange over `wasi:http/client`.
 
 use futures_util::future::join;
 use secrecy::ExposeSecret as _;
 use token_broker::{Body, Limits, SendError, SendErrorKind};
 use wasip3::http::client;
-use wasip3::http::types::{Fields, Method, Request, RequestOptions, Response, Scheme};
+use wasip3::http::types::{Fields, Response};
 use wasip3::wit_bindgen::{FutureReader, StreamReader, StreamResult};
 use wasip3::{wit_future, wit_stream};
 
-use crate::exchange::{answer, broken_off, failed, unsent, within};
-use crate::host::nanoseconds;
+use crate::exchange::{answer, broken_off, failed, headers, options, set_head, unsent};
 
-pub(crate) use wasip3::http::types::ErrorCode;
+pub(crate) use wasip3::http::types::{ErrorCode, Method, Request as OutgoingRequest, RequestOptions, Scheme};
 
-/// Tells whether a request went out whole. It is held until the answer has been read: wasmtime 49 drops the connection
-/// with it, and the body then seems to end after what had come by then.
+/// The outcome of sending a request. It is held until the answer has been read: wasmtime 49 drops the connection with
+/// it, and the body then seems to end early.
 type Transmission = FutureReader<Result<(), ErrorCode>>;
 
-/// Send a request and read its whole answer.
-pub(crate) async fn send(
+/// Sends a request and reads its whole answer.
+pub(crate) async fn exchange(
     request: http::Request<Body>,
     limits: Limits,
 ) -> Result<http::Response<Body>, SendError> {
-    within(limits, exchange(request, limits)).await
-}
-
-async fn exchange(request: http::Request<Body>, limits: Limits) -> Result<http::Response<Body>, SendError> {
     let (parts, body) = request.into_parts();
     let (writer, contents) = (!body.expose_secret().is_empty()).then(wit_stream::new).unzip();
     let (outgoing, _sent) = outgoing(&parts, contents, limits)
@@ -43,36 +38,12 @@ fn outgoing(
     parts: &http::request::Parts,
     contents: Option<StreamReader<u8>>,
     limits: Limits,
-) -> Option<(Request, Transmission)> {
-    let headers: Vec<_> = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect();
+) -> Option<(OutgoingRequest, Transmission)> {
+    let fields = Fields::from_list(&headers(parts)).ok()?;
     let (_, no_trailers) = wit_future::new(|| Ok(None));
-    let (request, sent) =
-        Request::new(Fields::from_list(&headers).ok()?, contents, no_trailers, Some(options(limits)));
-    let method = match &parts.method {
-        &http::Method::GET => Method::Get,
-        &http::Method::POST => Method::Post,
-        other => Method::Other(other.as_str().to_owned()),
-    };
-    request.set_method(&method).ok()?;
-    let scheme = if parts.uri.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
-    request.set_scheme(Some(&scheme)).ok()?;
-    request.set_authority(parts.uri.authority().map(|authority| authority.as_str())).ok()?;
-    request.set_path_with_query(parts.uri.path_and_query().map(|path| path.as_str())).ok()?;
+    let (request, sent) = OutgoingRequest::new(fields, contents, no_trailers, Some(options(limits)));
+    set_head(&request, parts)?;
     Some((request, sent))
-}
-
-/// What a host does not support of these it may leave out: the timer around the exchange bounds it all the same.
-fn options(limits: Limits) -> RequestOptions {
-    let options = RequestOptions::new();
-    let total = Some(nanoseconds(limits.total));
-    let _ = options.set_connect_timeout(Some(nanoseconds(limits.connect)));
-    let _ = options.set_first_byte_timeout(total);
-    let _ = options.set_between_bytes_timeout(total);
-    options
 }
 
 async fn incoming(response: Response, max_bytes: usize) -> Result<http::Response<Body>, SendError> {
@@ -81,7 +52,7 @@ async fn incoming(response: Response, max_bytes: usize) -> Result<http::Response
 }
 
 async fn contents(response: Response, max_bytes: usize) -> Result<Vec<u8>, SendError> {
-    // Held, so that no host takes the answer for received before it is.
+    // Held until the end: dropping it tells the host that the answer has been received.
     let (_until_received, received) = wit_future::new(|| Ok(()));
     let (mut stream, trailers) = Response::consume_body(response, received);
     let mut body = Vec::new();
@@ -102,4 +73,5 @@ async fn contents(response: Response, max_bytes: usize) -> Result<Vec<u8>, SendE
     }
 }
 
+/// The size of one read, in bytes.
 const CHUNK: usize = 8 * 1024;

@@ -4,10 +4,9 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method as Verb, Uri};
 use secrecy::ExposeSecret as _;
 use token_broker_identity_endpoint::Reply;
-use wasip3::http::types::{Fields, Method, Request, Response};
-use wasip3::{wit_future, wit_stream};
+use wasip3::http::types::{Method, Request, Response};
 
-/// Everything of a request but its body, which nobody needs; none if it is no request.
+/// The head of a request: its body is not read. None if the head is invalid.
 pub(crate) fn parts(request: &Request) -> Option<Parts> {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = verb(request.get_method())?;
@@ -18,7 +17,7 @@ pub(crate) fn parts(request: &Request) -> Option<Parts> {
     Some(parts)
 }
 
-/// What is not GET is refused, whatever it is.
+/// GET, or another method: which one makes no difference, since only GET is answered.
 fn verb(method: Method) -> Option<Verb> {
     match method {
         Method::Get => Some(Verb::GET),
@@ -37,19 +36,10 @@ fn uri(request: &Request) -> Option<Uri> {
     }
 }
 
-/// None if the host does not take it.
+/// A reply as a response of WASI; none if the host does not take it.
 pub(crate) fn response(reply: Reply) -> Option<Response> {
     let (parts, body) = reply.into_parts();
-    let length = body.expose_secret().len().to_string();
-    let headers =
-        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
-    let headers: Vec<_> = headers.chain([("content-length".to_owned(), length.into_bytes())]).collect();
-    let (mut writer, contents) = wit_stream::new();
-    let (_, no_trailers) = wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(Fields::from_list(&headers).ok()?, Some(contents), no_trailers);
-    response.set_status_code(parts.status.as_u16()).ok()?;
-    wit_bindgen::spawn_local(async move {
-        writer.write_all(body.expose_secret().to_vec()).await;
-    });
-    Some(response)
+    let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    crate::response::response(parts.status.as_u16(), headers.collect(), body.expose_secret().to_vec())
 }

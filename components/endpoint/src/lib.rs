@@ -1,22 +1,30 @@
-//! An identity endpoint as a WASI 0.3 component: it exports `wasi:http/handler`, and whoever speaks to it as to IMDS or to
-//! App Service gets the tokens of the broker that it is composed with.
+//! An identity endpoint as a WASI 0.3 component: it exports `wasi:http/handler`, and serves the tokens of the broker that
+//! it is composed with to clients that speak the protocol of IMDS or of App Service.
 //!
-//! This is the binding only. What is asked and how it is answered is `token_broker_identity_endpoint::IdentityApi`.
+//! A binding of `token_broker_identity_endpoint::IdentityApi`, which reads the requests and writes the replies.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod convert;
+#[path = "../../shared/clock.rs"]
+mod clock;
+#[path = "../../shared/contract.rs"]
+mod contract;
+mod credentials;
 mod http;
+#[path = "../../shared/log.rs"]
 mod log;
+#[path = "../../shared/response.rs"]
+mod response;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
 
 use ::http::request::Parts;
-use token_broker::{Error, Identity, Level, Settings};
+use token_broker::{Error, Level, Record, Settings};
 use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
-use token_broker_client::AccessToken;
 use wasip3::cli::environment::get_environment;
 use wasip3::http::types::{ErrorCode, Request, Response};
+
+use bindings::token_broker::identity::types;
 
 struct Endpoint;
 
@@ -40,30 +48,21 @@ async fn answer(request: &Parts) -> Reply {
         Ok(question) => question,
         Err(refusal) => return refusal,
     };
-    let token = ask(&question).await;
-    let (outcome, now) = (token.as_ref().map(granted), log::now());
+    let token = credentials::token(question.audience(), question.identity()).await;
+    let (outcome, now) = (token.as_ref().map(granted), clock::now());
     if Question::AUDIT <= *level {
         log::write(&question.audit_line(outcome, CLIENT, now));
     }
     question.answer(outcome, now)
 }
 
-fn granted(token: &AccessToken) -> Granted<'_> {
-    Granted { token: token.secret(), token_type: token.token_type(), expires_on: token.expires_on() }
-}
-
-/// From memory if it is there: asking for the default identity's token peeks first.
-async fn ask(question: &Question) -> Result<AccessToken, Error> {
-    let answer = match question.identity() {
-        Identity::Default => token_broker_client::token(question.audience()).await,
-        identity => token_broker_client::request(convert::request(question.audience(), identity)).await,
-    };
-    answer.map_err(|error| convert::error(error.cause()))
+fn granted(token: &types::AccessToken) -> Granted<'_> {
+    Granted { token: &token.token, token_type: &token.token_type, expires_on: token.expires_on }
 }
 
 type Configuration = Result<(IdentityApi, Level), Error>;
 
-/// What the environment says, read once.
+/// The configuration of this instance, read from the environment once.
 fn configuration() -> Rc<Configuration> {
     CONFIGURATION.with(|cell| Rc::clone(cell.get_or_init(|| Rc::new(configure()))))
 }
@@ -72,12 +71,14 @@ fn configure() -> Configuration {
     let settings = Settings::from_pairs(get_environment());
     let (api, level) = (IdentityApi::new(&settings)?, settings.log_level()?);
     if level == Level::Debug {
-        log::began();
+        // Each instance fetches its own tokens, so the number of instances tells the number of fetches.
+        let record = Record { level, event: "an instance began", fields: &[] };
+        log::write(&record.to_json(clock::now()));
     }
     Ok((api, level))
 }
 
-/// A component is not told who asks.
+/// The client in the audit log: a component is not told its address.
 const CLIENT: &str = "unknown";
 
 thread_local! {
@@ -85,11 +86,16 @@ thread_local! {
 }
 
 mod bindings {
-    #![allow(unsafe_code, reason = "generated")]
+    #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
 
     pub(super) use wasip3::exports::http::handler::Guest;
 
     use super::Endpoint;
+
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "consumer",
+    });
 
     wasip3::http::service::export!(Endpoint);
 }

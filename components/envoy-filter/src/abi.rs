@@ -1,15 +1,16 @@
-//! The ABI of proxy-wasm 0.2.1: what the host offers, as functions that are safe to call and never panic.
+//! The ABI of proxy-wasm 0.2.1: the functions of the host, safe to call and without panics.
 //!
 //! <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>
 //!
-//! Not the SDK's: its dispatcher drops the answer to a call whose context is gone, and panics on what it did not expect
-//! of a host. A panic is a trap, after which Envoy answers 503 to everything.
+//! The SDK is not used: its dispatcher drops the answer to a call whose context is gone, and panics on an unexpected call
+//! of the host. A panic is a trap, after which Envoy answers 503 to every request.
 
 #![allow(unsafe_code, reason = "the boundary to the host")]
 #![allow(clippy::too_many_arguments, reason = "the ABI has them")]
 
 mod context;
 mod imports;
+pub(crate) mod pairs;
 
 use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
@@ -18,7 +19,7 @@ use std::time::Duration;
 pub(crate) use self::context::{Root, Stream};
 use self::imports::*;
 
-/// What a host says to a call that it did not do.
+/// The status of a call that the host refused or that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(i32);
 
@@ -38,7 +39,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// What to do with a stream whose headers came.
+/// The way of a stream after its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub(crate) enum Action {
@@ -58,18 +59,19 @@ pub(crate) enum MetricKind {
 #[derive(Clone, Copy, Debug)]
 #[repr(i32)]
 pub(crate) enum Clock {
-    /// Since the Unix epoch.
+    /// The time since the Unix epoch.
     Real = 0,
-    /// That nobody sets, the same for all VMs.
+    /// A clock that is never set, the same for all VMs.
     Monotonic = 1,
 }
 
+/// Writes a line to the log of the host.
 pub(crate) fn log(level: i32, text: &str) {
-    // A log that cannot be written must not end the filter.
+    // A failure to log must not end the filter.
     let _ = unsafe { proxy_log(level, text.as_ptr(), text.len()) };
 }
 
-/// What the VMs share under a key, and its version.
+/// The value that the VMs share under a key, and its version.
 pub(crate) fn shared(key: &str) -> Result<(Vec<u8>, u32), Status> {
     let mut version = 0;
     let value = given(|data, size| unsafe {
@@ -78,37 +80,41 @@ pub(crate) fn shared(key: &str) -> Result<(Vec<u8>, u32), Status> {
     Ok((value, version))
 }
 
-/// Share a value, if what is there has this version, or if nothing was ever there; version 0: in any case.
+/// Shares a value if the value there has this version, or if there was never one. With version 0, in any case.
 pub(crate) fn share(key: &str, value: &[u8], version: u32) -> Result<(), Status> {
     Status::check(unsafe {
         proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
     })
 }
 
-/// The oldest message of a queue.
+/// Takes the oldest message of a queue.
 pub(crate) fn dequeue(queue: u32) -> Result<Vec<u8>, Status> {
     given(|data, size| unsafe { proxy_dequeue_shared_queue(queue, data, size) })
 }
 
+/// Adds a message to a queue.
 pub(crate) fn enqueue(queue: u32, message: &[u8]) -> Result<(), Status> {
     Status::check(unsafe { proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) })
 }
 
+/// Defines a metric; its number.
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Status> {
     let mut metric = 0;
     Status::check(unsafe { proxy_define_metric(kind as i32, name.as_ptr(), name.len(), &raw mut metric) })?;
     Ok(metric)
 }
 
+/// Adds to a metric.
 pub(crate) fn add_to_metric(metric: u32, count: i64) -> Result<(), Status> {
     Status::check(unsafe { proxy_increment_metric(metric, count) })
 }
 
+/// Sets a gauge.
 pub(crate) fn set_metric(metric: u32, value: u64) -> Result<(), Status> {
     Status::check(unsafe { proxy_record_metric(metric, value) })
 }
 
-/// Fill with bytes that nobody can guess. False if the host has none.
+/// Fills a slice with bytes of a cryptographic source. False if the host has none.
 pub(crate) fn random(bytes: &mut [u8]) -> bool {
     unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) == 0 }
 }
@@ -120,9 +126,9 @@ pub(crate) fn time(clock: Clock) -> Result<Duration, Status> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// The lines `NAME=value` of the environment, each with a zero byte behind it; nothing if the host does not tell.
+/// The lines `NAME=value` of the environment, each with a zero byte after it; empty if the host does not give them.
 ///
-/// Not the standard library's: its C library ends the process where this fails.
+/// The standard library is not used: its C library ends the process where this fails.
 pub(crate) fn environment() -> Vec<u8> {
     let (mut count, mut size) = (0, 0);
     let sizes = Status::check(unsafe { environ_sizes_get(&raw mut count, &raw mut size) });
@@ -134,25 +140,25 @@ pub(crate) fn environment() -> Vec<u8> {
     if status == 0 { lines } else { Vec::new() }
 }
 
-/// Memory that the host fills and then gives away; null if there is none.
+/// Memory for a value that the host gives; null if there is none.
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
-        // To allocate nothing is not allowed.
+        // An allocation of zero bytes is undefined behaviour.
         Ok(layout) if size > 0 => unsafe { alloc(layout) },
         _ => null_mut(),
     }
 }
 
-/// What a host gave by way of [`allocate`].
+/// The value that a call of the host gives, in memory of [`allocate`].
 fn given(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (null_mut::<u8>(), 0);
     Status::check(call(&raw mut data, &raw mut size))?;
     if data.is_null() || size == 0 {
         return Ok(Vec::new());
     }
-    // Allocated above with this size, and given away.
+    // Allocated above with this size, and owned by the filter now.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// In variables, and in bytes.
+/// The most variables, and the most bytes.
 const MAX_ENVIRONMENT: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Calls through the host's clusters, and what comes back.
+//! HTTP calls through the proxy's clusters.
 
 use std::cell::RefCell;
 
@@ -6,36 +6,35 @@ use futures_channel::oneshot;
 use http::{HeaderName, HeaderValue, StatusCode};
 use token_broker::{Body, ExposeSecret as _, SendError, SendErrorKind};
 
-use crate::abi::{Root, Status};
-use crate::pairs;
+use crate::abi::{Root, Status, pairs};
 
-/// Calls whose answer has not come. The host answers each within its timeout.
+/// The calls that are under way. The proxy ends each within its timeout.
 #[derive(Default)]
-pub(crate) struct Calls(RefCell<Vec<Awaited>>);
+pub(crate) struct Calls(RefCell<Vec<PendingCall>>);
 
-struct Awaited {
+struct PendingCall {
     number: u32,
-    answer: oneshot::Sender<Answer>,
+    outcome: oneshot::Sender<CallOutcome>,
     max_body: usize,
 }
 
-/// What the host told of a call.
-pub(crate) enum Answer {
-    /// A response: the peer's, or the host's own in its place.
+/// The end of a call.
+pub(crate) enum CallOutcome {
+    /// A response: the peer's, or the proxy's own in its place.
     Response(http::Response<Body>),
     /// The exchange broke after the response had begun.
     Reset,
-    /// The body is longer than was asked for.
+    /// The body is longer than the limit.
     TooLarge,
-    /// The host's words for it are none.
+    /// The response is not HTTP.
     Unreadable,
 }
 
 impl Calls {
-    /// Send a request and wait for its answer.
+    /// Sends a request and waits for its response.
     ///
     /// # Errors
-    /// That of the host if it does not send.
+    /// The proxy's status, if it does not send.
     pub(crate) async fn call(
         &self,
         root: Root,
@@ -43,27 +42,27 @@ impl Calls {
         request: &http::Request<Body>,
         timeout_ms: u32,
         max_body: usize,
-    ) -> Result<Answer, Status> {
+    ) -> Result<CallOutcome, Status> {
         let headers = Body::from(serialized(request));
         let number =
             root.call(cluster, headers.expose_secret(), request.body().expose_secret(), timeout_ms)?;
-        let (answer, answered) = oneshot::channel();
-        self.0.borrow_mut().push(Awaited { number, answer, max_body });
-        Ok(answered.await.unwrap_or(Answer::Unreadable))
+        let (outcome, ended) = oneshot::channel();
+        self.0.borrow_mut().push(PendingCall { number, outcome, max_body });
+        Ok(ended.await.unwrap_or(CallOutcome::Unreadable))
     }
 
-    /// The host has an answer, which can be read now and not later. No headers: there is none.
+    /// Ends a call. Its response can be read now and not later; without headers there is none.
     pub(crate) fn answered(&self, root: Root, number: u32, headers: usize, body_size: usize) {
-        let Some(Awaited { answer, max_body, .. }) = self.take(number) else { return };
-        // Whoever asked may be gone.
-        let _ = answer.send(match (headers, body_size) {
-            (0, _) => Answer::Reset,
-            (_, size) if size > max_body => Answer::TooLarge,
-            (_, size) => response(root, size).map_or(Answer::Unreadable, Answer::Response),
+        let Some(PendingCall { outcome, max_body, .. }) = self.take(number) else { return };
+        // The task that waits may have been dropped.
+        let _ = outcome.send(match (headers, body_size) {
+            (0, _) => CallOutcome::Reset,
+            (_, size) if size > max_body => CallOutcome::TooLarge,
+            (_, size) => response(root, size).map_or(CallOutcome::Unreadable, CallOutcome::Response),
         });
     }
 
-    fn take(&self, number: u32) -> Option<Awaited> {
+    fn take(&self, number: u32) -> Option<PendingCall> {
         let mut calls = self.0.borrow_mut();
         let place = calls.iter().position(|call| call.number == number)?;
         Some(calls.swap_remove(place))
@@ -94,7 +93,7 @@ fn response(root: Root, body_size: usize) -> Option<http::Response<Body>> {
         if name == b":status" {
             status = StatusCode::from_bytes(value).ok();
         } else if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            // What is not a header to us cannot be one that we look for.
+            // A header with an invalid name or value is left out: the core reads none such.
             response.headers_mut().append(name, value);
         }
     }
@@ -102,11 +101,9 @@ fn response(root: Root, body_size: usize) -> Option<http::Response<Body>> {
     Some(response)
 }
 
-/// What the proxy answers in the place of a peer, and what is known of the peer then.
-///
-/// Only an answer that came through carries [`CAME_THROUGH`].
-pub(crate) fn own_answer(response: &http::Response<Body>) -> Option<SendError> {
-    if response.headers().contains_key(CAME_THROUGH) {
+/// The error behind a response of the proxy itself; none for a response of the peer, which alone has [`FROM_UPSTREAM`].
+pub(crate) fn local_reply(response: &http::Response<Body>) -> Option<SendError> {
+    if response.headers().contains_key(FROM_UPSTREAM) {
         return None;
     }
     let words = String::from_utf8_lossy(response.body().expose_secret());
@@ -121,9 +118,9 @@ pub(crate) fn own_answer(response: &http::Response<Body>) -> Option<SendError> {
     Some(SendError { kind, detail: words.into_owned() })
 }
 
-const CAME_THROUGH: &str = "x-envoy-upstream-service-time";
+const FROM_UPSTREAM: &str = "x-envoy-upstream-service-time";
 
-/// Of Envoys that tell why there is no connection; 1.40 does not.
+/// In responses of an Envoy that tells why there is no connection; 1.40 does not.
 const UNTRUSTED: &str = "CERTIFICATE_VERIFY_FAILED";
 const UNCONNECTED: [&str; 6] = [
     "no healthy upstream",
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_proxy_answers_itself_is_told_from_the_peers_answer() {
+    fn a_response_of_the_proxy_itself_is_told_from_one_of_the_peer() {
         for (status, words, kind) in [
             (504, "upstream request timeout", SendErrorKind::TimedOut),
             (503, "no healthy upstream", SendErrorKind::NotConnected),
@@ -157,9 +154,9 @@ mod tests {
                 SendErrorKind::Untrusted,
             ),
         ] {
-            assert_eq!(own_answer(&response(status, "server", words)).unwrap().kind, kind, "{words}");
-            assert_eq!(own_answer(&response(status, CAME_THROUGH, words)), None, "{words}");
+            assert_eq!(local_reply(&response(status, "server", words)).unwrap().kind, kind, "{words}");
+            assert_eq!(local_reply(&response(status, FROM_UPSTREAM, words)), None, "{words}");
         }
-        assert_eq!(own_answer(&response(200, "server", "")), None);
+        assert_eq!(local_reply(&response(200, "server", "")), None);
     }
 }

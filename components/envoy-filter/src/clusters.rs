@@ -1,20 +1,21 @@
-//! Which cluster leads where: the filter sends to what its configuration names, and nowhere else.
+//! The clusters of the configuration: the filter sends its calls to these alone.
 
 use http::Uri;
 
 /// The clusters of one identity source.
 #[derive(Debug, Default)]
 pub(crate) struct Clusters {
-    /// Of the managed identity endpoint, beside its URL.
+    /// The URL of the managed identity endpoint, and its cluster.
     pub(crate) managed_identity: Option<(Uri, String)>,
-    /// Of Entra's token endpoint.
+    /// The cluster of Entra's token endpoint.
     pub(crate) entra: Option<String>,
-    /// Of the federated token, beside the path that stands for it.
+    /// The path of the federated token, and the cluster that serves it.
     pub(crate) token_file: Option<(String, String)>,
 }
 
 impl Clusters {
-    pub(crate) fn of(&self, uri: &Uri) -> Option<&str> {
+    /// The cluster for a URL.
+    pub(crate) fn for_url(&self, uri: &Uri) -> Option<&str> {
         let origin = |uri: &Uri| Some((uri.scheme().cloned()?, uri.authority().cloned()?));
         match &self.managed_identity {
             Some((endpoint, cluster)) if origin(endpoint) == origin(uri) => Some(cluster),
@@ -22,11 +23,12 @@ impl Clusters {
         }
     }
 
-    pub(crate) fn of_file(&self, path: &str) -> Option<&str> {
+    /// The cluster for a file.
+    pub(crate) fn for_file(&self, path: &str) -> Option<&str> {
         self.token_file.as_ref().filter(|(known, _)| known == path).map(|(_, cluster)| cluster.as_str())
     }
 
-    /// What tells the tokens of this source from those of another that is configured beside it.
+    /// The namespace of this source's tokens in the shared data.
     pub(crate) fn namespace(&self) -> String {
         let names = [self.managed_identity.as_ref().map(|(_, cluster)| cluster), self.entra.as_ref()];
         names.map(|name| name.map_or("", String::as_str)).join("/")

@@ -1,5 +1,7 @@
-//! The plugin's configuration: JSON, read once, with the field named in every refusal. `config.schema.json` describes it.
+//! The configuration of a plugin: JSON, which `config.schema.json` describes. Each error names its field.
 
+mod fields;
+mod protobuf;
 mod rule;
 mod source;
 #[cfg(test)]
@@ -7,35 +9,39 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::fields::{At, Fields, Wrong};
-use crate::rules::Rule;
+use token_broker::{Level, Settings};
 
-pub(crate) use self::source::{FieldNames, Source};
+use self::fields::{ConfigError, FieldValue, Fields};
+use crate::rules::TokenRule;
 
-/// What a plugin does.
-pub(crate) struct Config {
-    pub(crate) source: Source,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) manners: Manners,
+pub(crate) use self::source::{FieldNames, SourceConfig};
+
+/// The configuration of a plugin.
+pub(crate) struct PluginConfig {
+    pub(crate) source: SourceConfig,
+    pub(crate) rules: Vec<TokenRule>,
+    pub(crate) behavior: Behavior,
 }
 
-/// What becomes of requests.
+/// The treatment of requests.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Manners {
-    /// Whether requests that no rule is for pass.
+pub(crate) struct Behavior {
+    /// Whether a request without a rule continues as it is. Otherwise it is refused.
     pub(crate) passes_unmatched: bool,
-    /// Whether requests for which there is no token go on without.
+    /// Whether a request for which there is no token continues without one. Otherwise it is refused.
     pub(crate) forwards_failed: bool,
-    /// Whether a header that is there already stays.
+    /// Whether a request that has the header already keeps it. Otherwise it is replaced.
     pub(crate) keeps_header: bool,
-    /// How long a request waits for its token.
+    /// The longest time that a request waits for its token.
     pub(crate) deadline: Duration,
 }
 
-impl Config {
+impl PluginConfig {
+    /// Reads a configuration. `environment` is the fallback for values that it leaves out.
+    ///
     /// # Errors
     /// The field that cannot be used, and why.
-    pub(crate) fn parse(json: &[u8], environment: Vec<(String, String)>) -> Result<Self, Wrong> {
+    pub(crate) fn parse(json: &[u8], environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         if json.is_empty() {
             return Err("the configuration is empty".to_owned());
         }
@@ -43,20 +49,21 @@ impl Config {
             return Err(format!("the configuration has {} bytes; {MAX_BYTES} are allowed", json.len()));
         }
         let mut fields = Fields::parse(json)?;
-        let mut source = Source::read(fields.required("source")?, environment)?;
+        let mut source = SourceConfig::read(fields.required("source")?, environment)?;
         for (field, variable) in LIMITS {
-            if let Some(ms) = fields.optional(field).map(At::milliseconds).transpose()? {
+            if let Some(ms) = fields.optional(field).map(FieldValue::milliseconds).transpose()? {
                 source.settings.set(variable, ms.to_string());
             }
         }
         if let Some(level) = fields.optional("log_level") {
-            source.settings.set(LOG, level.one_of(LEVELS)?.to_owned());
+            let level = level.one_of(LEVELS.map(|level| (level.name(), level)))?;
+            source.settings.set(Settings::LOG, level.name().to_owned());
         }
-        let identity = fields.optional("identity").map(|at| rule::identity(at, &source)).transpose()?;
+        let identity = fields.optional("identity").map(|value| rule::identity(value, &source)).transpose()?;
         let rules = fields.required("rules")?;
         let config = Self {
             rules: rule::read_all(rules, identity.as_ref(), &mut source)?,
-            manners: Manners::take(&mut fields)?,
+            behavior: Behavior::take(&mut fields)?,
             source,
         };
         fields.end()?;
@@ -64,16 +71,17 @@ impl Config {
     }
 }
 
-impl Manners {
-    fn take(fields: &mut Fields) -> Result<Self, Wrong> {
-        let mut choice =
-            |name: &str, words| fields.optional(name).map_or(Ok(None), |at| at.one_of(words).map(Some));
+impl Behavior {
+    fn take(fields: &mut Fields) -> Result<Self, ConfigError> {
+        let mut choice = |name: &str, keywords| {
+            fields.optional(name).map_or(Ok(None), |value| value.one_of(keywords).map(Some))
+        };
         Ok(Self {
             passes_unmatched: choice("unmatched", [("pass", true), ("refuse", false)])?.unwrap_or(true),
             forwards_failed: choice("on_failure", [("refuse", false), ("forward", true)])?.unwrap_or(false),
             keeps_header: choice("existing_header", [("replace", false), ("keep", true)])?.unwrap_or(false),
             deadline: Duration::from_millis(
-                fields.optional("deadline_ms").map_or(Ok(DEADLINE_MS), At::milliseconds)?,
+                fields.optional("deadline_ms").map_or(Ok(DEADLINE_MS), FieldValue::milliseconds)?,
             ),
         })
     }
@@ -81,10 +89,8 @@ impl Manners {
 
 const LIMITS: [(&str, &str); 2] =
     [("timeout_ms", "TOKEN_BROKER_TIMEOUT_MS"), ("budget_ms", "TOKEN_BROKER_BUDGET_MS")];
-const LOG: &str = "TOKEN_BROKER_LOG";
-const LEVELS: [(&str, &str); 5] =
-    [("off", "off"), ("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug")];
+const LEVELS: [Level; 5] = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
 
-/// Less than Envoy's own limit for a whole request.
+/// Less than Envoy's default limit for a whole request.
 const DEADLINE_MS: u64 = 10_000;
 const MAX_BYTES: usize = 256 * 1024;

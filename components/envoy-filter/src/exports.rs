@@ -1,7 +1,9 @@
-//! What the host calls, by the names of proxy-wasm 0.2.1. What is not here it does not call: each call costs a request
-//! about a microsecond, so there is none when a stream ends.
+//! The functions that the proxy calls, by their names in proxy-wasm 0.2.1.
+//!
+//! The proxy does not call a function that is missing here. A call costs a request about a microsecond, so the functions
+//! for the end of a stream are left out.
 
-#![allow(unsafe_code, reason = "names that the host finds")]
+#![allow(unsafe_code, reason = "names that the proxy finds")]
 
 use crate::abi::{self, Root, Stream};
 use crate::vm::Vm;
@@ -10,7 +12,7 @@ thread_local! {
     static VM: Vm = Vm::default();
 }
 
-/// Called once, before all else. If nobody called the constructors, the linker would have every export do it.
+/// Called once, before all other functions. Without this call of the constructors the linker would add one to every export.
 #[cfg(target_arch = "wasm32")]
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
@@ -46,12 +48,12 @@ extern "C" fn proxy_on_configure(root: u32, configuration_size: usize) -> i32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
-    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.go_on()));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.run()));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
-    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.notified(queue)));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.queue_ready(queue)));
 }
 
 #[unsafe(no_mangle)]
@@ -62,7 +64,7 @@ extern "C" fn proxy_on_http_call_response(
     body_size: usize,
     _trailers: usize,
 ) {
-    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.called(number, headers, body_size)));
+    VM.with(|vm| vm.plugin(Root(root)).inspect(|plugin| plugin.call_ended(number, headers, body_size)));
 }
 
 #[unsafe(no_mangle)]

@@ -3,25 +3,30 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use token_broker::{Body, ExposeSecret as _, Host, Level, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind, milliseconds};
+use token_broker::{
+    Body, ExposeSecret as _, Host, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind,
+    milliseconds,
+};
 
-use crate::abi::{self, Clock, Root, Status};
-use crate::calls::{Answer, Calls, own_answer};
+use crate::abi::{self, Root, Status};
+use crate::calls::{CallOutcome, Calls, local_reply};
 use crate::clusters::Clusters;
 use crate::config::FieldNames;
-use crate::random::Random;
-use crate::timers::Timers;
+use crate::log;
+use crate::random::RandomBits;
+use crate::runtime::clock::{monotonic_now, now};
+use crate::runtime::timers::Timers;
 
-/// What the core sees of the proxy.
+/// The proxy as the core's host.
 pub(crate) struct Proxy {
     root: Root,
     clusters: Clusters,
-    random: Random,
-    /// The log, too, is in words of fields.
+    random: RandomBits,
+    /// Log lines name fields, as errors do.
     fields: FieldNames,
     pub(crate) timers: Timers,
     calls: Calls,
-    /// Whether the plugin is called again.
+    /// Whether the proxy has a period for ticks.
     ticks: Cell<bool>,
 }
 
@@ -35,7 +40,7 @@ impl Host for Proxy {
         request: http::Request<Body>,
         limits: Limits,
     ) -> Result<http::Response<Body>, SendError> {
-        let Some(cluster) = self.clusters.of(request.uri()) else {
+        let Some(cluster) = self.clusters.for_url(request.uri()) else {
             return Err(failed(SendErrorKind::Forbidden, "no cluster of the configuration leads there"));
         };
         self.exchange(cluster, &request, limits.total, limits.body).await
@@ -50,7 +55,7 @@ impl Host for Proxy {
     }
 
     async fn read(&self, path: &str, max_bytes: usize, links: Links) -> Result<Secret, ReadError> {
-        let Some(cluster) = self.clusters.of_file(path).filter(|_| links == Links::Follow) else {
+        let Some(cluster) = self.clusters.for_file(path).filter(|_| links == Links::Follow) else {
             return Err(ReadError::NotFound);
         };
         let request = http::Request::builder()
@@ -60,7 +65,7 @@ impl Host for Proxy {
         let answer = self.exchange(cluster, &request, READ_LIMIT, max_bytes).await;
         let response = answer.map_err(|error| match error.kind {
             SendErrorKind::TooLarge => ReadError::TooLarge,
-            _ => ReadError::Other(format!("the cluster {cluster} does not give it: {}", error.detail)),
+            _ => ReadError::Other(format!("no answer from the cluster {cluster}: {}", error.detail)),
         })?;
         match response.status().as_u16() {
             200 => {}
@@ -74,20 +79,20 @@ impl Host for Proxy {
     }
 
     fn log(&self, record: &Record<'_>) {
-        write(record.level, &self.fields.in_place_of_variables(&record.to_json(self.now())));
+        log::write(record.level, &self.fields.in_place_of_variables(&record.to_json(self.now())));
     }
 }
 
 impl Proxy {
-    pub(crate) fn new(root: Root, clusters: Clusters, random: Random, fields: FieldNames) -> Self {
+    pub(crate) fn new(root: Root, clusters: Clusters, random: RandomBits, fields: FieldNames) -> Self {
         let (timers, calls, ticks) = (Timers::default(), Calls::default(), Cell::default());
         Self { root, clusters, random, fields, timers, calls, ticks }
     }
 
-    /// Have the plugin called at a time of the monotonic clock, and then again; none: not any more.
+    /// Sets the time of the monotonic clock at which the proxy calls the plugin; none: it does not.
     ///
     /// # Errors
-    /// If it may not be called.
+    /// The proxy's status, if it refuses.
     pub(crate) fn tick(&self, at: Option<Duration>) -> Result<(), Status> {
         let period = at.map_or(0, |at| {
             let left = at.saturating_sub(monotonic_now()).as_nanos().div_ceil(1_000_000);
@@ -100,7 +105,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// The response to a call has come.
+    /// Takes the answer to a call.
     pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
         self.calls.answered(self.root, number, headers, body_size);
     }
@@ -116,21 +121,21 @@ impl Proxy {
         let timeout = u32::try_from(milliseconds(limit)).unwrap_or(u32::MAX);
         let answer = self.calls.call(self.root, cluster, request, timeout, max_body).await;
         match answer.map_err(|status| unsent(status, cluster))? {
-            Answer::Response(response) => match own_answer(&response) {
+            CallOutcome::Response(response) => match local_reply(&response) {
                 Some(error) => Err(with_hint(error, request.uri(), cluster)),
                 None => Ok(response),
             },
-            Answer::TooLarge => Err(failed(SendErrorKind::TooLarge, "the body goes on")),
-            Answer::Reset if monotonic_now().saturating_sub(began).saturating_add(PUNCTUAL) >= limit => {
+            CallOutcome::TooLarge => Err(failed(SendErrorKind::TooLarge, "the body goes on")),
+            CallOutcome::Reset if monotonic_now().saturating_sub(began).saturating_add(EARLY) >= limit => {
                 Err(failed(SendErrorKind::TimedOut, "no complete answer in time"))
             }
-            Answer::Reset => Err(failed(SendErrorKind::Truncated, "the answer was reset")),
-            Answer::Unreadable => Err(failed(SendErrorKind::Broken, "not an HTTP answer")),
+            CallOutcome::Reset => Err(failed(SendErrorKind::Truncated, "the answer was reset")),
+            CallOutcome::Unreadable => Err(failed(SendErrorKind::Broken, "not an HTTP answer")),
         }
     }
 }
 
-/// Envoy does not say why a connection could not be made, and counts it.
+/// Adds the statistic that counts bad certificates: Envoy does not say why a connection could not be made.
 fn with_hint(error: SendError, uri: &http::Uri, cluster: &str) -> SendError {
     match error.kind {
         SendErrorKind::NotConnected if uri.scheme_str() == Some("https") => {
@@ -158,36 +163,7 @@ fn failed(kind: SendErrorKind, detail: &str) -> SendError {
     SendError { kind, detail: detail.to_owned() }
 }
 
-/// Write a line to the proxy's log.
-fn write(level: Level, line: &str) {
-    let level = match level {
-        Level::Off => return,
-        Level::Error => 4,
-        Level::Warn => 3,
-        Level::Info => 2,
-        Level::Debug => 1,
-    };
-    abi::log(level, line);
-}
-
-/// Write an error that no request is told of to the proxy's log.
-pub(crate) fn log_error(event: &'static str, why: &str) {
-    let record = Record { level: Level::Error, event, fields: &[("error", why)] };
-    write(record.level, &record.to_json(now()));
-}
-
-/// The time since the Unix epoch. Where the proxy does not tell it, every token has ended.
-pub(crate) fn now() -> Duration {
-    abi::time(Clock::Real).unwrap_or(Duration::MAX)
-}
-
-/// The time of a clock that nobody sets, the same for all VMs of the proxy. It stands still where the proxy does not
-/// tell it.
-pub(crate) fn monotonic_now() -> Duration {
-    abi::time(Clock::Monotonic).unwrap_or_default()
-}
-
-/// The variables of the environment that are texts.
+/// The variables of the environment with UTF-8 values.
 pub(crate) fn environment() -> Vec<(String, String)> {
     let lines = abi::environment();
     let texts = lines.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
@@ -195,8 +171,8 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// So much before its time a timeout may strike, by our clock.
-const PUNCTUAL: Duration = Duration::from_millis(50);
+/// The longest time by which a timeout may end early by this clock.
+const EARLY: Duration = Duration::from_millis(50);
 
-/// A file is in this proxy: its answer takes no longer.
+/// The time for reading a file. This proxy answers with it.
 const READ_LIMIT: Duration = Duration::from_secs(5);

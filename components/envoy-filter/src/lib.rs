@@ -1,10 +1,10 @@
 //! The token broker as a proxy-wasm module: Envoy adds Azure's tokens to requests.
 //!
-//! This is the binding only. What it does is in the crate `token-broker`; here it gets a host made of the proxy's calls
-//! and ticks, a store made of what the proxy's VMs share, and requests that wait. Not the SDK's dispatcher is in between:
-//! see `abi`.
+//! A binding of the crate `token-broker`: its host is made of the proxy's calls and ticks, its store of the data that the
+//! proxy's VMs share, and its callers are requests that wait. It speaks the ABI itself, without the SDK: see `abi`.
 //!
-//! A VM may have several plugins at once: when a listener is replaced, the old one's stays until its requests are done.
+//! A VM may have several plugins at once: when a listener is replaced, the plugin of the old one stays until its requests
+//! have ended.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abi;
@@ -12,18 +12,13 @@ mod calls;
 mod clusters;
 mod config;
 mod exports;
-mod fields;
 mod host;
+mod log;
 mod metrics;
-mod notices;
-mod pairs;
 mod plugin;
-mod protobuf;
 mod random;
 mod refusal;
 mod rules;
+mod runtime;
 mod store;
-mod tasks;
-mod timers;
 mod vm;
-mod waiting;

@@ -1,6 +1,6 @@
-//! What operators see of a plugin in the proxy's statistics: `wasmcustom.token_broker.*`.
+//! The metrics of a plugin in the proxy's statistics: `wasmcustom.token_broker.*`.
 //!
-//! Times are exported as such, in Unix seconds: an age or what is left of a life would be wrong as soon as nobody asks.
+//! Times are Unix seconds and not ages: a metric changes only when the plugin runs.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use token_broker::{Statistics, Token};
 
 use crate::abi::{self, MetricKind};
 
-/// The metrics of a plugin. One that the proxy does not define is not counted: no request depends on it.
+/// The metrics of a plugin. A metric that the proxy refuses is left out: no request depends on it.
 pub(crate) struct Metrics {
     pub(crate) hits: Metric,
     pub(crate) misses: Metric,
@@ -20,15 +20,15 @@ pub(crate) struct Metrics {
     store_hits: Metric,
     lease_waits: Metric,
     failures: RefCell<Vec<(&'static str, Metric)>>,
-    /// What was told of the core's counters.
-    told: RefCell<Statistics>,
+    /// The core's counters at the last update.
+    last: RefCell<Statistics>,
 }
 
-/// One metric.
+/// A metric of the proxy, if it has accepted the definition.
 #[derive(Clone, Copy)]
 pub(crate) struct Metric(Option<u32>);
 
-/// The metrics of a rule.
+/// The metrics of a rule's token.
 pub(crate) struct RuleMetrics {
     received_at: Metric,
     expires_at: Metric,
@@ -49,6 +49,7 @@ impl Metric {
         Self::define(MetricKind::Counter, name)
     }
 
+    /// Adds to a counter or a gauge.
     pub(crate) fn add(self, count: i64) {
         if let (Self(Some(metric)), true) = (self, count != 0) {
             let _ = abi::add_to_metric(metric, count);
@@ -63,6 +64,7 @@ impl Metric {
 }
 
 impl Metrics {
+    /// Defines the metrics.
     pub(crate) fn define() -> Self {
         Self {
             hits: Metric::counter("hits"),
@@ -75,33 +77,33 @@ impl Metrics {
             store_hits: Metric::counter("store_hits"),
             lease_waits: Metric::counter("lease_waits"),
             failures: RefCell::default(),
-            told: RefCell::default(),
+            last: RefCell::default(),
         }
     }
 
-    /// Tell what the core has counted since.
-    pub(crate) fn follow(&self, now: Statistics) {
-        let mut told = self.told.borrow_mut();
-        if *told == now {
+    /// Adds the increments of the core's counters since the last update.
+    pub(crate) fn update(&self, now: Statistics) {
+        let mut last = self.last.borrow_mut();
+        if *last == now {
             return;
         }
-        let tell = |metric: Metric, counter: fn(&Statistics) -> u64| {
-            let more = counter(&now).saturating_sub(counter(&told));
+        let add = |metric: Metric, counter: fn(&Statistics) -> u64| {
+            let more = counter(&now).saturating_sub(counter(&last));
             if more > 0 {
                 metric.add(i64::try_from(more).unwrap_or(i64::MAX));
             }
         };
-        tell(self.fetches, |stats| stats.fetches);
-        tell(self.refreshes, |stats| stats.refreshes);
-        tell(self.store_hits, |stats| stats.store_hits);
-        tell(self.lease_waits, |stats| stats.lease_waits);
+        add(self.fetches, |stats| stats.fetches);
+        add(self.refreshes, |stats| stats.refreshes);
+        add(self.store_hits, |stats| stats.store_hits);
+        add(self.lease_waits, |stats| stats.lease_waits);
         for (kind, count) in &now.failures {
-            let before = told.failures.iter().find(|(told, _)| told == kind).map_or(0, |(_, count)| *count);
+            let before = last.failures.iter().find(|(last, _)| last == kind).map_or(0, |(_, count)| *count);
             if *count > before {
                 self.failures_of(kind).add(i64::try_from(count - before).unwrap_or(i64::MAX));
             }
         }
-        *told = now;
+        *last = now;
     }
 
     fn failures_of(&self, kind: &'static str) -> Metric {
@@ -116,15 +118,17 @@ impl Metrics {
 }
 
 impl RuleMetrics {
+    /// Defines the metrics of a rule.
     pub(crate) fn define(rule: &str) -> Self {
-        let define = |what: &str| Metric::define(MetricKind::Gauge, &format!("rule.{rule}.{what}"));
+        let define = |name: &str| Metric::define(MetricKind::Gauge, &format!("rule.{rule}.{name}"));
         Self {
             received_at: define("token_received_at_seconds"),
             expires_at: define("token_expires_at_seconds"),
         }
     }
 
-    pub(crate) fn tell(&self, token: &Token) {
+    /// Sets the times of a new token.
+    pub(crate) fn set(&self, token: &Token) {
         self.received_at.set(token.received_on());
         self.expires_at.set(token.expires_on());
     }

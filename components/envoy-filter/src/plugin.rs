@@ -1,8 +1,7 @@
 //! One configured plugin: its broker, its rules, and the requests that wait for a token.
 //!
-//! A fetch belongs to the plugin and not to the request that set it off, so no answer is lost with a client that hangs up.
-//! What a request is given is a copy of the rule's token for as long as it needs no second thought; else the broker
-//! decides.
+//! A fetch belongs to the plugin and not to the request that began it, so no answer is lost with a client that hangs up.
+//! A request gets the rule's copy of the token while the copy is recent; else the broker decides.
 
 use std::future::Future as _;
 use std::rc::Rc;
@@ -14,109 +13,111 @@ use token_broker::{Broker, Error, Grant, Verdict};
 use token_broker_egress::check_method;
 
 use crate::abi::{self, Action, Clock, Root, Status, Stream};
-use crate::config::{Config, Manners, Source};
-use crate::host::{self, Proxy, log_error, monotonic_now};
+use crate::config::{Behavior, PluginConfig, SourceConfig};
+use crate::host::{self, Proxy};
+use crate::log;
 use crate::metrics::{Metrics, RuleMetrics};
-use crate::notices::Notices;
-use crate::random::Random;
+use crate::random::RandomBits;
 use crate::refusal;
-use crate::rules::{Held, Rule, Seen};
-use crate::store::{self, SharedData};
-use crate::tasks::Tasks;
-use crate::waiting::{Waiting, WaitingRoom};
+use crate::rules::{RequestProperties, TokenCopy, TokenRule};
+use crate::runtime::clock::{monotonic_now, now};
+use crate::runtime::tasks::Tasks;
+use crate::runtime::wait_queue::{WaitQueue, WaitingRequest};
+use crate::store::{self, ProxyStore, Wakeups};
 
+/// A plugin of the proxy, made of one configuration.
 pub(crate) struct Plugin {
-    broker: Broker<Proxy, SharedData>,
-    rules: Vec<Entry>,
-    manners: Manners,
-    source: Source,
+    broker: Broker<Proxy, ProxyStore>,
+    rules: Vec<MeteredRule>,
+    behavior: Behavior,
+    source: SourceConfig,
     tasks: Tasks,
-    waiting: WaitingRoom,
+    waiting: WaitQueue,
     metrics: Metrics,
 }
 
-struct Entry {
-    rule: Rule,
+struct MeteredRule {
+    rule: TokenRule,
     metrics: RuleMetrics,
 }
 
-/// What came of asking for a rule's token, which is then in the rule.
-type Outcome = Result<(), Error>;
+/// The outcome of a call for a rule's token, which is then in the rule.
+type FetchOutcome = Result<(), Error>;
 
 impl Plugin {
-    /// The plugin of a root context.
+    /// Makes the plugin of a root context.
     ///
     /// # Errors
-    /// What is wrong with the configuration, by its field.
+    /// The field of the configuration that cannot be used, and why.
     pub(crate) fn configure(root: Root, json: &[u8]) -> Result<Rc<Self>, String> {
-        let Config { mut source, rules, manners } = Config::parse(json, host::environment())?;
+        let PluginConfig { mut source, rules, behavior } = PluginConfig::parse(json, host::environment())?;
         let key =
             store::key().map_err(|error| format!("the shared data of the VMs cannot be used: {error}"))?;
         source.settings.set(STORE_KEY, STANDARD.encode(key));
         let clusters = std::mem::take(&mut source.clusters);
-        let random = Random::seeded().ok_or("the proxy gives no random bytes")?;
-        let shared = SharedData { namespace: clusters.namespace(), notices: Notices::register(root) };
+        let random = RandomBits::seeded().ok_or("the proxy gives no random bytes")?;
+        let store = ProxyStore { namespace: clusters.namespace(), wakeups: Wakeups::register(root) };
         let broker =
-            Broker::new(Proxy::new(root, clusters, random, source.fields.clone()), shared, &source.settings);
+            Broker::new(Proxy::new(root, clusters, random, source.fields.clone()), store, &source.settings);
         check(&broker, &source)?;
         let metrics = Metrics::define();
-        let with_metrics = |rule: Rule| Entry { metrics: RuleMetrics::define(&rule.name), rule };
+        let with_metrics = |rule: TokenRule| MeteredRule { metrics: RuleMetrics::define(&rule.name), rule };
         Ok(Rc::new(Self {
             broker,
             rules: rules.into_iter().map(with_metrics).collect(),
-            manners,
+            behavior,
             source,
             tasks: Tasks::default(),
-            waiting: WaitingRoom::new(metrics.waiting),
+            waiting: WaitQueue::new(metrics.waiting),
             metrics,
         }))
     }
 
-    /// A request begins.
+    /// Begins a request.
     pub(crate) fn request(self: &Rc<Self>, stream: Stream) -> Action {
         match self.rule_of(stream) {
             Ok(Some((nth, rule))) => {
                 self.inject(stream, nth, rule).unwrap_or_else(|error| self.fail(stream, rule, &error))
             }
-            Ok(None) if self.manners.passes_unmatched => Action::Continue,
+            Ok(None) if self.behavior.passes_unmatched => Action::Continue,
             Ok(None) => self.refuse(stream, &refusal::unmatched()),
             Err(status) => self.refuse(stream, &status.into()),
         }
     }
 
-    fn rule_of(&self, stream: Stream) -> Result<Option<(usize, &Rule)>, Status> {
-        let seen = Seen::of(stream);
-        for (nth, Entry { rule, .. }) in self.rules.iter().enumerate() {
-            if rule.matches.fit(&seen)? {
+    fn rule_of(&self, stream: Stream) -> Result<Option<(usize, &TokenRule)>, Status> {
+        let properties = RequestProperties::of(stream);
+        for (nth, MeteredRule { rule, .. }) in self.rules.iter().enumerate() {
+            if rule.conditions.hold(&properties)? {
                 return Ok(Some((nth, rule)));
             }
         }
         Ok(None)
     }
 
-    /// Give a request the token of its rule, or have it wait for one.
+    /// Adds the token of its rule to a request, or lets it wait for one.
     ///
     /// # Errors
-    /// Why it gets none.
-    fn inject(self: &Rc<Self>, stream: Stream, nth: usize, rule: &Rule) -> Result<Action, Error> {
-        if self.manners.keeps_header && stream.header(&rule.header.name)?.is_some() {
+    /// The reason why it gets none.
+    fn inject(self: &Rc<Self>, stream: Stream, nth: usize, rule: &TokenRule) -> Result<Action, Error> {
+        if self.behavior.keeps_header && stream.header(&rule.header.name)?.is_some() {
             return Ok(Action::Continue);
         }
         let method = stream.header(":method")?.unwrap_or_default();
         check_method(&String::from_utf8_lossy(&method))?;
-        let now = host::now();
-        if rule.put(stream, |held| held.is_copy(now))? {
+        let now = now();
+        if rule.add_token(stream, |copy| copy.is_recent(now))? {
             self.metrics.hits.add(1);
             return Ok(Action::Continue);
         }
         match self.ask(nth, rule) {
-            Some(outcome) => self.put(stream, rule, &outcome).map(|()| Action::Continue),
-            None => self.hold(stream, nth).map(|()| Action::Pause),
+            Some(outcome) => self.add_token(stream, rule, &outcome).map(|()| Action::Continue),
+            None => self.wait(stream, nth).map(|()| Action::Pause),
         }
     }
 
-    /// Ask the broker. Nothing if that takes a while: whoever waits for it is told.
-    fn ask(self: &Rc<Self>, nth: usize, rule: &Rule) -> Option<Outcome> {
+    /// Asks the broker for the token of a rule. None while that takes time: its requests then wait in the queue.
+    fn ask(self: &Rc<Self>, nth: usize, rule: &TokenRule) -> Option<FetchOutcome> {
         if rule.is_fetching.get() {
             return None;
         }
@@ -124,24 +125,24 @@ impl Plugin {
         let mut asking = Box::pin(async move { plugin.ask_broker(nth).await });
         self.broker.host().timers.advance(monotonic_now());
         if let Poll::Ready(outcome) = asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            // It may have left a refresh to do.
-            self.go_on();
+            // The broker may have begun a refresh.
+            self.run();
             return Some(outcome);
         }
         rule.is_fetching.set(true);
         let plugin = Rc::clone(self);
         self.tasks.spawn(async move {
             let outcome = asking.await;
-            plugin.settle(nth, &outcome);
+            plugin.release_all(nth, &outcome);
         });
         None
     }
 
-    async fn ask_broker(self: &Rc<Self>, nth: usize) -> Outcome {
-        let Some(Entry { rule, metrics }) = self.rules.get(nth) else { return Ok(()) };
+    async fn ask_broker(self: &Rc<Self>, nth: usize) -> FetchOutcome {
+        let Some(MeteredRule { rule, metrics }) = self.rules.get(nth) else { return Ok(()) };
         let Grant { token, refresh } = self.broker.token(&rule.request).await?;
-        metrics.tell(&token);
-        rule.held.replace(Some(Held::new(token, &rule.header, host::now())));
+        metrics.set(&token);
+        rule.copy.replace(Some(TokenCopy::new(token, &rule.header, now())));
         if let Some(duty) = refresh {
             let plugin = Rc::clone(self);
             self.tasks.spawn(async move { plugin.broker.refresh(duty).await });
@@ -149,49 +150,48 @@ impl Plugin {
         Ok(())
     }
 
-    /// Have a request wait until there is a token, or until its deadline.
+    /// Lets a request wait until there is a token, or until its deadline.
     ///
     /// # Errors
-    /// Why it cannot wait.
-    fn hold(&self, stream: Stream, nth: usize) -> Result<(), Error> {
+    /// The reason why it cannot wait.
+    fn wait(&self, stream: Stream, nth: usize) -> Result<(), Error> {
         self.metrics.misses.add(1);
-        let until = abi::time(Clock::Monotonic)?.saturating_add(self.manners.deadline);
-        if !self.waiting.enter(Waiting { stream, rule: nth, until }) {
+        let until = abi::time(Clock::Monotonic)?.saturating_add(self.behavior.deadline);
+        if !self.waiting.push(WaitingRequest { stream, rule: nth, until }) {
             return Err(refusal::too_many());
         }
-        self.set_alarm().map_err(|status| {
-            // Nothing would end its wait.
-            self.waiting.turn_back();
+        self.set_tick().map_err(|status| {
+            // Without a tick nothing would end its wait.
+            self.waiting.pop_last();
             status.into()
         })
     }
 
-    /// Let those go on who waited for a rule.
-    fn settle(&self, nth: usize, outcome: &Outcome) {
-        let Some(Entry { rule, .. }) = self.rules.get(nth) else { return };
+    /// Continues the requests that wait for a rule.
+    fn release_all(&self, nth: usize, outcome: &FetchOutcome) {
+        let Some(MeteredRule { rule, .. }) = self.rules.get(nth) else { return };
         rule.is_fetching.set(false);
-        for Waiting { stream, .. } in self.waiting.leave(nth) {
+        for WaitingRequest { stream, .. } in self.waiting.take_rule(nth) {
             self.release(stream, rule, outcome);
         }
     }
 
-    /// What becomes of those who have waited too long: a token that is held does, if it can still be used.
-    fn expire(&self) {
-        for Waiting { stream, rule, .. } in self.waiting.leave_late(monotonic_now()) {
-            if let Some(Entry { rule, .. }) = self.rules.get(rule) {
-                let is_usable =
-                    rule.held.borrow().as_ref().is_some_and(|held| held.token.is_usable(host::now()));
-                let outcome = if is_usable { Ok(()) } else { Err(refusal::too_late(self.manners.deadline)) };
+    /// Times out waiting requests. The rule's copy of the token serves them if it is still valid.
+    fn time_out(&self) {
+        for WaitingRequest { stream, rule, .. } in self.waiting.take_late(monotonic_now()) {
+            if let Some(MeteredRule { rule, .. }) = self.rules.get(rule) {
+                let is_usable = rule.copy.borrow().as_ref().is_some_and(|copy| copy.token.is_usable(now()));
+                let outcome = if is_usable { Ok(()) } else { Err(refusal::too_late(self.behavior.deadline)) };
                 self.release(stream, rule, &outcome);
             }
         }
     }
 
-    fn release(&self, stream: Stream, rule: &Rule, outcome: &Outcome) {
+    fn release(&self, stream: Stream, rule: &TokenRule, outcome: &FetchOutcome) {
         if !stream.is_there() {
             return;
         }
-        let resumed = self.put(stream, rule, outcome).and_then(|()| Ok(stream.resume()?));
+        let resumed = self.add_token(stream, rule, outcome).and_then(|()| Ok(stream.resume()?));
         if let Err(error) = resumed
             && self.fail(stream, rule, &error) == Action::Continue
             && let Err(status) = stream.resume()
@@ -200,22 +200,22 @@ impl Plugin {
         }
     }
 
-    /// Give a request its token.
+    /// Adds the token to a request.
     ///
     /// # Errors
-    /// Why it gets none.
-    fn put(&self, stream: Stream, rule: &Rule, outcome: &Outcome) -> Result<(), Error> {
+    /// The reason why it gets none.
+    fn add_token(&self, stream: Stream, rule: &TokenRule, outcome: &FetchOutcome) -> Result<(), Error> {
         outcome.clone()?;
-        if !rule.put(stream, |held| held.token.is_usable(host::now()))? {
-            return Err(refusal::too_late(self.manners.deadline));
+        if !rule.add_token(stream, |copy| copy.token.is_usable(now()))? {
+            return Err(refusal::too_late(self.behavior.deadline));
         }
         self.metrics.hits.add(1);
         Ok(())
     }
 
-    /// Refuses a request without a token, or sends it on without its client's header where the configuration says so.
-    fn fail(&self, stream: Stream, rule: &Rule, error: &Error) -> Action {
-        if self.manners.forwards_failed && stream.remove_header(&rule.header.name).is_ok() {
+    /// Refuses a request without a token, or continues it without its client's header where the configuration says so.
+    fn fail(&self, stream: Stream, rule: &TokenRule, error: &Error) -> Action {
+        if self.behavior.forwards_failed && stream.remove_header(&rule.header.name).is_ok() {
             self.metrics.forwarded.add(1);
             return Action::Continue;
         }
@@ -224,57 +224,57 @@ impl Plugin {
 
     fn refuse(&self, stream: Stream, error: &Error) -> Action {
         self.metrics.refused.add(1);
-        refusal::send(stream, &self.source.told(error));
+        refusal::send(stream, &self.source.translated(error));
         Action::Pause
     }
 
-    /// The answer to a call has come.
-    pub(crate) fn called(&self, number: u32, headers: usize, body_size: usize) {
+    /// Takes the end of a call.
+    pub(crate) fn call_ended(&self, number: u32, headers: usize, body_size: usize) {
         self.broker.host().answered(number, headers, body_size);
-        self.go_on();
+        self.run();
     }
 
-    /// Another VM has put something into the store.
-    pub(crate) fn notified(&self, queue: u32) {
-        self.broker.store().notices.hear(queue);
-        self.go_on();
+    /// Takes the messages of a queue: another VM has changed the store.
+    pub(crate) fn queue_ready(&self, queue: u32) {
+        self.broker.store().wakeups.receive(queue);
+        self.run();
     }
 
-    /// Do what can be done now.
-    pub(crate) fn go_on(&self) {
+    /// Runs the timers and tasks that are due, and times out waiting requests.
+    pub(crate) fn run(&self) {
         self.broker.host().timers.advance(monotonic_now());
-        self.expire();
+        self.time_out();
         self.tasks.run();
-        self.metrics.follow(self.broker.stats());
-        if let Err(status) = self.set_alarm() {
-            // The response to a call, and the next request, come here too.
-            log_error("the plugin is not called at the next deadline", &status.to_string());
+        self.metrics.update(self.broker.stats());
+        if let Err(status) = self.set_tick() {
+            // The response to a call and the next request run the plugin, too.
+            log::write_error("the plugin is not called at the next deadline", &status.to_string());
         }
     }
 
-    /// Be called when the next sleeper is due, and not before.
-    fn set_alarm(&self) -> Result<(), Status> {
+    /// Sets the next tick to the next timer or deadline.
+    fn set_tick(&self) -> Result<(), Status> {
         let timers = &self.broker.host().timers;
         let next = timers.next().into_iter().chain(self.waiting.first_deadline()).min();
         self.broker.host().tick(next)
     }
 
-    /// The plugin is no more.
+    /// Ends the plugin.
     pub(crate) fn end(&self) {
         self.tasks.end();
-        for Waiting { stream, .. } in self.waiting.close() {
+        for WaitingRequest { stream, .. } in self.waiting.take_all() {
             if stream.is_there() {
-                self.refuse(stream, &refusal::too_late(self.manners.deadline));
+                self.refuse(stream, &refusal::too_late(self.behavior.deadline));
             }
         }
     }
 }
 
-/// Whether the source of the configuration can be asked.
+/// Checks that the source of the configuration is ready.
 ///
 /// # Errors
-/// Why not, by the field.
-pub(crate) fn check(broker: &Broker<Proxy, SharedData>, source: &Source) -> Result<(), String> {
+/// The field that cannot be used, and why.
+pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -> Result<(), String> {
     for report in broker.explain() {
         let must_be_ready = source.names.contains(&report.source);
         let is_wrong =

@@ -1,4 +1,4 @@
-//! Random bits that never repeat, which is what sealed values depend on.
+//! Random bits that never repeat: the secrecy of sealed values depends on them.
 
 use std::cell::Cell;
 
@@ -6,24 +6,26 @@ use sha2::{Digest as _, Sha256};
 
 use crate::abi;
 
-/// The proxy's random bits. If the proxy stops giving them, those of a generator that it seeded before: SHA-256 of the
-/// seed and a counter.
-pub(crate) struct Random {
+/// The proxy's random bits. Where a later call for them fails, the bits come from SHA-256 of a seed of the proxy and a
+/// counter.
+pub(crate) struct RandomBits {
     seed: [u8; 32],
     drawn: Cell<u64>,
 }
 
-impl Random {
-    /// None if the proxy gives no random bits.
+impl RandomBits {
+    /// With a seed of the proxy; none if it gives no random bits.
     pub(crate) fn seeded() -> Option<Self> {
         let mut seed = [0; 32];
         abi::random(&mut seed).then(|| Self::new(seed))
     }
 
+    /// With this seed.
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         Self { seed, drawn: Cell::default() }
     }
 
+    /// The next bits.
     pub(crate) fn draw(&self) -> u64 {
         let mut bits = [0; 8];
         if !abi::random(&mut bits) {
@@ -41,11 +43,11 @@ mod tests {
 
     use super::*;
 
-    /// A unit test has no proxy, hence no random bits of one.
+    /// A unit test has no proxy and none of its random bits.
     #[test]
     fn bits_do_not_repeat_where_the_proxy_gives_none_nor_are_they_those_of_another_seed() {
         assert!(!abi::random(&mut [0; 8]));
-        let (one, other) = (Random::new([1; 32]), Random::new([2; 32]));
+        let (one, other) = (RandomBits::new([1; 32]), RandomBits::new([2; 32]));
         let drawn: BTreeSet<u64> = (0..1000).flat_map(|_| [one.draw(), other.draw()]).collect();
         assert_eq!(drawn.len(), 2000);
     }

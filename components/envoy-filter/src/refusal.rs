@@ -5,11 +5,10 @@ use std::time::Duration;
 use token_broker::{Error, Failure};
 use token_broker_egress::Problem;
 
-use crate::abi::{Status, Stream};
-use crate::host::log_error;
-use crate::pairs;
+use crate::abi::{Status, Stream, pairs};
+use crate::log;
 
-/// Answer a request with the problem document in the place of the upstream.
+/// Answers a request with the problem document in the place of the upstream.
 pub(crate) fn send(stream: Stream, error: &Error) {
     let problem = Problem::from(error);
     let headers = problem.headers();
@@ -19,41 +18,40 @@ pub(crate) fn send(stream: Stream, error: &Error) {
     if let Err(status) = sent
         && stream.is_there()
     {
-        log_error("a request gets no answer", &format!("{status}, for {error}"));
+        log::write_error("a request gets no answer", &format!("{status}, for {error}"));
     }
 }
 
-/// A call on which the answer depends, and which the proxy did not do.
+/// The error of a request for which the proxy refused a call.
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Other(format!(
-            "the proxy does not do what the filter needs for this request: {status}; fix: report it, with the version of the \
-             proxy"
+            "the proxy refuses a call for this request: {status}; fix: report this, with the version of the proxy"
         ))
     }
 }
 
-/// For a request whose deadline passes while a token is being fetched.
+/// The error of a request whose deadline passes while its token is being fetched.
 pub(crate) fn too_late(deadline: Duration) -> Error {
     Error::Transient(Failure {
         source: "token-broker".into(),
         message: format!("no token came within {} ms; it is still being fetched", deadline.as_millis()),
-        remedy: Some("see the log of the proxy for what the identity service answers; `deadline_ms` is how long a request waits".to_owned()),
+        remedy: Some("see the answers of the identity service in the log of the proxy; `deadline_ms` is the time that a request waits".to_owned()),
         ..Failure::default()
     })
 }
 
-/// For a request that finds the waiting room full.
+/// The error of a request for which the wait queue has no room.
 pub(crate) fn too_many() -> Error {
     Error::Throttled(Failure {
         source: "token-broker".into(),
         message: "too many requests wait for a token already".to_owned(),
-        remedy: Some("see the log of the proxy for what the identity service answers".to_owned()),
+        remedy: Some("see the answers of the identity service in the log of the proxy".to_owned()),
         ..Failure::default()
     })
 }
 
-/// For a request without a rule, where such are refused.
+/// The error of a request without a rule, where the configuration refuses such requests.
 pub(crate) fn unmatched() -> Error {
     Error::Denied("no rule of the proxy is for this request; fix: add one to `rules`".to_owned())
 }

@@ -1,54 +1,57 @@
-//! What becomes of a request.
+//! The way of a request through the injector.
 
-use std::pin::pin;
 use std::rc::Rc;
 
-use futures_util::future::{Either, select};
 use token_broker::{Error, Settings};
 use token_broker_egress::{Challenge, Guard, Rules, Wanted, check_method};
-use wasip3::cli::environment::get_environment;
-use wasip3::clocks::{monotonic_clock, system_clock};
+use wasip3::clocks::monotonic_clock;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 
 use crate::audit::Audit;
-use crate::bindings::token_broker::identity::settings;
-use crate::credentials::{self, Demand, Held};
-use crate::draft::{Draft, Head};
-use crate::memory::Memory;
-use crate::place::{Place, Way};
-use crate::problem;
+use crate::credentials::{self, TokenHeader, TokenSpec};
+use crate::destination::{Destination, Route};
+use crate::request_head::RequestHead;
+use crate::request_template::RequestTemplate;
+use crate::state::InstanceState;
+use crate::{clock, problem, settings};
 
-/// The configuration of an instance, and what it has learned.
+/// The configuration of an instance, and its state.
 pub(crate) struct Injector {
     guard: Guard,
     rules: Rules,
     audit: Audit,
-    memory: Memory,
-    /// Whether the host lets requests have a `Host` header. Most do not.
+    state: InstanceState,
+    /// Whether the host lets requests have a `Host` header. Most hosts do not.
     takes_host: bool,
 }
 
+/// A token, and its specification.
+type SpecifiedToken = (Rc<TokenSpec>, Rc<TokenHeader>);
+
 impl Injector {
+    /// The injector that the settings describe.
+    ///
     /// # Errors
-    /// [`Error::Misconfigured`] for what cannot be read or used.
+    /// [`Error::Misconfigured`] for a setting that cannot be read or used.
     pub(crate) async fn configure() -> Result<Self, Error> {
-        let settings = read_settings().await?;
+        let names = Rules::VARIABLES.into_iter().chain(Guard::VARIABLES).chain(Settings::DEFAULT_IDENTITY);
+        let settings = settings::read(names.chain([Settings::LOG])).await?;
         Ok(Self {
             guard: Guard::detect(&settings)?,
             rules: Rules::parse(&settings)?,
             audit: Audit::new(settings.log_level()?, settings.default_identity()?),
-            memory: Memory::default(),
+            state: InstanceState::default(),
             takes_host: Fields::new().append("host", b"a.example").is_ok(),
         })
     }
 
-    /// Send a request on, with a token if there is a rule for it, or answer in the place of its host.
+    /// Sends a request, with a token if there is a rule for its host, or answers it with a problem document.
     pub(crate) async fn send(&self, request: Request) -> Result<Response, ErrorCode> {
-        let head = Head::of(&request);
+        let head = RequestHead::of(&request);
         let headers = request.get_headers();
-        let outcome = match self.judge(&head, &headers) {
-            Ok(Some(way)) => self.inject(&way, request, head, headers).await,
+        let outcome = match self.route(&head, &headers) {
+            Ok(Some(route)) => self.inject(&route, request, head, headers).await,
             Ok(None) => Ok(client::send(request).await),
             Err(error) => Err(error),
         };
@@ -58,196 +61,166 @@ impl Injector {
         })
     }
 
-    /// How a request gets its token; none if it passes as it is.
+    /// The route of a request; none if it is sent without a token.
     ///
     /// # Errors
-    /// [`Error::Denied`] if it does not pass at all.
-    fn judge(&self, head: &Head, headers: &Fields) -> Result<Option<Rc<Way>>, Error> {
-        // Behind one address there are many hosts, and only one of them has been judged.
+    /// [`Error::Denied`] if it must not be sent.
+    fn route(&self, head: &RequestHead, headers: &Fields) -> Result<Option<Rc<Route>>, Error> {
+        // One address serves many hosts, and the guard has seen only the one in the URL.
         let names_another = self.takes_host && headers.has("host");
         let Some(authority) = &head.authority else {
-            // Some hosts take it for a request to the application itself.
+            // Some hosts take such a request for one to the application itself.
             Guard::check_path(head.path())?;
             let is_refused = names_another || self.rules.refuses_others();
-            return if is_refused { Err(nowhere()) } else { Ok(None) };
+            return if is_refused { Err(without_host()) } else { Ok(None) };
         };
-        let place = self.place(head, authority)?;
-        place.access.check(head.method(), head.path(), |name| headers.has(name))?;
-        let applies = |way: &&Rc<Way>| way.rule.applies(headers.has("authorization"), head.path());
-        let Some(way) = place.way.as_ref().filter(applies) else {
-            self.audit.passed(place.access.target());
+        let destination = self.destination(head, authority)?;
+        destination.access.check(head.method(), head.path(), |name| headers.has(name))?;
+        let applies = |route: &&Rc<Route>| route.rule.applies(headers.has("authorization"), head.path());
+        let Some(route) = destination.route.as_ref().filter(applies) else {
+            self.audit.passed(destination.access.target());
             return Ok(None);
         };
         check_method(head.method())?;
         if names_another {
-            let host = &way.target;
+            let host = &route.target;
             return Err(Error::Denied(format!("no token goes to {host} with a Host header; leave it out")));
         }
-        Ok(Some(Rc::clone(way)))
+        Ok(Some(Rc::clone(route)))
     }
 
-    fn place(&self, head: &Head, authority: &str) -> Result<Rc<Place>, Error> {
-        if let Some(place) = self.memory.place(authority).filter(|place| place.is_for(head)) {
-            return Ok(place);
+    fn destination(&self, head: &RequestHead, authority: &str) -> Result<Rc<Destination>, Error> {
+        let known = self.state.destination(authority);
+        if let Some(destination) = known.filter(|destination| destination.is_for(head)) {
+            return Ok(destination);
         }
-        let place = Place::find(head, authority, &self.guard, &self.rules)?;
-        Ok(self.memory.keep(authority.to_owned(), place))
+        let destination = Destination::find(head, authority, &self.guard, &self.rules)?;
+        Ok(self.state.keep_destination(authority.to_owned(), destination))
     }
 
-    /// Send a request with its token, and once more with another one if the service asks for that.
+    /// Sends a request with its token, and once more with another token if the service asks for one.
     ///
     /// # Errors
-    /// Why there is no token. Nothing was sent.
+    /// The broker's error, if there is no token. Nothing was sent.
     async fn inject(
         &self,
-        way: &Way,
+        route: &Route,
         request: Request,
-        head: Head,
+        head: RequestHead,
         headers: Fields,
     ) -> Result<Result<Response, ErrorCode>, Error> {
-        let demand = way.demand();
-        let held = self.token(&demand).await?;
-        let mut draft = Draft::of(request, head, headers).await;
-        let answer = self.send_with(way, &demand, &held, draft.make(&held)?).await;
+        let spec = route.token();
+        let token = self.token(&spec).await?;
+        let mut template = RequestTemplate::new(request, head, headers).await;
+        let answer = self.send_with(route, &spec, &token, template.make(&token)?).await;
         if let Ok(refusal) = &answer
             && refusal.get_status_code() == UNAUTHORIZED
-            && let Some((demand, held)) = self.another(way, &demand, &held, refusal).await
-            && draft.is_repeatable()
-            && let Ok(again) = draft.make(&held)
+            && let Some((spec, token)) = self.another(route, &spec, &token, refusal).await
+            && template.is_repeatable()
+            && let Ok(again) = template.make(&token)
         {
-            return Ok(self.send_with(way, &demand, &held, again).await);
+            return Ok(self.send_with(route, &spec, &token, again).await);
         }
         Ok(answer)
     }
 
     async fn send_with(
         &self,
-        way: &Way,
-        demand: &Demand,
-        held: &Held,
+        route: &Route,
+        spec: &TokenSpec,
+        token: &TokenHeader,
         request: Request,
     ) -> Result<Response, ErrorCode> {
-        let sending = self.audit.sending(way, demand, held);
+        let audited = self.audit.begin(route, spec, token);
         let answer = client::send(request).await;
-        if let Some(sending) = sending {
-            sending.answered(&answer);
+        if let Some(audited) = audited {
+            audited.end(&answer);
         }
         answer
     }
 
-    /// The token that is held for a demand, else the broker's.
-    async fn token(&self, demand: &Rc<Demand>) -> Result<Rc<Held>, Error> {
-        match self.memory.held(demand, unix_seconds()) {
-            Some(held) => Ok(held),
-            None => self.fetched(demand, None).await,
+    /// The token in memory, else the broker's.
+    async fn token(&self, spec: &Rc<TokenSpec>) -> Result<Rc<TokenHeader>, Error> {
+        match self.state.token(spec, unix_seconds()) {
+            Some(token) => Ok(token),
+            None => self.fetched(spec, None).await,
         }
     }
 
-    async fn fetched(&self, demand: &Rc<Demand>, claims: Option<String>) -> Result<Rc<Held>, Error> {
-        let held = credentials::token(demand, claims, unix_seconds()).await?;
-        Ok(self.memory.hold(demand, held))
+    async fn fetched(&self, spec: &Rc<TokenSpec>, claims: Option<String>) -> Result<Rc<TokenHeader>, Error> {
+        let token = credentials::token(spec, claims, unix_seconds()).await?;
+        Ok(self.state.keep_token(spec, token))
     }
 
-    /// Another token in the place of one that a service refused, if there is one. It serves later requests too.
+    /// Another token in the place of one that a service refused, if there is one. Later requests get it, too.
     async fn another(
         &self,
-        way: &Way,
-        demand: &Rc<Demand>,
-        refused: &Held,
+        route: &Route,
+        spec: &Rc<TokenSpec>,
+        refused: &TokenHeader,
         refusal: &Response,
-    ) -> Option<(Rc<Demand>, Rc<Held>)> {
+    ) -> Option<SpecifiedToken> {
         let challenges = refusal.get_headers().get("www-authenticate");
         let challenge = Challenge::bearer(&challenges).ok()?;
-        let another = match way.rule.wanted(&way.target, &challenge) {
-            Ok(wanted) => self.obtain(way, demand, refused, wanted?).await,
+        let another = match route.rule.wanted(&route.target, &challenge) {
+            Ok(wanted) => self.obtain(route, spec, refused, wanted?).await,
             Err(error) => Err(error),
         };
         another.unwrap_or_else(|error| {
-            self.audit.unanswered(&way.target, &error);
+            self.audit.unanswered(&route.target, &error);
             None
         })
     }
 
     async fn obtain(
         &self,
-        way: &Way,
-        demand: &Rc<Demand>,
-        refused: &Held,
+        route: &Route,
+        spec: &Rc<TokenSpec>,
+        refused: &TokenHeader,
         wanted: Wanted,
-    ) -> Result<Option<(Rc<Demand>, Rc<Held>)>, Error> {
+    ) -> Result<Option<SpecifiedToken>, Error> {
         let Wanted { scope, tenant, claims } = wanted;
-        let other = Rc::new(Demand {
-            scope: scope.unwrap_or_else(|| demand.scope.clone()),
-            tenant: tenant.or_else(|| demand.tenant.clone()),
-            ..Demand::clone(demand)
+        let other = Rc::new(TokenSpec {
+            scope: scope.unwrap_or_else(|| spec.scope.clone()),
+            tenant: tenant.or_else(|| spec.tenant.clone()),
+            ..TokenSpec::clone(spec)
         });
-        if other != *demand && !way.may_learn(&other, monotonic_clock::now()) {
+        if other != *spec && !route.may_answer(&other, monotonic_clock::now()) {
             return Ok(None);
         }
-        // Of the directory that is asked for, or one that another request has got meanwhile.
-        let held = match self.memory.held(&other, unix_seconds()).filter(|held| !held.is(refused)) {
-            Some(held) => held,
+        // Of another tenant or scope, or one that another request has got meanwhile.
+        let known = self.state.token(&other, unix_seconds());
+        let token = match known.filter(|token| !token.is(refused)) {
+            Some(token) => token,
             None => self.fetched(&other, None).await?,
         };
-        if !held.is(refused) {
-            way.learn(&other);
-            return Ok(Some((other, held)));
+        if !token.is(refused) {
+            route.set_token(&other);
+            return Ok(Some((other, token)));
         }
-        let Some(claims) = self.memory.renewal(demand, claims, monotonic_clock::now()) else {
+        let Some(claims) = self.state.renewal(spec, claims, monotonic_clock::now()) else {
             return Ok(None);
         };
-        let held = self.renewed(demand, &claims).await?;
-        Ok((!held.is(refused)).then(|| (Rc::clone(demand), held)))
+        let token = self.renewed(spec, &claims).await?;
+        Ok((!token.is(refused)).then(|| (Rc::clone(spec), token)))
     }
 
-    /// A new token, with the claims that the refused one lacks. It takes the place of the refused one here and in the
-    /// broker.
-    async fn renewed(&self, demand: &Rc<Demand>, claims: &Option<String>) -> Result<Rc<Held>, Error> {
+    /// A new token, with the claims that the refused one lacks. It replaces the refused one here and in the broker.
+    async fn renewed(&self, spec: &Rc<TokenSpec>, claims: &Option<String>) -> Result<Rc<TokenHeader>, Error> {
         if claims.is_none() {
-            credentials::forget(&demand.scope);
+            credentials::forget(&spec.scope);
         }
-        self.memory.forget(&demand.scope);
-        self.fetched(demand, claims.clone()).await
+        self.state.forget_tokens(&spec.scope);
+        self.fetched(spec, claims.clone()).await
     }
 }
 
-/// The environment, and for what it does not have the host's settings.
-///
-/// # Errors
-/// [`Error::Misconfigured`] for a setting that cannot be looked up: rules that are kept there would not hold.
-async fn read_settings() -> Result<Settings, Error> {
-    let mut read = Settings::from_pairs(get_environment());
-    let names = Rules::VARIABLES.into_iter().chain(Guard::VARIABLES).chain(Settings::DEFAULT_IDENTITY);
-    for name in names.chain([Settings::LOG]) {
-        if !read.is_set(name)
-            && let Some(value) = setting(name).await?
-        {
-            read.set(name, value);
-        }
-    }
-    Ok(read)
-}
-
-async fn setting(name: &str) -> Result<Option<String>, Error> {
-    let looked_up = pin!(settings::get(name.to_owned()));
-    let why = match select(looked_up, pin!(monotonic_clock::wait_for(SETTING_LIMIT))).await {
-        Either::Left((Ok(value), _)) => return Ok(value),
-        Either::Left((Err(why), _)) => why,
-        Either::Right(((), _)) => "no answer in time".to_owned(),
-    };
-    Err(Error::Misconfigured(format!(
-        "the host cannot look up the setting {name}: {why}; mend the host's settings, or set {name} in the environment"
-    )))
-}
-
-fn nowhere() -> Error {
+fn without_host() -> Error {
     Error::Denied("the request does not say in its URL which host it is for".to_owned())
 }
 
 fn unix_seconds() -> u64 {
-    u64::try_from(system_clock::now().seconds).unwrap_or(0)
+    clock::now().as_secs()
 }
 
 const UNAUTHORIZED: u16 = 401;
-/// Nanoseconds that a host may take to look up one setting.
-const SETTING_LIMIT: u64 = 5_000_000_000;

@@ -1,18 +1,28 @@
-//! Puts Azure tokens on the outgoing requests of a component that has none.
+//! Adds Azure tokens to the outgoing requests of an application that has no tokens.
 //!
-//! It exports `wasi:http/client`, and an application that imports it is composed with it: each request is judged by the
-//! core's `Guard`, gets the token that the core's `Rules` have for its host, and goes on to the `wasi:http/client` of the
-//! host. Bodies and trailers are handed over as the streams that they are, in both directions. The application sees
-//! answers, and no token.
+//! The component exports `wasi:http/client`, and is composed with an application that imports it. The core's `Guard` checks
+//! each request, the core's `Rules` tell the token for its host, and the request goes to the `wasi:http/client` of the host.
+//! Bodies and trailers stay streams in both directions. The application sees answers and never a token.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod audit;
+#[path = "../../shared/clock.rs"]
+mod clock;
+#[path = "../../shared/contract.rs"]
+mod contract;
 mod credentials;
-mod draft;
+mod destination;
 mod injector;
-mod memory;
-mod place;
+#[path = "../../shared/log.rs"]
+mod log;
 mod problem;
+mod request_head;
+mod request_template;
+#[path = "../../shared/response.rs"]
+mod response;
+#[path = "../../shared/settings.rs"]
+mod settings;
+mod state;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -21,6 +31,7 @@ use token_broker::Error;
 use wasip3::http::types::{ErrorCode, Request, Response};
 
 use audit::Audit;
+use bindings::token_broker::identity::types;
 use injector::Injector;
 
 struct Component;
@@ -29,7 +40,7 @@ impl bindings::exports::wasi::http::client::Guest for Component {
     async fn send(request: Request) -> Result<Response, ErrorCode> {
         match injector().await {
             Ok(injector) => injector.send(request).await,
-            // Nothing passes that might have been refused.
+            // Without a configuration nothing is sent: it might forbid the request.
             Err(error) => {
                 Audit::default().refused(&error);
                 problem::answer(&error)

@@ -1,33 +1,35 @@
-//! Why there is no token, in one line.
+//! The error of a call for a token.
 
 use std::time::Duration;
 use std::{fmt, slice};
 
 use crate::{Cause, Failure};
 
-/// Why there is no token, and what mends it
+/// The reason why there is no token, with the fix where one is known
+///
+/// The methods and the text are those of the broker's own error.
 #[derive(Clone, Debug)]
 pub struct Error(Cause);
 
 impl Error {
-    /// The broker's own account of it
+    /// The broker's error, case by case
     pub fn cause(&self) -> &Cause {
         &self.0
     }
 
-    /// Whether the same call may succeed later with nothing mended
+    /// Whether the same call may succeed later with nothing fixed
     pub fn is_transient(&self) -> bool {
         matches!(self.0, Cause::Throttled(_) | Cause::Transient(_))
     }
 
-    /// The shortest wait after which a try could succeed: of several sources, that of the one that is ready first
+    /// The shortest wait after which another call could succeed: of several sources, the one that is ready first
     pub fn retry_after(&self) -> Option<Duration> {
         self.failures().iter().filter_map(|failure| failure.retry_after_ms).min().map(Duration::from_millis)
     }
 
-    /// The command or the setting that mends it, where one is known; of several sources, that of the last one tried
+    /// The command or the setting that fixes it, where one is known; of several sources, that of the last one tried
     ///
-    /// What is wrong with a request or with the configuration says it in its own words.
+    /// None for an invalid request, a mistake in the configuration and a denial: their text says it.
     pub fn remedy(&self) -> Option<&str> {
         self.failures().iter().rev().find_map(|failure| failure.remedy.as_deref())
     }
@@ -52,7 +54,7 @@ impl From<Cause> for Error {
 
 impl std::error::Error for Error {}
 
-/// One line, as the broker's own log has it
+/// One line, as in the broker's log
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -91,85 +93,42 @@ fn write_failure(f: &mut fmt::Formatter<'_>, failure: &Failure) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use token_broker::Error as Core;
+
     use super::*;
 
     #[test]
-    fn a_rejection_names_the_source_its_words_and_the_remedy_in_one_line() {
-        let failure = Failure {
-            remedy: Some("run az identity assign".into()),
-            ..failure("imds", "Identity not found")
+    fn an_error_is_the_cores_in_its_line_its_wait_and_its_remedy() {
+        let failure = || token_broker::Failure {
+            source: "imds".into(),
+            message: "asked for a token and got 429".into(),
+            ..token_broker::Failure::default()
         };
-
-        let line = Error::from(Cause::Rejected(failure)).to_string();
-
-        assert_eq!(line, "rejected: imds: Identity not found; fix: run az identity assign");
-    }
-
-    #[test]
-    fn every_source_that_was_tried_is_named() {
-        let error = Error::from(Cause::Unavailable(vec![
-            failure("app-service", "not set"),
-            failure("imds", "no answer"),
-        ]));
-
-        let line = error.to_string();
-
-        assert_eq!(line, "unavailable: app-service: not set | imds: no answer");
-        assert!(!error.is_transient());
-    }
-
-    #[test]
-    fn a_throttled_call_says_when_to_come_back() {
-        let error = Error::from(Cause::Throttled(Failure {
-            retry_after_ms: Some(1500),
-            ..failure("imds", "too many")
-        }));
-
-        assert!(error.is_transient());
-        assert_eq!(error.retry_after(), Some(Duration::from_millis(1500)));
-        assert_eq!(error.to_string(), "throttled: imds: too many; try again in 2 s");
-    }
-
-    #[test]
-    fn the_wait_is_the_shortest_after_which_a_try_could_succeed() {
-        let with = |wait: &Option<u64>| Failure {
-            retry_after_ms: wait.map(|wait| wait * 1000),
-            ..failure("imds", "no")
-        };
-        let cases: [(&[Option<u64>], Option<u64>); 4] = [
-            (&[Some(9), None, Some(2), Some(30)], Some(2)),
-            (&[None, Some(5)], Some(5)),
-            (&[None], None),
-            (&[], None),
-        ];
-        for (all, shortest) in cases {
-            let error = Error::from(Cause::Unavailable(all.iter().map(with).collect()));
-            assert_eq!(error.retry_after(), shortest.map(Duration::from_secs), "{all:?}");
-        }
-        let throttled = Failure { retry_after_ms: Some(1500), ..failure("imds", "no") };
-        assert_eq!(Error::from(Cause::Throttled(throttled)).retry_after(), Some(Duration::from_millis(1500)));
-        assert_eq!(Error::from(Cause::Denied("no".into())).retry_after(), None);
-    }
-
-    #[test]
-    fn the_remedy_is_that_of_the_last_source_that_has_one() {
-        let with = |remedy: &str| Failure { remedy: Some(remedy.into()), ..failure("imds", "no") };
-        let all = vec![with("first"), with("second"), failure("imds", "no")];
-
-        assert_eq!(Error::from(Cause::Unavailable(all)).remedy(), Some("second"));
-        assert_eq!(Error::from(Cause::Rejected(with("mend it"))).remedy(), Some("mend it"));
-        assert_eq!(Error::from(Cause::Denied("no".into())).remedy(), None);
-    }
-
-    fn failure(source: &str, message: &str) -> Failure {
-        Failure {
-            source: source.into(),
-            status: None,
-            code: None,
-            message: message.into(),
-            correlation_id: None,
-            remedy: None,
-            retry_after_ms: None,
+        let id = || token_broker::Failure { correlation_id: Some("c-1".into()), ..failure() };
+        let wait = |ms| token_broker::Failure { retry_after: Some(Duration::from_millis(ms)), ..failure() };
+        let remedy = |text: &str| token_broker::Failure { remedy: Some(text.into()), ..id() };
+        let failures = [failure(), id(), wait(1500), remedy("run az identity assign")];
+        let of_failure = [Core::Rejected, Core::Throttled, Core::Transient, Core::Protocol];
+        let of_text = [Core::InvalidRequest, Core::Misconfigured, Core::Denied, Core::Other];
+        let errors = of_failure
+            .into_iter()
+            .flat_map(|error| failures.clone().map(error))
+            .chain(of_text.map(|error| error("the words".into())))
+            .chain([
+                Core::Unavailable(Vec::new()),
+                Core::Unavailable(failures.to_vec()),
+                Core::Unavailable(vec![wait(9000), failure(), wait(2000), wait(30_000)]),
+                Core::Unavailable(vec![remedy("first"), remedy("second"), failure()]),
+            ]);
+        for core in errors {
+            let error = Error::from(Cause::from(core.clone()));
+            assert_eq!(error.to_string(), core.to_string());
+            assert_eq!(error.is_transient(), core.is_transient(), "{core}");
+            assert_eq!(error.retry_after(), core.retry_after(), "{core}");
+            assert_eq!(error.remedy(), core.remedy(), "{core}");
+            assert_eq!(Core::from(error.cause().clone()), core);
         }
     }
 }

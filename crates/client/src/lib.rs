@@ -1,7 +1,7 @@
-//! What a Rust component adds to `Cargo.toml` to get Azure tokens.
+//! Azure tokens for Rust components: the client of the broker.
 //!
-//! The component imports `token-broker:identity/credentials`; compose it with `token-broker.wasm`, or let a host that
-//! embeds the broker provide it.
+//! A component with this crate imports `token-broker:identity/credentials`. Compose it with `token-broker.wasm`, or run it
+//! in a host that embeds the broker.
 //!
 //! ```no_run
 //! # async fn authorize(mut request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -11,14 +11,17 @@
 //! # }
 //! ```
 //!
-//! Ask for the token each time that one is needed and do not keep it: a held one costs 1.2 µs by [`token()`], which peeks
-//! first, and 3.9 µs by [`request()`]; the broker renews it in time.
+//! Ask for a token each time you need one, and do not keep it: the broker refreshes it in time. A token that the broker
+//! holds costs 1.2 µs by [`token()`], which peeks first, and 3.9 µs by [`request()`].
 
+#[cfg(test)]
+#[path = "../../../components/shared/contract.rs"]
+mod contract;
 mod error;
 mod request;
 mod token;
 
-use bindings::token_broker::identity::credentials;
+use bindings::token_broker::identity::{credentials, types};
 
 pub use bindings::token_broker::identity::types::{Error as Cause, Failure, Identity};
 pub use error::Error;
@@ -29,7 +32,7 @@ pub use token::AccessToken;
 ///
 /// # Errors
 ///
-/// Why there is none, and who can mend it.
+/// The broker's error, with the fix where one is known.
 pub async fn token(scope: &str) -> Result<AccessToken, Error> {
     // Peeking is a plain call, which costs a fraction of one that could wait.
     if let Some(held) = credentials::peek_token(scope) {
@@ -39,17 +42,17 @@ pub async fn token(scope: &str) -> Result<AccessToken, Error> {
     Ok(AccessToken::from(token))
 }
 
-/// A token for a request that says more than a scope
+/// A token for a request with an identity, a tenant, claims or a user assertion
 ///
 /// # Errors
 ///
-/// Why there is none, and who can mend it.
+/// The broker's error, with the fix where one is known.
 pub async fn request(request: TokenRequest) -> Result<AccessToken, Error> {
     let token = credentials::request_token(request.into()).await?;
     Ok(AccessToken::from(token))
 }
 
-/// Forget what is held for a scope, because a service refused it; the next call fetches
+/// Make the broker forget its tokens for a scope, because a service refused one; the next call fetches
 pub fn forget(scope: &str) {
     credentials::forget_token(scope);
 }

@@ -1,16 +1,15 @@
-//! Everything that can be said when asking for a token.
+//! A request for a token.
 
 use std::fmt;
 
-use crate::Identity;
-use crate::bindings::token_broker::identity::types;
+use crate::{Identity, types};
 
-/// A request that says more than a scope
+/// A request for a token, made of a scope and options
 #[derive(Clone)]
 pub struct TokenRequest(types::TokenRequest);
 
 impl TokenRequest {
-    /// A token for a scope, `https://vault.azure.net/.default` for instance, and the default identity
+    /// A request for a scope, for example `https://vault.azure.net/.default`, and the default identity
     pub fn new(scope: impl Into<String>) -> Self {
         Self(types::TokenRequest {
             scopes: vec![scope.into()],
@@ -22,31 +21,31 @@ impl TokenRequest {
         })
     }
 
-    /// Of this identity
+    /// Set the identity that the token is for
     pub fn identity(mut self, identity: Identity) -> Self {
         self.0.identity = identity;
         self
     }
 
-    /// From another tenant than the configured one
+    /// Set another tenant than the configured one
     pub fn tenant(mut self, id: impl Into<String>) -> Self {
         self.0.tenant_id = Some(id.into());
         self
     }
 
-    /// With the claims of a challenge, as JSON; the answer is always a new token
+    /// Set the claims of a challenge, as JSON; the answer is then always a new token
     pub fn claims(mut self, json: impl Into<String>) -> Self {
         self.0.claims = Some(json.into());
         self
     }
 
-    /// One that can be revoked before its end (continuous access evaluation)
+    /// Ask for a token that can be revoked before it expires (continuous access evaluation)
     pub fn continuously_evaluated(mut self) -> Self {
         self.0.enable_cae = true;
         self
     }
 
-    /// On behalf of the user who called with this access token
+    /// Set the access token of the user on whose behalf the component acts (on-behalf-of)
     pub fn on_behalf_of(mut self, user_assertion: impl Into<String>) -> Self {
         self.0.user_assertion = Some(user_assertion.into());
         self

@@ -1,10 +1,10 @@
-//! The token, which shows itself only when asked.
+//! A token, with an opaque `Debug`.
 
 use std::fmt;
 
-use crate::bindings::token_broker::identity::types;
+use crate::types;
 
-/// A token, and how long it may be used
+/// A token with its type and its times
 pub struct AccessToken(types::AccessToken);
 
 impl AccessToken {
@@ -18,17 +18,17 @@ impl AccessToken {
         &self.0.token
     }
 
-    /// How the token is presented, `Bearer` as a rule
+    /// The type of the token, usually `Bearer`
     pub fn token_type(&self) -> &str {
         &self.0.token_type
     }
 
-    /// When it ends, in Unix seconds
+    /// The time at which the token expires, in Unix seconds
     pub fn expires_on(&self) -> u64 {
         self.0.expires_on
     }
 
-    /// When a new one should be asked for, in Unix seconds; none if it lives too briefly for that
+    /// The time from which the broker refreshes the token, in Unix seconds; none if its lifetime is too short for that
     pub fn refresh_on(&self) -> Option<u64> {
         self.0.refresh_on
     }

@@ -1,7 +1,7 @@
 //! The contexts of a proxy: plugins and requests.
 //!
-//! In the ABI a call acts on the "effective context", which other calls change. Here each call has its context as an
-//! argument and sets it first, so that none can act on another one.
+//! In the ABI a call acts on the "effective context", which other calls change. Here each call sets its own context first,
+//! so that none acts on another one.
 
 use std::ptr::null;
 
@@ -22,7 +22,7 @@ impl Stream {
         act_as(self.0).is_ok()
     }
 
-    /// The value of a request header; of several of that name, the host's choice.
+    /// The value of a request header; the host chooses one of several with that name.
     pub(crate) fn header(self, name: &str) -> Result<Option<Vec<u8>>, Status> {
         act_as(self.0)?;
         found(given(|data, size| unsafe {
@@ -30,6 +30,7 @@ impl Stream {
         }))
     }
 
+    /// Sets a request header.
     pub(crate) fn replace_header(self, name: &str, value: &[u8]) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe {
@@ -43,6 +44,7 @@ impl Stream {
         })
     }
 
+    /// Adds a request header.
     pub(crate) fn add_header(self, name: &str, value: &[u8]) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe {
@@ -56,7 +58,7 @@ impl Stream {
         })
     }
 
-    /// Remove a request header, if there is one.
+    /// Removes a request header, if there is one.
     pub(crate) fn remove_header(self, name: &str) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
@@ -68,13 +70,13 @@ impl Stream {
         found(given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }))
     }
 
-    /// Let a request continue that was paused.
+    /// Continues a request that was paused.
     pub(crate) fn resume(self) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe { proxy_continue_stream(REQUEST) })
     }
 
-    /// Answer a request in the place of the upstream. `details` is for the access log.
+    /// Answers a request in the place of the upstream. `details` goes to the access log.
     pub(crate) fn respond(
         self,
         status: u16,
@@ -99,7 +101,7 @@ impl Stream {
 }
 
 impl Root {
-    /// False after the proxy has dropped the plugin, which it does not tell.
+    /// False after the proxy has dropped the plugin.
     pub(crate) fn is_there(self) -> bool {
         act_as(self.0).is_ok()
     }
@@ -109,13 +111,13 @@ impl Root {
         self.buffer(PLUGIN_CONFIGURATION, max_bytes)
     }
 
-    /// Call the plugin after so many milliseconds, and again after as many; zero: no more.
+    /// Sets the period in which the proxy calls the plugin, in milliseconds; zero ends the calls.
     pub(crate) fn tick_every(self, milliseconds: u32) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
     }
 
-    /// Send a request through a cluster. The response comes under the number that is returned.
+    /// Sends a request through a cluster; the number by which the proxy tells of the response.
     pub(crate) fn call(
         self,
         cluster: &str,
@@ -153,7 +155,7 @@ impl Root {
         self.buffer(RESPONSE_BODY, max_bytes)
     }
 
-    /// Make a queue. The proxy tells the plugin of its messages.
+    /// Makes a queue, of whose messages the proxy tells the plugin; its number.
     pub(crate) fn register_queue(self, name: &str) -> Result<u32, Status> {
         act_as(self.0)?;
         let mut queue = 0;
@@ -179,10 +181,10 @@ fn found<T>(value: Result<T, Status>) -> Result<Option<T>, Status> {
     }
 }
 
-/// The stream of a request, as opposed to that of its response.
+/// The request half of a stream.
 const REQUEST: i32 = 0;
 const REQUEST_HEADERS: i32 = 0;
-/// Those of a call's response.
+/// The headers of a call's response.
 const RESPONSE_HEADERS: i32 = 6;
 const RESPONSE_BODY: i32 = 4;
 const PLUGIN_CONFIGURATION: i32 = 7;

@@ -1,6 +1,6 @@
-//! The functions of the proxy, as the ABI declares them.
+//! The functions of the host, as the ABI declares them.
 
-/// Declares the functions. Where there is no proxy, in unit tests, each returns a status and does nothing.
+/// Declares the functions. In unit tests, without a host, each returns a status and does nothing.
 macro_rules! imports {
     ($($module:literal { $(fn $name:ident($($argument:ident: $of:ty),*);)* })*) => {$(
         #[cfg(target_arch = "wasm32")]

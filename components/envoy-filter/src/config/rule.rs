@@ -3,18 +3,24 @@
 use http::{HeaderName, HeaderValue};
 use token_broker::{Identity, RawRequest, TokenRequest};
 
-use super::Source;
-use crate::fields::{At, Fields, Wrong};
-use crate::rules::{HeaderForm, Matches, Pattern, Rule};
+use super::SourceConfig;
+use super::fields::{ConfigError, FieldValue, Fields};
+use crate::rules::{HeaderTemplate, NamePattern, RuleConditions, TokenRule};
 
+/// All rules of a configuration.
+///
 /// # Errors
 /// The field that cannot be used, and why.
-pub(super) fn read_all(at: At, default: Option<&Identity>, source: &mut Source) -> Result<Vec<Rule>, Wrong> {
-    let path = at.path.clone();
-    let (mut rules, mut tenants) = (Vec::<Rule>::new(), Vec::new());
-    for (nth, at) in (1..).zip(at.list()?) {
-        let path = at.path.clone();
-        let rule = rule(at.fields()?, nth, default, source, &mut tenants)?;
+pub(super) fn read_all(
+    value: FieldValue,
+    default: Option<&Identity>,
+    source: &mut SourceConfig,
+) -> Result<Vec<TokenRule>, ConfigError> {
+    let path = value.path.clone();
+    let (mut rules, mut tenants) = (Vec::<TokenRule>::new(), Vec::new());
+    for (nth, value) in (1..).zip(value.list()?) {
+        let path = value.path.clone();
+        let rule = rule(value.fields()?, nth, default, source, &mut tenants)?;
         if rules.iter().any(|other| other.name == rule.name) {
             return Err(format!("{path}.name is that of another rule"));
         }
@@ -34,27 +40,27 @@ fn rule(
     mut fields: Fields,
     nth: usize,
     default: Option<&Identity>,
-    source: &Source,
+    source: &SourceConfig,
     tenants: &mut Vec<String>,
-) -> Result<Rule, Wrong> {
+) -> Result<TokenRule, ConfigError> {
     let name = fields.optional("name").map_or_else(|| Ok(nth.to_string()), name)?;
-    let matches = Matches {
-        authority: pattern(&mut fields, "authority", Pattern::of_authority)?,
-        route: pattern(&mut fields, "route", Pattern::of_name)?,
-        cluster: pattern(&mut fields, "cluster", Pattern::of_name)?,
+    let conditions = RuleConditions {
+        authority: pattern(&mut fields, "authority", NamePattern::of_authority)?,
+        route: pattern(&mut fields, "route", NamePattern::of_name)?,
+        cluster: pattern(&mut fields, "cluster", NamePattern::of_name)?,
     };
-    let own = fields.optional("identity").map(|at| identity(at, source)).transpose()?;
+    let own = fields.optional("identity").map(|value| identity(value, source)).transpose()?;
     if own.is_none() && default.is_none() && !source.has_default() {
         return Err(format!("{} is missing, and the source has no client_id", fields.path_of("identity")));
     }
     let tenant_id = match fields.optional("tenant_id") {
-        Some(at) if source.is_of_managed_identity() => {
-            return Err(format!("{} cannot be chosen: a managed identity has one tenant", at.path));
+        Some(value) if source.is_of_managed_identity() => {
+            return Err(format!("{} cannot be chosen: a managed identity has one tenant", value.path));
         }
-        tenant => tenant.map(At::text).transpose()?,
+        tenant => tenant.map(FieldValue::text).transpose()?,
     };
     tenants.extend(tenant_id.clone());
-    let header = fields.optional("header").map_or_else(|| Ok(HeaderForm::bearer()), header)?;
+    let header = fields.optional("header").map_or_else(|| Ok(HeaderTemplate::bearer()), header)?;
     let path = fields.path_of("scope");
     let request = TokenRequest::parse(RawRequest {
         scopes: vec![fields.required("scope")?.any_text()?],
@@ -64,60 +70,63 @@ fn rule(
     });
     fields.end()?;
     let request = request.map_err(|error| format!("{path}: {error}"))?;
-    Ok(Rule::new(name, matches, request, header))
+    Ok(TokenRule::new(name, conditions, request, header))
 }
 
-/// Part of the names of metrics.
-fn name(at: At) -> Result<String, Wrong> {
-    let (path, text) = (at.path.clone(), at.text()?);
+/// The name of a rule, which is a part of the names of its metrics.
+fn name(value: FieldValue) -> Result<String, ConfigError> {
+    let (path, text) = (value.path.clone(), value.text()?);
     let is_name =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
     if text.len() <= MAX_NAME && text.bytes().all(is_name) {
         return Ok(text);
     }
-    Err(format!("{path} must have 1 to {MAX_NAME} small letters, digits, `_` and `-`"))
+    Err(format!("{path} must have 1 to {MAX_NAME} lower-case letters, digits, `_` and `-`"))
 }
 
 fn pattern(
     fields: &mut Fields,
     field: &str,
-    read: fn(&str) -> Result<Pattern, &'static str>,
-) -> Result<Option<Pattern>, Wrong> {
-    let Some(at) = fields.optional(field) else { return Ok(None) };
-    let (path, text) = (at.path.clone(), at.text()?);
+    read: fn(&str) -> Result<NamePattern, &'static str>,
+) -> Result<Option<NamePattern>, ConfigError> {
+    let Some(value) = fields.optional(field) else { return Ok(None) };
+    let (path, text) = (value.path.clone(), value.text()?);
     read(&text).map(Some).map_err(|why| format!("{path} {why}"))
 }
 
-fn header(at: At) -> Result<HeaderForm, Wrong> {
-    let mut fields = at.fields()?;
+fn header(value: FieldValue) -> Result<HeaderTemplate, ConfigError> {
+    let mut fields = value.fields()?;
     let (path, name) = (fields.path_of("name"), fields.text("name")?);
     let parsed = HeaderName::try_from(&name).map_err(|_| format!("{path} is not the name of a header"))?;
     if FRAMING.contains(&parsed.as_str()) {
-        return Err(format!("{path} is a header that says where a message goes or ends"));
+        return Err(format!("{path} is a header that tells where a message goes or ends"));
     }
     let path = fields.path_of("prefix");
-    let prefix = fields.optional("prefix").map_or_else(|| Ok(String::new()), At::text)?;
+    let prefix = fields.optional("prefix").map_or_else(|| Ok(String::new()), FieldValue::text)?;
     if HeaderValue::try_from(&prefix).is_err() {
         return Err(format!("{path} has a character that no header can carry"));
     }
     fields.end()?;
-    Ok(HeaderForm { name: parsed.as_str().to_owned(), prefix })
+    Ok(HeaderTemplate { name: parsed.as_str().to_owned(), prefix })
 }
 
-/// An identity that the source can have.
-pub(super) fn identity(at: At, source: &Source) -> Result<Identity, Wrong> {
-    let path = at.path.clone();
+/// An identity of the source.
+///
+/// # Errors
+/// The field that cannot be used, and why.
+pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Identity, ConfigError> {
+    let path = value.path.clone();
     let refuse = |why: &str| Err(format!("{path} cannot be chosen: {why}"));
-    if at.is_text() {
-        at.one_of([("system_assigned", ())])?;
+    if value.is_text() {
+        value.one_of([("system_assigned", ())])?;
         return match source.is_of_managed_identity() {
             true => Ok(Identity::SystemAssigned),
             false => refuse("the source is an app registration"),
         };
     }
-    let (kind, at) =
-        at.fields()?.only("client_id, object_id, resource_id; or be the text `system_assigned`")?;
-    let (path_of_id, id) = (at.path.clone(), at.any_text()?);
+    let (kind, value) =
+        value.fields()?.only("client_id, object_id, resource_id; or be the text `system_assigned`")?;
+    let (path_of_id, id) = (value.path.clone(), value.any_text()?);
     let identity = match &*kind {
         "client_id" if source.is_of_managed_identity() || source.is_of_any_app() => Identity::client_id(&id),
         "object_id" if source.is_of_managed_identity() => Identity::object_id(&id),
@@ -128,12 +137,12 @@ pub(super) fn identity(at: At, source: &Source) -> Result<Identity, Wrong> {
         "client_id" | "object_id" | "resource_id" => {
             return refuse("the source is the app registration that it names, and no other");
         }
-        _ => return Err(format!("{path_of_id} is none of client_id, object_id, resource_id")),
+        _ => return Err(format!("{path_of_id} is not one of client_id, object_id, resource_id")),
     };
     identity.map_err(|error| format!("{path_of_id}: {error}"))
 }
 
-/// Headers by which a request is routed and cut.
+/// The headers that tell where a request goes and where it ends.
 const FRAMING: [&str; 8] =
     ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"];
 const MAX_RULES: usize = 256;

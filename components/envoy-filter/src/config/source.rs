@@ -1,53 +1,55 @@
 //! The identity source of a plugin.
 //!
-//! What a platform puts into the environment may be left to it: a value that is not given is looked up there under
-//! Azure's name, if the proxy passes it on (`environment_variables` of the VM's configuration). Secrets come from there
-//! alone, since Envoy shows its configuration to whoever may ask its admin interface.
+//! A value that the configuration leaves out is looked up in the environment under Azure's name, if the proxy passes it on
+//! (`environment_variables` of the VM's configuration). Secrets come from the environment alone: Envoy's admin interface
+//! shows the configuration.
 
 use http::Uri;
 use token_broker::{Error, Failure, Identity, Settings, VARIABLES};
 
+use super::fields::{ConfigError, FieldValue, Fields};
 use crate::clusters::Clusters;
-use crate::fields::{At, Fields, Wrong};
 
 /// The one identity source of a plugin.
 #[derive(Default)]
-pub(crate) struct Source {
-    /// What the core calls its parts. Each must be ready.
+pub(crate) struct SourceConfig {
+    /// The core's names of its parts. Each must be ready.
     pub(crate) names: Vec<&'static str>,
     pub(crate) settings: Settings,
     pub(crate) clusters: Clusters,
     pub(crate) fields: FieldNames,
 }
 
-/// The fields that variables of the core were read from.
+/// The variables of the core that were set, and the fields that set them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FieldNames(Vec<(&'static str, String)>);
 
 impl FieldNames {
-    /// A text of the core, with fields in the place of the variables that they were.
+    /// A text of the core, with the names of fields in the place of the variables that they set.
     pub(crate) fn in_place_of_variables(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (variable, field)| text.replace(variable, field))
     }
 }
 
-impl Source {
+impl SourceConfig {
+    /// Reads the field `source`. `environment` is the fallback for values that it leaves out.
+    ///
     /// # Errors
     /// The field that cannot be used, and why.
-    pub(super) fn read(at: At, environment: Vec<(String, String)>) -> Result<Self, Wrong> {
-        let (kind, value) = at.fields()?.only(SOURCES)?;
+    pub(super) fn read(value: FieldValue, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
+        let (kind, value) = value.fields()?.only(SOURCES)?;
         let mut source = Self::default();
-        // The core refuses a mistaken name with the broker's prefix: what it was meant to say is not in force.
+        // Unknown names alone: the core refuses a misspelled variable of the broker, which would have no effect.
         for (name, value) in &environment {
             if VARIABLES.iter().all(|variable| variable.name != name) {
                 source.settings.set(name, value.clone());
             }
         }
-        Reader { environment, source }.read(&kind, value)
+        SourceReader { environment, source }.read(&kind, value)
     }
 
-    /// An error as the operator of a proxy reads it: in words of fields, and without the sources that this plugin has not.
-    pub(crate) fn told(&self, error: &Error) -> Error {
+    /// An error for the operator of the proxy: with the names of fields, and without the sources that the plugin does not use.
+    pub(crate) fn translated(&self, error: &Error) -> Error {
         let text = |text: &String| self.fields.in_place_of_variables(text);
         let failure = |failure: &Failure| Failure {
             message: text(&failure.message),
@@ -68,41 +70,43 @@ impl Source {
         }
     }
 
+    /// Whether it gives tokens of managed identities.
     pub(super) fn is_of_managed_identity(&self) -> bool {
         self.names.iter().all(|name| [IMDS, APP_SERVICE].contains(name))
     }
 
-    /// Whether any app may trust what it proves itself with.
+    /// Whether it gives tokens of any app registration that trusts its assertion.
     pub(super) fn is_of_any_app(&self) -> bool {
         self.names == [WORKLOAD_IDENTITY]
     }
 
-    /// Whether it has an identity that is asked for where none is named.
+    /// Whether it has an identity for requests that name none.
     pub(super) fn has_default(&self) -> bool {
         self.is_of_managed_identity() || !self.is_of_any_app() || self.settings.is_set(CLIENT_ID)
     }
 
-    /// Make the app of a rule the default where the source names none: the core's report is then one on this source.
-    /// No rule asks for it, since each names its own.
+    /// Makes the identity of a rule the default where the source has none, so that the core reports the source as ready. No
+    /// request uses this default: each rule then names its own identity.
     pub(super) fn default_to(&mut self, identity: &Identity) {
         if let Some(id) = identity.id().filter(|_| !self.has_default()) {
             self.settings.set(CLIENT_ID, id.as_str().to_owned());
         }
     }
 
+    /// Allows the tenants of rules.
     pub(super) fn allow_tenants(&mut self, tenants: &[String]) {
         self.settings.set(ADDITIONAL_TENANTS, tenants.join(";"));
     }
 }
 
-/// What a source is made of while it is read.
-struct Reader {
+/// A source while it is read.
+struct SourceReader {
     environment: Vec<(String, String)>,
-    source: Source,
+    source: SourceConfig,
 }
 
-impl Reader {
-    fn read(mut self, kind: &str, value: At) -> Result<Source, Wrong> {
+impl SourceReader {
+    fn read(mut self, kind: &str, value: FieldValue) -> Result<SourceConfig, ConfigError> {
         let path = value.path.clone();
         match kind {
             "imds" | "app_service" => {
@@ -117,7 +121,7 @@ impl Reader {
         Ok(self.source)
     }
 
-    fn managed_identity(&mut self, kind: &str, value: At) -> Result<(), Wrong> {
+    fn managed_identity(&mut self, kind: &str, value: FieldValue) -> Result<(), ConfigError> {
         let (path, mut fields) = (value.path.clone(), value.fields()?);
         let cluster = fields.text("cluster")?;
         let (name, variable) = match kind {
@@ -140,7 +144,7 @@ impl Reader {
         fields.end()
     }
 
-    fn workload_identity(&mut self, value: At) -> Result<(), Wrong> {
+    fn workload_identity(&mut self, value: FieldValue) -> Result<(), ConfigError> {
         let mut fields = value.fields()?;
         let token = fields.text("token_cluster")?;
         self.select("WorkloadIdentityCredential");
@@ -148,7 +152,7 @@ impl Reader {
         if !self.source.settings.is_set(TENANT_ID) {
             return Err(format!("{} is missing, and so is {TENANT_ID}", fields.path_of("tenant_id")));
         }
-        // The cluster serves one file, whatever its name is.
+        // The cluster serves this one file, so its name can be any.
         self.source.settings.set(TOKEN_FILE, token.clone());
         self.source.fields.0.push((TOKEN_FILE, fields.path_of("token_cluster")));
         self.source.clusters.token_file = Some((token.clone(), token));
@@ -156,7 +160,7 @@ impl Reader {
         fields.end()
     }
 
-    fn client_secret(&mut self, value: At) -> Result<(), Wrong> {
+    fn client_secret(&mut self, value: FieldValue) -> Result<(), ConfigError> {
         let mut fields = value.fields()?;
         self.select("EnvironmentCredential");
         self.app(&mut fields, (TENANT_ID, CLIENT_ID))?;
@@ -165,7 +169,7 @@ impl Reader {
         fields.end()
     }
 
-    fn federated_identity(&mut self, value: At) -> Result<(), Wrong> {
+    fn federated_identity(&mut self, value: FieldValue) -> Result<(), ConfigError> {
         let mut fields = value.fields()?;
         self.select("ManagedIdentityCredential");
         self.app(&mut fields, (FEDERATED_TENANT_ID, FEDERATED_CLIENT_ID))?;
@@ -175,34 +179,34 @@ impl Reader {
         fields.end()
     }
 
-    /// What every app registration has.
+    /// Reads the fields that all app registrations have.
     fn app(
         &mut self,
         fields: &mut Fields,
         (tenant, client): (&'static str, &'static str),
-    ) -> Result<(), Wrong> {
+    ) -> Result<(), ConfigError> {
         self.source.clusters.entra = Some(fields.text("cluster")?);
         self.value(fields, "tenant_id", tenant)?;
         self.value(fields, "client_id", client)?;
         self.value(fields, "authority", AUTHORITY_HOST)?;
         self.value(fields, "region", REGION)?;
-        // Refused with the reason where they are set.
+        // The core refuses these, and tells why.
         KUBERNETES_PROXY.into_iter().for_each(|variable| self.inherit(variable));
         Ok(())
     }
 
-    /// Leave all other sources out.
+    /// Leaves all other sources out.
     fn select(&mut self, credential: &str) {
         self.source.settings.set(CREDENTIALS, credential.to_owned());
     }
 
-    /// The value of a variable, from its field or else from the environment.
+    /// Sets a variable from its field, else from the environment; its value.
     fn value(
         &mut self,
         fields: &mut Fields,
         field: &str,
         variable: &'static str,
-    ) -> Result<Option<String>, Wrong> {
+    ) -> Result<Option<String>, ConfigError> {
         let Some(at) = fields.optional(field) else {
             self.inherit(variable);
             return Ok(self.of_environment(variable));
@@ -213,6 +217,7 @@ impl Reader {
         Ok(Some(text))
     }
 
+    /// Sets a variable from the environment.
     fn inherit(&mut self, variable: &str) {
         if let Some(value) = self.of_environment(variable) {
             self.source.settings.set(variable, value);
@@ -225,21 +230,21 @@ impl Reader {
     }
 }
 
-/// Why there is no source of that name.
+/// The reason why there is no source of that name, as the end of a sentence.
 fn impossible(kind: &str) -> String {
     let why = match kind {
         "azure_arc" => {
-            "cannot work in a proxy: Arc's agent insists on the content of a file that it names anew each time; run \
+            "cannot work in a proxy: Arc's agent asks for the content of a file that it names anew each time; fix: run \
              `token-broker serve` on the machine, and configure that as `imds`"
         }
         "client_certificate" => {
-            "cannot work in a proxy, where no key file can be read: use `workload_identity` or `client_secret`"
+            "cannot work in a proxy, where no key file can be read; fix: use `workload_identity` or `client_secret`"
         }
         "service_fabric" => {
             "cannot work in a proxy, which does not know the endpoint by its SHA-1 thumbprint"
         }
-        "azure_ml" | "cloud_shell" => "is not for proxies: use the identity of the machine or the pod",
-        _ => return format!("is not a source that is known here; there are {SOURCES}"),
+        "azure_ml" | "cloud_shell" => "is not for proxies; fix: use the identity of the machine or the pod",
+        _ => return format!("is not a source; there are {SOURCES}"),
     };
     why.to_owned()
 }

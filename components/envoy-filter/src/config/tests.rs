@@ -4,10 +4,9 @@ use token_broker::{Broker, Error, Failure, VARIABLES};
 use super::*;
 use crate::abi::Root;
 use crate::host::Proxy;
-use crate::notices::Notices;
-use crate::random::Random;
-use crate::rules::HeaderForm;
-use crate::store::SharedData;
+use crate::random::RandomBits;
+use crate::rules::HeaderTemplate;
+use crate::store::{ProxyStore, Wakeups};
 
 #[test]
 fn the_schema_and_the_parser_agree_on_what_is_right() {
@@ -30,7 +29,7 @@ fn the_schema_and_the_parser_agree_on_what_is_wrong_and_the_parser_names_the_fie
 }
 
 #[test]
-fn what_does_not_go_together_is_refused_by_the_parser_alone() {
+fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
     let secret =
         json!({ "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } });
     let workload = json!({ "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } });
@@ -61,7 +60,7 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
         (json!({ "source": workload, "identity": { "object_id": "a" } }), "known by its client_id"),
         (
             json!({ "rules": rule("header", json!({ "name": "Host" })) }),
-            "rules[0].header.name is a header that says where",
+            "rules[0].header.name is a header that tells where",
         ),
         (
             json!({ "rules": rule("authority", json!("a.example:443")) }),
@@ -90,7 +89,7 @@ fn what_does_not_go_together_is_refused_by_the_parser_alone() {
 }
 
 #[test]
-fn what_cannot_work_in_a_proxy_is_refused_with_the_reason() {
+fn sources_that_cannot_work_in_a_proxy_are_refused_with_the_reason() {
     for (source, words) in [
         ("azure_arc", "names anew each time"),
         ("client_certificate", "no key file can be read"),
@@ -105,7 +104,7 @@ fn what_cannot_work_in_a_proxy_is_refused_with_the_reason() {
 }
 
 #[test]
-fn no_bytes_are_too_odd_to_be_refused() {
+fn bytes_that_are_not_a_configuration_are_refused() {
     let deep = "[".repeat(100_000);
     let huge = format!("{{\"rules\":\"{}\"}}", "x".repeat(1 << 20));
     for (bytes, words) in [
@@ -118,7 +117,7 @@ fn no_bytes_are_too_odd_to_be_refused() {
         (deep.as_bytes(), "is not JSON"),
         (huge.as_bytes(), "262144 are allowed"),
     ] {
-        let refusal = Config::parse(bytes, Vec::new()).err().unwrap();
+        let refusal = PluginConfig::parse(bytes, Vec::new()).err().unwrap();
         assert!(refusal.contains(words), "{words}: {refusal}");
     }
 }
@@ -142,7 +141,7 @@ fn fields_win_over_the_environment_which_fills_what_is_left_out() {
 }
 
 #[test]
-fn variables_of_other_sources_are_not_looked_at() {
+fn variables_of_other_sources_are_ignored() {
     let environment = [
         ("AZURE_CLIENT_SECRET", "s"),
         ("AZURE_TENANT_ID", "t.example"),
@@ -166,25 +165,28 @@ fn the_cluster_of_imds_is_for_the_address_that_the_core_asks() {
     let config = parse(&changed(&json!({})), &[]).unwrap();
     let asks = would_send(&changed(&json!({})), &[]);
     let url = asks[asks.len() - 1].strip_prefix("GET ").unwrap().parse().unwrap();
-    assert_eq!(config.source.clusters.of(&url), Some("imds"));
-    assert_eq!(config.source.clusters.of(&"http://169.254.169.253/".parse().unwrap()), None);
+    assert_eq!(config.source.clusters.for_url(&url), Some("imds"));
+    assert_eq!(config.source.clusters.for_url(&"http://169.254.169.253/".parse().unwrap()), None);
 }
 
 #[test]
 fn every_variable_that_is_set_is_one_of_the_core() {
-    for name in source::VARIABLES_SET.iter().chain(LIMITS.iter().map(|(_, variable)| variable)).chain([&LOG])
+    for name in source::VARIABLES_SET
+        .iter()
+        .chain(LIMITS.iter().map(|(_, variable)| variable))
+        .chain([&Settings::LOG])
     {
         assert!(VARIABLES.iter().any(|variable| variable.name == *name), "{name}");
     }
 }
 
 #[test]
-fn errors_are_told_in_words_of_fields_remedies_too_and_without_the_sources_that_there_are_not() {
+fn errors_and_remedies_name_fields_and_leave_out_the_sources_that_are_not_configured() {
     let source = json!({ "workload_identity": {
         "cluster": "entra", "token_cluster": "sa", "tenant_id": "contoso.com", "client_id": "c"
     } });
     let config = parse(&json!({ "source": source, "rules": [{ "scope": "a" }] }), &[]).unwrap();
-    let told = |error| config.source.told(&error);
+    let told = |error| config.source.translated(&error);
     let words = "AZURE_CLIENT_ID is wrong";
     for error in [Error::Misconfigured(words.to_owned()), Error::Other(words.to_owned())] {
         let told = told(error.clone());
@@ -210,16 +212,16 @@ fn errors_are_told_in_words_of_fields_remedies_too_and_without_the_sources_that_
 }
 
 #[test]
-fn without_a_word_requests_are_refused_in_doubt_and_headers_replaced() {
+fn by_default_requests_without_a_token_are_refused_and_headers_replaced() {
     let config = parse(&changed(&json!({})), &[]).unwrap();
-    let manners = Manners {
+    let behavior = Behavior {
         passes_unmatched: true,
         forwards_failed: false,
         keeps_header: false,
         deadline: Duration::from_secs(10),
     };
-    assert_eq!(config.manners, manners);
-    assert_eq!((config.rules[0].name.as_str(), &config.rules[0].header), ("1", &HeaderForm::bearer()));
+    assert_eq!(config.behavior, behavior);
+    assert_eq!((config.rules[0].name.as_str(), &config.rules[0].header), ("1", &HeaderTemplate::bearer()));
 }
 
 /// The smallest configuration.
@@ -301,7 +303,7 @@ fn wrong() -> Vec<(Value, &'static str)> {
         ),
         (json!({ "identity": "user_assigned" }), "identity must be one of `system_assigned`"),
         (json!({ "identity": {} }), "identity must have exactly one field"),
-        (json!({ "identity": { "name": "a" } }), "identity.name is none of client_id"),
+        (json!({ "identity": { "name": "a" } }), "identity.name is not one of client_id"),
         (json!({ "identity": 5 }), "identity must be an object"),
         (json!({ "rules": [] }), "rules must have 1 to 256"),
         (json!({ "rules": {} }), "rules must be a list"),
@@ -334,23 +336,23 @@ fn schema() -> jsonschema::Validator {
         .unwrap()
 }
 
-fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<Config, Wrong> {
+fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<PluginConfig, ConfigError> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Config::parse(configuration.to_string().as_bytes(), environment.collect())
+    PluginConfig::parse(configuration.to_string().as_bytes(), environment.collect())
 }
 
-/// What the environment of a platform has, so that only what is wrong is wrong.
+/// The environment of a platform, so that a configuration has the one mistake under test.
 const PLATFORM: [(&str, &str); 2] = [("IDENTITY_HEADER", "h"), ("AZURE_CLIENT_SECRET", "s")];
 
-fn refusal(configuration: &Value) -> Option<Wrong> {
+fn refusal(configuration: &Value) -> Option<ConfigError> {
     let is_about_the_environment = configuration.to_string().contains(r#""tenant_id":"b.example""#);
     refusal_with(configuration, if is_about_the_environment { &[] } else { &PLATFORM })
 }
 
-fn refusal_with(configuration: &Value, environment: &[(&str, &str)]) -> Option<Wrong> {
+fn refusal_with(configuration: &Value, environment: &[(&str, &str)]) -> Option<ConfigError> {
     let config = match parse(configuration, environment) {
         Ok(config) => config,
-        Err(wrong) => return Some(wrong),
+        Err(error) => return Some(error),
     };
     crate::plugin::check(&broker(&config), &config.source).err()
 }
@@ -364,11 +366,11 @@ fn would_send(configuration: &Value, environment: &[(&str, &str)]) -> Vec<String
         .collect()
 }
 
-fn broker(config: &Config) -> Broker<Proxy, SharedData> {
-    let shared = SharedData { namespace: String::new(), notices: Notices::default() };
+fn broker(config: &PluginConfig) -> Broker<Proxy, ProxyStore> {
+    let store = ProxyStore { namespace: String::new(), wakeups: Wakeups::default() };
     Broker::new(
-        Proxy::new(Root(1), Default::default(), Random::new([0; 32]), Default::default()),
-        shared,
+        Proxy::new(Root(1), Default::default(), RandomBits::new([0; 32]), Default::default()),
+        store,
         &config.source.settings,
     )
 }

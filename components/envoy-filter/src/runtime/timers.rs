@@ -1,4 +1,4 @@
-//! Sleepers, and when the next of them is to be woken.
+//! The timers of a plugin.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Who sleeps: a few for each fetch that is under way.
+/// Tasks that sleep: a few for each fetch that is under way.
 #[derive(Default)]
 pub(crate) struct Timers {
     now: Cell<Duration>,
@@ -14,11 +14,11 @@ pub(crate) struct Timers {
     count: Cell<u64>,
 }
 
-/// The time of the monotonic clock at which a sleeper is woken, and its number.
+/// The time of the monotonic clock at which a task is woken, and the number of its sleep.
 type Alarm = (Duration, u64);
 
 impl Timers {
-    /// The time that sleepers count from; those whose time has come are woken.
+    /// Sets the time, and wakes the tasks whose time has come.
     pub(crate) fn advance(&self, now: Duration) {
         self.now.set(now);
         let (due, asleep) = self.sleepers.take().into_iter().partition(|((at, _), _)| *at <= now);
@@ -26,11 +26,12 @@ impl Timers {
         due.into_iter().for_each(|(_, waker): (Alarm, Waker)| waker.wake());
     }
 
-    /// When the next sleeper is due.
+    /// The time at which the next task is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.sleepers.borrow().iter().map(|((at, _), _)| *at).min()
     }
 
+    /// Sleeps for a duration, counted from the time that was set last.
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep<'_> {
         let number = self.count.get();
         self.count.set(number.wrapping_add(1));
@@ -38,7 +39,7 @@ impl Timers {
     }
 }
 
-/// Ready when its time has come.
+/// A future that is ready when its time has come.
 pub(crate) struct Sleep<'a> {
     timers: &'a Timers,
     alarm: Alarm,
@@ -84,7 +85,7 @@ mod tests {
         let timers = Timers::default();
         timers.advance(ms(1000));
         let (mut late, mut early) = (timers.sleep(ms(50)), timers.sleep(ms(20)));
-        assert_eq!(timers.next(), None, "nobody waits yet");
+        assert_eq!(timers.next(), None, "no task waits yet");
         assert!((&mut late).now_or_never().is_none() && (&mut early).now_or_never().is_none());
         assert_eq!(timers.next(), Some(ms(1020)));
         drop(early);

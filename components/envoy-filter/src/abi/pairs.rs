@@ -1,10 +1,10 @@
-//! Headers as the ABI has them: their number, then the lengths of each name and value, then the names and values
-//! themselves with a zero byte behind each. Numbers have 32 bits, the least significant first.
+//! Headers as the ABI encodes them: their number, then the lengths of each name and value, then the names and values,
+//! each with a zero byte after it. Numbers have 32 bits, the least significant byte first.
 
-/// Headers in one piece.
+/// The bytes of headers.
 pub(crate) fn encode(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
     let lengths: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
-    // Exactly enough: growing would leave copies of secrets behind.
+    // The exact capacity: growing would leave copies of secrets behind.
     let mut bytes = Vec::with_capacity(lengths + 4);
     bytes.extend(number(pairs.len()));
     for (name, value) in pairs {
@@ -20,10 +20,10 @@ pub(crate) fn encode(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// The headers in one piece of bytes; none if they are not what they claim to be.
+/// The headers in bytes; none if their lengths are wrong.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let (count, rest) = take_number(bytes)?;
-    // Each takes ten bytes at least, so no count makes this large.
+    // Each pair takes at least ten bytes, which bounds the count.
     let sizes_length = count.checked_mul(8).filter(|length| *length <= rest.len())?;
     let (mut sizes, mut texts) = rest.split_at_checked(sizes_length)?;
     let mut pairs = Vec::with_capacity(count);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_lies_about_its_lengths_is_refused() {
+    fn bytes_that_are_cut_or_have_wrong_lengths_are_refused() {
         let bytes = encode(&PAIRS);
         assert!((0..bytes.len()).all(|length| decode(&bytes[..length]).is_none()));
         for place in 0..28 {

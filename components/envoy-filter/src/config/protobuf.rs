@@ -1,25 +1,25 @@
-//! `google.protobuf.Struct` as it is on the wire: Envoy 1.40 gives a plugin its configuration so, where its documentation
-//! speaks of JSON.
+//! The wire format of `google.protobuf.Struct`: Envoy 1.40 gives a plugin its configuration in it, although its
+//! documentation says JSON.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use serde_json::{Map, Number, Value};
 
-/// The object that a `Struct` is; none if the bytes are no `Struct`.
+/// The object in the bytes of a `Struct`; none if the bytes are invalid.
 pub(crate) fn object(bytes: &[u8]) -> Option<Value> {
     nested_object(bytes, MAX_DEPTH)
 }
 
 fn nested_object(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut object = Map::new();
-    for field in Fields(bytes) {
-        // A map is a list of pairs.
-        let (1, Wire::Bytes(pair)) = field? else { return None };
+    for field in MessageFields(bytes) {
+        // On the wire a map is a list of pairs.
+        let (1, WireValue::Bytes(pair)) = field? else { return None };
         let (mut name, mut value) = (String::new(), Value::Null);
-        for field in Fields(pair) {
+        for field in MessageFields(pair) {
             match field? {
-                (1, Wire::Bytes(text)) => name = text_of(text)?,
-                (2, Wire::Bytes(bytes)) => value = nested_value(bytes, depth.checked_sub(1)?)?,
+                (1, WireValue::Bytes(text)) => name = text_of(text)?,
+                (2, WireValue::Bytes(bytes)) => value = nested_value(bytes, depth.checked_sub(1)?)?,
                 _ => return None,
             }
         }
@@ -29,16 +29,16 @@ fn nested_object(bytes: &[u8], depth: usize) -> Option<Value> {
 }
 
 fn nested_value(bytes: &[u8], depth: usize) -> Option<Value> {
-    // Of several cases of a `oneof`, the last.
+    // Of several cases of a `oneof` the last counts.
     let mut value = Value::Null;
-    for field in Fields(bytes) {
+    for field in MessageFields(bytes) {
         value = match field? {
-            (1, Wire::Varint(_)) => Value::Null,
-            (2, Wire::Fixed(bits)) => number(f64::from_bits(bits))?,
-            (3, Wire::Bytes(text)) => Value::String(text_of(text)?),
-            (4, Wire::Varint(bool)) => Value::Bool(bool != 0),
-            (5, Wire::Bytes(bytes)) => nested_object(bytes, depth)?,
-            (6, Wire::Bytes(bytes)) => nested_list(bytes, depth)?,
+            (1, WireValue::Varint(_)) => Value::Null,
+            (2, WireValue::Fixed(bits)) => number(f64::from_bits(bits))?,
+            (3, WireValue::Bytes(text)) => Value::String(text_of(text)?),
+            (4, WireValue::Varint(bool)) => Value::Bool(bool != 0),
+            (5, WireValue::Bytes(bytes)) => nested_object(bytes, depth)?,
+            (6, WireValue::Bytes(bytes)) => nested_list(bytes, depth)?,
             _ => return None,
         };
     }
@@ -46,8 +46,8 @@ fn nested_value(bytes: &[u8], depth: usize) -> Option<Value> {
 }
 
 fn nested_list(bytes: &[u8], depth: usize) -> Option<Value> {
-    let values = Fields(bytes).map(|field| match field? {
-        (1, Wire::Bytes(bytes)) => nested_value(bytes, depth.checked_sub(1)?),
+    let values = MessageFields(bytes).map(|field| match field? {
+        (1, WireValue::Bytes(bytes)) => nested_value(bytes, depth.checked_sub(1)?),
         _ => None,
     });
     values.collect::<Option<Vec<Value>>>().map(Value::Array)
@@ -57,25 +57,25 @@ fn text_of(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Whole numbers are such, although a `Struct` knows none.
+/// A number. A `Struct` has doubles only, and those without a fraction are read as integers.
 fn number(number: f64) -> Option<Value> {
     let is_whole = number.fract() == 0.0 && (0.0..=LARGEST_WHOLE).contains(&number);
     let number = if is_whole { Some(Number::from(number as u64)) } else { Number::from_f64(number) };
     number.map(Value::Number)
 }
 
-/// The fields of a message: each its number and its content.
-struct Fields<'a>(&'a [u8]);
+/// The fields of a message, each with its number and its value.
+struct MessageFields<'a>(&'a [u8]);
 
-enum Wire<'a> {
+enum WireValue<'a> {
     Varint(u64),
     Fixed(u64),
     Bytes(&'a [u8]),
 }
 
-impl<'a> Iterator for Fields<'a> {
-    /// None for what is no field, and then nothing more.
-    type Item = Option<(u64, Wire<'a>)>;
+impl<'a> Iterator for MessageFields<'a> {
+    /// None for an invalid field, which is then the last.
+    type Item = Option<(u64, WireValue<'a>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -89,21 +89,21 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Wire<'a>)> {
+impl<'a> MessageFields<'a> {
+    fn field(&mut self) -> Option<(u64, WireValue<'a>)> {
         let tag = self.varint()?;
         let wire = match tag & 7 {
-            0 => Wire::Varint(self.varint()?),
+            0 => WireValue::Varint(self.varint()?),
             1 => {
                 let (bits, rest) = self.0.split_first_chunk()?;
                 self.0 = rest;
-                Wire::Fixed(u64::from_le_bytes(*bits))
+                WireValue::Fixed(u64::from_le_bytes(*bits))
             }
             2 => {
                 let length = usize::try_from(self.varint()?).ok()?;
                 let (bytes, rest) = self.0.split_at_checked(length)?;
                 self.0 = rest;
-                Wire::Bytes(bytes)
+                WireValue::Bytes(bytes)
             }
             _ => return None,
         };
@@ -124,9 +124,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// As deep as protobuf's own readers go.
+/// The limit of protobuf's own readers.
 const MAX_DEPTH: usize = 100;
-/// Above it a double has no room for each of them.
+/// Above it a double cannot hold every integer.
 const LARGEST_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_something_else_is_none() {
+    fn bytes_that_are_cut_or_of_another_format_are_none() {
         let pair = [field(1, 2, b"name"), field(2, 2, &field(3, 2, b"value"))].concat();
         let whole = field(1, 2, &pair);
         assert_eq!(object(&whole), Some(json!({ "name": "value" })));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_without_end_is_none() {
+    fn an_object_that_is_nested_too_deep_is_none() {
         let mut value = field(3, 2, b"x");
         for _ in 0..2000 {
             value = field(5, 2, &field(1, 2, &field(2, 2, &value)));
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(object(&field(1, 2, &field(2, 2, &value))), None);
     }
 
-    /// Fields in fields, some of which are what they should be.
+    /// Fields in fields, some of them valid.
     fn message() -> impl Strategy<Value = Vec<u8>> {
         let content = prop_oneof![vec(any::<u8>(), 0..12), "[a-z]{0,8}".prop_map(String::into_bytes)];
         content.prop_recursive(6, 64, 4, |inner| {

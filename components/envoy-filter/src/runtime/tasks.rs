@@ -1,4 +1,4 @@
-//! What a plugin has under way: futures that go on whenever the host calls in.
+//! The tasks of a plugin: futures that are polled whenever the proxy calls the plugin.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,37 +10,38 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-/// Tasks, of which only those are polled that were woken.
+/// Tasks. Only those that were woken are polled.
 #[derive(Default)]
 pub(crate) struct Tasks {
     running: RefCell<FuturesUnordered<Task>>,
-    /// Spawned since, perhaps by one that runs.
+    /// Spawned since the last run, perhaps by a task that runs.
     spawned: RefCell<Vec<Task>>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Tasks {
+    /// Adds a task, which the next run polls.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.spawned.borrow_mut().push(Box::pin(task));
     }
 
-    /// Go on until nothing is left that could.
+    /// Polls the tasks that were woken until no task can go on.
     pub(crate) fn run(&self) {
-        // A host that calls in while it is called finds us running already.
+        // The proxy may call the plugin while the plugin calls the proxy.
         let Ok(mut running) = self.running.try_borrow_mut() else { return };
-        let again = Arc::new(Again(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&again));
-        while again.0.swap(false, Ordering::Relaxed) {
+        let woken = Arc::new(WokenFlag(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&woken));
+        while woken.0.swap(false, Ordering::Relaxed) {
             running.extend(self.spawned.take());
             while let Poll::Ready(Some(())) = running.poll_next_unpin(&mut Context::from_waker(&waker)) {}
             if !self.spawned.borrow().is_empty() {
-                again.0.store(true, Ordering::Relaxed);
+                woken.0.store(true, Ordering::Relaxed);
             }
         }
     }
 
-    /// Drop all of them.
+    /// Drops all tasks.
     pub(crate) fn end(&self) {
         self.spawned.take();
         if let Ok(mut running) = self.running.try_borrow_mut() {
@@ -49,10 +50,10 @@ impl Tasks {
     }
 }
 
-/// Whether a task was woken while tasks ran.
-struct Again(AtomicBool);
+/// Whether a task was woken during a run.
+struct WokenFlag(AtomicBool);
 
-impl Wake for Again {
+impl Wake for WokenFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
