@@ -4,7 +4,6 @@
 mod artefact;
 mod bench;
 mod build;
-mod cases;
 mod demo;
 mod dist;
 mod fuzz;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{build, cases, dist, lint, process, repo, say, sim};
+use crate::{build, dist, lint, process, repo, say, sim};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -35,19 +35,12 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     artefacts(tally, toolchain);
     tally.check("dist", || dist::release(toolchain, None).map(drop));
     lint::checks(tally, toolchain)?;
-    tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
     tally.tests(&mut sim::command(SIMULATED));
     let mut with_wasmtime = process::cargo();
     with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
     with_wasmtime.args(all_that_can_run(tally)?);
     tally.tests(&mut with_wasmtime);
-    for artefact in ["token-broker", "token-broker-sync", "token-filter"] {
-        let file = repo::target("components").join(artefact).with_extension("wasm");
-        let mut cases = process::cargo();
-        cases.args(["run", "--release", "-p", "host-test", "--bin", "conformance", "--", "--component"]);
-        tally.tests(cases.arg(file));
-    }
     Ok(())
 }
 
