@@ -1,8 +1,8 @@
-//! Conformance: cases that are data, played to the built component in wasmtime.
+//! The conformance player: it runs cases, which are data, on the built component in wasmtime.
 //!
-//! A [`Case`] says what the component is lent (environment, files, a clock), what is asked of it, what it must send,
-//! what it is answered, and what it must say. HTTP is answered in memory, the clock is virtual, the random source
-//! gives zeros: a case takes milliseconds and comes out the same every time.
+//! A [`Case`] gives the component an environment, files and a clock, and states the calls, the requests that the
+//! component must send, the answers to these, and the outcomes. HTTP is answered in memory, the clock is virtual and
+//! the random source returns zeros: a case takes milliseconds and always has the same result.
 
 mod broker;
 mod case;
@@ -16,14 +16,15 @@ mod reply;
 mod run;
 mod script;
 mod secrets;
+mod source;
 mod store;
 mod subject;
-mod sum;
+mod summary;
 mod world;
 
 pub use self::case::Case;
-pub use self::filter::{Passage, Passed, Since};
-pub use self::load::{CaseFile, find};
-pub use self::run::run;
+pub use self::filter::{FailsFrom, FilterHarness, RequestState};
+pub use self::load::{NamedCase, find};
+pub use self::run::{run, sources};
 pub use self::subject::Subject;
-pub use self::sum::{Failed, Sum, run_all};
+pub use self::summary::{Failed, Summary, run_all};

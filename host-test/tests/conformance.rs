@@ -1,4 +1,4 @@
-//! The built component does what every case says; and the runner is able to say when it does not.
+//! Plays all cases to the built artefacts, and checks that the player notices each kind of difference.
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; a test reads files and its environment"
@@ -8,6 +8,8 @@
 mod filter;
 #[path = "conformance/recorded.rs"]
 mod recorded;
+#[path = "conformance/source.rs"]
+mod source;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,13 +17,14 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use host_test::conformance::{Case, CaseFile, Since, Subject, find, run, run_all};
+use host_test::conformance::{Case, FailsFrom, Subject, Summary, find, run, run_all, sources};
 use serde_json::{Value, json};
 
 #[test]
 fn the_component_does_what_every_case_says() {
     let files = find(&cases(), "").unwrap();
     let sum = run_all(&COMPONENT, &files);
+    print(&sum);
     assert!(sum.failed.is_empty(), "\n{sum}");
     assert_eq!(sum.passed, files.len());
     assert!(sum.passed > 0, "there are no cases below {}", cases().display());
@@ -32,16 +35,13 @@ fn the_component_for_wasi_0_2_does_so_on_a_host_that_has_nothing_newer() {
     let files = find(&cases(), "").unwrap();
     let sync = Subject::load(&artefact("token-broker-sync.wasm")).unwrap();
     let sum = run_all(&sync, &files);
+    print(&sum);
     assert!(sum.failed.is_empty(), "\n{sum}");
     let (of_stores, others): (Vec<_>, Vec<_>) =
-        files.iter().map(json_of).partition(|case| case["store"] == true);
-    let at_once = |case: &&Value| case.to_string().contains("\"concurrent\"");
-    let concurrent = others.iter().filter(at_once).count();
+        files.iter().map(|file| file.read().unwrap()).partition(Case::has_store);
+    let concurrent = others.iter().filter(|case| case.is_concurrent()).count();
     let left_out: Vec<_> = sum.left_out.into_iter().collect();
-    assert_eq!(
-        left_out,
-        [("their calls are under way at once", concurrent), ("they lend a store", of_stores.len())]
-    );
+    assert_eq!(left_out, [("a store", of_stores.len()), ("calls at the same time", concurrent)]);
     assert_eq!(sum.passed, others.len() - concurrent);
 }
 
@@ -55,15 +55,16 @@ fn the_components_read_each_recorded_answer_as_expected() {
     }
 }
 
-fn json_of(file: &CaseFile) -> Value {
-    let text = std::fs::read_to_string(cases().join(format!("{}.json", file.name))).unwrap();
-    serde_json::from_str(&text).unwrap()
+/// Writes past the capture of the test harness, so that `cargo xtask test` counts every case.
+fn print(sum: &Summary) {
+    std::io::stdout().write_all(format!("\n{sum}\n").as_bytes()).unwrap();
 }
 
 #[test]
 fn the_filter_does_what_every_case_says_that_can_be_played_to_it() {
     let files = find(&cases(), "").unwrap();
     let sum = run_all(&Subject::load(&artefact("token-filter.wasm")).unwrap(), &files);
+    print(&sum);
     assert!(sum.failed.is_empty(), "\n{sum}");
     let left_out: usize = sum.left_out.values().sum();
     assert_eq!(sum.passed + left_out, files.len());
@@ -80,12 +81,11 @@ fn the_filter_does_not_trap_whatever_its_proxy_answers_instead_of_doing_what_it_
     let functions = filter.functions().into_iter().filter(|name| name != "proc_exit");
     let mut played = 0;
     for function in functions {
-        // Done, which is not true; not found, bad argument, empty, mismatch, internal failure, unimplemented, none at all.
+        // A false success; not found, bad argument, empty, mismatch, internal failure, unimplemented, unknown statuses.
         for status in [0, 1, 2, 7, 8, 10, 12, -1, 99] {
-            for since in [Since::Start, Since::Configured] {
-                let fails = filter.where_fails(&function, status, since).unwrap();
+            for since in [FailsFrom::Start, FailsFrom::Configured] {
+                let fails = filter.with_failing(&function, status, since).unwrap();
                 for case in &some {
-                    // Whether it does what the case says is another question.
                     let problem =
                         run(&fails, case).err().map(|error| format!("{error:#}")).unwrap_or_default();
                     assert!(!problem.contains("wasm backtrace"), "{function} answers {status}: {problem}");
@@ -98,16 +98,10 @@ fn the_filter_does_not_trap_whatever_its_proxy_answers_instead_of_doing_what_it_
 }
 
 #[test]
-fn every_case_is_named_after_its_file_and_says_what_it_shows() {
+fn every_case_says_what_it_shows() {
     for file in find(&cases(), "").unwrap() {
-        let case = file.read().unwrap();
-        let stem = Path::new(&file.name).file_name().and_then(|stem| stem.to_str());
-        assert_eq!(case.id.as_deref(), stem, "{}", file.name);
-        assert!(
-            case.about.is_some_and(|about| !about.is_empty()),
-            "{} does not say what it shows",
-            file.name
-        );
+        let about = file.read().unwrap().about.unwrap_or_default();
+        assert!(!about.is_empty(), "{} does not say what it shows", file.name);
     }
 }
 
@@ -125,7 +119,7 @@ fn every_row_of_the_inventory_has_a_case() {
     }
 }
 
-/// Past the capture of the test harness: the totals are for whoever reads the run.
+/// Writes the totals past the capture of the test harness.
 #[test]
 fn every_row_of_the_inventory_is_counted_as_a_case_or_listed_with_its_reason() {
     let text = std::fs::read_to_string(cases().join("README.md")).unwrap();
@@ -146,14 +140,14 @@ fn every_row_of_the_inventory_is_counted_as_a_case_or_listed_with_its_reason() {
     std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
-/// A line of the README's table, `| 8.1 detection | 14 | 13 | 1 | D09: why |`; an empty cell is none
+/// A line of the README's table, `| 8.1 detection | 14 | 13 | 1 | D09: why |`. An empty cell means 0.
 struct Section {
     name: String,
     cases: usize,
     left_out: usize,
-    /// The rows that are named with a reason
+    /// The number of rows that are named with a reason
     reasons: usize,
-    /// What the names of its rows begin with
+    /// The first letters of the names of its rows
     letters: &'static str,
 }
 
@@ -180,17 +174,24 @@ fn is_row(word: &str, letters: &str) -> bool {
 }
 
 #[test]
-fn every_source_has_a_case_for_every_bad_answer_and_every_bad_file() {
+fn every_source_is_described_and_so_has_every_bad_answer() {
+    let description = |area: PathBuf| std::fs::read_to_string(area.join("source.json")).ok();
+    let areas = std::fs::read_dir(cases()).unwrap().map(|area| area.unwrap().path());
+    let descriptions =
+        areas.filter_map(description).map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    let described: Vec<_> = descriptions.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    for source in sources(&COMPONENT).unwrap() {
+        assert!(described.contains(&source), "no <area>/source.json describes the source {source}");
+    }
+}
+
+#[test]
+fn every_source_with_a_file_has_a_case_for_every_bad_file() {
     let names: Vec<_> = find(&cases(), "").unwrap().into_iter().map(|file| file.name).collect();
-    for (areas, kinds) in [(SOURCES, BAD_ANSWERS), (SOURCES_WITH_FILES, BAD_FILES)] {
-        for area in areas.split_whitespace() {
-            for kind in kinds.split_whitespace() {
-                let case = format!("{area}/{kind}");
-                if case == IN_PLAIN_HTTP {
-                    continue;
-                }
-                assert!(names.contains(&case), "no case {case}");
-            }
+    for area in SOURCES_WITH_FILES {
+        for kind in BAD_FILES {
+            let case = format!("{area}/{kind}");
+            assert!(names.contains(&case), "no case {case}");
         }
     }
 }
@@ -198,14 +199,12 @@ fn every_source_has_a_case_for_every_bad_answer_and_every_bad_file() {
 #[test]
 fn every_request_goes_where_the_configuration_says() {
     for file in find(&cases(), "").unwrap() {
-        let case = json_of(&file);
-        let steps = case["steps"].as_array().unwrap();
-        let variables = steps.iter().map(|step| &step["set-env"]).chain([&case["env"]]);
-        let values: String = variables.map(Value::to_string).collect();
-        let is_named = |host: &str| values.contains(host) || DEFAULT_HOSTS.contains(&host);
-        for exchange in steps.iter().filter_map(|step| step["http"].as_array()).flatten() {
+        let case = file.read().unwrap();
+        let is_named =
+            |host: &str| DEFAULT_HOSTS.contains(&host) || case.variables().any(|value| value.contains(host));
+        for url in case.urls() {
             // An entry without a URL would let a secret go anywhere.
-            let url: http::Uri = exchange["expect"]["url"].as_str().expect(&file.name).parse().unwrap();
+            let url: http::Uri = url.expect(&file.name).parse().unwrap();
             let host = url.host().unwrap();
             // Two variables make `westeurope.login.microsoft.com`.
             let regional =
@@ -442,6 +441,11 @@ fn a_field_that_is_unknown_or_wrong_is_named_with_its_place_and_its_file() {
         (r#"{"steps": [{"explain": {"imds": "good"}}]}"#, "steps[0].explain.imds: unknown variant `good`"),
         (r#"{"steps": [{"http": [{"reply": {"headers": {"a": {}}}}]}]}"#, "steps[0].http[0].reply.headers.a"),
         (r#"{"steps": [{"http": [{"reply": {"body": {}, "raw": ""}}]}]}"#, "a body and a raw one"),
+        (r#"{"id": "even"}"#, "its id is even, and the name of its file is odd"),
+        (r#"{"source": "imds"}"#, "no imds/source.json describes its source"),
+        (r#"{"steps": [{"ask": 7}]}"#, "steps[0].ask: invalid type: integer `7`, expected a scope or an ask"),
+        (r#"{"steps": [{"http": [{"request": "challenge"}]}]}"#, "http entry 1 is a request of no source"),
+        (r#"{"steps": [{"http": [{"reply": {"token": "x"}}]}]}"#, "http entry 1 has a token"),
         ("{", "EOF"),
         ("{} {}", "trailing characters"),
     ] {
@@ -478,7 +482,7 @@ fn cases_are_found_below_a_directory_by_a_part_of_their_path() {
     assert!(find(&directory.path().join("none"), "").is_err());
 }
 
-/// A case that the component meets: one ask, one request, one token.
+/// A case that passes: one call, one request, one token.
 fn good() -> Value {
     json!({
         "id": "good",
@@ -494,7 +498,7 @@ fn good() -> Value {
     })
 }
 
-/// Another one: a challenge, and the key that it names.
+/// Another case that passes: a challenge, and the key that it names.
 fn arc() -> Value {
     let challenge = json!({ "status": 401, "headers": { "www-authenticate": format!("Basic realm={KEY}") } });
     let token = good()["steps"][0]["http"][0]["reply"].clone();
@@ -533,7 +537,7 @@ static COMPONENT: LazyLock<Subject> = LazyLock::new(|| {
     Subject::load(&file.unwrap_or_else(|| artefact("token-broker.wasm"))).unwrap()
 });
 
-/// What `cargo xtask build` has made.
+/// An artefact of `cargo xtask build`.
 fn artefact(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name)
 }
@@ -544,24 +548,15 @@ const IMDS: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 const KEYS: &str = "/var/opt/azcmagent/tokens";
 const KEY: &str = "/var/opt/azcmagent/tokens/a.key";
 
-/// What may be sent to without a variable that names it.
+/// The hosts that need no variable.
 const DEFAULT_HOSTS: [&str; 4] =
     ["169.254.169.254", "127.0.0.1", "login.microsoftonline.com", "login.microsoft.com"];
 
-/// The areas of the sources.
-const SOURCES: &str = "imds app-service arc service-fabric container-instances machine-learning cloud-shell workload \
-                       client-secret certificate federated-identity";
-/// A source whose endpoint has no certificate.
-const IN_PLAIN_HTTP: &str = "container-instances/response-untrusted";
-const BAD_ANSWERS: &str = "response-truncated response-oversize response-not-utf-8 response-not-utf-8-escape \
-                           response-types response-duplicate-key response-long-headers response-two-headers \
-                           response-html response-redirect response-untrusted response-refused response-black-hole \
-                           response-reset response-late response-overdue response-drip";
-/// Those that read a file. One that is empty, huge or a directory is in `W04`, `R08` and `unusable`.
-const SOURCES_WITH_FILES: &str = "workload arc certificate";
-const BAD_FILES: &str = "file-not-utf-8 file-link file-replaced";
+/// Sources that read a file. One that is empty, huge or a directory is in `W04`, `R08` and `unusable`.
+const SOURCES_WITH_FILES: [&str; 3] = ["workload", "arc", "certificate"];
+const BAD_FILES: [&str; 3] = ["file-not-utf-8", "file-link", "file-replaced"];
 
-/// What the names of rows begin with, section by section.
+/// The first letters of the names of rows, by section.
 const LETTERS: [&str; 13] = ["D", "I", "A", "M", "S", "R", "W", "T", "P", "C", "BK", "E", "X"];
 
 /// The rows of the inventory of library behaviour that are cases.

@@ -6,7 +6,6 @@ mod arrows;
 mod artefact;
 mod bench;
 mod build;
-mod cases;
 mod demo;
 mod dist;
 mod fuzz;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::setup::{self, Toolchain};
 use crate::tally::Tally;
-use crate::{build, cases, dist, lint, process, repo, say, sim};
+use crate::{build, dist, lint, process, repo, say, sim};
 
 /// What to do about what is missing
 #[derive(clap::Args)]
@@ -35,7 +35,6 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
     artefacts(tally, toolchain);
     tally.check("dist", || dist::release(toolchain, None).map(drop));
     lint::checks(tally, toolchain)?;
-    tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
     tally.tests(&mut sim::command(SIMULATED));
     for released in [HOST, END_TO_END] {
@@ -44,12 +43,6 @@ fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
         tests.args(released.iter().flat_map(|(name, _)| ["-p", *name]));
         tests.args(all_that_can_run(tally, released)?);
         tally.tests(&mut tests);
-    }
-    for artefact in ["token-broker", "token-broker-sync", "token-filter"] {
-        let file = repo::target("components").join(artefact).with_extension("wasm");
-        let mut cases = process::cargo();
-        cases.args(["run", "--release", "-p", "host-test", "--bin", "conformance", "--", "--component"]);
-        tally.tests(cases.arg(file));
     }
     Ok(())
 }

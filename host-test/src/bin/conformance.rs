@@ -1,4 +1,4 @@
-//! Runs conformance cases against the built component.
+//! The command of the conformance player.
 #![allow(
     clippy::disallowed_methods,
     reason = "the bans are for the core; this program reads files and its environment"
@@ -11,16 +11,16 @@ use anyhow::Result;
 use clap::Parser;
 use host_test::conformance::{Subject, find, run_all};
 
-/// Run conformance cases against the built component, and say which fail.
+/// Play conformance cases to a built component and list those that fail.
 #[derive(Parser)]
 struct Args {
-    /// The directory with the cases, one JSON file each.
+    /// The directory with the cases.
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"), hide_default_value = true)]
     cases: PathBuf,
-    /// The component under test, or the filter, which is a module; `cargo xtask build` makes both.
+    /// The component under test, or the filter for Envoy; `cargo xtask build` makes both.
     #[arg(long, env = "TOKEN_BROKER_COMPONENT", value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/components/token-broker.wasm"), hide_default_value = true)]
     component: PathBuf,
-    /// Only cases whose path below the directory holds this text, `imds/I12` for instance.
+    /// Play only cases whose name contains this text, for example `imds/I12`.
     #[arg(default_value = "")]
     filter: String,
 }

@@ -14,22 +14,22 @@ pub(crate) use self::bindings::exports::token_broker::identity::types::{
 };
 use super::case::{Ask, Case, Identity};
 use super::store;
-use super::subject::{Instance, Playable};
+use super::subject::{Instance, Instantiate};
 use super::world::{State, World};
 
-/// A broker component, ready to be instantiated, and beside it the one for hosts that have a store.
+/// A broker component, ready to be instantiated, and the one for hosts that have a store.
 pub(crate) struct Component {
     broker: Compiled,
     core: Option<Compiled>,
 }
 
 impl Component {
-    /// Compile the component in a file, and `token-broker-core.wasm` beside it if it is there.
+    /// Compile the component in a file, and `token-broker-core.wasm` beside it if there is one.
     ///
-    /// One for WASI 0.2 gets a host that has nothing else: no component-model async, and no interface of WASI 0.3.
+    /// A component for WASI 0.2 gets a host without component-model async and without WASI 0.3.
     ///
     /// # Errors
-    /// If there is none, or if it is not a broker that runs on WASI alone.
+    /// If the file cannot be read, or is not a broker that runs on WASI alone.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let file = path.display();
         let bytes =
@@ -46,21 +46,21 @@ impl Component {
         Ok(Self { broker, core: core.transpose()? })
     }
 
-    /// What a case needs that this component cannot have.
-    pub(crate) fn lacks(&self, case: &Case) -> Option<&'static str> {
+    /// The reason why this component cannot play a case.
+    pub(crate) fn cannot_play(&self, case: &Case) -> Option<&'static str> {
         match self.broker.wasi {
-            Wasi::P2 if case.store => Some("they lend a store"),
-            Wasi::P2 if case.is_concurrent() => Some("their calls are under way at once"),
+            Wasi::P2 if case.store => Some("a store"),
+            Wasi::P2 if case.is_concurrent() => Some("calls at the same time"),
             Wasi::P2 | Wasi::P3 => None,
         }
     }
 }
 
-impl Playable for Component {
+impl Instantiate for Component {
     type Instance = Broker;
 
     async fn instantiate(&self, _case: &Case, world: &World) -> Result<Broker> {
-        let compiled = match world.lends() {
+        let compiled = match world.has_store() {
             true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
             false => &self.broker,
         };
@@ -71,12 +71,12 @@ impl Playable for Component {
     }
 }
 
-/// Which WASI a component is for, and with it how it answers.
+/// The version of WASI that a component is built for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wasi {
-    /// 0.2: one call after the other.
+    /// 0.2: calls run one after the other.
     P2,
-    /// 0.3: any number of calls at once, and tasks that outlive theirs.
+    /// 0.3: calls run at the same time, and tasks outlive them.
     P3,
 }
 
@@ -95,7 +95,7 @@ struct Compiled {
 }
 
 impl Compiled {
-    fn new(wasi: Wasi, bytes: &[u8], lends: bool) -> Result<Self> {
+    fn new(wasi: Wasi, bytes: &[u8], with_store: bool) -> Result<Self> {
         let mut config = Config::new();
         if wasi == Wasi::P2 {
             config.wasm_component_model_async(false).concurrency_support(false);
@@ -106,12 +106,12 @@ impl Compiled {
         component
             .get_export_index(None, credentials)
             .with_context(|| format!("it does not export {credentials}"))?;
-        let pre = linker(&engine, wasi, lends)?.instantiate_pre(&component)?;
+        let pre = linker(&engine, wasi, with_store)?.instantiate_pre(&component)?;
         Ok(Self { wasi, pre })
     }
 }
 
-fn linker(engine: &Engine, wasi: Wasi, lends: bool) -> Result<Linker<State>> {
+fn linker(engine: &Engine, wasi: Wasi, with_store: bool) -> Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
@@ -119,13 +119,13 @@ fn linker(engine: &Engine, wasi: Wasi, lends: bool) -> Result<Linker<State>> {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
-    if lends {
+    if with_store {
         store::add_to_linker(&mut linker)?;
     }
     Ok(linker)
 }
 
-/// One instance, and the store that it lives in.
+/// An instance, and the wasmtime store that it runs in.
 pub(crate) struct Broker {
     store: Store<State>,
     exports: Exports,
@@ -135,7 +135,7 @@ pub(crate) struct Broker {
 pub(crate) type Outcome = std::result::Result<AccessToken, Error>;
 
 impl Instance for Broker {
-    fn see(&mut self, world: &World) -> Result<()> {
+    fn set_env(&mut self, world: &World) -> Result<()> {
         self.store.data_mut().wasi = world.wasi()?;
         Ok(())
     }
@@ -196,7 +196,7 @@ impl Broker {
     }
 }
 
-/// The functions of the contract, whose types are the same whether a call can wait or blocks.
+/// The functions of the contract. Their types are the same for calls that wait and calls that block.
 struct Exports {
     peek: TypedFunc<(String,), (Option<AccessToken>,)>,
     get: TypedFunc<(String,), (Outcome,)>,
@@ -240,17 +240,17 @@ async fn call(exports: &Exports, accessor: &Accessor<State>, ask: &Ask) -> wasmt
     Ok(outcome)
 }
 
-/// Wait until no task of the component is left, a refresh that outlives its call for one.
+/// Wait until the component has no task left, such as a refresh that outlives its call.
 async fn settle(accessor: &Accessor<State>) -> Result<()> {
     let settled = poll_fn(|context| accessor.poll_no_interesting_tasks(context));
     if tokio::time::timeout(LONGEST_STEP, settled).await.is_err() {
-        bail!("the component still works an hour (of virtual time) after it answered");
+        bail!("the component is still busy an hour (of virtual time) after it answered");
     }
     Ok(())
 }
 
 impl Ask {
-    /// The scope, if it is all that is asked for: then the short function of the contract serves.
+    /// The scope, if nothing else is asked for: `get-token` is enough then.
     fn only_scope(&self) -> Option<&str> {
         match (self.scopes.as_slice(), &self.identity) {
             ([scope], Identity::Default)
@@ -284,7 +284,7 @@ impl Ask {
 }
 
 const DIAGNOSTICS: &str = "token-broker:identity/diagnostics@0.1.0";
-/// What is played the cases that lend a store.
+/// Plays the cases with a store.
 const CORE: &str = "token-broker-core.wasm";
 const ADVICE: &str = "`cargo xtask build` makes it";
 

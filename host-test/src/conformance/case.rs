@@ -1,30 +1,34 @@
-//! The format of a case. A field that is left out is not checked, or has no effect; a field that is not known here is
-//! an error, since it would be a check that never runs.
+//! The format of a case. A field that is left out is not checked or has no effect. An unknown field is an error: it
+//! would be a check that never runs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::content::{Content, Raw, Text};
 
-/// One case: what the component is lent, and what is done with it.
-#[derive(Clone, Debug, Deserialize)]
+/// A case: the environment of the component, and the steps.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The row that it comes from.
-    pub id: Option<String>,
-    /// What it shows.
+    /// The name of its file, where it is given.
+    pub(crate) id: Option<String>,
+    /// The behaviour under test.
     pub about: Option<String>,
-    /// Where the clock starts, in Unix seconds.
+    /// The area of the source whose description completes it.
+    pub(crate) source: Option<String>,
+    /// The start of the clock, in Unix seconds.
     #[serde(default = "default_now")]
     pub(crate) now: u64,
     #[serde(default)]
     pub(crate) env: BTreeMap<String, Text>,
     #[serde(default)]
     pub(crate) files: BTreeMap<String, Content>,
-    /// Whether it is lent a store, which stays when it is started anew, and settings.
+    /// Whether the component has a store, which survives a restart, and settings.
     #[serde(default)]
     pub(crate) store: bool,
     #[serde(default)]
@@ -34,65 +38,111 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether calls of it wait for one another.
-    pub(crate) fn is_concurrent(&self) -> bool {
+    /// Whether the component has a store.
+    pub fn has_store(&self) -> bool {
+        self.store
+    }
+
+    /// Whether the case has several calls at the same time.
+    pub fn is_concurrent(&self) -> bool {
         self.steps.iter().filter_map(|step| step.ask.as_ref()).any(|ask| ask.concurrent > 1)
+    }
+
+    /// The values of all environment variables that the case ever sets.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        let set_later = self.steps.iter().filter_map(|step| step.set_env.as_ref());
+        set_later.chain([&self.env]).flat_map(BTreeMap::values).map(|Text(value)| value.as_str())
+    }
+
+    /// The URL of each expected request, where the case names one.
+    pub fn urls(&self) -> impl Iterator<Item = Option<&str>> {
+        self.steps.iter().flat_map(|step| &step.http).map(|exchange| exchange.expect.url.as_deref())
     }
 }
 
-/// What is done, in the order of the fields.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A step. Its parts happen in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Step {
     pub(crate) set_env: Option<BTreeMap<String, Text>>,
     pub(crate) set_files: Option<BTreeMap<String, Content>>,
-    /// How the store is from now on.
-    pub(crate) store_stands: Option<Stands>,
-    /// What happens to all that it holds.
-    pub(crate) store_happens: Option<Happens>,
+    /// The condition of the store from this step on.
+    pub(crate) store_condition: Option<StoreCondition>,
+    /// A change of everything in the store.
+    pub(crate) store_change: Option<StoreChange>,
     #[serde(default)]
     pub(crate) restart: bool,
     pub(crate) advance_ms: Option<u64>,
     pub(crate) forget: Option<String>,
+    /// A text is a request for this scope and nothing else.
+    #[serde(default, deserialize_with = "scope_or_ask")]
     pub(crate) ask: Option<Ask>,
     pub(crate) peek: Option<String>,
     #[serde(default)]
     pub(crate) http: Vec<Exchange>,
-    /// For an ask or a peek. `null` is said of a peek that has nothing to give.
+    /// The outcome of `ask` or `peek`. `null` means that a peek returns no token.
     #[serde(default, deserialize_with = "given")]
     pub(crate) then: Option<Option<Then>>,
     pub(crate) stats: Option<BTreeMap<Counter, Count>>,
-    /// How sources stand in the report, by name.
+    /// The verdicts of the report, by source.
     pub(crate) explain: Option<BTreeMap<String, Verdict>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+impl Step {
+    /// Take over the fields that another step gives.
+    pub(crate) fn replace(&mut self, other: &Self) {
+        fn replace<T: Clone>(field: &mut Option<T>, other: &Option<T>) {
+            if other.is_some() {
+                field.clone_from(other);
+            }
+        }
+        replace(&mut self.set_env, &other.set_env);
+        replace(&mut self.set_files, &other.set_files);
+        replace(&mut self.store_condition, &other.store_condition);
+        replace(&mut self.store_change, &other.store_change);
+        self.restart |= other.restart;
+        replace(&mut self.advance_ms, &other.advance_ms);
+        replace(&mut self.forget, &other.forget);
+        replace(&mut self.ask, &other.ask);
+        replace(&mut self.peek, &other.peek);
+        if !other.http.is_empty() {
+            self.http.clone_from(&other.http);
+        }
+        replace(&mut self.then, &other.then);
+        replace(&mut self.stats, &other.stats);
+        replace(&mut self.explain, &other.explain);
+    }
+}
+
+/// The condition of the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Stands {
+pub(crate) enum StoreCondition {
     #[default]
-    Well,
+    Working,
     /// Operations fail.
-    Gone,
-    /// The host does not let the component use it.
-    Forbidden,
-    /// Operations do not end.
-    Silent,
+    Unavailable,
+    /// The host denies access.
+    Denied,
+    /// Operations never end.
+    Hanging,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// A change of everything in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Happens {
-    /// Nothing is left.
+pub(crate) enum StoreChange {
+    /// All entries are gone.
     Emptied,
-    /// Each value is written backwards.
-    Changed,
-    /// Half of each value is left.
-    Cut,
-    /// Each value is under the name of another.
-    Exchanged,
+    /// Each value is reversed.
+    Reversed,
+    /// Each value loses its second half.
+    Truncated,
+    /// Each value is stored under the name of another.
+    Swapped,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Ask {
     #[serde(default)]
@@ -104,10 +154,10 @@ pub(crate) struct Ask {
     #[serde(default, deserialize_with = "null_is_default")]
     pub(crate) enable_cae: bool,
     pub(crate) user_assertion: Option<String>,
-    /// How often, one after the other.
+    /// The number of calls, one after the other.
     #[serde(default = "one")]
     pub(crate) times: u32,
-    /// How many at once, each time.
+    /// The number of calls at the same time, each time.
     #[serde(default = "one")]
     pub(crate) concurrent: u32,
 }
@@ -123,19 +173,31 @@ pub(crate) enum Identity {
     ResourceId(String),
 }
 
-/// A request that must come, and what it is answered.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// An expected request, and its answer.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Exchange {
+    /// One request of the case's source. Without this and without a URL, it is the request for a token, preceded by
+    /// the assertion and the challenge of the source.
+    pub(crate) request: Option<Request>,
     #[serde(default)]
     pub(crate) expect: Expect,
-    /// What all files become before the answer: under the feet of the call that waits for it.
+    /// All files from just before the answer on, while the call waits for it.
     pub(crate) set_files: Option<BTreeMap<String, Content>>,
     #[serde(default)]
     pub(crate) reply: Reply,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A request of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    Assertion,
+    Challenge,
+    Token,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Expect {
     pub(crate) method: Option<String>,
@@ -146,25 +208,27 @@ pub(crate) struct Expect {
     pub(crate) headers: BTreeMap<String, Text>,
     pub(crate) headers_absent: Vec<String>,
     pub(crate) form: BTreeMap<String, Text>,
-    /// Not before and not after, in milliseconds of the virtual clock since the step began.
+    /// The earliest and the latest time, in milliseconds of the virtual clock since the start of the step.
     pub(crate) after_ms: Option<(u64, u64)>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Reply {
     pub(crate) status: Option<u16>,
     pub(crate) headers: BTreeMap<String, Values>,
-    /// Sent as JSON; a text is sent as it is.
+    /// Sent as JSON, with that content type unless the headers have one. A text is sent as it is, without one.
     pub(crate) body: Option<Value>,
     /// Sent byte for byte.
     pub(crate) raw: Option<Raw>,
+    /// The good answer of the case's source with this token. Fields of the body are added or replaced.
+    pub(crate) token: Option<String>,
     pub(crate) delay_ms: u64,
     pub(crate) fault: Option<Fault>,
 }
 
-/// The value of a header, or those of several headers of one name.
-#[derive(Clone, Debug, Deserialize)]
+/// The value of a header, or the values of several headers of one name.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Values {
     One(Text),
@@ -183,26 +247,26 @@ impl Values {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
-    /// No connection: something says so.
+    /// The connection is refused.
     Refused,
-    /// No connection, and nothing says so.
+    /// The connection is neither made nor refused.
     BlackHole,
-    /// No connection, because the peer's certificate is not trusted.
+    /// The host does not trust the peer's certificate.
     Untrusted,
-    /// A connection, and then nothing for as long as anybody waits.
+    /// The connection is made, and no answer ever begins.
     Timeout,
     /// The connection breaks before an answer begins.
     Reset,
     /// The connection breaks in the middle of the body.
     Truncated,
-    /// The body goes on and on.
+    /// The body is 50 MB.
     Oversize,
-    /// The body comes one byte at a time.
+    /// The body comes one byte a second.
     Drip,
 }
 
-/// A token or an error, of which only what is said here is checked.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// A token or an error. Only the given fields are checked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Then {
     pub(crate) token: Option<String>,
@@ -254,7 +318,7 @@ pub(crate) enum ErrorKind {
     Other,
 }
 
-/// How a source stands.
+/// The verdict of the report on a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
@@ -265,7 +329,7 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// A counter by its name in the contract.
+/// A counter, by its name in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Counter {
@@ -286,12 +350,34 @@ pub(crate) enum Counter {
     BudgetWaits,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Count {
     Plain(u64),
-    /// Of failures, by kind of error.
+    /// Failures by kind of error.
     ByKind(BTreeMap<String, u64>),
+}
+
+fn scope_or_ask<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ask>, D::Error> {
+    struct ScopeOrAsk;
+
+    impl<'de> Visitor<'de> for ScopeOrAsk {
+        type Value = Ask;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a scope or an ask")
+        }
+
+        fn visit_str<E: Error>(self, scope: &str) -> Result<Ask, E> {
+            self.visit_map(MapDeserializer::new([("scopes", vec![scope.to_owned()])].into_iter()))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Ask, A::Error> {
+            Ask::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    deserializer.deserialize_any(ScopeOrAsk).map(Some)
 }
 
 /// Tells a field that is `null` from one that is left out.

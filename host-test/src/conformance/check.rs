@@ -1,4 +1,4 @@
-//! Whether an answer is the expected one.
+//! The comparison of outcomes, counters and verdicts with those of a case.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::broker::{self, AccessToken, Error, Failure, Outcome, SourceReport, St
 use super::case::{Count, Counter, ErrorKind, Then, Verdict};
 
 impl Then {
-    /// In what an answer is not the expected one.
+    /// The differences of an outcome from the expected one.
     pub(crate) fn differences(&self, outcome: &Outcome) -> Vec<String> {
         match outcome {
             Ok(_) if self.is_error() => vec!["there must be an error and is a token".to_owned()],
@@ -22,30 +22,34 @@ impl Then {
             // A token is not shown, not even one of a case.
             differences.push("the token is another one".to_owned());
         }
-        differences.extend(other("expires-on", self.expires_on.as_ref(), &token.expires_on));
-        differences.extend(other("refresh-on", self.refresh_on.as_ref(), &token.refresh_on));
+        differences.extend(unequal("expires-on", self.expires_on.as_ref(), &token.expires_on));
+        differences.extend(unequal("refresh-on", self.refresh_on.as_ref(), &token.refresh_on));
         differences
     }
 
     fn differences_of_error(&self, error: &Error) -> Vec<String> {
         let (kind, failures) = parts(error);
-        // Of several sources the last one tried is the one that speaks.
+        // The last source tried speaks for all of them.
         let last = failures.last().copied();
         let mut differences = Vec::new();
-        differences.extend(other("error", self.error.as_ref(), &kind));
-        differences.extend(other("status", self.status.as_ref(), &last.and_then(|failure| failure.status)));
-        differences.extend(other("code", self.code.as_ref(), &last.and_then(|failure| failure.code.clone())));
+        differences.extend(unequal("error", self.error.as_ref(), &kind));
+        differences.extend(unequal("status", self.status.as_ref(), &last.and_then(|failure| failure.status)));
+        differences.extend(unequal(
+            "code",
+            self.code.as_ref(),
+            &last.and_then(|failure| failure.code.clone()),
+        ));
         if let Some(wanted) = &self.correlation_id {
             let got = last.and_then(|failure| failure.correlation_id.as_ref());
-            differences.extend(other("correlation-id", Some(&Some(wanted)), &got));
+            differences.extend(unequal("correlation-id", Some(&Some(wanted)), &got));
         }
         let wait = failures.iter().filter_map(|failure| failure.retry_after_ms).min();
-        differences.extend(other("retry-after-ms", self.retry_after_ms.as_ref(), &wait));
-        differences.extend(lacking("message", &self.message_contains, &messages(error)));
-        differences.extend(holding("message", &self.message_lacks, &messages(error)));
-        differences.extend(lacking("remedy", &self.remedy_contains, &remedies(&failures)));
-        differences.extend(holding("remedy", &self.remedy_lacks, &remedies(&failures)));
-        // Whatever a case is about, an operator must be told what to do.
+        differences.extend(unequal("retry-after-ms", self.retry_after_ms.as_ref(), &wait));
+        differences.extend(missing("message", &self.message_contains, &messages(error)));
+        differences.extend(forbidden("message", &self.message_lacks, &messages(error)));
+        differences.extend(missing("remedy", &self.remedy_contains, &remedies(&failures)));
+        differences.extend(forbidden("remedy", &self.remedy_lacks, &remedies(&failures)));
+        // Every error tells the operator what to do.
         if last.is_some_and(|failure| failure.remedy.as_ref().is_none_or(String::is_empty)) {
             differences.push("there must be a remedy and is none".to_owned());
         }
@@ -56,19 +60,19 @@ impl Then {
     }
 }
 
-fn other<T: PartialEq + std::fmt::Debug>(what: &str, wanted: Option<&T>, got: &T) -> Option<String> {
+fn unequal<T: PartialEq + std::fmt::Debug>(what: &str, wanted: Option<&T>, got: &T) -> Option<String> {
     let wanted = wanted.filter(|wanted| *wanted != got)?;
     Some(format!("{what} must be {wanted:?} and is {got:?}"))
 }
 
-fn lacking(what: &str, parts: &[String], text: &str) -> Vec<String> {
-    let lacking = parts.iter().filter(|part| !text.contains(part.as_str()));
-    lacking.map(|part| format!("the {what} must hold {part:?}")).collect()
+fn missing(what: &str, parts: &[String], text: &str) -> Vec<String> {
+    let missing = parts.iter().filter(|part| !text.contains(part.as_str()));
+    missing.map(|part| format!("the {what} must hold {part:?}")).collect()
 }
 
-fn holding(what: &str, parts: &[String], text: &str) -> Vec<String> {
-    let holding = parts.iter().filter(|part| text.contains(part.as_str()));
-    holding.map(|part| format!("the {what} must not hold {part:?}")).collect()
+fn forbidden(what: &str, parts: &[String], text: &str) -> Vec<String> {
+    let forbidden = parts.iter().filter(|part| text.contains(part.as_str()));
+    forbidden.map(|part| format!("the {what} must not hold {part:?}")).collect()
 }
 
 fn parts(error: &Error) -> (ErrorKind, Vec<&Failure>) {
@@ -85,7 +89,7 @@ fn parts(error: &Error) -> (ErrorKind, Vec<&Failure>) {
     }
 }
 
-/// The words of every source that was tried, one after the other.
+/// The messages of all sources that were tried.
 fn messages(error: &Error) -> String {
     match error {
         Error::InvalidRequest(text)
@@ -98,13 +102,13 @@ fn messages(error: &Error) -> String {
         | Error::Transient(_)
         | Error::Protocol(_) => {
             let (_, failures) = parts(error);
-            failures.into_iter().map(words).collect()
+            failures.into_iter().map(message).collect()
         }
     }
 }
 
-/// What an operator reads before the remedy.
-fn words(failure: &Failure) -> String {
+/// Everything that an operator reads before the remedy.
+fn message(failure: &Failure) -> String {
     let Failure { source, code, message, correlation_id, .. } = failure;
     format!("{source}: {message} {code:?} {correlation_id:?}\n")
 }
@@ -113,32 +117,32 @@ fn remedies(failures: &[&Failure]) -> String {
     failures.iter().filter_map(|failure| failure.remedy.as_deref()).collect::<Vec<_>>().join("\n")
 }
 
-/// Which counters are not as expected.
-pub(crate) fn other_counts(wanted: &BTreeMap<Counter, Count>, got: &Statistics) -> Vec<String> {
+/// The counters that differ from the expected ones.
+pub(crate) fn count_differences(wanted: &BTreeMap<Counter, Count>, got: &Statistics) -> Vec<String> {
     let differing = wanted.iter().flat_map(|(counter, count)| match count {
         Count::Plain(wanted) => {
-            Vec::from_iter(other(&format!("{counter:?}"), Some(wanted), &counter.of(got)))
+            Vec::from_iter(unequal(&format!("{counter:?}"), Some(wanted), &counter.of(got)))
         }
         Count::ByKind(kinds) => {
             let of_kind = |kind: &str| {
                 got.failures.iter().find(|(name, _)| name == kind).map_or(0, |(_, count)| *count)
             };
             let differing =
-                kinds.iter().filter_map(|(kind, wanted)| other(kind, Some(wanted), &of_kind(kind)));
+                kinds.iter().filter_map(|(kind, wanted)| unequal(kind, Some(wanted), &of_kind(kind)));
             differing.collect()
         }
     });
     differing.collect()
 }
 
-/// Which sources do not stand as expected.
-pub(crate) fn other_verdicts(wanted: &BTreeMap<String, Verdict>, got: &[SourceReport]) -> Vec<String> {
+/// The sources whose verdict differs from the expected one.
+pub(crate) fn verdict_differences(wanted: &BTreeMap<String, Verdict>, got: &[SourceReport]) -> Vec<String> {
     let of_source = |name: &str| {
         let report = got.iter().find(|report| report.source == name)?;
         Some(Verdict::from(report.verdict))
     };
     let differing = wanted.iter().filter_map(|(name, wanted)| {
-        other(&format!("the verdict on {name}"), Some(&Some(*wanted)), &of_source(name))
+        unequal(&format!("the verdict on {name}"), Some(&Some(*wanted)), &of_source(name))
     });
     differing.collect()
 }

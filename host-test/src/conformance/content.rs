@@ -1,4 +1,4 @@
-//! What stands for bytes in a case: texts, what is no text, and files.
+//! Bytes in a case: texts, base64 and files.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
 
-/// A text, or bytes that are none.
-#[derive(Clone, Debug, Deserialize)]
+/// A text, or bytes that are not text.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(crate) enum Raw {
     Text(String),
@@ -22,28 +22,28 @@ impl Raw {
         }
     }
 
-    /// As much of it as is text, each piece on a line of its own.
+    /// The parts that are text, each on a line of its own.
     pub(crate) fn text(&self) -> String {
         self.bytes().utf8_chunks().map(|chunk| chunk.valid()).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// What is at a path.
-#[derive(Clone, Debug, Deserialize)]
+/// The content of a path.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(crate) enum Content {
     Raw(Raw),
-    /// So many bytes of filler.
+    /// Filler of this many bytes.
     Filler {
         size: usize,
     },
-    /// A symbolic link, as it is written: what is shown as `/` is another directory outside.
+    /// A symbolic link, written as it is: the `/` of the component is another directory outside.
     Link {
         link: String,
     },
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Base64(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! Whether a request is the one that a case expects.
+//! The comparison of a request with the one that a case expects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::case::Expect;
 use super::content::Text;
 
-/// What is compared of a request.
+/// The compared parts of a request.
 pub(crate) struct Received {
     method: String,
     url: String,
@@ -33,15 +33,15 @@ impl Received {
         }
     }
 
-    /// In what the request is not the expected one.
+    /// The differences from the expected request.
     pub(crate) fn differences(&self, expect: &Expect) -> Vec<String> {
         let url = expect.url.as_deref().map(split);
         let (url, in_url) = url.map_or((None, Vec::new()), |(url, query)| (Some(url), query));
         let query =
             in_url.into_iter().map(|(name, value)| (name, Text(value))).chain(expect.query.clone()).collect();
         let mut differences = Vec::new();
-        differences.extend(other("method", expect.method.as_deref(), &self.method));
-        differences.extend(other("URL", url.as_deref(), &self.url));
+        differences.extend(unequal("method", expect.method.as_deref(), &self.method));
+        differences.extend(unequal("URL", url.as_deref(), &self.url));
         differences.extend(missing("query parameter", &query, |name| values(&self.query, name)));
         differences
             .extend(surplus("query parameter", &expect.query_absent, |name| values(&self.query, name)));
@@ -77,12 +77,12 @@ impl fmt::Display for Received {
     }
 }
 
-fn other(what: &str, wanted: Option<&str>, got: &str) -> Option<String> {
+fn unequal(what: &str, wanted: Option<&str>, got: &str) -> Option<String> {
     let wanted = wanted.filter(|wanted| *wanted != got)?;
     Some(format!("its {what} must be {wanted} and is {got}"))
 }
 
-/// What must be there once and with a certain value.
+/// Names that must occur once and with a certain value.
 fn missing(what: &str, wanted: &BTreeMap<String, Text>, got: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let differing = wanted.iter().filter_map(|(name, Text(value))| match got(name).as_slice() {
         [only] if only == value => None,
@@ -101,7 +101,7 @@ fn values(pairs: &Pairs, name: &str) -> Vec<String> {
     pairs.iter().filter(|pair| pair.0 == name).map(|pair| pair.1.clone()).collect()
 }
 
-/// A URL without its query, and the query. An empty path is the path `/`, and port 80 needs no mention in http.
+/// A URL without its query, and the query. An empty path becomes `/`, and the default port is removed.
 fn split(url: &str) -> (String, Pairs) {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();

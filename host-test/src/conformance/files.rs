@@ -1,4 +1,4 @@
-//! The file system of a component, a directory of the machine that is thrown away afterwards.
+//! The file system of a component: a temporary directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::content::Content;
 
-/// What the component sees as `/`.
+/// The directory that the component sees as `/`.
 pub(crate) struct Files(TempDir);
 
 impl Files {

@@ -1,13 +1,13 @@
-//! The filter for Envoy as a subject: a module in a thin proxy, whose clusters are the script of a case.
+//! The filter for Envoy as a subject: a module in a minimal proxy, whose clusters are the script of a case.
 //!
-//! What is asked for becomes a rule, and asking is a request that the rule is for. What the filter refuses at its
-//! configuration, it has refused to whoever asks.
+//! Each scope and identity that a case asks for becomes a rule, and a call becomes a request that the rule applies to.
+//! A rule that the filter refuses at configuration is an error of every call for it.
 
-mod answer;
 mod configuration;
+mod harness;
 mod instance;
-mod passage;
 mod proxy;
+mod upstream;
 mod vm;
 
 use std::path::Path;
@@ -16,13 +16,13 @@ use anyhow::{Context as _, Result, ensure};
 use wasmtime::{Config, Engine, FuncType, InstancePre, Linker, Module, Store, Val};
 
 use self::configuration::{cannot_play, rules_of};
-use self::instance::Played;
+use self::instance::FilterInstance;
 use self::proxy::Proxy;
 use super::case::Case;
-use super::subject::Playable;
+use super::subject::Instantiate;
 use super::world::World;
 
-pub use self::passage::{Passage, Passed};
+pub use self::harness::{FilterHarness, RequestState};
 
 /// The filter, ready to be instantiated.
 pub(crate) struct Filter {
@@ -32,19 +32,19 @@ pub(crate) struct Filter {
     failure: Option<HostFailure>,
 }
 
-/// A function of the proxy that does nothing and answers with a status.
+/// A function of the proxy that does nothing and returns a status.
 #[derive(Clone)]
 struct HostFailure {
     module: String,
     function: String,
     of: FuncType,
     status: i32,
-    since: Since,
+    since: FailsFrom,
 }
 
-/// From when on a function of the proxy fails.
+/// The time from which a function of the proxy fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Since {
+pub enum FailsFrom {
     /// From the first call on.
     Start,
     /// After the plugin has accepted its configuration.
@@ -55,7 +55,7 @@ impl Filter {
     /// Compile the module in a file.
     ///
     /// # Errors
-    /// If there is none, or if it wants more of a proxy than this one has.
+    /// If the file is not a module, or imports a function that this proxy lacks.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let engine = Engine::new(&Config::new())?;
         let module = Module::from_file(&engine, path).map_err(anyhow::Error::from);
@@ -67,16 +67,16 @@ impl Filter {
         Ok(Self { module, linker, pre, failure: None })
     }
 
-    /// The functions of the proxy that it calls.
+    /// The names of the functions that the module imports.
     pub(crate) fn functions(&self) -> Vec<String> {
         self.module.imports().map(|import| import.name().to_owned()).collect()
     }
 
-    /// The same in a proxy of which one function does nothing and answers with a status.
+    /// The same in a proxy with one function that does nothing and returns a status.
     ///
     /// # Errors
-    /// If the filter calls no such function, or it has no status.
-    pub(crate) fn where_fails(&self, function: &str, status: i32, since: Since) -> Result<Self> {
+    /// If the filter imports no such function, or it returns no status.
+    pub(crate) fn with_failing(&self, function: &str, status: i32, since: FailsFrom) -> Result<Self> {
         let import =
             self.module.imports().find(|import| import.name() == function).context("no such function")?;
         let of = import.ty().func().context("not a function")?.clone();
@@ -102,7 +102,7 @@ impl Filter {
         let works = linker.get(&mut *store, &module, &function)?.into_func().context("not a function")?;
         linker.allow_shadowing(true);
         linker.func_new(&module, &function, of, move |mut caller, arguments, results| {
-            if since == Since::Configured && !caller.data().is_configured {
+            if since == FailsFrom::Configured && !caller.data().is_configured {
                 return works.call(&mut caller, arguments, results);
             }
             results.iter_mut().for_each(|result| *result = Val::I32(status));
@@ -111,16 +111,16 @@ impl Filter {
         Ok(linker.instantiate(store, &self.module)?)
     }
 
-    /// Why a case cannot be played to it, if it cannot.
+    /// The reason why the filter cannot play a case.
     pub(crate) fn cannot_play(&self, case: &Case) -> Option<&'static str> {
         cannot_play(case)
     }
 }
 
-impl Playable for Filter {
-    type Instance = Played;
+impl Instantiate for Filter {
+    type Instance = FilterInstance;
 
-    async fn instantiate(&self, case: &Case, world: &World) -> Result<Played> {
-        Played::begin(self, rules_of(case), world, case.store)
+    async fn instantiate(&self, case: &Case, world: &World) -> Result<FilterInstance> {
+        FilterInstance::begin(self, rules_of(case), world, case.store)
     }
 }

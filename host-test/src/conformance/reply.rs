@@ -1,4 +1,4 @@
-//! Answers that were never on a network, and the faults that a network has.
+//! Answers made in memory, and the faults of a network.
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt as _};
+use http::header::CONTENT_TYPE;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use serde_json::Value;
@@ -15,7 +16,7 @@ use super::case::{Fault, Reply};
 use super::content::Text;
 
 impl Reply {
-    /// Whether this can be sent.
+    /// Check that this can be sent.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         self.clone()
             .response()
@@ -23,7 +24,7 @@ impl Reply {
             .map_err(|error| anyhow::anyhow!("the reply cannot be sent: {error:?}"))
     }
 
-    /// Answer, or fail, as the client of a real network would see it.
+    /// Answer or fail as a client on a real network would see it.
     pub(crate) async fn play(self, options: RequestOptions) -> Result<http::Response<WasiBody>, Error> {
         let connection = async {
             if self.fault == Some(Fault::BlackHole) {
@@ -54,6 +55,10 @@ impl Reply {
                 response = response.header(name, value);
             }
         }
+        let is_labelled = self.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"));
+        if !is_labelled && matches!(self.body, Some(Value::Object(_) | Value::Array(_))) {
+            response = response.header(CONTENT_TYPE, "application/json");
+        }
         response.body(self.body()).map_err(|error| Error::InternalError(Some(error.to_string())))
     }
 
@@ -61,15 +66,15 @@ impl Reply {
         let bytes = self.bytes();
         match self.fault {
             Some(Fault::Truncated) => {
-                // This is what a body becomes that ends before its Content-Length.
+                // A body that ends before its Content-Length becomes this.
                 let half = bytes.slice(..bytes.len() / 2);
-                flow(stream::iter([Ok(half), Err(Error::HttpProtocolError)]))
+                streamed(stream::iter([Ok(half), Err(Error::HttpProtocolError)]))
             }
             Some(Fault::Oversize) => {
                 let blanks = std::iter::repeat_n(Bytes::from_static(BLANKS), OVERSIZE_CHUNKS);
-                flow(stream::iter(std::iter::once(bytes).chain(blanks).map(Ok)))
+                streamed(stream::iter(std::iter::once(bytes).chain(blanks).map(Ok)))
             }
-            Some(Fault::Drip) => flow(stream::unfold(bytes, drip)),
+            Some(Fault::Drip) => streamed(stream::unfold(bytes, drip)),
             Some(Fault::Refused | Fault::BlackHole | Fault::Untrusted | Fault::Timeout | Fault::Reset)
             | None => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
         }
@@ -85,7 +90,7 @@ impl Reply {
     }
 }
 
-/// None if the limit passes first.
+/// Returns None if the limit passes first.
 async fn within<T>(limit: Option<Duration>, wait: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, wait).await.ok(),
@@ -93,8 +98,8 @@ async fn within<T>(limit: Option<Duration>, wait: impl Future<Output = T>) -> Op
     }
 }
 
-/// A body made while it is read.
-fn flow(chunks: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> WasiBody {
+/// A body that is made while it is read.
+fn streamed(chunks: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> WasiBody {
     StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data))).boxed_unsync()
 }
 
@@ -104,11 +109,33 @@ async fn drip(mut rest: Bytes) -> Option<(Result<Bytes, Error>, Bytes)> {
     (!drop.is_empty()).then_some((Ok(drop), rest))
 }
 
-/// White space, so that a good body stays good JSON: only its length is wrong.
+/// White space, so that a good body stays valid JSON: only its length is wrong.
 const BLANKS: &[u8] = &[b' '; 16 << 10];
 
 /// 50 MB in all.
 const OVERSIZE_CHUNKS: usize = 3200;
 
-/// No single pause is long; all of them together are.
+/// Each pause is short; together they are long.
 const BETWEEN_DROPS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_labelled_as_json_unless_the_headers_say_otherwise() {
+        for (reply, label) in [
+            (r#"{"body": {}}"#, Some("application/json")),
+            (r#"{"body": []}"#, Some("application/json")),
+            (r#"{"body": {}, "headers": {"Content-Type": "text/html"}}"#, Some("text/html")),
+            (r#"{"body": {}, "headers": {"content-type": []}}"#, None),
+            (r#"{"body": "{}"}"#, None),
+            (r#"{"raw": "{}"}"#, None),
+            (r#"{"status": 503}"#, None),
+        ] {
+            let response = serde_json::from_str::<Reply>(reply).unwrap().response().unwrap();
+            let got = response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap());
+            assert_eq!(got, label, "{reply}");
+        }
+    }
+}

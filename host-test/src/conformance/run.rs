@@ -1,42 +1,60 @@
-//! Playing one case.
+//! The player of one case.
 
 use anyhow::{Context as _, Result, bail};
+use tokio::runtime::{Builder, Runtime};
 
 use super::broker::Outcome;
 use super::case::{Case, Step, Then};
-use super::check::{other_counts, other_verdicts};
+use super::check::{count_differences, verdict_differences};
 use super::secrets::Secrets;
-use super::subject::{Instance, Kind, Playable, Subject};
+use super::subject::{Instance, Instantiate, Kind, Subject};
 use super::world::World;
 
-/// Play a case to a fresh instance of what is under test. Blocks; needs no runtime around it.
+/// Play a case to a new instance of the subject. Blocks, and needs no runtime around it.
 ///
 /// # Errors
-/// Everything in which it did not do what the case says, or why it could not be found out.
+/// All differences from the case, or the reason why it could not be played.
 pub fn run(subject: &Subject, case: &Case) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     match subject.kind() {
-        Kind::Component(component) => runtime.block_on(play(component.as_ref(), case)),
-        Kind::Filter(filter) => runtime.block_on(play(filter.as_ref(), case)),
+        Kind::Component(component) => runtime()?.block_on(play(component.as_ref(), case)),
+        Kind::Filter(filter) => runtime()?.block_on(play(filter.as_ref(), case)),
     }
 }
 
-async fn play<S: Playable>(subject: &S, case: &Case) -> Result<()> {
+/// The names of the sources in a component's report. The filter has no report.
+///
+/// # Errors
+/// If the component cannot be instantiated.
+pub fn sources(subject: &Subject) -> Result<Vec<String>> {
+    let Kind::Component(component) = subject.kind() else { return Ok(Vec::new()) };
+    let case = Case::parse("{}")?;
+    runtime()?.block_on(async {
+        let mut instance = component.instantiate(&case, &World::of(&case)?).await?;
+        Ok(instance.explain().await?.into_iter().map(|report| report.source).collect())
+    })
+}
+
+/// A runtime whose clock moves only when everything waits.
+fn runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_time().start_paused(true).build()?)
+}
+
+async fn play<S: Instantiate>(subject: &S, case: &Case) -> Result<()> {
     let world = World::of(case)?;
     let instance = subject.instantiate(case, &world).await?;
-    let mut stage = Stage { subject, case, instance, world, seen: String::new() };
+    let mut player = Player { subject, case, instance, world, output: String::new() };
     for (nth, step) in (1..).zip(&case.steps) {
-        let step = stage.instance.visible(step);
-        let problems = stage.step(&step).await.with_context(|| format!("step {nth}"))?;
+        let step = player.instance.playable(step);
+        let problems = player.step(&step).await.with_context(|| format!("step {nth}"))?;
         if !problems.is_empty() {
             bail!("step {nth}: {}", problems.join("\n  "));
         }
     }
-    stage.look_around().await?;
-    stage.seen.push_str(&stage.world.log());
-    stage.seen.push_str(&stage.instance.log());
-    stage.seen.extend(stage.world.lent.iter().map(|lent| lent.shown()));
-    match Secrets::of(case).found_in(&stage.seen) {
+    player.inspect().await?;
+    player.output.push_str(&player.world.log());
+    player.output.push_str(&player.instance.log());
+    player.output.extend(player.world.store.iter().map(|store| store.dump()));
+    match Secrets::of(case).found_in(&player.output) {
         Some(secret) => {
             bail!(
                 "the secret {secret} is in an error, a log line, an explain report, the statistics or the store"
@@ -46,17 +64,17 @@ async fn play<S: Playable>(subject: &S, case: &Case) -> Result<()> {
     }
 }
 
-struct Stage<'a, S: Playable> {
+struct Player<'a, S: Instantiate> {
     subject: &'a S,
     case: &'a Case,
     instance: S::Instance,
     world: World,
-    /// Everything that an operator gets to see.
-    seen: String,
+    /// Everything that an operator can see.
+    output: String,
 }
 
-impl<S: Playable> Stage<'_, S> {
-    /// Do one step. What comes back is what was wrong.
+impl<S: Instantiate> Player<'_, S> {
+    /// Play a step, and return the differences.
     async fn step(&mut self, step: &Step) -> Result<Vec<String>> {
         self.change(step).await?;
         if let Some(ms) = step.advance_ms {
@@ -66,15 +84,15 @@ impl<S: Playable> Stage<'_, S> {
         let mut problems = self.act(step).await?;
         problems.extend(self.world.script.end());
         if let Some(wanted) = &step.stats {
-            problems.extend(other_counts(wanted, &self.instance.stats().await?));
+            problems.extend(count_differences(wanted, &self.instance.stats().await?));
         }
         if let Some(wanted) = &step.explain {
-            problems.extend(other_verdicts(wanted, &self.instance.explain().await?));
+            problems.extend(verdict_differences(wanted, &self.instance.explain().await?));
         }
         Ok(problems)
     }
 
-    /// Change what the component is lent, under its feet or while it is stopped.
+    /// Change the world of the component, while it runs or before its restart.
     async fn change(&mut self, step: &Step) -> Result<()> {
         if let Some(env) = &step.set_env {
             self.world.set_env(env.clone());
@@ -82,17 +100,17 @@ impl<S: Playable> Stage<'_, S> {
         if let Some(files) = &step.set_files {
             self.world.files.set(files)?;
         }
-        if let Some(lent) = &self.world.lent {
-            step.store_stands.into_iter().for_each(|stands| lent.stand(stands));
-            step.store_happens.into_iter().for_each(|happens| lent.happen(happens));
+        if let Some(store) = &self.world.store {
+            step.store_condition.into_iter().for_each(|condition| store.set_condition(condition));
+            step.store_change.into_iter().for_each(|change| store.change(change));
         }
-        self.instance.shared(step.store_stands, step.store_happens);
+        self.instance.change_store(step.store_condition, step.store_change);
         if step.restart {
-            self.look_around().await?;
-            self.seen.push_str(&self.instance.log());
+            self.inspect().await?;
+            self.output.push_str(&self.instance.log());
             self.instance = self.subject.instantiate(self.case, &self.world).await?;
         } else if step.set_env.is_some() {
-            self.instance.see(&self.world)?;
+            self.instance.set_env(&self.world)?;
         }
         Ok(())
     }
@@ -104,7 +122,7 @@ impl<S: Playable> Stage<'_, S> {
         }
         if let Some(ask) = &step.ask {
             for outcome in self.instance.ask(ask).await? {
-                problems.extend(self.judge(step, &outcome));
+                problems.extend(self.check(step, &outcome));
             }
         }
         if let Some(scope) = &step.peek {
@@ -119,19 +137,19 @@ impl<S: Playable> Stage<'_, S> {
         Ok(problems)
     }
 
-    fn judge(&mut self, step: &Step, outcome: &Outcome) -> Vec<String> {
+    fn check(&mut self, step: &Step, outcome: &Outcome) -> Vec<String> {
         if let Err(error) = outcome {
-            self.seen.push_str(&format!("{error:?}\n"));
+            self.output.push_str(&format!("{error:?}\n"));
         }
         let then = step.then.iter().flatten();
         then.flat_map(|then: &Then| then.differences(outcome)).collect()
     }
 
-    /// Read everything that operators can read.
-    async fn look_around(&mut self) -> Result<()> {
+    /// Read everything that operators can see.
+    async fn inspect(&mut self) -> Result<()> {
         let report = self.instance.explain().await?;
-        self.seen.push_str(&format!("{report:?}\n"));
-        self.seen.push_str(&format!("{:?}\n", self.instance.stats().await?));
+        self.output.push_str(&format!("{report:?}\n"));
+        self.output.push_str(&format!("{:?}\n", self.instance.stats().await?));
         Ok(())
     }
 }

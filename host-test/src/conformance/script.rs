@@ -1,4 +1,4 @@
-//! The requests of a step: each is compared with what the step expects, and answered in memory.
+//! The requests of a step: each is compared with the expected ones and answered in memory.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use super::case::{Exchange, Reply};
 use super::expect::Received;
 use super::files::Files;
 
-/// What the current step expects, and what went wrong in it.
+/// The expected requests of the current step, and the problems so far.
 #[derive(Default)]
-pub(crate) struct Script(Mutex<Scene>);
+pub(crate) struct Script(Mutex<StepScript>);
 
 #[derive(Default)]
-struct Scene {
+struct StepScript {
     began: Option<Instant>,
     entries: Vec<Entry>,
     problems: Vec<String>,
@@ -30,16 +30,16 @@ struct Entry {
 }
 
 impl Script {
-    /// A step begins.
+    /// Begin a step.
     pub(crate) fn begin(&self, exchanges: &[Exchange]) {
         let entries =
             exchanges.iter().map(|exchange| Entry { exchange: exchange.clone(), used: false }).collect();
-        *self.scene() = Scene { began: Some(Instant::now()), entries, problems: Vec::new() };
+        *self.step() = StepScript { began: Some(Instant::now()), entries, problems: Vec::new() };
     }
 
-    /// The step has ended: what was wrong with its requests.
+    /// End the step, and return the problems of its requests.
     pub(crate) fn end(&self) -> Vec<String> {
-        let Scene { entries, mut problems, .. } = std::mem::take(&mut *self.scene());
+        let StepScript { entries, mut problems, .. } = std::mem::take(&mut *self.step());
         for (nth, Entry { exchange, .. }) in (1..).zip(&entries).filter(|(_, entry)| !entry.used) {
             let url = exchange.expect.url.as_deref().unwrap_or("any URL");
             problems.push(format!("no request used http entry {nth} ({url})"));
@@ -47,21 +47,21 @@ impl Script {
         problems
     }
 
-    /// What a request is answered, if it is expected; files change before.
+    /// The answer to a request, if it is expected. Files change before it.
     pub(crate) fn reply(&self, files: &Files, head: &http::request::Parts, body: &[u8]) -> Option<Reply> {
-        self.scene().problems.extend(misframed(head, body));
+        self.step().problems.extend(misframed(head, body));
         let entry = self.entry(&Received::new(head, body, self.since_step_began()))?;
         if let Some(Err(error)) = entry.set_files.map(|set| files.set(&set)) {
-            self.scene().problems.push(format!("{error:#}"));
+            self.step().problems.push(format!("{error:#}"));
         }
         Some(entry.reply)
     }
 
-    /// The first entry that a request fits. None, and a problem, if it fits none.
+    /// The first entry that a request fits. Without one, the problem is noted.
     fn entry(&self, request: &Received) -> Option<Exchange> {
-        let mut scene = self.scene();
+        let mut step = self.step();
         let mut misfit = None;
-        for (nth, entry) in (1..).zip(&mut scene.entries).filter(|(_, entry)| !entry.used) {
+        for (nth, entry) in (1..).zip(&mut step.entries).filter(|(_, entry)| !entry.used) {
             let differences = request.differences(&entry.exchange.expect);
             if differences.is_empty() {
                 entry.used = true;
@@ -71,21 +71,21 @@ impl Script {
                 .get_or_insert_with(|| format!("http entry {nth} does not fit: {}", differences.join("; ")));
         }
         let why = misfit.unwrap_or_else(|| "no http entry is left for it".to_owned());
-        scene.problems.push(format!("unexpected request: {request}; {why}"));
+        step.problems.push(format!("unexpected request: {request}; {why}"));
         None
     }
 
     fn since_step_began(&self) -> u64 {
-        let elapsed = self.scene().began.map(|began| began.elapsed()).unwrap_or_default();
+        let elapsed = self.step().began.map(|began| began.elapsed()).unwrap_or_default();
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn scene(&self) -> MutexGuard<'_, Scene> {
+    fn step(&self) -> MutexGuard<'_, StepScript> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The faults of the headers that frame a body. Entra answers 404 to a request without a `Content-Length`.
+/// The problem with the headers that frame a body. Entra answers 404 to a request without a `Content-Length`.
 fn misframed(head: &http::request::Parts, body: &[u8]) -> Option<String> {
     let of = |name| head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let lengths: Vec<_> = of(CONTENT_LENGTH).collect();
@@ -97,7 +97,7 @@ fn misframed(head: &http::request::Parts, body: &[u8]) -> Option<String> {
     })
 }
 
-/// The component's way to the network, which ends here.
+/// The component's outgoing HTTP, answered by the script.
 pub(crate) struct Hooks {
     pub(crate) script: Arc<Script>,
     pub(crate) files: Arc<Files>,
@@ -123,7 +123,7 @@ async fn play(
 ) -> Sent {
     let (head, body) = request.into_parts();
     let body = collect(body).await?;
-    // What a host says that denies the request: nobody tries that again.
+    // A denied request is not retried.
     let reply = script.reply(&files, &head, &body).ok_or(Error::HttpRequestDenied)?;
     Ok((reply.play(options).await?, Box::new(async { Ok(()) })))
 }

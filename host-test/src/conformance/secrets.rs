@@ -1,4 +1,4 @@
-//! The secrets of a case, and the search for them in what operators see.
+//! The secrets of a case, and the search for them in everything that operators see.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::case::{Case, Reply};
 use super::content::{Content, Raw, Text};
 
-/// Every secret that a case lends or gives to the component.
+/// Every secret that a case gives to the component.
 pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
@@ -28,7 +28,7 @@ impl Secrets {
         secrets
     }
 
-    /// The first secret in a text, shortened so that it can be reported.
+    /// The first secret in a text, shortened for the report.
     pub(crate) fn found_in(&self, text: &str) -> Option<String> {
         let found = self.0.iter().find(|secret| text.contains(secret.as_str()))?;
         Some(found.chars().take(SHOWN).chain("...".chars()).collect())
@@ -74,7 +74,7 @@ impl Secrets {
         }
     }
 
-    /// What stands between the next quotation marks behind the name of a secret field.
+    /// The text in the quotation marks after the name of a secret field.
     fn add_broken_json(&mut self, raw: &str) {
         for name in SECRET_FIELDS {
             for (start, _) in raw.match_indices(&format!("\"{name}\"")) {
@@ -84,7 +84,7 @@ impl Secrets {
         }
     }
 
-    /// Line by line, since texts are quoted where they are shown. A PEM's fences are no secret.
+    /// Line by line, because output quotes line breaks. The fences of a PEM are not secret.
     fn add(&mut self, text: &str) {
         let lines =
             text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
@@ -96,8 +96,8 @@ const SECRET_VARIABLES: [&str; 4] = ["HEADER", "SECRET", "PASSWORD", "STORE_KEY"
 const SECRET_FIELDS: [&str; 5] =
     ["access_token", "refresh_token", "id_token", "client_assertion", "assertion"];
 
-/// What is shorter, in bytes, is also part of ordinary words: the sentinels of a case must be longer.
+/// In bytes. Shorter secrets occur in ordinary words, so a case needs longer sentinels.
 const SHORTEST: usize = 8;
 
-/// As many characters say which secret it was.
+/// The number of characters shown, enough to tell which secret it is.
 const SHOWN: usize = 6;

@@ -1,4 +1,4 @@
-//! What a component that shares is lent besides: a store in memory that can fail, and settings.
+//! A store in memory that can fail, and settings: the imports of a component that shares tokens.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -10,15 +10,15 @@ use wasmtime::Result;
 use wasmtime::component::Linker;
 
 use super::broker::bindings::token_broker::identity::store::StoreError;
-use super::case::{Happens, Stands};
+use super::case::{StoreChange, StoreCondition};
 use super::content::Text;
 use super::world::State;
 
-/// The store and the settings of a case; they stay when the component is started anew.
+/// The store and the settings of a case. They survive a restart.
 #[derive(Default)]
-pub(crate) struct Lent {
+pub(crate) struct MemoryStore {
     settings: BTreeMap<String, Text>,
-    stands: Mutex<Stands>,
+    condition: Mutex<StoreCondition>,
     entries: Mutex<BTreeMap<String, Entry>>,
 }
 
@@ -27,23 +27,23 @@ struct Entry {
     ends: Instant,
 }
 
-impl Lent {
+impl MemoryStore {
     pub(crate) fn with(settings: &BTreeMap<String, Text>) -> Self {
         Self { settings: settings.clone(), ..Self::default() }
     }
 
-    pub(crate) fn stand(&self, stands: Stands) {
-        *self.stands.lock().unwrap_or_else(PoisonError::into_inner) = stands;
+    pub(crate) fn set_condition(&self, condition: StoreCondition) {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;
     }
 
-    pub(crate) fn happen(&self, happens: Happens) {
-        self.entries(|entries| match happens {
-            Happens::Emptied => entries.clear(),
-            Happens::Changed => entries.values_mut().for_each(|entry| entry.value.reverse()),
-            Happens::Cut => {
+    pub(crate) fn change(&self, change: StoreChange) {
+        self.entries(|entries| match change {
+            StoreChange::Emptied => entries.clear(),
+            StoreChange::Reversed => entries.values_mut().for_each(|entry| entry.value.reverse()),
+            StoreChange::Truncated => {
                 entries.values_mut().for_each(|entry| entry.value.truncate(entry.value.len() / 2))
             }
-            Happens::Exchanged => {
+            StoreChange::Swapped => {
                 let mut values: Vec<_> = entries.values().map(|entry| entry.value.clone()).collect();
                 let one = 1.min(values.len());
                 values.rotate_right(one);
@@ -52,12 +52,12 @@ impl Lent {
         });
     }
 
-    /// What operators of the store see.
-    pub(crate) fn shown(&self) -> String {
+    /// The content as the operator of the store sees it.
+    pub(crate) fn dump(&self) -> String {
         self.entries(|entries| {
-            let shown =
+            let lines =
                 entries.iter().map(|(name, entry)| format!("{name} {}\n", entry.value.escape_ascii()));
-            shown.collect()
+            lines.collect()
         })
     }
 
@@ -93,12 +93,14 @@ impl Lent {
     }
 
     async fn operate<T>(&self, operation: impl FnOnce(&Self) -> T) -> Result<T, StoreError> {
-        let stands = *self.stands.lock().unwrap_or_else(PoisonError::into_inner);
-        match stands {
-            Stands::Well => Ok(operation(self)),
-            Stands::Gone => Err(StoreError::Unavailable("the store of this case is gone".to_owned())),
-            Stands::Forbidden => Err(StoreError::AccessDenied("this case forbids the store".to_owned())),
-            Stands::Silent => pending().await,
+        let condition = *self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        match condition {
+            StoreCondition::Working => Ok(operation(self)),
+            StoreCondition::Unavailable => {
+                Err(StoreError::Unavailable("this case has no store now".to_owned()))
+            }
+            StoreCondition::Denied => Err(StoreError::AccessDenied("this case denies access".to_owned())),
+            StoreCondition::Hanging => pending().await,
         }
     }
 }
@@ -106,25 +108,25 @@ impl Lent {
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     let mut store = linker.instance("token-broker:identity/store@0.1.0")?;
     store.func_wrap_concurrent("get", |accessor, (key,): (String,)| {
-        let lent = accessor.with(|mut access| Arc::clone(&access.data_mut().lent));
-        Box::pin(async move { Ok((lent.operate(|store| store.get(&key)).await,)) })
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.operate(|store| store.get(&key)).await,)) })
     })?;
     store.func_wrap_concurrent("set", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let lent = accessor.with(|mut access| Arc::clone(&access.data_mut().lent));
-        Box::pin(async move { Ok((lent.operate(|store| store.set(key, value, ttl)).await,)) })
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.operate(|store| store.set(key, value, ttl)).await,)) })
     })?;
     store.func_wrap_concurrent("add", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let lent = accessor.with(|mut access| Arc::clone(&access.data_mut().lent));
-        Box::pin(async move { Ok((lent.operate(|store| store.add(key, value, ttl)).await,)) })
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.operate(|store| store.add(key, value, ttl)).await,)) })
     })?;
     store.func_wrap_concurrent("delete", |accessor, (key, value): (String, Vec<u8>)| {
-        let lent = accessor.with(|mut access| Arc::clone(&access.data_mut().lent));
-        Box::pin(async move { Ok((lent.operate(|store| store.delete(&key, &value)).await,)) })
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        Box::pin(async move { Ok((store.operate(|store| store.delete(&key, &value)).await,)) })
     })?;
     let mut settings = linker.instance("token-broker:identity/settings@0.1.0")?;
     settings.func_wrap_concurrent("get", |accessor, (name,): (String,)| {
-        let lent = accessor.with(|mut access| Arc::clone(&access.data_mut().lent));
-        let value = lent.settings.get(&name).map(|value| value.0.clone());
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let value = store.settings.get(&name).map(|value| value.0.clone());
         Box::pin(async move { Ok((Ok::<_, String>(value),)) })
     })
 }

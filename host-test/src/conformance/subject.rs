@@ -1,4 +1,4 @@
-//! What cases are played to.
+//! The subject of the cases: a component, or the filter for Envoy.
 
 use std::fs;
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use super::broker::{AccessToken, Component, Outcome, SourceReport, Statistics};
-use super::case::{Ask, Case, Happens, Stands, Step};
-use super::filter::{Filter, Since};
+use super::case::{Ask, Case, Step, StoreChange, StoreCondition};
+use super::filter::{FailsFrom, Filter};
 use super::world::World;
 
-/// Something that has been built and does what cases say
+/// An artefact under test.
 pub struct Subject(Kind);
 
 pub(super) enum Kind {
@@ -22,7 +22,7 @@ impl Subject {
     /// The broker or the filter in a file.
     ///
     /// # Errors
-    /// If it is neither.
+    /// If the file is neither.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = fs::read(path)
             .with_context(|| format!("cannot read {}; `cargo xtask build` makes it", path.display()))?;
@@ -32,7 +32,7 @@ impl Subject {
         }))
     }
 
-    /// The functions of its host that it calls by their names; only the filter's are known.
+    /// The names of the host functions that the filter imports; none of a component.
     pub fn functions(&self) -> Vec<String> {
         match &self.0 {
             Kind::Component(_) => Vec::new(),
@@ -40,23 +40,23 @@ impl Subject {
         }
     }
 
-    /// The filter in a proxy of which one function does nothing and answers with a status.
+    /// The filter in a proxy with one function that does nothing and returns a status.
     ///
     /// # Errors
-    /// If it is no filter, or calls no such function.
-    pub fn where_fails(&self, function: &str, status: i32, since: Since) -> Result<Self> {
+    /// If the subject is not the filter, or imports no such function.
+    pub fn with_failing(&self, function: &str, status: i32, since: FailsFrom) -> Result<Self> {
         match &self.0 {
             Kind::Component(_) => bail!("only a filter has a proxy"),
             Kind::Filter(filter) => {
-                Ok(Self(Kind::Filter(Box::new(filter.where_fails(function, status, since)?))))
+                Ok(Self(Kind::Filter(Box::new(filter.with_failing(function, status, since)?))))
             }
         }
     }
 
-    /// Why a case cannot be played to it, if it cannot.
+    /// The reason why it cannot play a case.
     pub(super) fn cannot_play(&self, case: &Case) -> Option<&'static str> {
         match &self.0 {
-            Kind::Component(component) => component.lacks(case),
+            Kind::Component(component) => component.cannot_play(case),
             Kind::Filter(filter) => filter.cannot_play(case),
         }
     }
@@ -66,26 +66,26 @@ impl Subject {
     }
 }
 
-/// What begins anew for each case, and within one when it says so
-pub(super) trait Playable {
+/// A subject that is instantiated for each case, and at each restart in it.
+pub(super) trait Instantiate {
     type Instance: Instance;
 
     /// # Errors
-    /// Why it cannot begin in this world.
+    /// If it cannot start in this world.
     async fn instantiate(&self, case: &Case, world: &World) -> Result<Self::Instance>;
 }
 
-/// One that runs
+/// A running instance.
 pub(super) trait Instance {
-    /// What of a step can be done with it and seen of it.
-    fn visible(&self, step: &Step) -> Step {
+    /// The part of a step that this kind of instance can play and show.
+    fn playable(&self, step: &Step) -> Step {
         step.clone()
     }
 
-    /// The surroundings have changed.
-    fn see(&mut self, world: &World) -> Result<()>;
+    /// The environment has changed.
+    fn set_env(&mut self, world: &World) -> Result<()>;
 
-    /// Ask as often and as concurrently as a case says, and let everything that this set off come to its end.
+    /// Make the calls of an ask, and wait for everything that they started.
     async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>>;
 
     async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>>;
@@ -96,10 +96,10 @@ pub(super) trait Instance {
 
     async fn explain(&mut self) -> Result<Vec<SourceReport>>;
 
-    /// How the store is from now on, and what happens to all that it holds, where that is not in the world.
-    fn shared(&mut self, _stands: Option<Stands>, _happens: Option<Happens>) {}
+    /// Set the condition of the store and change its content, where the world does not hold it.
+    fn change_store(&mut self, _condition: Option<StoreCondition>, _change: Option<StoreChange>) {}
 
-    /// What it logged, where that is not in the world's log.
+    /// Its log, where the world does not hold it.
     fn log(&self) -> String {
         String::new()
     }

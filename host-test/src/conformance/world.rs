@@ -1,4 +1,4 @@
-//! What the component is lent: an environment, files, a clock, a random source of zeros, and a place for its log.
+//! The world of a component: environment, files, a clock, a random source of zeros, and its log.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,22 +21,22 @@ use super::case::Case;
 use super::content::Text;
 use super::files::Files;
 use super::script::{Hooks, Script};
-use super::store::Lent;
+use super::store::MemoryStore;
 
 /// Values and their versions, by key.
 pub(crate) type SharedData = Rc<RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>>;
 
-/// What stays the same when the component is started anew.
+/// Everything that survives a restart of the component.
 pub(crate) struct World {
     pub(crate) clock: Clock,
     pub(crate) files: Arc<Files>,
     pub(crate) env: BTreeMap<String, Text>,
     log: MemoryOutputPipe,
     pub(crate) script: Arc<Script>,
-    /// What the VMs of a proxy share.
+    /// The data that the VMs of a proxy share.
     pub(crate) shared: SharedData,
-    /// The store and the settings, where a case lends them.
-    pub(crate) lent: Option<Arc<Lent>>,
+    /// The store and the settings, in cases that have them.
+    pub(crate) store: Option<Arc<MemoryStore>>,
 }
 
 impl World {
@@ -48,24 +48,24 @@ impl World {
             log: MemoryOutputPipe::new(MAX_LOG),
             script: Arc::default(),
             shared: SharedData::default(),
-            lent: case.store.then(|| Arc::new(Lent::with(&case.settings))),
+            store: case.store.then(|| Arc::new(MemoryStore::with(&case.settings))),
         })
     }
 
-    pub(crate) fn lends(&self) -> bool {
-        self.lent.is_some()
+    pub(crate) fn has_store(&self) -> bool {
+        self.store.is_some()
     }
 
     pub(crate) fn set_env(&mut self, env: BTreeMap<String, Text>) {
         self.env = env;
     }
 
-    /// Everything that was logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.contents()).into_owned()
     }
 
-    /// What a component sees from now on.
+    /// The WASI context with the current environment.
     pub(crate) fn wasi(&self) -> Result<WasiCtx> {
         let mut wasi = WasiCtxBuilder::new();
         for (name, value) in &self.env {
@@ -74,7 +74,7 @@ impl World {
         wasi.stdout(self.log.clone()).stderr(self.log.clone());
         wasi.wall_clock(self.clock).monotonic_clock(self.clock);
         wasi.secure_random(Zeros).insecure_random(Zeros).insecure_random_seed(0);
-        // A thread that reads a file would keep the virtual clock from moving on.
+        // A thread that reads a file would stop the virtual clock.
         wasi.allow_blocking_current_thread(true);
         wasi.preopened_dir(self.files.root(), "/", FsPerms::ReadOnly).map_err(anyhow::Error::from)?;
         Ok(wasi.build())
@@ -86,18 +86,18 @@ impl World {
             http: WasiHttpCtx::new(),
             hooks: Hooks { script: Arc::clone(&self.script), files: Arc::clone(&self.files) },
             table: ResourceTable::new(),
-            lent: self.lent.clone().unwrap_or_default(),
+            store: self.store.clone().unwrap_or_default(),
         })
     }
 }
 
-/// The state of a store with the component in it.
+/// The state of the wasmtime store that the component runs in.
 pub(crate) struct State {
     pub(crate) wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: Hooks,
     table: ResourceTable,
-    pub(crate) lent: Arc<Lent>,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 impl WasiView for State {
@@ -112,7 +112,7 @@ impl WasiHttpView for State {
     }
 }
 
-/// The case's time, which passes as tokio's paused clock does.
+/// The time of a case, which follows tokio's paused clock.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
@@ -169,5 +169,5 @@ impl TryRng for Zeros {
     }
 }
 
-/// More than any case logs, in bytes; beyond it the component's writes fail.
+/// More than any case logs, in bytes. Writes beyond it fail.
 const MAX_LOG: usize = 64 << 20;

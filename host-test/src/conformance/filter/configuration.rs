@@ -1,13 +1,13 @@
-//! From a case to the filter's configuration, and why there is none for some cases.
+//! The filter's configuration for a case, and the reasons why some cases have none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::super::case::{Ask, Case, ErrorKind, Fault, Identity, Stands, Step};
+use super::super::case::{Ask, Case, ErrorKind, Fault, Identity, Step, StoreCondition};
 use super::super::content::Text;
 
-/// What is asked for in a case: each is a rule.
+/// A rule: everything that a case asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rule {
     scope: String,
@@ -28,7 +28,7 @@ impl Rule {
         Self { scope: scope.to_owned(), identity: Identity::Default, tenant_id: None }
     }
 
-    /// As the filter's configuration has it. It is for requests to the host of its number.
+    /// The rule in the filter's configuration. It applies to requests to the host of its number.
     pub(super) fn to_json(&self, nth: usize) -> Value {
         let mut rule = json!({ "name": nth.to_string(), "authority": host(nth), "scope": self.scope });
         match &self.identity {
@@ -45,7 +45,7 @@ impl Rule {
     }
 }
 
-/// Whom a request for the token of a rule is to.
+/// The host of the requests that a rule applies to.
 pub(super) fn host(nth: usize) -> String {
     format!("rule-{nth}.example")
 }
@@ -62,11 +62,11 @@ pub(super) fn rules_of(case: &Case) -> Vec<Rule> {
     rules
 }
 
-/// The configuration without rules: the source that the environment is for, and limits.
+/// The configuration without rules: the source that the environment selects, and limits.
 pub(super) fn without_rules(env: &BTreeMap<String, Text>) -> Value {
     let mut configuration = json!({
         "source": source(env).unwrap_or_else(|| json!({ "imds": { "cluster": MANAGED } })),
-        // What a case says of waiting is about the core.
+        // The waits of a case are those of the core.
         "deadline_ms": 600_000,
     });
     for (field, variable) in LIMITS {
@@ -80,7 +80,7 @@ pub(super) fn without_rules(env: &BTreeMap<String, Text>) -> Value {
     configuration
 }
 
-/// None if the environment is for none that the filter has, or for several.
+/// None if the environment selects several sources.
 fn source(env: &BTreeMap<String, Text>) -> Option<Value> {
     let is_set = |names: &[&str]| names.iter().any(|name| value(env, name).is_some());
     let names_endpoint = is_set(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]);
@@ -108,7 +108,7 @@ fn source(env: &BTreeMap<String, Text>) -> Option<Value> {
     }
 }
 
-/// The class of Azure's libraries that the filter chooses with its source.
+/// The credential class of Azure's libraries that matches the source.
 fn credential(source: &Value) -> &'static str {
     match source {
         _ if source.get("client_secret").is_some() => "EnvironmentCredential",
@@ -122,7 +122,7 @@ pub(super) fn cannot_play(case: &Case) -> Option<&'static str> {
     let of_environment = || environments().find_map(of_environment);
     let keys: BTreeSet<_> = environments().filter_map(|env| value(env, "TOKEN_BROKER_STORE_KEY")).collect();
     let has_odd_keys = keys.len() > 1 || keys.iter().any(|key| key.len() != KEY_LENGTH);
-    let of_keys = || has_odd_keys.then_some("keys of a store: the VMs of a proxy make their own");
+    let of_keys = || has_odd_keys.then_some("keys of a store: the VMs of a proxy generate one");
     let all_files = case.steps.iter().filter_map(|step| step.set_files.as_ref()).chain([&case.files]);
     if all_files.into_iter().flat_map(BTreeMap::keys).any(|path| path.starts_with(ARC)) {
         return Some(REFUSED);
@@ -141,12 +141,12 @@ fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
     let is_number = |name: &&str| value(env, name).is_none_or(|text| matches!(text.parse(), Ok(1..=MAX_MS)));
     let is_level = value(env, LOG).is_none_or(|level| LEVELS.contains(&level));
     if !is_level || !LIMITS.iter().map(|(_, variable)| variable).all(is_number) {
-        return Some("a limit or level that is none: fields of the filter's configuration, tested there");
+        return Some("an invalid limit or level: fields of the filter's configuration, tested there");
     }
     let Some(source) = source(env) else { return Some(SEVERAL) };
     let is_workload = source.get("workload_identity").is_some();
     if is_workload && !is_set(&["AZURE_TENANT_ID"]) {
-        return Some("half of a source: the filter refuses its configuration");
+        return Some("an incomplete source: the filter refuses its configuration");
     }
     let chosen = value(env, CREDENTIALS);
     chosen
@@ -156,16 +156,20 @@ fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
 
 fn of_step(step: &Step, env: &BTreeMap<String, Text>) -> Option<&'static str> {
     if step.forget.is_some() {
-        return Some("a token that is forgotten: no service tells the filter that it refused one");
+        return Some("a forgotten token: no service tells the filter that it refused one");
     }
-    match step.store_stands {
-        Some(Stands::Silent) => return Some("a store that does not answer: what VMs share always does"),
-        Some(Stands::Forbidden) => return Some("a store that is forbidden: what VMs share never is"),
-        Some(Stands::Well | Stands::Gone) | None => {}
+    match step.store_condition {
+        Some(StoreCondition::Hanging) => {
+            return Some("a store that does not answer: the shared data of VMs always does");
+        }
+        Some(StoreCondition::Denied) => {
+            return Some("a store that denies access: the shared data of VMs never does");
+        }
+        Some(StoreCondition::Working | StoreCondition::Unavailable) | None => {}
     }
     let faults: Vec<_> = step.http.iter().filter_map(|exchange| exchange.reply.fault).collect();
     if faults.contains(&Fault::Untrusted) {
-        return Some("a certificate that is not trusted: Envoy does not tell");
+        return Some("an untrusted certificate: Envoy does not report it");
     }
     if step.then.iter().flatten().any(|then| then.error == Some(ErrorKind::Denied)) {
         return Some(RULES);
@@ -175,14 +179,14 @@ fn of_step(step: &Step, env: &BTreeMap<String, Text>) -> Option<&'static str> {
     let is_imds = federated.unwrap_or(&source).get("imds").is_some();
     let is_absent = faults.iter().any(|fault| matches!(fault, Fault::Refused | Fault::BlackHole));
     if is_imds && is_absent && value(env, CREDENTIALS).is_none() {
-        return Some("an IMDS that may not be there: the filter's is there by its configuration");
+        return Some("an IMDS that may be absent: the filter's configuration says that it is there");
     }
     step.ask.as_ref().and_then(|ask| of_ask(ask, &source, env))
 }
 
 fn of_ask(ask: &Ask, source: &Value, env: &BTreeMap<String, Text>) -> Option<&'static str> {
     if ask.claims.is_some() || ask.enable_cae || ask.user_assertion.is_some() {
-        return Some("claims or a user: a rule has none");
+        return Some("claims or a user assertion: a rule has none");
     }
     if ask.scopes.len() != 1 {
         return Some("no scope or several: a rule has one");
@@ -210,8 +214,8 @@ pub(super) const MANAGED: &str = "managed-identity";
 pub(super) const ENTRA: &str = "entra";
 pub(super) const TOKEN: &str = "token";
 
-const REFUSED: &str = "a source that the filter refuses to have";
-const RULES: &str = "a policy: the filter's rules are one";
+const REFUSED: &str = "a source that the filter does not support";
+const RULES: &str = "a policy: the filter's rules replace it";
 const ARC: &str = "/opt/azcmagent/";
 const SEVERAL: &str = "several sources: the filter has one";
 const OTHER_SOURCES: [&str; 6] = [

@@ -1,4 +1,4 @@
-//! The filter as an instance that cases are played to.
+//! An instance of the filter, for cases.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,25 +12,25 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::broker::{AccessToken, Error, Failure, Outcome, SourceReport, Statistics};
-use super::super::case::{Ask, Count, Counter, Happens, Stands, Step};
+use super::super::case::{Ask, Count, Counter, Step, StoreChange, StoreCondition};
 use super::super::content::Text;
 use super::super::files::Files;
 use super::super::script::Script;
 use super::super::subject::Instance;
 use super::super::world::World;
 use super::Filter;
-use super::answer::{Told, answer, file};
 use super::configuration::{Rule, TOKEN, host, value, without_rules};
 use super::proxy::{Call, ROOT, Stream};
+use super::upstream::{self, CallResult};
 use super::vm::Vm;
 
-/// The filter as it runs, or what it said instead.
-pub(crate) struct Played {
+/// The running filter, or its errors.
+pub(crate) struct FilterInstance {
     vm: Option<Vm>,
-    /// Rules that it has, and those that it refused to have, with its words.
+    /// The accepted rules, and the refused ones with their errors.
     rules: Vec<Rule>,
     refused: Vec<(Rule, String)>,
-    /// Its words for a refusal of everything.
+    /// The error of a configuration that is refused as a whole.
     refusal: String,
     script: Arc<Script>,
     files: Arc<Files>,
@@ -38,8 +38,8 @@ pub(crate) struct Played {
     next_stream: u32,
 }
 
-impl Played {
-    /// With as many of the rules as the filter takes.
+impl FilterInstance {
+    /// Start the filter with as many of the rules as it accepts.
     pub(super) fn begin(
         filter: &Filter,
         mut rules: Vec<Rule>,
@@ -76,8 +76,8 @@ impl Played {
         })
     }
 
-    /// Send requests for a rule's token, and let everything come to its end.
-    async fn pass(&mut self, rule: &Rule, count: u32) -> Result<Vec<Outcome>> {
+    /// Send requests that a rule applies to, and wait for everything that they started.
+    async fn send(&mut self, rule: &Rule, count: u32) -> Result<Vec<Outcome>> {
         if let Some((_, words)) = self.refused.iter().find(|(refused, _)| refused == rule) {
             return Ok(vec![Err(Error::InvalidRequest(words.clone())); count as usize]);
         }
@@ -95,7 +95,7 @@ impl Played {
         streams.map(|stream| vm.outcome(stream, nth)).collect()
     }
 
-    /// Answer calls and tick until the filter has nothing more to do.
+    /// Answer calls and call the timer until the filter has nothing left to do.
     async fn settle(&mut self) -> Result<()> {
         let Some(vm) = &mut self.vm else { return Ok(()) };
         let (began, mut ticks) = (Instant::now(), 0);
@@ -103,12 +103,12 @@ impl Played {
         let mut pending = FuturesUnordered::new();
         loop {
             for call in vm.store.data_mut().calls.drain(..) {
-                pending.push(told(&self.script, &self.files, &self.token_file, call).boxed_local());
+                pending.push(result(&self.script, &self.files, &self.token_file, call).boxed_local());
             }
-            ensure!(Instant::now() < limit, "the filter still works an hour (of virtual time) later");
+            ensure!(Instant::now() < limit, "the filter is still busy after an hour (of virtual time)");
             let tick_at = vm.store.data().tick_at;
             tokio::select! {
-                Some((number, told)) = pending.next(), if !pending.is_empty() => vm.answer(number, told)?,
+                Some((number, result)) = pending.next(), if !pending.is_empty() => vm.answer(number, result)?,
                 () = async { tokio::time::sleep_until(tick_at.unwrap_or(limit)).await }, if tick_at.is_some() => {
                     ticks += 1;
                     let elapsed = began.elapsed();
@@ -121,17 +121,22 @@ impl Played {
     }
 }
 
-async fn told(script: &Script, files: &Files, token_file: &std::path::Path, call: Call) -> (u32, Told) {
+async fn result(
+    script: &Script,
+    files: &Files,
+    token_file: &std::path::Path,
+    call: Call,
+) -> (u32, CallResult) {
     let number = call.number;
-    let told = match &*call.cluster {
-        TOKEN => file(files.root(), token_file),
-        _ => answer(script, files, call).await,
+    let result = match &*call.cluster {
+        TOKEN => upstream::file(files.root(), token_file),
+        _ => upstream::call(script, files, call).await,
     };
-    (number, told)
+    (number, result)
 }
 
 impl Vm {
-    /// What became of a request, which ends with it.
+    /// The outcome of a request, which ends here.
     fn outcome(&mut self, stream: u32, rule: usize) -> Result<Outcome> {
         let proxy = self.store.data_mut();
         let Stream { headers, goes_on, response } =
@@ -149,7 +154,7 @@ impl Vm {
                 }))
             }
             (None, true, None) => bail!("a request goes on without a token"),
-            (None, false, _) => bail!("a request waits for ever"),
+            (None, false, _) => bail!("a request is still paused"),
         }
     }
 
@@ -163,13 +168,13 @@ impl Vm {
     }
 }
 
-impl Instance for Played {
-    /// No diagnostics, and of a token only what a request carries.
-    fn visible(&self, step: &Step) -> Step {
+impl Instance for FilterInstance {
+    /// Without diagnostics, and without the parts of a token that no request carries.
+    fn playable(&self, step: &Step) -> Step {
         let mut step = step.clone();
         step.explain = None;
         if matches!(step.then, None | Some(None)) {
-            // To look without asking is impossible.
+            // The filter cannot look without fetching.
             step.peek = None;
         }
         for then in step.then.iter_mut().flatten() {
@@ -182,7 +187,7 @@ impl Instance for Played {
         step
     }
 
-    fn see(&mut self, world: &World) -> Result<()> {
+    fn set_env(&mut self, world: &World) -> Result<()> {
         if let Some(vm) = &mut self.vm {
             let environment = world.env.iter().map(|(name, Text(value))| (name.clone(), value.clone()));
             vm.store.data_mut().environment = environment.collect();
@@ -193,13 +198,13 @@ impl Instance for Played {
     async fn ask(&mut self, ask: &Ask) -> Result<Vec<Outcome>> {
         let (rule, mut outcomes) = (Rule::of(ask), Vec::new());
         for _ in 0..ask.times {
-            outcomes.extend(self.pass(&rule, ask.concurrent).await?);
+            outcomes.extend(self.send(&rule, ask.concurrent).await?);
         }
         Ok(outcomes)
     }
 
     async fn peek(&mut self, scope: &str) -> Result<Option<AccessToken>> {
-        let outcome = self.pass(&Rule::of_scope(scope), 1).await?.pop();
+        let outcome = self.send(&Rule::of_scope(scope), 1).await?.pop();
         Ok(outcome.and_then(Result::ok))
     }
 
@@ -232,13 +237,13 @@ impl Instance for Played {
         Ok(Vec::new())
     }
 
-    fn shared(&mut self, stands: Option<Stands>, happens: Option<Happens>) {
+    fn change_store(&mut self, condition: Option<StoreCondition>, change: Option<StoreChange>) {
         let Some(vm) = &mut self.vm else { return };
-        if let Some(stands) = stands {
-            vm.store.data_mut().shared_fails = !matches!(stands, Stands::Well);
+        if let Some(condition) = condition {
+            vm.store.data_mut().shared_fails = !matches!(condition, StoreCondition::Working);
         }
-        if let Some(happens) = happens {
-            vm.store.data_mut().happen(happens);
+        if let Some(change) = change {
+            vm.store.data_mut().change(change);
         }
     }
 
@@ -259,7 +264,7 @@ fn refused_rule(words: &str) -> Option<usize> {
     words.strip_prefix("rules[")?.split(']').next()?.parse().ok()
 }
 
-/// The error that a problem tells.
+/// The error in a problem document.
 fn problem(body: &[u8]) -> Result<Error> {
     let problem: Value = serde_json::from_slice(body)?;
     let text = |name: &str| problem[name].as_str().map(str::to_owned);
@@ -268,7 +273,7 @@ fn problem(body: &[u8]) -> Result<Error> {
         source: text("source").unwrap_or_default(),
         status: problem["source_status"].as_u64().and_then(|status| status.try_into().ok()),
         code: text("code"),
-        // The words of every source, and not of the last alone.
+        // The messages of all sources, not of the last one alone.
         message: words.clone(),
         correlation_id: text("correlation_id"),
         remedy: text("remedy"),
@@ -289,12 +294,12 @@ fn problem(body: &[u8]) -> Result<Error> {
 
 /// The counters that are metrics.
 const SHOWN: [Counter; 4] = [Counter::Refreshes, Counter::Fetches, Counter::StoreHits, Counter::LeaseWaits];
-/// Words of hosts with files and sockets: a proxy has a cluster for the token, and is silent about connections.
+/// Words of hosts with files and sockets. A proxy has a cluster for the token, and does not report connections.
 const OF_OTHER_HOSTS: [&str; 3] = ["connection refused", "AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/"];
 
-/// The looks at the store in the first second of a wait.
+/// Timer calls in the first second of a wait for the store.
 const TICKS: u64 = 10;
-/// Half a second apart after that, and each second a lease is kept up.
+/// Timer calls a second after that, renewals of a lease included.
 const TICKS_A_SECOND: u64 = 5;
 /// Far beyond any budget of the filter.
 const LONGEST_STEP: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! As much of proxy-wasm 0.2.1 as the filter uses, for one VM.
+//! The part of proxy-wasm 0.2.1 that the filter uses, for one VM.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -8,17 +8,17 @@ use anyhow::Result;
 use tokio::time::Instant;
 use wasmtime::{Caller, Engine, Linker, Memory, TypedFunc};
 
-use super::super::case::Happens;
+use super::super::case::StoreChange;
 use super::super::world::{Clock, SharedData};
 
-/// What the module sees of the proxy, and what it has done with it.
+/// The state of the proxy.
 pub(crate) struct Proxy {
     pub(super) clock: Clock,
     pub(super) environment: Vec<(String, String)>,
     pub(super) configuration: Vec<u8>,
     pub(super) log: String,
     shared: SharedData,
-    /// Operations of shared data fail.
+    /// Whether operations on shared data fail.
     pub(super) shared_fails: bool,
     pub(super) queues: Vec<VecDeque<Vec<u8>>>,
     pub(super) metrics: Vec<(String, i64)>,
@@ -27,25 +27,25 @@ pub(crate) struct Proxy {
     pub(super) tick_at: Option<Instant>,
     pub(super) calls: Vec<Call>,
     last_call: u32,
-    /// The answer that can be read now.
+    /// The answer that the module can read now.
     pub(super) answer: Answer,
-    /// The context that acts.
+    /// The effective context.
     pub(super) context: u32,
     pub(super) streams: BTreeMap<u32, Stream>,
-    /// The plugin has its configuration.
+    /// Whether the plugin has accepted its configuration.
     pub(super) is_configured: bool,
-    /// Of the module, once there is an instance of it.
+    /// Those of the module, once it is instantiated.
     pub(super) exports: Option<Exports>,
 }
 
-/// The exports of the module by which the proxy gives it bytes.
+/// The exports of the module that the proxy passes bytes with.
 #[derive(Clone)]
 pub(super) struct Exports {
     pub(super) memory: Memory,
     pub(super) allocate: TypedFunc<u32, u32>,
 }
 
-/// A call that the module has made.
+/// An HTTP call of the module.
 pub(super) struct Call {
     pub(super) number: u32,
     pub(super) cluster: String,
@@ -62,12 +62,12 @@ pub(super) struct Answer {
 
 pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// A request that is on its way through.
+/// A request in the proxy.
 #[derive(Default)]
 pub(super) struct Stream {
     pub(super) headers: Pairs,
     pub(super) goes_on: bool,
-    /// The answer in its place.
+    /// The filter's own answer.
     pub(super) response: Option<Response>,
 }
 
@@ -106,17 +106,19 @@ impl Proxy {
         }
     }
 
-    /// What happens to the entries of the core: each has its end before it, in eight bytes.
-    pub(super) fn happen(&mut self, happens: Happens) {
+    /// Change the entries of the core. Each begins with its expiry, in eight bytes.
+    pub(super) fn change(&mut self, change: StoreChange) {
         let mut shared = self.shared.borrow_mut();
         let of_core = |key: &[u8]| key.windows(13).any(|part| part == b"token-broker-");
         let entries = shared.iter_mut().filter(|(key, (value, _))| of_core(key) && value.len() > 8);
         let mut values: Vec<&mut Vec<u8>> = entries.map(|(_, (value, _))| value).collect();
-        match happens {
-            Happens::Emptied => values.iter_mut().for_each(|value| value.clear()),
-            Happens::Changed => values.iter_mut().for_each(|value| value[8..].reverse()),
-            Happens::Cut => values.iter_mut().for_each(|value| value.truncate(8 + (value.len() - 8) / 2)),
-            Happens::Exchanged => {
+        match change {
+            StoreChange::Emptied => values.iter_mut().for_each(|value| value.clear()),
+            StoreChange::Reversed => values.iter_mut().for_each(|value| value[8..].reverse()),
+            StoreChange::Truncated => {
+                values.iter_mut().for_each(|value| value.truncate(8 + (value.len() - 8) / 2))
+            }
+            StoreChange::Swapped => {
                 let mut copies: Vec<_> = values.iter().map(|value| value.to_vec()).collect();
                 let one = 1.min(copies.len());
                 copies.rotate_right(one);
@@ -442,7 +444,7 @@ fn write(caller: &mut Guest<'_>, at: u32, bytes: &[u8]) -> i32 {
     if memory.write(caller, at as usize, bytes).is_ok() { OK } else { INVALID_MEMORY_ACCESS }
 }
 
-/// Put bytes into memory that the module allocates for them.
+/// Copy bytes into memory that the module allocates for them.
 fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     let mut at = 0;
     if !bytes.is_empty() {
@@ -473,7 +475,7 @@ fn encode(pairs: &Pairs) -> Vec<u8> {
     bytes
 }
 
-/// What the module encoded, which is not expected to lie.
+/// Decode pairs of the module, which are trusted.
 fn decode(bytes: &[u8]) -> Pairs {
     let number = |at: usize| {
         let number = bytes.get(at..).and_then(|bytes| bytes.first_chunk());

@@ -10,8 +10,8 @@ use wasmtime::{Store, TypedFunc};
 use super::super::content::Text;
 use super::super::world::World;
 use super::Filter;
-use super::answer::Told;
 use super::proxy::{Answer, Exports, Proxy, ROOT, Stream};
+use super::upstream::CallResult;
 
 /// One VM.
 pub(super) struct Vm {
@@ -23,7 +23,7 @@ pub(super) struct Vm {
 }
 
 impl Vm {
-    /// The words of the filter if it refuses its configuration.
+    /// Start a VM. The inner error is that of a refused configuration.
     pub(super) fn begin(
         filter: &Filter,
         configuration: &Value,
@@ -69,7 +69,7 @@ impl Vm {
         Ok(record["error"].as_str().context("it refuses without a reason")?.to_owned())
     }
 
-    /// A request begins.
+    /// Begin a request.
     pub(super) fn request(&mut self, stream: u32, headers: &[(&str, &str)]) -> Result<()> {
         let headers: Vec<_> = headers
             .iter()
@@ -93,17 +93,17 @@ impl Vm {
         Ok(self.tick.call(&mut self.store, ROOT)?)
     }
 
-    pub(super) fn answer(&mut self, number: u32, told: Told) -> Result<()> {
+    pub(super) fn answer(&mut self, number: u32, result: CallResult) -> Result<()> {
         let proxy = self.store.data_mut();
         proxy.context = ROOT;
-        proxy.answer = match told {
-            Told::Response(answer) => answer,
-            Told::Reset => Answer::default(),
+        proxy.answer = match result {
+            CallResult::Response(answer) => answer,
+            CallResult::Reset => Answer::default(),
         };
         let (headers, body) = (proxy.answer.headers.len(), proxy.answer.body.len());
         let arguments = (ROOT, number, u32::try_from(headers)?, u32::try_from(body)?, 0);
         self.answered.call(&mut self.store, arguments)?;
-        // Again, as no proxy should: nobody waits for it any more.
+        // Again, as no proxy should: the filter must ignore it.
         Ok(self.answered.call(&mut self.store, arguments)?)
     }
 
