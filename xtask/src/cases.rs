@@ -39,7 +39,7 @@ fn names(folder: &Path, extension: &str) -> Result<Vec<String>> {
 }
 
 /// What a source is called, and which variables it looks at.
-const DESCRIPTION: &str = ": About = About {";
+const DESCRIPTION: &str = ": SourceInfo = SourceInfo {";
 
 #[cfg(test)]
 mod tests {
