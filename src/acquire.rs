@@ -13,27 +13,27 @@ pub(crate) use self::chain::Chain;
 pub(crate) use self::context::{Assertions, FetchContext, FetchLimits};
 pub(crate) use self::instance::Instance;
 pub use self::source_slot::{SourceReport, Verdict};
-use crate::memory::{Look, Outcome};
+use crate::memory::{FetchResult, Lookup};
 use crate::model::Host;
 
 /// Get a token from the identity sources, and keep what comes of it.
-pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>) -> Outcome {
+pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>) -> FetchResult {
     fetch.asks();
     let (instance, memory) = (fetch.instance, &fetch.instance.memory);
     let began = instance.now();
-    let refreshes = !matches!(memory.look(fetch.demand.key(), began), Look::Failed(..) | Look::Nothing);
+    let refreshes = !matches!(memory.look(fetch.request.key(), began), Lookup::Failed(..) | Lookup::Nothing);
     if refreshes {
         instance.count(|stats| &mut stats.refreshes);
     }
     instance.count(|stats| &mut stats.fetches);
     let outcome = match chain.fetch(fetch).await {
         Ok(token) => {
-            let token = memory.keep(fetch.demand, token, instance.random());
+            let token = memory.keep(fetch.request, token, instance.random());
             fetch.is_served();
             Ok(token)
         }
         Err(error) => {
-            memory.rest(fetch.demand, &error, instance.now());
+            memory.rest(fetch.request, &error, instance.now());
             instance.stats.borrow_mut().count_failure(error.kind());
             Err(error)
         }

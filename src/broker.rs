@@ -10,7 +10,7 @@ use std::time::Duration;
 use self::config::Config;
 use self::core::Core;
 use crate::acquire::{SourceReport, Verdict};
-use crate::memory::{Look, Wait};
+use crate::memory::{Lookup, Wait};
 use crate::model::{Error, Host, Identity, Scope, Statistics, Store, Token, TokenRequest, count};
 use crate::policy::Policy;
 use crate::settings::Settings;
@@ -29,12 +29,12 @@ pub struct Grant {
     pub token: Rc<Token>,
     /// Given to one caller at a time: pass it to [`Broker::refresh`], in a task of its own where the host has them.
     /// Dropping it leaves the refresh to the next caller.
-    pub refresh: Option<Refresh>,
+    pub refresh: Option<RefreshTicket>,
 }
 
 /// The duty to refresh a token.
 #[derive(Debug)]
-pub struct Refresh {
+pub struct RefreshTicket {
     wait: Wait,
     /// The caller has waited for it, for as long as a caller with a token does.
     was_awaited: bool,
@@ -70,19 +70,19 @@ impl<H: Host, S: Store> Broker<H, S> {
     }
 
     /// Refresh a token. What comes of it is kept, or remembered as a failure.
-    pub async fn refresh(&self, duty: Refresh) {
+    pub async fn refresh(&self, duty: RefreshTicket) {
         self.refresh_within(duty, |config| config.budget).await;
     }
 
     /// Refresh a token while its caller waits, who has one that works: for as long as one try may take, and not at all
     /// if the caller has waited already.
-    pub async fn refresh_briefly(&self, duty: Refresh) {
+    pub async fn refresh_briefly(&self, duty: RefreshTicket) {
         if !duty.was_awaited {
             self.refresh_within(duty, |config| config.fetch.timeout.min(config.budget)).await;
         }
     }
 
-    async fn refresh_within(&self, duty: Refresh, limit: impl FnOnce(&Config) -> Duration) {
+    async fn refresh_within(&self, duty: RefreshTicket, limit: impl FnOnce(&Config) -> Duration) {
         if let Ok(config) = &self.0.config
             && !duty.wait.is_closed()
         {
@@ -96,7 +96,7 @@ impl<H: Host, S: Store> Broker<H, S> {
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
         let demand = self.0.demand_for(scope).ok()?;
         match self.0.instance.memory.look(demand.key(), self.0.instance.now()) {
-            Look::Fresh(token) => {
+            Lookup::Fresh(token) => {
                 let mut stats = self.0.instance.stats.borrow_mut();
                 count(&mut stats.requests);
                 count(&mut stats.hits);

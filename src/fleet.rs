@@ -23,7 +23,7 @@ use self::seal::Seal;
 use self::sealed_store::SealedStore;
 use crate::acquire::Instance;
 use crate::model::{Error, Host, Store};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::Settings;
 use crate::settings::variables::{
     AUTHORITY_HOST, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
@@ -71,7 +71,7 @@ impl Fleet {
         &self,
         store: &S,
         instance: &Instance<H>,
-        key: &Key,
+        key: &CacheKey,
         token_hash: &str,
     ) {
         if !self.is_away(instance.now()) {

@@ -64,7 +64,7 @@ mod tests;
 pub mod wire;
 
 pub use crate::acquire::{SourceReport, Verdict};
-pub use crate::broker::{Broker, Grant, Refresh};
+pub use crate::broker::{Broker, Grant, RefreshTicket};
 pub use crate::model::{
     Body, Claims, EXPIRING, Error, Failure, Host, Id, Identity, Level, Limits, Links, RawRequest, ReadError,
     Record, Scope, Secret, SendError, SendErrorKind, Statistics, Store, StoreError, Token, TokenRequest,

@@ -10,14 +10,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::cache::Cache;
-pub(crate) use self::cache::Look;
-pub(crate) use self::flight::{Flights, Outcome, Wait, Work};
+pub(crate) use self::cache::Lookup;
+pub(crate) use self::flight::{FetchResult, Flights, Wait, Work};
 #[cfg(test)]
 pub(crate) use self::freshness::jittered_refresh;
 pub(crate) use self::freshness::{Freshness, is_expiring};
 pub(crate) use self::term::Term;
 use crate::model::{Error, Scope, Token};
-use crate::policy::{Demand, Key};
+use crate::policy::{AdmittedRequest, CacheKey};
 
 /// The tokens and failures of an instance, and its fetches. Times are since the Unix epoch.
 #[derive(Debug, Default)]
@@ -28,51 +28,52 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Claims bypass memory, because nothing is ever held under a key with claims.
-    pub(crate) fn look(&self, key: &Key, now: Duration) -> Look {
+    pub(crate) fn look(&self, key: &CacheKey, now: Duration) -> Lookup {
         self.cache.borrow().look(key, now)
     }
 
-    /// The token that is held for a demand, whatever it asks for besides.
-    pub(crate) fn held(&self, demand: &Demand, now: Duration) -> Option<Rc<Token>> {
-        match self.look(&demand.key().without_claims(), now) {
-            Look::Fresh(token) | Look::Stale(token) | Look::Resting(token) | Look::Expiring(token) => {
-                Some(token)
-            }
-            Look::Failed(..) | Look::Nothing => None,
+    /// The token that is held for a request, whatever it asks for besides.
+    pub(crate) fn held(&self, request: &AdmittedRequest, now: Duration) -> Option<Rc<Token>> {
+        match self.look(&request.key().without_claims(), now) {
+            Lookup::Fresh(token)
+            | Lookup::Stale(token)
+            | Lookup::Resting(token)
+            | Lookup::Expiring(token) => Some(token),
+            Lookup::Failed(..) | Lookup::Nothing => None,
         }
     }
 
     /// Keep a token. `random` spreads its refresh.
-    pub(crate) fn keep(&self, demand: &Demand, token: Token, random: u64) -> Rc<Token> {
+    pub(crate) fn keep(&self, request: &AdmittedRequest, token: Token, random: u64) -> Rc<Token> {
         let token = Rc::new(token);
-        self.cache.borrow_mut().keep(demand.key(), Rc::clone(&token), random);
+        self.cache.borrow_mut().keep(request.key(), Rc::clone(&token), random);
         token
     }
 
     /// Remember that fetching failed, for as long as the failure deserves.
-    pub(crate) fn rest(&self, demand: &Demand, error: &Error, now: Duration) {
-        self.cache.borrow_mut().rest(demand.key(), error, now);
+    pub(crate) fn rest(&self, request: &AdmittedRequest, error: &Error, now: Duration) {
+        self.cache.borrow_mut().rest(request.key(), error, now);
     }
 
     /// Remember that fetching failed, for so long.
-    pub(crate) fn rest_for(&self, demand: &Demand, error: &Error, now: Duration, left: Duration) {
-        self.cache.borrow_mut().rest_for(demand.key(), error, now, left);
+    pub(crate) fn rest_for(&self, request: &AdmittedRequest, error: &Error, now: Duration, left: Duration) {
+        self.cache.borrow_mut().rest_for(request.key(), error, now, left);
     }
 
     /// Whether it is time to look into the store for a token although a fetch failed, which is counted as done.
-    pub(crate) fn looks_again(&self, demand: &Demand, now: Duration) -> bool {
-        self.cache.borrow().looks_again(demand.key(), now)
+    pub(crate) fn looks_again(&self, request: &AdmittedRequest, now: Duration) -> bool {
+        self.cache.borrow().looks_again(request.key(), now)
     }
 
     /// Leave the refresh of a token that is held to somebody else, for a while.
-    pub(crate) fn pause_refresh(&self, demand: &Demand, now: Duration) {
-        self.cache.borrow_mut().pause_refresh(demand.key(), now);
+    pub(crate) fn pause_refresh(&self, request: &AdmittedRequest, now: Duration) {
+        self.cache.borrow_mut().pause_refresh(request.key(), now);
     }
 
-    /// Drop the token that is held for a demand, because it did not do what it was for.
-    pub(crate) fn drop_held(&self, demand: &Demand) {
-        self.cache.borrow_mut().drop_held(demand.key());
-        self.flights.close_served(|key| key == demand.key());
+    /// Drop the token that is held for a request, because it did not do what it was for.
+    pub(crate) fn drop_held(&self, request: &AdmittedRequest) {
+        self.cache.borrow_mut().drop_held(request.key());
+        self.flights.close_served(|key| key == request.key());
     }
 
     /// Drop every token for a scope, and every failure. False if nothing was dropped.
@@ -84,13 +85,13 @@ impl Memory {
         has_dropped
     }
 
-    /// The fingerprint of the token for a demand that a service refused last.
-    pub(crate) fn refused(&self, demand: &Demand) -> Option<String> {
-        self.cache.borrow().refused(demand.key())
+    /// The fingerprint of the token for a request that a service refused last.
+    pub(crate) fn refused(&self, request: &AdmittedRequest) -> Option<String> {
+        self.cache.borrow().refused(request.key())
     }
 
     /// The keys for a scope of which a token was refused, each with its fingerprint.
-    pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(Key, String)> {
+    pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(CacheKey, String)> {
         self.cache.borrow().refused_for(scope)
     }
 }

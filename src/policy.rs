@@ -1,4 +1,4 @@
-//! Who may have a token for what. Only this file makes a [`Key`], so holding one proves admission.
+//! Who may have a token for what. Only this file makes a [`CacheKey`], so holding one proves admission.
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
@@ -75,9 +75,9 @@ impl Policy {
         request: &TokenRequest,
         default: &Identity,
         tenant: impl FnOnce(&Identity) -> Result<Option<String>, Error>,
-    ) -> Result<Demand, Error> {
+    ) -> Result<AdmittedRequest, Error> {
         let identity = self.check(request, default)?;
-        let key = Key {
+        let key = CacheKey {
             scope: request.scope.clone(),
             tenant_id: tenant(&identity)?,
             identity,
@@ -86,7 +86,11 @@ impl Policy {
             user: request.on_behalf_of.as_ref().map(User::of),
             is_assertion: false,
         };
-        Ok(Demand { key, claims: request.claims.clone(), on_behalf_of: request.on_behalf_of.clone() })
+        Ok(AdmittedRequest {
+            key,
+            claims: request.claims.clone(),
+            on_behalf_of: request.on_behalf_of.clone(),
+        })
     }
 }
 
@@ -101,17 +105,17 @@ impl Identities {
 
 /// A request that was admitted: its key, and the texts that the key knows only by their digests.
 #[derive(Clone, Debug)]
-pub(crate) struct Demand {
-    key: Key,
+pub(crate) struct AdmittedRequest {
+    key: CacheKey,
     claims: Option<Claims>,
     on_behalf_of: Option<OnBehalfOf>,
 }
 
-impl Demand {
+impl AdmittedRequest {
     /// The broker's own demand: a managed identity's token with which it proves an application's identity. No consumer
     /// ever gets it, so no policy is asked.
     pub(crate) fn assertion(audience: Scope, identity: Identity) -> Self {
-        let key = Key {
+        let key = CacheKey {
             scope: audience,
             identity,
             tenant_id: None,
@@ -123,7 +127,7 @@ impl Demand {
         Self { key, claims: None, on_behalf_of: None }
     }
 
-    pub(crate) fn key(&self) -> &Key {
+    pub(crate) fn key(&self) -> &CacheKey {
         &self.key
     }
 
@@ -138,7 +142,7 @@ impl Demand {
 
 /// Under what a token is held. Two requests share a token exactly when their keys are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
+pub(crate) struct CacheKey {
     scope: Scope,
     identity: Identity,
     tenant_id: Option<String>,
@@ -162,7 +166,7 @@ impl User {
     }
 }
 
-impl Key {
+impl CacheKey {
     pub(crate) fn audience(&self) -> &str {
         self.scope.audience()
     }
@@ -447,7 +451,7 @@ mod tests {
             user("bob", "https://vault.azure.net"),
         ];
         let mut keys: BTreeSet<_> = variants.iter().map(admit).collect();
-        keys.insert(Demand::assertion(base.scope.clone(), Identity::Default).key().clone());
+        keys.insert(AdmittedRequest::assertion(base.scope.clone(), Identity::Default).key().clone());
         assert_eq!(keys.len(), variants.len() + 1);
         assert_eq!(admit(&base), admit(&request("https://vault.azure.net", Identity::Default)));
     }

@@ -1,4 +1,4 @@
-//! The identity sources. Each is a file of its own with two pure functions, from a demand to a call and from a response
+//! The identity sources. Each is a file of its own with two pure functions, from a request to a call and from a response
 //! to an answer; this file is what they have in common. `acquire/source_client.rs` holds the only loop around them.
 
 pub(crate) mod app_service;
@@ -30,13 +30,13 @@ pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
 pub(crate) use self::imds::Imds;
 pub(crate) use self::machine_learning::MachineLearning;
 pub(crate) use self::service_fabric::ServiceFabric;
-pub(crate) use self::verify::{Verdict, verify};
+pub(crate) use self::verify::{TokenCheck, verify};
 
-use self::request::Call;
-use self::response::{Asked, Exchange};
+use self::request::OutgoingRequest;
+use self::response::{CallSummary, RoundTrip};
 pub(crate) use self::source_error::{RetryClass, SourceError};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
-use crate::policy::{Demand, Key};
+use crate::policy::{AdmittedRequest, CacheKey};
 use crate::settings::variables::{IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
 use crate::settings::{Credential, is_quoted};
 use crate::wire::{Field, redacted};
@@ -72,7 +72,7 @@ macro_rules! each {
 
 /// What a source is called, and the variables that it looks at.
 #[derive(Debug)]
-pub(crate) struct About {
+pub(crate) struct SourceInfo {
     pub(crate) name: &'static str,
     /// The class of Azure's libraries that it is part of, as `AZURE_TOKEN_CREDENTIALS` names it.
     pub(crate) credential: Credential,
@@ -85,8 +85,8 @@ pub(crate) struct About {
 
 /// What one call is made of.
 #[derive(Clone, Copy)]
-pub(crate) struct Ask<'a> {
-    pub(crate) demand: &'a Demand,
+pub(crate) struct SourceCall<'a> {
+    pub(crate) request: &'a AdmittedRequest,
     /// What the asker proves itself with, where that is not part of the configuration.
     pub(crate) proof: Option<&'a Secret>,
     /// The token that is held, when claims say that it is of no use any more.
@@ -95,14 +95,14 @@ pub(crate) struct Ask<'a> {
 
 /// What a source needs before it can be called.
 #[derive(Debug)]
-pub(crate) enum Need<'a> {
+pub(crate) enum Prerequisite<'a> {
     Nothing,
     /// The token in this file.
     TokenFile(&'a Entra, &'a str),
     /// An assertion signed with this certificate's key.
     Signature(&'a Entra, &'a Certificate),
     /// A managed identity's token.
-    ManagedIdentity(&'a Rc<Demand>),
+    ManagedIdentity(&'a Rc<AdmittedRequest>),
     /// The knowledge that this file is there.
     Presence(&'static str),
 }
@@ -122,34 +122,34 @@ pub(crate) fn is_of_the_machine(name: &str) -> bool {
 }
 
 impl Source {
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
         each!(self, source => source.asked(ask))
     }
 
-    /// Whether the source is one for this demand.
+    /// Whether the source is one for this request.
     ///
     /// # Errors
     /// [`SourceError::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here,
     /// [`Error::Misconfigured`] if the platform left out whom the source is for.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
+    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
         if let Self::Entra(entra) = self {
             return entra.takes(ask);
         }
-        if ask.demand.key().is_for_user() {
+        if ask.request.key().is_for_user() {
             let text = "a managed identity cannot act on behalf of a user; leave the user assertion out, or configure \
                         an app registration with AZURE_CLIENT_SECRET, a certificate or a federated credential";
             return Err(SourceError::Failed(Error::InvalidRequest(text.to_owned())));
         }
         match self {
             Self::ServiceFabric(source) => source.takes(ask),
-            Self::ContainerInstances(source) => source.takes(ask.demand.key()),
-            Self::MachineLearning(source) => source.takes(ask.demand.key()),
-            Self::CloudShell(source) => source.takes(ask.demand.key()),
+            Self::ContainerInstances(source) => source.takes(ask.request.key()),
+            Self::MachineLearning(source) => source.takes(ask.request.key()),
+            Self::CloudShell(source) => source.takes(ask.request.key()),
             Self::Entra(_) | Self::AppService(_) | Self::Arc(_) | Self::Imds(_) => Ok(()),
         }
     }
 
-    pub(crate) fn need(&self) -> Need<'_> {
+    pub(crate) fn need(&self) -> Prerequisite<'_> {
         match self {
             Self::Entra(entra) => entra.need(),
             Self::Arc(arc) => arc.need(),
@@ -158,19 +158,19 @@ impl Source {
             | Self::AppService(_)
             | Self::MachineLearning(_)
             | Self::CloudShell(_)
-            | Self::Imds(_) => Need::Nothing,
+            | Self::Imds(_) => Prerequisite::Nothing,
         }
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
         each!(self, source => source.call(ask))
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let result = each!(self, source => source.parse(ask, response, exchange));
         match (result, self.quoted_secret()) {
@@ -195,7 +195,7 @@ impl Source {
     }
 
     /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
-    pub(crate) fn unanswered(&self, ask: &Ask<'_>, error: &SendError, patient: bool) -> SourceError {
+    pub(crate) fn unanswered(&self, ask: &SourceCall<'_>, error: &SendError, patient: bool) -> SourceError {
         let asked = self.asked(ask);
         let detail = redacted(&error.detail, &asked.secrets);
         let again = |what: &str| {
@@ -254,8 +254,8 @@ impl Source {
     }
 }
 
-fn unreached(asked: &Asked<'_>, kind: SendErrorKind) -> String {
-    let Asked { endpoint, health, .. } = asked;
+fn unreached(asked: &CallSummary<'_>, kind: SendErrorKind) -> String {
+    let CallSummary { endpoint, health, .. } = asked;
     let limit = match kind {
         SendErrorKind::TimedOut => format!("; {TIMEOUT_MS} is how long a try may take"),
         _ => String::new(),
@@ -264,7 +264,7 @@ fn unreached(asked: &Asked<'_>, kind: SendErrorKind) -> String {
 }
 
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
-fn untrusted(asked: &Asked<'_>, detail: &str, remedy: &str) -> SourceError {
+fn untrusted(asked: &CallSummary<'_>, detail: &str, remedy: &str) -> SourceError {
     let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
     SourceError::Failed(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
@@ -293,7 +293,7 @@ fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> 
 
 /// # Errors
 /// [`Error::InvalidRequest`] if a user-assigned identity is asked for where there is none.
-fn only_its_own_identity(key: &Key, place: &str, remedy: &str) -> Result<(), SourceError> {
+fn only_its_own_identity(key: &CacheKey, place: &str, remedy: &str) -> Result<(), SourceError> {
     if key.identity().id().is_none() {
         return Ok(());
     }

@@ -5,60 +5,60 @@
 //! they are looked for, Arc costs the look at a file, and the absence of IMDS is remembered for a while.
 
 use super::context::FetchContext;
-use super::source_client::Asking;
-use super::source_slot::{Candidate, SourceReport, State};
+use super::source_client::SourceClient;
+use super::source_slot::{SlotState, SourceReport, SourceSlot};
 use crate::model::{Error, Failure, Host, Identity, Token};
-use crate::policy::Demand;
+use crate::policy::AdmittedRequest;
 use crate::settings::{Selection, Settings};
 use crate::sources::{
-    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source,
-    SourceError, app_service, arc, cloud_shell, container_instances, entra, imds, machine_learning,
-    service_fabric,
+    AppService, Arc, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source,
+    SourceCall, SourceError, app_service, arc, cloud_shell, container_instances, entra, imds,
+    machine_learning, service_fabric,
 };
 
 /// The sources in the order in which they are tried, each as its variables left it.
 #[derive(Debug)]
-pub(crate) struct Chain(Vec<Candidate>);
+pub(crate) struct Chain(Vec<SourceSlot>);
 
 impl Chain {
     pub(crate) fn detect(settings: &Settings) -> Self {
         // A selection that cannot be read is told with the rest of the configuration.
         let read = (settings, Selection::parse(settings).unwrap_or(Selection::All));
         Self(vec![
-            Candidate::detect(read, &entra::FEDERATED_IDENTITY, entra::federated_identity, Source::Entra),
-            Candidate::detect(read, &entra::SECRET, entra::client_secret, Source::Entra),
-            Candidate::detect(read, &entra::CERTIFICATE, entra::client_certificate, Source::Entra),
-            Candidate::detect(read, &entra::WORKLOAD_IDENTITY, entra::workload_identity, Source::Entra),
-            Candidate::detect(read, &service_fabric::SOURCE, ServiceFabric::detect, Source::ServiceFabric),
-            Candidate::detect(
+            SourceSlot::detect(read, &entra::FEDERATED_IDENTITY, entra::federated_identity, Source::Entra),
+            SourceSlot::detect(read, &entra::SECRET, entra::client_secret, Source::Entra),
+            SourceSlot::detect(read, &entra::CERTIFICATE, entra::client_certificate, Source::Entra),
+            SourceSlot::detect(read, &entra::WORKLOAD_IDENTITY, entra::workload_identity, Source::Entra),
+            SourceSlot::detect(read, &service_fabric::SOURCE, ServiceFabric::detect, Source::ServiceFabric),
+            SourceSlot::detect(
                 read,
                 &container_instances::SOURCE,
                 ContainerInstances::detect,
                 Source::ContainerInstances,
             ),
-            Candidate::detect(read, &app_service::SOURCE, AppService::detect, Source::AppService),
-            Candidate::detect(
+            SourceSlot::detect(read, &app_service::SOURCE, AppService::detect, Source::AppService),
+            SourceSlot::detect(
                 read,
                 &machine_learning::SOURCE,
                 MachineLearning::detect,
                 Source::MachineLearning,
             ),
-            Candidate::detect(read, &cloud_shell::SOURCE, CloudShell::detect, Source::CloudShell),
-            Candidate::detect(read, &arc::SOURCE, Arc::detect, Source::Arc),
-            Candidate::detect(read, &imds::SOURCE, Imds::detect, Source::Imds),
+            SourceSlot::detect(read, &cloud_shell::SOURCE, CloudShell::detect, Source::CloudShell),
+            SourceSlot::detect(read, &arc::SOURCE, Arc::detect, Source::Arc),
+            SourceSlot::detect(read, &imds::SOURCE, Imds::detect, Source::Imds),
         ])
     }
 
-    /// Whether every source that is configured can be used, and the one that a demand comes to can meet it.
+    /// Whether every source that is configured can be used, and the one that a request comes to can meet it.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] and [`Error::InvalidRequest`], known before anything is sent.
-    pub(crate) fn check(&self, demand: &Demand) -> Result<(), Error> {
-        if let Some(error) = self.0.iter().find_map(Candidate::broken) {
+    pub(crate) fn check(&self, request: &AdmittedRequest) -> Result<(), Error> {
+        if let Some(error) = self.0.iter().find_map(SourceSlot::broken) {
             return Err(error.clone());
         }
-        let ask = Ask { demand, proof: None, refused: None };
-        for source in self.0.iter().filter_map(Candidate::ready) {
+        let ask = SourceCall { request, proof: None, refused: None };
+        for source in self.0.iter().filter_map(SourceSlot::ready) {
             match source.takes(&ask) {
                 Err(SourceError::Absent(_) | SourceError::Declined(_)) => {}
                 Ok(()) | Err(SourceError::Blocked(_) | SourceError::Retry(..)) => return Ok(()),
@@ -70,7 +70,7 @@ impl Chain {
 
     /// The tenant of the app registration that is asked for an identity, if one is.
     pub(crate) fn tenant_of(&self, identity: &Identity) -> Option<&str> {
-        self.0.iter().filter_map(Candidate::ready).find_map(|source| match source {
+        self.0.iter().filter_map(SourceSlot::ready).find_map(|source| match source {
             Source::Entra(entra) if entra.is_for(identity) => Some(entra.tenant()),
             _ => None,
         })
@@ -83,21 +83,21 @@ impl Chain {
     /// be asked. If none is here at all, it says of each what it lacks.
     pub(crate) async fn fetch<H: Host>(&self, fetch: &FetchContext<'_, H>) -> Result<Token, Error> {
         let mut attempts = Attempts::default();
-        for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.demand)) {
+        for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.request)) {
             let source = match (&candidate.state, candidate.absence(fetch.instance.now())) {
-                (State::Broken(error), _) => return Err(error.clone()),
-                (State::Absent, _) => {
+                (SlotState::Broken(error), _) => return Err(error.clone()),
+                (SlotState::Absent, _) => {
                     attempts.missed(candidate.failure());
                     continue;
                 }
-                (State::LeftOut, _) => continue,
-                (State::Ready(_), Some(absence)) => {
+                (SlotState::LeftOut, _) => continue,
+                (SlotState::Ready(_), Some(absence)) => {
                     attempts.made(absence);
                     continue;
                 }
-                (State::Ready(source), None) => source,
+                (SlotState::Ready(source), None) => source,
             };
-            let asking = Asking { source, fetch, has_answered: &candidate.has_answered };
+            let asking = SourceClient { source, fetch, has_answered: &candidate.has_answered };
             let outcome = asking.run().await;
             candidate.remember(&outcome, fetch.instance.now());
             match outcome {
@@ -125,15 +125,15 @@ impl Chain {
         }
     }
 
-    fn won(&self, winner: &Candidate) {
+    fn won(&self, winner: &SourceSlot) {
         for candidate in &self.0 {
             candidate.won(std::ptr::eq(candidate, winner));
         }
     }
 
-    /// How every source stands. `demand` is what a token would be asked for.
-    pub(crate) fn explain(&self, demand: &Demand) -> Vec<SourceReport> {
-        self.0.iter().map(|candidate| candidate.report(demand)).collect()
+    /// How every source stands. `request` is what a token would be asked for.
+    pub(crate) fn explain(&self, request: &AdmittedRequest) -> Vec<SourceReport> {
+        self.0.iter().map(|candidate| candidate.report(request)).collect()
     }
 }
 

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::instance::Instance;
-use crate::memory::{Outcome, Term};
-use crate::policy::Demand;
+use crate::memory::{FetchResult, Term};
+use crate::policy::AdmittedRequest;
 
 /// What everybody who works on a fetch needs, and what the log tells of it in the end.
 pub(crate) struct FetchContext<'a, H> {
     pub(crate) instance: &'a Instance<H>,
     pub(crate) limits: &'a FetchLimits,
-    pub(crate) demand: &'a Demand,
+    pub(crate) request: &'a AdmittedRequest,
     pub(crate) assertions: &'a dyn Assertions,
     term: Rc<Term>,
     requests: Cell<u32>,
@@ -26,9 +26,9 @@ pub(crate) trait Assertions {
     /// Get one by a fetch of its own, until a deadline (time since the Unix epoch).
     fn assertion(
         &self,
-        demand: Rc<Demand>,
+        request: Rc<AdmittedRequest>,
         deadline: Duration,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + '_>>;
+    ) -> Pin<Box<dyn Future<Output = FetchResult> + '_>>;
 }
 
 /// What holds for every fetch.
@@ -44,12 +44,12 @@ impl<'a, H> FetchContext<'a, H> {
     pub(crate) fn new(
         instance: &'a Instance<H>,
         limits: &'a FetchLimits,
-        demand: &'a Demand,
+        request: &'a AdmittedRequest,
         term: Rc<Term>,
         assertions: &'a dyn Assertions,
     ) -> Self {
         let (requests, correlation_id) = Default::default();
-        Self { instance, limits, demand, assertions, term, requests, correlation_id }
+        Self { instance, limits, request, assertions, term, requests, correlation_id }
     }
 
     /// Nothing begins after it (time since the Unix epoch).

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::FetchContext;
-use crate::memory::Outcome;
+use crate::memory::FetchResult;
 use crate::model::{Host, Level, milliseconds};
 
 /// One line for each fetch, with what the operator of a fleet sums up and searches for.
@@ -11,7 +11,7 @@ pub(super) fn log_fetch<H: Host>(
     fetch: &FetchContext<'_, H>,
     refreshes: bool,
     took: Duration,
-    outcome: &Outcome,
+    outcome: &FetchResult,
 ) {
     let event = match (outcome, refreshes) {
         (Ok(_), false) => "fetched a token",
@@ -19,7 +19,7 @@ pub(super) fn log_fetch<H: Host>(
         (Err(_), false) => "could not fetch a token",
         (Err(_), true) => "could not refresh a token",
     };
-    let key = fetch.demand.key();
+    let key = fetch.request.key();
     let (identity, duration_ms) = (key.identity().to_string(), milliseconds(took).to_string());
     let (attempts, sent_as) = (fetch.requests().to_string(), fetch.correlation_id());
     let of_all = [

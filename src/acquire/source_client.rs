@@ -12,34 +12,35 @@ use super::rate_limit::Rate;
 use super::retry::{Next, ROOM, Retries};
 use crate::model::{Error, Failure, Host, Level, Limits, Links, ReadError, Secret, Token, milliseconds};
 use crate::sources::entra::{Entra, MAX_TOKEN_FILE};
-use crate::sources::response::Exchange;
+use crate::sources::response::RoundTrip;
 use crate::sources::{
-    Ask, Certificate, MAX_BODY, MAX_PEM, Need, RetryClass, Source, SourceError, Verdict, arc, verify,
+    Certificate, MAX_BODY, MAX_PEM, Prerequisite, RetryClass, Source, SourceCall, SourceError, TokenCheck,
+    arc, verify,
 };
 use crate::wire::{redacted, uuid};
 
 /// Who is asked, by whom, for what.
-pub(crate) struct Asking<'a, H> {
+pub(crate) struct SourceClient<'a, H> {
     pub(crate) source: &'a Source,
     pub(crate) fetch: &'a FetchContext<'a, H>,
     /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
     pub(crate) has_answered: &'a Cell<bool>,
 }
 
-impl<H: Host> Asking<'_, H> {
+impl<H: Host> SourceClient<'_, H> {
     /// Ask until there is a token, a no, or no time left.
     pub(crate) async fn run(&self) -> Result<Token, SourceError> {
         let refused = self
             .fetch
-            .demand
+            .request
             .claims()
-            .and_then(|_| self.instance().memory.held(self.fetch.demand, self.now()));
-        let ask = Ask { demand: self.fetch.demand, proof: None, refused: refused.as_deref() };
+            .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
+        let ask = SourceCall { request: self.fetch.request, proof: None, refused: refused.as_deref() };
         self.source.takes(&ask)?;
         let mut retries = Retries::until(self.fetch.deadline());
         loop {
             let proof = self.proof(&ask).await?;
-            let (failure, class) = match self.answer(&Ask { proof: proof.as_ref(), ..ask }).await {
+            let (failure, class) = match self.answer(&SourceCall { proof: proof.as_ref(), ..ask }).await {
                 Ok(token) => return Ok(self.checked(&ask, token)?),
                 Err(SourceError::Retry(failure, class)) => (failure, class),
                 Err(error) => return Err(error),
@@ -59,7 +60,7 @@ impl<H: Host> Asking<'_, H> {
     }
 
     fn tell_of_retry(&self, message: &str, wait: Duration) {
-        let key = self.fetch.demand.key();
+        let key = self.fetch.request.key();
         let (identity, wait_ms) = (key.identity().to_string(), milliseconds(wait).to_string());
         let (attempt, correlation_id) = (self.fetch.requests().to_string(), self.fetch.correlation_id());
         let fields = [
@@ -74,15 +75,15 @@ impl<H: Host> Asking<'_, H> {
     }
 
     /// What this try proves itself with.
-    async fn proof(&self, ask: &Ask<'_>) -> Result<Option<Secret>, SourceError> {
+    async fn proof(&self, ask: &SourceCall<'_>) -> Result<Option<Secret>, SourceError> {
         match self.source.need() {
-            Need::Nothing => Ok(None),
-            Need::Presence(path) => self.presence(ask, path).await.map(|()| None),
-            Need::TokenFile(entra, path) => self.token_file(entra, path).await.map(Some),
-            Need::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
-            Need::ManagedIdentity(demand) => {
-                let demand = Rc::clone(demand);
-                let token = self.fetch.assertions.assertion(demand, self.fetch.deadline()).await;
+            Prerequisite::Nothing => Ok(None),
+            Prerequisite::Presence(path) => self.presence(ask, path).await.map(|()| None),
+            Prerequisite::TokenFile(entra, path) => self.token_file(entra, path).await.map(Some),
+            Prerequisite::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
+            Prerequisite::ManagedIdentity(request) => {
+                let request = Rc::clone(request);
+                let token = self.fetch.assertions.assertion(request, self.fetch.deadline()).await;
                 Ok(Some(token?.secret().clone()))
             }
         }
@@ -90,13 +91,13 @@ impl<H: Host> Asking<'_, H> {
 
     fn drop_proof(&self) {
         match self.source.need() {
-            Need::Signature(_, certificate) => certificate.drop_held(),
-            Need::ManagedIdentity(demand) => self.instance().memory.drop_held(demand),
-            Need::Nothing | Need::Presence(_) | Need::TokenFile(..) => {}
+            Prerequisite::Signature(_, certificate) => certificate.drop_held(),
+            Prerequisite::ManagedIdentity(request) => self.instance().memory.drop_held(request),
+            Prerequisite::Nothing | Prerequisite::Presence(_) | Prerequisite::TokenFile(..) => {}
         }
     }
 
-    async fn presence(&self, ask: &Ask<'_>, path: &str) -> Result<(), SourceError> {
+    async fn presence(&self, ask: &SourceCall<'_>, path: &str) -> Result<(), SourceError> {
         let message = match self.host().read(path, 1, Links::Follow).await {
             Ok(_) | Err(ReadError::TooLarge) => return Ok(()),
             Err(ReadError::NotFound) => format!("there is no file {path}"),
@@ -122,7 +123,7 @@ impl<H: Host> Asking<'_, H> {
     }
 
     async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, SourceError> {
-        let (claimed, now) = (entra.claimed(self.fetch.demand.key()), self.now());
+        let (claimed, now) = (entra.claimed(self.fetch.request.key()), self.now());
         if let Some(held) = certificate.held(&claimed, now) {
             return Ok(held);
         }
@@ -134,15 +135,15 @@ impl<H: Host> Asking<'_, H> {
     }
 
     /// One try, a challenge answered.
-    async fn answer(&self, ask: &Ask<'_>) -> Result<Token, SourceError> {
+    async fn answer(&self, ask: &SourceCall<'_>) -> Result<Token, SourceError> {
         let result = self.exchange(ask).await;
         let Err(SourceError::Retry(_, RetryClass::KeyFile(path))) = &result else { return result };
         let key = self.key_file(ask, path).await?;
-        self.exchange(&Ask { proof: Some(&key), ..*ask }).await
+        self.exchange(&SourceCall { proof: Some(&key), ..*ask }).await
     }
 
     /// The content of the file that a challenge names.
-    async fn key_file(&self, ask: &Ask<'_>, path: &str) -> Result<Secret, Error> {
+    async fn key_file(&self, ask: &SourceCall<'_>, path: &str) -> Result<Secret, Error> {
         let why = match self.host().read(path, arc::MAX_KEY, Links::Refuse).await {
             Ok(key) if arc::is_key(&key) => return Ok(key),
             Ok(_) => "does not hold a key".to_owned(),
@@ -160,7 +161,7 @@ impl<H: Host> Asking<'_, H> {
     }
 
     /// One request and its answer.
-    async fn exchange(&self, ask: &Ask<'_>) -> Result<Token, SourceError> {
+    async fn exchange(&self, ask: &SourceCall<'_>) -> Result<Token, SourceError> {
         let request_id = uuid(|| self.host().random()).to_string();
         let call = self.source.call(ask);
         if self.instance().logs(Level::Debug) {
@@ -180,7 +181,7 @@ impl<H: Host> Asking<'_, H> {
         self.fetch.is_answered();
         let mut result = match response {
             Ok(response) => {
-                let exchange = Exchange { asked_at, received_at: self.now() };
+                let exchange = RoundTrip { asked_at, received_at: self.now() };
                 let result = self.source.parse(ask, &response, exchange);
                 self.has_answered
                     .set(self.has_answered.get() | !matches!(result, Err(SourceError::Absent(_))));
@@ -231,21 +232,21 @@ impl<H: Host> Asking<'_, H> {
         Limits { connect: self.source.connect_limit(total), total, body: MAX_BODY }
     }
 
-    fn checked(&self, ask: &Ask<'_>, token: Token) -> Result<Token, Error> {
+    fn checked(&self, ask: &SourceCall<'_>, token: Token) -> Result<Token, Error> {
         let asked = self.source.asked(ask);
         let refuse = |came_back: &str, remedy: &str| {
             let remedy = Some(remedy.to_owned());
             Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
         };
-        match verify(&token, self.fetch.demand.key()) {
-            Verdict::Fits => Ok(token),
-            Verdict::OtherAudience(aud) => {
+        match verify(&token, self.fetch.request.key()) {
+            TokenCheck::Fits => Ok(token),
+            TokenCheck::OtherAudience(aud) => {
                 let aud = redacted(&aud, &asked.secrets);
-                let fields = [("asked", self.fetch.demand.key().audience()), ("aud", &aud)];
+                let fields = [("asked", self.fetch.request.key().audience()), ("aud", &aud)];
                 self.instance().log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
             }
-            Verdict::OtherIdentity(claim, value) => refuse(
+            TokenCheck::OtherIdentity(claim, value) => refuse(
                 &match value {
                     Some(value) => format!(
                         "got the token of another identity: its claim {claim} is {}",
@@ -255,7 +256,7 @@ impl<H: Host> Asking<'_, H> {
                 },
                 "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
             ),
-            Verdict::Unreadable => refuse(
+            TokenCheck::Unreadable => refuse(
                 "got a JWT whose claims cannot be read",
                 "see what listens there: Azure's tokens have readable claims",
             ),

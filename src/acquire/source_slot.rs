@@ -4,25 +4,25 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::model::{Error, Failure, Token};
-use crate::policy::Demand;
+use crate::policy::AdmittedRequest;
 use crate::settings::{Selection, Settings};
-use crate::sources::{About, Ask, Need, Source, SourceError};
+use crate::sources::{Prerequisite, Source, SourceCall, SourceError, SourceInfo};
 
 /// A source that may be in the chain.
 #[derive(Debug)]
-pub(crate) struct Candidate {
-    about: &'static About,
+pub(crate) struct SourceSlot {
+    about: &'static SourceInfo,
     /// What it looks at, and whether that is set.
     variables: Vec<(&'static str, bool)>,
-    pub(crate) state: State,
+    pub(crate) state: SlotState,
     /// Whether it has ever shown that it is here.
     pub(crate) has_answered: Cell<bool>,
-    memory: RefCell<Memory>,
+    memory: RefCell<SlotHistory>,
 }
 
 /// How a source stands by its variables.
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum SlotState {
     /// It can be asked.
     Ready(Source),
     /// Its variables are not set.
@@ -35,26 +35,26 @@ pub(crate) enum State {
 
 /// What has become of asking a source.
 #[derive(Debug, Default)]
-struct Memory {
+struct SlotHistory {
     gave_the_last_token: bool,
     last_failure: Option<Failure>,
     /// Not here, and not looked for again until then (time since the Unix epoch).
     absence: Option<(Failure, Duration)>,
 }
 
-impl Candidate {
+impl SourceSlot {
     /// What the variables make of a source.
     pub(crate) fn detect<T>(
         (settings, selection): (&Settings, Selection),
-        about: &'static About,
+        about: &'static SourceInfo,
         detect: impl FnOnce(&Settings) -> Result<Option<T>, Error>,
         source: impl FnOnce(T) -> Source,
     ) -> Self {
         let state = match detect(settings) {
-            _ if !selection.includes(about.credential) => State::LeftOut,
-            Ok(Some(found)) => State::Ready(source(found)),
-            Ok(None) => State::Absent,
-            Err(error) => State::Broken(error),
+            _ if !selection.includes(about.credential) => SlotState::LeftOut,
+            Ok(Some(found)) => SlotState::Ready(source(found)),
+            Ok(None) => SlotState::Absent,
+            Err(error) => SlotState::Broken(error),
         };
         let variables = about.needs.iter().chain(about.takes);
         Self {
@@ -67,21 +67,21 @@ impl Candidate {
     }
 
     /// An app is proved by a managed identity, and not by an app.
-    pub(crate) fn is_for(&self, demand: &Demand) -> bool {
-        !(demand.key().is_assertion() && matches!(self.state, State::Ready(Source::Entra(_))))
+    pub(crate) fn is_for(&self, request: &AdmittedRequest) -> bool {
+        !(request.key().is_assertion() && matches!(self.state, SlotState::Ready(Source::Entra(_))))
     }
 
     pub(crate) fn ready(&self) -> Option<&Source> {
         match &self.state {
-            State::Ready(source) => Some(source),
-            State::Absent | State::LeftOut | State::Broken(_) => None,
+            SlotState::Ready(source) => Some(source),
+            SlotState::Absent | SlotState::LeftOut | SlotState::Broken(_) => None,
         }
     }
 
     pub(crate) fn broken(&self) -> Option<&Error> {
         match &self.state {
-            State::Broken(error) => Some(error),
-            State::Ready(_) | State::Absent | State::LeftOut => None,
+            SlotState::Broken(error) => Some(error),
+            SlotState::Ready(_) | SlotState::Absent | SlotState::LeftOut => None,
         }
     }
 
@@ -105,7 +105,7 @@ impl Candidate {
 
     pub(crate) fn remember(&self, outcome: &Result<Token, SourceError>, now: Duration) {
         if matches!(outcome, Err(SourceError::Declined(failure)) if failure.status.is_none()) {
-            // It was not asked, so it has not failed: it is not for this demand, or not on this machine.
+            // It was not asked, so it has not failed: it is not for this request, or not on this machine.
             return;
         }
         let mut memory = self.memory.borrow_mut();
@@ -139,13 +139,13 @@ impl Candidate {
     /// How the source stands by its variables alone.
     fn standing(&self) -> String {
         match &self.state {
-            State::Ready(source) => match source.need() {
-                Need::Presence(path) => format!("would be asked if there is a file {path}"),
+            SlotState::Ready(source) => match source.need() {
+                Prerequisite::Presence(path) => format!("would be asked if there is a file {path}"),
                 _ => "would be asked when no source before it answers".to_owned(),
             },
-            State::Absent => self.missing(),
-            State::LeftOut => "AZURE_TOKEN_CREDENTIALS leaves it out".to_owned(),
-            State::Broken(error) => error.to_string(),
+            SlotState::Absent => self.missing(),
+            SlotState::LeftOut => "AZURE_TOKEN_CREDENTIALS leaves it out".to_owned(),
+            SlotState::Broken(error) => error.to_string(),
         }
     }
 
@@ -159,22 +159,22 @@ impl Candidate {
         }
     }
 
-    pub(crate) fn report(&self, demand: &Demand) -> SourceReport {
+    pub(crate) fn report(&self, request: &AdmittedRequest) -> SourceReport {
         let memory = self.memory.borrow();
         let (mut verdict, mut reason) = match &self.state {
-            State::Absent | State::LeftOut => (Verdict::NotConfigured, self.standing()),
-            State::Broken(_) => (Verdict::Misconfigured, self.standing()),
-            State::Ready(_) if memory.last_failure.is_some() => {
+            SlotState::Absent | SlotState::LeftOut => (Verdict::NotConfigured, self.standing()),
+            SlotState::Broken(_) => (Verdict::Misconfigured, self.standing()),
+            SlotState::Ready(_) if memory.last_failure.is_some() => {
                 (Verdict::Failed, "was asked and gave no token".to_owned())
             }
-            State::Ready(_) if memory.gave_the_last_token => {
+            SlotState::Ready(_) if memory.gave_the_last_token => {
                 (Verdict::Used, "gave the last token".to_owned())
             }
-            State::Ready(_) => (Verdict::Ready, self.standing()),
+            SlotState::Ready(_) => (Verdict::Ready, self.standing()),
         };
         let mut would_send = None;
         if let Some(source) = self.ready() {
-            let ask = Ask { demand, proof: None, refused: None };
+            let ask = SourceCall { request, proof: None, refused: None };
             match source.takes(&ask) {
                 Ok(()) => would_send = Some(source.call(&ask).shown()),
                 Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => {

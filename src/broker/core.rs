@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::config::Config;
 use crate::acquire::{Chain, Instance};
 use crate::model::{Error, Host, Identity, Level, Store, TokenRequest};
-use crate::policy::Demand;
+use crate::policy::AdmittedRequest;
 use crate::settings::Settings;
 
 /// What a broker's calls and its fetches share.
@@ -16,7 +16,7 @@ pub(super) struct Core<H, S> {
     pub(super) store: S,
     pub(super) config: Result<Config, Error>,
     pub(super) chain: Chain,
-    recent: RefCell<Vec<(String, Rc<Demand>)>>,
+    recent: RefCell<Vec<(String, Rc<AdmittedRequest>)>>,
 }
 
 impl<H: Host, S: Store> Core<H, S> {
@@ -28,7 +28,7 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// What a scope and the default identity demand. The last few are kept: consumers ask for the same ones again and
     /// again, and what is allowed does not change.
-    pub(super) fn demand_for(&self, scope: &str) -> Result<Rc<Demand>, Error> {
+    pub(super) fn demand_for(&self, scope: &str) -> Result<Rc<AdmittedRequest>, Error> {
         if let Some((_, demand)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
             return Ok(Rc::clone(demand));
         }
@@ -41,7 +41,7 @@ impl<H: Host, S: Store> Core<H, S> {
         Ok(demand)
     }
 
-    pub(super) fn admit(&self, request: &TokenRequest) -> Result<Demand, Error> {
+    pub(super) fn admit(&self, request: &TokenRequest) -> Result<AdmittedRequest, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let tenant = |identity: &Identity| {
             config.tenants.resolve(request.tenant_id.as_deref(), self.chain.tenant_of(identity))

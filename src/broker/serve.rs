@@ -9,45 +9,45 @@ use futures_util::future::{Either, select};
 
 use super::config::Config;
 use super::core::Core;
-use super::{Grant, Refresh};
+use super::{Grant, RefreshTicket};
 use crate::acquire::{Assertions, FetchContext, acquire};
 use crate::fleet::FleetFetch;
-use crate::memory::{Look, Memory, Outcome, Term, Wait, Work};
+use crate::memory::{FetchResult, Lookup, Memory, Term, Wait, Work};
 use crate::model::{Error, Host, Store, Token, milliseconds};
-use crate::policy::Demand;
+use crate::policy::AdmittedRequest;
 
 impl<H: Host, S: Store> Core<H, S> {
     /// `deadline` (time since the Unix epoch): that of the fetch which this call is part of.
     pub(super) async fn serve(
         self: &Rc<Self>,
-        demand: Rc<Demand>,
+        request: Rc<AdmittedRequest>,
         deadline: Option<Duration>,
     ) -> Result<Grant, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let (key, is_part, mut deadline) = (demand.key(), deadline.is_some(), deadline);
+        let (key, is_part, mut deadline) = (request.key(), deadline.is_some(), deadline);
         loop {
             let held = match self.memory().look(key, self.now()) {
-                Look::Fresh(token) => return Ok(self.hit(token)),
-                Look::Resting(token) => return Ok(self.stale_hit(token, None)),
+                Lookup::Fresh(token) => return Ok(self.hit(token)),
+                Lookup::Resting(token) => return Ok(self.stale_hit(token, None)),
                 // A part of a fetch hands no duty on: it refreshes at once.
-                Look::Stale(token) if !is_part => {
-                    return Ok(self.stale_hit(token, self.duty(&demand)));
+                Lookup::Stale(token) if !is_part => {
+                    return Ok(self.stale_hit(token, self.duty(&request)));
                 }
-                Look::Failed(error, left) => {
-                    self.look_despite(config, &demand, &error, left).await;
+                Lookup::Failed(error, left) => {
+                    self.look_despite(config, &request, &error, left).await;
                     return self
                         .memory()
-                        .held(&demand, self.now())
+                        .held(&request, self.now())
                         .map_or(Err(error), |token| Ok(self.hit(token)));
                 }
-                Look::Stale(token) | Look::Expiring(token) => Some(token),
-                Look::Nothing => None,
+                Lookup::Stale(token) | Lookup::Expiring(token) => Some(token),
+                Lookup::Nothing => None,
             };
             self.instance.count(|stats| &mut stats.misses);
             // Only now: a call that memory answers asks for the time once.
             let now = self.now();
             let deadline = *deadline.get_or_insert_with(|| now.saturating_add(config.budget));
-            let wait = self.memory().flights.join(key, now, &|| self.begin(&demand, deadline))?;
+            let wait = self.memory().flights.join(key, now, &|| self.begin(&request, deadline))?;
             if wait.is_for_anothers() {
                 self.instance.count(|stats| &mut stats.waiters);
             }
@@ -56,21 +56,21 @@ impl<H: Host, S: Store> Core<H, S> {
                 Some(token) => match self.wait_briefly(wait, &token).await {
                     Either::Left(outcome) => outcome,
                     Either::Right(wait) if token.is_usable(self.now()) => {
-                        self.memory().pause_refresh(&demand, self.now());
-                        return Ok(Grant { token, refresh: Some(Refresh { wait, was_awaited: true }) });
+                        self.memory().pause_refresh(&request, self.now());
+                        return Ok(Grant { token, refresh: Some(RefreshTicket { wait, was_awaited: true }) });
                     }
                     Either::Right(wait) => wait.await,
                 },
             };
             // A token may have ended before its waiter came to it, and the clock may have been set.
             if outcome.as_ref().map_or(true, |token| token.is_usable(self.now())) {
-                return self.grant(&demand, outcome);
+                return self.grant(&request, outcome);
             }
         }
     }
 
     /// Wait for a fetch with a token that still works: for half of its life, and no longer than [`PATIENCE`].
-    async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<Outcome, Wait> {
+    async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<FetchResult, Wait> {
         let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.now())) / 2));
         match select(wait, pin!(self.instance.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
@@ -79,12 +79,18 @@ impl<H: Host, S: Store> Core<H, S> {
     }
 
     /// Look for a token of another instance although a fetch failed here, which rests for `left` more.
-    async fn look_despite(self: &Rc<Self>, config: &Config, demand: &Demand, error: &Error, left: Duration) {
+    async fn look_despite(
+        self: &Rc<Self>,
+        config: &Config,
+        request: &AdmittedRequest,
+        error: &Error,
+        left: Duration,
+    ) {
         let Some(fleet) = &config.fleet else { return };
         let now = self.now();
-        if self.memory().looks_again(demand, now) {
+        if self.memory().looks_again(request, now) {
             let term = Term::until(now.saturating_add(config.fetch.timeout));
-            let fetch = FetchContext::new(&self.instance, &config.fetch, demand, term, self);
+            let fetch = FetchContext::new(&self.instance, &config.fetch, request, term, self);
             FleetFetch::new(fleet, &self.store, &self.chain, &fetch).look_despite(error, left).await;
         }
     }
@@ -94,44 +100,45 @@ impl<H: Host, S: Store> Core<H, S> {
         Grant { token, refresh: None }
     }
 
-    fn stale_hit(&self, token: Rc<Token>, refresh: Option<Refresh>) -> Grant {
+    fn stale_hit(&self, token: Rc<Token>, refresh: Option<RefreshTicket>) -> Grant {
         self.instance.count(|stats| &mut stats.stale_hits);
         Grant { token, refresh }
     }
 
     /// The duty to refresh, unless somebody has it.
-    fn duty(self: &Rc<Self>, demand: &Rc<Demand>) -> Option<Refresh> {
+    fn duty(self: &Rc<Self>, request: &Rc<AdmittedRequest>) -> Option<RefreshTicket> {
         let now = self.now();
         // Until it is taken up, it has the time of a call.
         let budget = self.config.as_ref().map_or(Duration::ZERO, |config| config.budget);
-        let begin = || self.begin(demand, now.saturating_add(budget));
-        let wait = self.memory().flights.lead(demand.key(), now, &begin)?;
-        Some(Refresh { wait, was_awaited: false })
+        let begin = || self.begin(request, now.saturating_add(budget));
+        let wait = self.memory().flights.lead(request.key(), now, &begin)?;
+        Some(RefreshTicket { wait, was_awaited: false })
     }
 
     /// The answer that a caller gets for an outcome: a fetch that failed does not take away a token that still works,
     /// and what another instance fetched may be due for a refresh.
-    fn grant(self: &Rc<Self>, demand: &Rc<Demand>, outcome: Outcome) -> Result<Grant, Error> {
-        let (outcome, refresh) = match (outcome, self.memory().look(demand.key(), self.now())) {
-            (Ok(token), Look::Stale(_)) => (Ok(token), self.duty(demand)),
-            (Err(_), Look::Fresh(held) | Look::Stale(held) | Look::Resting(held) | Look::Expiring(held)) => {
-                (Ok(held), None)
-            }
+    fn grant(self: &Rc<Self>, request: &Rc<AdmittedRequest>, outcome: FetchResult) -> Result<Grant, Error> {
+        let (outcome, refresh) = match (outcome, self.memory().look(request.key(), self.now())) {
+            (Ok(token), Lookup::Stale(_)) => (Ok(token), self.duty(request)),
+            (
+                Err(_),
+                Lookup::Fresh(held) | Lookup::Stale(held) | Lookup::Resting(held) | Lookup::Expiring(held),
+            ) => (Ok(held), None),
             (outcome, _) => (outcome, None),
         };
         Ok(Grant { token: outcome?, refresh })
     }
 
     /// A fetch, which holds all that it needs: it may outlive the call.
-    fn begin(self: &Rc<Self>, demand: &Rc<Demand>, deadline: Duration) -> (Rc<Term>, Work) {
+    fn begin(self: &Rc<Self>, request: &Rc<AdmittedRequest>, deadline: Duration) -> (Rc<Term>, Work) {
         let term = Term::until(deadline);
-        (Rc::clone(&term), Box::pin(Rc::clone(self).fetch(Rc::clone(demand), term)))
+        (Rc::clone(&term), Box::pin(Rc::clone(self).fetch(Rc::clone(request), term)))
     }
 
     /// Get a token for a key that memory has nothing good for.
-    async fn fetch(self: Rc<Self>, demand: Rc<Demand>, term: Rc<Term>) -> Outcome {
+    async fn fetch(self: Rc<Self>, request: Rc<AdmittedRequest>, term: Rc<Term>) -> FetchResult {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let fetch = FetchContext::new(&self.instance, &config.fetch, &demand, term, &self);
+        let fetch = FetchContext::new(&self.instance, &config.fetch, &request, term, &self);
         match &config.fleet {
             None => acquire(&self.chain, &fetch).await,
             Some(fleet) => FleetFetch::new(fleet, &self.store, &self.chain, &fetch).run().await,
@@ -151,10 +158,10 @@ impl<H: Host, S: Store> Core<H, S> {
 impl<H: Host, S: Store> Assertions for Rc<Core<H, S>> {
     fn assertion(
         &self,
-        demand: Rc<Demand>,
+        request: Rc<AdmittedRequest>,
         deadline: Duration,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + '_>> {
-        Box::pin(async move { Ok(self.serve(demand, Some(deadline)).await?.token) })
+    ) -> Pin<Box<dyn Future<Output = FetchResult> + '_>> {
+        Box::pin(async move { Ok(self.serve(request, Some(deadline)).await?.token) })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::{CLOCK_TOLERANCE, Error, Failure, Secret, Token, milliseconds}
 
 /// What is in the place of a lease. A holder is an instance, by its name.
 #[derive(Debug)]
-pub(super) enum Holding {
+pub(super) enum LeaseEntry {
     /// Somebody fetches.
     Taken { holder: String },
     /// Nobody does: fetching failed. That is the answer for so long by our clock, and never for no time at all.
@@ -60,22 +60,22 @@ pub(super) fn failed(error: &Error, holder: &str, now: Duration, rest: Duration)
 /// It is the store that ends what is over, since the clocks of two machines may be apart by more than it lasts. A lease
 /// that is over by [`APART`] was put back by somebody. A failure is over by [`CLOCK_TOLERANCE`] where the store does not
 /// end what it has: it would else be the answer for hours.
-pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<Holding> {
+pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<LeaseEntry> {
     let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
     let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());
     let passed = now.saturating_sub(at);
     Some(match failed {
-        _ if at > now.saturating_add(APART) => Holding::Over,
-        None if passed > LASTS.saturating_add(APART) => Holding::Over,
-        None => Holding::Taken { holder },
+        _ if at > now.saturating_add(APART) => LeaseEntry::Over,
+        None if passed > LASTS.saturating_add(APART) => LeaseEntry::Over,
+        None => LeaseEntry::Taken { holder },
         Some(failed) => {
             let rest = Duration::from_millis(failed.rest_ms);
             if passed > rest.saturating_add(CLOCK_TOLERANCE) {
-                return Some(Holding::Over);
+                return Some(LeaseEntry::Over);
             }
             let left = if passed < rest { rest.saturating_sub(passed) } else { SHORTEST };
             let failures = failed.failures.into_iter().map(|text| text.into_failure(passed)).collect();
-            Holding::Failed { error: error(&failed.kind, failures)?.with_wait_left(left), left, holder }
+            LeaseEntry::Failed { error: error(&failed.kind, failures)?.with_wait_left(left), left, holder }
         }
     })
 }
@@ -196,7 +196,7 @@ mod tests {
         let error = Error::Throttled(failure.clone());
         let text = failed(&error, "one", NOW, Duration::from_secs(40));
         let back = |now| match holding(&text, now) {
-            Some(Holding::Failed { error, left, holder }) if holder == "one" => (error, left),
+            Some(LeaseEntry::Failed { error, left, holder }) if holder == "one" => (error, left),
             other => panic!("{other:?}"),
         };
         assert_eq!(back(NOW), (error, Duration::from_secs(40)));
@@ -206,7 +206,10 @@ mod tests {
         assert_eq!(by_a_clock_behind.1, Duration::from_secs(40));
         let (by_a_clock_ahead, left) = back(NOW + Duration::from_secs(100));
         assert_eq!((by_a_clock_ahead.retry_after(), left), (Some(SHORTEST), SHORTEST));
-        assert!(matches!(holding(&text, NOW + Duration::from_secs(101)), Some(Holding::Over)), "not ended");
+        assert!(
+            matches!(holding(&text, NOW + Duration::from_secs(101)), Some(LeaseEntry::Over)),
+            "not ended"
+        );
     }
 
     #[test]
@@ -223,7 +226,7 @@ mod tests {
             Error::Protocol(failure(None)),
         ] {
             let text = failed(&error, "one", NOW, NOW);
-            let Some(Holding::Failed { error: back, .. }) = holding(&text, NOW) else { panic!("{error}") };
+            let Some(LeaseEntry::Failed { error: back, .. }) = holding(&text, NOW) else { panic!("{error}") };
             assert_eq!(back, error);
         }
     }
@@ -232,15 +235,15 @@ mod tests {
     fn a_lease_of_another_time_is_nobodys() {
         let text = taken("one", NOW);
         let stands = |now| match holding(&text, now) {
-            Some(Holding::Taken { holder }) => holder == "one",
-            Some(Holding::Over) => false,
+            Some(LeaseEntry::Taken { holder }) => holder == "one",
+            Some(LeaseEntry::Over) => false,
             other => panic!("{other:?}"),
         };
         assert!(stands(NOW) && stands(NOW + LASTS + APART) && stands(NOW - APART));
         assert!(!stands(NOW + LASTS + APART + Duration::from_secs(1)), "it was put back");
         assert!(!stands(NOW - APART - Duration::from_secs(1)), "no clock is ahead as far");
         let text = failed(&Error::Rejected(Failure::default()), "one", NOW, NOW);
-        assert!(matches!(holding(&text, NOW - APART * 2), Some(Holding::Over)));
+        assert!(matches!(holding(&text, NOW - APART * 2), Some(LeaseEntry::Over)));
     }
 
     #[test]
@@ -302,7 +305,7 @@ mod tests {
         fn entries(text in text(), now in any::<u32>(), cut in any::<usize>(), changed in any::<u8>()) {
             let now = Duration::from_secs(now.into());
             let _ = token(&text);
-            if let Some(Holding::Failed { left, .. }) = holding(&text, now) {
+            if let Some(LeaseEntry::Failed { left, .. }) = holding(&text, now) {
                 prop_assert!(!left.is_zero());
             }
             let seal = super::super::seal::Seal::parse(KEY).unwrap();

@@ -8,11 +8,11 @@ use futures_util::future::{Either, select};
 use secrecy::ExposeSecret as _;
 
 use super::Fleet;
-use super::lease::{self, Lease, Stands};
+use super::lease::{self, Lease, LeaseState};
 use super::sealed_store::SealedStore;
 use super::shared_rest::shared_rest;
 use crate::acquire::{Chain, FetchContext, Instance, acquire};
-use crate::memory::{Freshness, Memory, Outcome, is_expiring};
+use crate::memory::{FetchResult, Freshness, Memory, is_expiring};
 use crate::model::{Error, Failure, Host, Level, Store, StoreError, Token, share};
 use crate::wire::redacted;
 
@@ -40,14 +40,14 @@ enum Found {
 
 /// What one call has seen of the store so far.
 #[derive(Default)]
-struct Watch {
+struct StoreWatch {
     pauses: u32,
     /// The store fails, and may until then (time since the Unix epoch).
     bears_until: Option<Duration>,
     has_missed: bool,
     /// The fingerprint of the token that was there when this call began to wait.
     token: Option<String>,
-    lease: lease::Seen,
+    lease: lease::LeaseWatch,
 }
 
 impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
@@ -57,25 +57,25 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         chain: &'a Chain,
         fetch: &'a FetchContext<'a, H>,
     ) -> Self {
-        let store = SealedStore::new(fleet, store, fetch.instance, fetch.demand.key());
+        let store = SealedStore::new(fleet, store, fetch.instance, fetch.request.key());
         Self { fleet, chain, fetch, store }
     }
 
     /// Take what others have, or fetch for all.
-    pub(crate) async fn run(&self) -> Outcome {
+    pub(crate) async fn run(&self) -> FetchResult {
         self.tell_of_deployment();
-        if self.fetch.demand.claims().is_some() {
+        if self.fetch.request.claims().is_some() {
             // No other token can do, because the request says something besides.
             return self.alone().await;
         }
         match self.find().await {
             Found::Token(token) => Ok(token),
             Found::Underway(token) => {
-                self.memory().pause_refresh(self.fetch.demand, self.now());
+                self.memory().pause_refresh(self.fetch.request, self.now());
                 Ok(token)
             }
             Found::Failure(error, left) => {
-                self.memory().rest_for(self.fetch.demand, &error, self.now(), left);
+                self.memory().rest_for(self.fetch.request, &error, self.now(), left);
                 Err(error)
             }
             Found::Ours(lease) => self.lead(lease).await,
@@ -89,7 +89,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     /// Fetch for all, and tell them.
-    async fn lead(&self, mut lease: Lease) -> Outcome {
+    async fn lead(&self, mut lease: Lease) -> FetchResult {
         let has_time = self.fetch.left(self.now()) >= self.fetch.limits.timeout;
         let outcome = match self.keeping(&mut lease, acquire(self.chain, self.fetch)).await {
             Either::Left(outcome) => outcome,
@@ -112,7 +112,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     /// Fetch without the others; what comes of it may be of use to them.
-    async fn alone(&self) -> Outcome {
+    async fn alone(&self) -> FetchResult {
         let outcome = acquire(self.chain, self.fetch).await;
         if let Ok(token) = &outcome
             && !self.fleet.is_away(self.now())
@@ -123,11 +123,11 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     /// A fetch that failed, and had no lease all the time, may have been overtaken.
-    async fn or_anothers(&self, outcome: Outcome) -> Outcome {
+    async fn or_anothers(&self, outcome: FetchResult) -> FetchResult {
         let Err(error) = outcome else { return outcome };
         let token = self.anothers_token().await;
         // One that is due for a refresh does not end the rest after the failure.
-        self.memory().rest(self.fetch.demand, &error, self.now());
+        self.memory().rest(self.fetch.request, &error, self.now());
         token.ok_or(error)
     }
 
@@ -135,17 +135,17 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     pub(crate) async fn look_despite(&self, error: &Error, left: Duration) {
         // Also one in its last minutes, which is nothing to come back with for whoever may ask.
         let _ = self.anothers_token().await;
-        if self.memory().held(self.fetch.demand, self.now()).is_some() {
-            self.memory().rest_for(self.fetch.demand, error, self.now(), left);
+        if self.memory().held(self.fetch.request, self.now()).is_some() {
+            self.memory().rest_for(self.fetch.request, error, self.now(), left);
         }
     }
 
     /// A token that another instance fetched meanwhile.
     pub(super) async fn anothers_token(&self) -> Option<Rc<Token>> {
-        if self.fetch.demand.claims().is_some() || self.fleet.is_away(self.now()) {
+        if self.fetch.request.claims().is_some() || self.fleet.is_away(self.now()) {
             return None;
         }
-        self.token(&mut Watch::default()).await.ok().flatten()
+        self.token(&mut StoreWatch::default()).await.ok().flatten()
     }
 
     async fn publish(&self, token: &Token) {
@@ -164,7 +164,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
 
     /// An error of the store is borne for [`PATIENCE`], in which one restarts.
     async fn find(&self) -> Found {
-        let mut watch = Watch::default();
+        let mut watch = StoreWatch::default();
         loop {
             if self.fleet.is_away(self.now()) {
                 return Found::Nothing { together: watch.pauses > 0 };
@@ -191,7 +191,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     /// Look once. Nothing if somebody else fetches what we need: look again.
-    async fn look(&self, watch: &mut Watch) -> Result<Option<Found>, StoreError> {
+    async fn look(&self, watch: &mut StoreWatch) -> Result<Option<Found>, StoreError> {
         if let Some(token) = self.token(watch).await? {
             return Ok(Some(Found::Token(token)));
         }
@@ -199,10 +199,10 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             self.instance().count(|stats| &mut stats.store_misses);
         }
         let lease = match self.lease_stands(&mut watch.lease).await? {
-            Stands::Ours(lease) => lease,
-            Stands::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
-            Stands::Held => return Ok(self.good_until_then().map(Found::Underway)),
-            Stands::Free => match self.take(&mut watch.lease).await? {
+            LeaseState::Ours(lease) => lease,
+            LeaseState::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
+            LeaseState::Held => return Ok(self.good_until_then().map(Found::Underway)),
+            LeaseState::Free => match self.take(&mut watch.lease).await? {
                 Some(lease) => lease,
                 None => return Ok(None),
             },
@@ -220,7 +220,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
 
     /// A token in the store that is better than what memory has, which it goes into. One in its last minutes is none to
     /// come back with, unless it is what this call has waited for; but it does if the fetch fails.
-    async fn token(&self, watch: &mut Watch) -> Result<Option<Rc<Token>>, StoreError> {
+    async fn token(&self, watch: &mut StoreWatch) -> Result<Option<Rc<Token>>, StoreError> {
         let Some(token) = self.store.token(&mut watch.lease).await? else { return Ok(None) };
         let token_hash = token.fingerprint();
         let is_awaited = watch.has_missed && watch.token.as_ref() != Some(&token_hash);
@@ -229,12 +229,12 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             return Ok(None);
         }
         let fields = [
-            ("audience", self.fetch.demand.key().audience()),
+            ("audience", self.fetch.request.key().audience()),
             ("source", token.source()),
             ("token_sha256", &token_hash),
         ];
         self.instance().log(Level::Debug, "took a token from the store", &fields);
-        let token = self.memory().keep(self.fetch.demand, token, self.instance().random());
+        let token = self.memory().keep(self.fetch.request, token, self.instance().random());
         watch.token = Some(token_hash);
         if is_expiring(&token, self.now()) && !is_awaited {
             return Ok(None);
@@ -245,12 +245,12 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     fn is_better(&self, token: &Token, token_hash: &str) -> bool {
-        if self.memory().refused(self.fetch.demand).is_some_and(|refused| refused == token_hash) {
+        if self.memory().refused(self.fetch.request).is_some_and(|refused| refused == token_hash) {
             return false;
         }
         let now = self.now();
         let freshness = Freshness::of(token, token.refresh_on().unwrap_or(token.received_on), now);
-        match self.memory().held(self.fetch.demand, self.now()) {
+        match self.memory().held(self.fetch.request, self.now()) {
             None => freshness != Freshness::Gone,
             Some(held) if held.secret().expose_secret() == token.secret().expose_secret() => false,
             Some(held) if is_expiring(&held, now) => {
@@ -262,7 +262,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
 
     /// The token that memory has, if it can be used while somebody else fetches the next one.
     fn good_until_then(&self) -> Option<Rc<Token>> {
-        self.memory().held(self.fetch.demand, self.now()).filter(|held| !is_expiring(held, self.now()))
+        self.memory().held(self.fetch.request, self.now()).filter(|held| !is_expiring(held, self.now()))
     }
 
     /// For whoever wonders why two instances do not share: the same key and identities are the same deployment.
@@ -288,7 +288,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             source: "token-broker".into(),
             message: format!(
                 "the instance {holder} has been fetching the token for {} for as long as this call may take",
-                self.fetch.demand.key().audience()
+                self.fetch.request.key().audience()
             ),
             remedy: Some(format!(
                 "see why in the log of the instance {holder}; TOKEN_BROKER_BUDGET_MS is how long a call may take"
@@ -314,7 +314,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 }
 
-impl Watch {
+impl StoreWatch {
     /// Until the next look: short at first, since a fetch takes milliseconds as a rule.
     fn pause(&mut self, random: u64) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(6)).min(LONGEST_PAUSE);

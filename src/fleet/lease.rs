@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::entry::{self, Holding};
+use super::entry::{self, LeaseEntry};
 use super::fleet_fetch::FleetFetch;
-use crate::memory::{Look, Outcome};
+use crate::memory::{FetchResult, Lookup};
 use crate::model::{Error, Host, Level, Store, StoreError, Token, milliseconds};
 
 /// Our lease, by the value that was put last.
 pub(super) struct Lease(Vec<u8>);
 
 /// How the lease on a key stands.
-pub(super) enum Stands {
+pub(super) enum LeaseState {
     /// Nobody holds it.
     Free,
     /// We do, although putting it seemed to fail.
@@ -34,7 +34,7 @@ pub(super) enum Stands {
 }
 
 /// What has become of our lease.
-enum Kept {
+enum Renewal {
     Up,
     /// It had ended, and is there again.
     Anew,
@@ -44,7 +44,7 @@ enum Kept {
 
 /// What one call has seen of others' leases, and of garbage.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct LeaseWatch {
     holder: String,
     /// The last lease that was seen, and since when (time since the Unix epoch).
     value: Vec<u8>,
@@ -54,7 +54,7 @@ pub(super) struct Seen {
     pub(super) has_told: bool,
 }
 
-impl Seen {
+impl LeaseWatch {
     /// Whether another instance was found fetching.
     pub(super) fn has_waited(&self) -> bool {
         self.has_waited
@@ -76,31 +76,31 @@ impl Seen {
 
 impl<H: Host, S: Store> FleetFetch<'_, H, S> {
     /// Look at the lease, and remove what is in its place and is none.
-    pub(super) async fn lease_stands(&self, seen: &mut Seen) -> Result<Stands, StoreError> {
+    pub(super) async fn lease_stands(&self, seen: &mut LeaseWatch) -> Result<LeaseState, StoreError> {
         let place = self.store.lease();
-        let Some(value) = self.store.get(place).await? else { return Ok(Stands::Free) };
+        let Some(value) = self.store.get(place).await? else { return Ok(LeaseState::Free) };
         let now = self.now();
         match place.open(&value).and_then(|text| entry::holding(&text, now)) {
-            Some(Holding::Taken { holder }) if holder == self.fleet.name(self.host()) => {
-                return Ok(Stands::Ours(Lease(value)));
+            Some(LeaseEntry::Taken { holder }) if holder == self.fleet.name(self.host()) => {
+                return Ok(LeaseState::Ours(Lease(value)));
             }
-            Some(Holding::Taken { holder }) if !seen.is_unchanged(&value, now) => {
+            Some(LeaseEntry::Taken { holder }) if !seen.is_unchanged(&value, now) => {
                 self.tell_of_holder(&holder, seen);
-                return Ok(Stands::Held);
+                return Ok(LeaseState::Held);
             }
-            Some(Holding::Failed { error, left, holder }) => {
+            Some(LeaseEntry::Failed { error, left, holder }) => {
                 self.tell_of_failure(&error, left, &holder);
-                return Ok(Stands::Failed(error, left));
+                return Ok(LeaseState::Failed(error, left));
             }
-            Some(Holding::Taken { .. } | Holding::Over) => {}
+            Some(LeaseEntry::Taken { .. } | LeaseEntry::Over) => {}
             None => self.store.tell_of_garbage(place, seen),
         }
         self.store.remove(place, &value).await?;
-        Ok(Stands::Free)
+        Ok(LeaseState::Free)
     }
 
     /// None if somebody else was faster.
-    pub(super) async fn take(&self, seen: &mut Seen) -> Result<Option<Lease>, StoreError> {
+    pub(super) async fn take(&self, seen: &mut LeaseWatch) -> Result<Option<Lease>, StoreError> {
         let value = self.sealed();
         if self.store.add(self.store.lease(), value.clone(), LASTS).await? {
             return Ok(Some(Lease(value)));
@@ -114,8 +114,8 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
     pub(super) async fn keeping(
         &self,
         lease: &mut Lease,
-        fetch: impl Future<Output = Outcome>,
-    ) -> Either<Outcome, Rc<Token>> {
+        fetch: impl Future<Output = FetchResult>,
+    ) -> Either<FetchResult, Rc<Token>> {
         let (mut fetch, mut is_kept) = (pin!(fetch), true);
         loop {
             let pause = pin!(self.host().sleep(KEPT_UP));
@@ -139,9 +139,9 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
                     let _ = keeping_up.await;
                     return Either::Left(outcome);
                 }
-                Either::Right((Either::Right((Kept::Up, _)), _)) => continue,
-                Either::Right((Either::Right((Kept::Anew, _)), _)) | Either::Left(_) => {}
-                Either::Right((Either::Right((Kept::Lost, _)), _)) => is_kept = false,
+                Either::Right((Either::Right((Renewal::Up, _)), _)) => continue,
+                Either::Right((Either::Right((Renewal::Anew, _)), _)) | Either::Left(_) => {}
+                Either::Right((Either::Right((Renewal::Lost, _)), _)) => is_kept = false,
             }
             if let Some(token) = self.fresh_token().await {
                 return Either::Right(token);
@@ -153,7 +153,7 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
     /// it rests as long as the service wants.
     async fn fresh_token(&self) -> Option<Rc<Token>> {
         let token = self.anothers_token().await?;
-        matches!(self.memory().look(self.fetch.demand.key(), self.now()), Look::Fresh(_)).then_some(token)
+        matches!(self.memory().look(self.fetch.request.key(), self.now()), Lookup::Fresh(_)).then_some(token)
     }
 
     /// Ready when nobody has polled for [`LATE`]. It wakes nobody, and is polled before the fetch, which would ask at once.
@@ -167,18 +167,18 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
     }
 
     /// If the store fails, the lease ends, and another instance takes over: nothing else depends on it.
-    async fn keep_up(&self, lease: &mut Lease) -> Kept {
+    async fn keep_up(&self, lease: &mut Lease) -> Renewal {
         let (place, value) = (self.store.lease(), self.sealed());
         let (put, kept) = match self.store.get(place).await {
-            Ok(Some(there)) if !self.is_ours(&there) => return Kept::Lost,
-            Ok(Some(_)) => (self.store.set(place, value.clone(), LASTS).await.map(|()| true), Kept::Up),
+            Ok(Some(there)) if !self.is_ours(&there) => return Renewal::Lost,
+            Ok(Some(_)) => (self.store.set(place, value.clone(), LASTS).await.map(|()| true), Renewal::Up),
             // It ended while the store or we stood still, or the store has forgotten it.
-            Ok(None) => (self.store.add(place, value.clone(), LASTS).await, Kept::Anew),
-            Err(_) => return Kept::Up,
+            Ok(None) => (self.store.add(place, value.clone(), LASTS).await, Renewal::Anew),
+            Err(_) => return Renewal::Up,
         };
         match put {
             Ok(true) => *lease = Lease(value),
-            Ok(false) => return Kept::Lost,
+            Ok(false) => return Renewal::Lost,
             Err(_) => {}
         }
         kept
@@ -209,19 +209,19 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
 
     fn is_ours(&self, value: &[u8]) -> bool {
         let holding = self.store.lease().open(value).and_then(|text| entry::holding(&text, self.now()));
-        matches!(holding, Some(Holding::Taken { holder }) if holder == self.fleet.name(self.host()))
+        matches!(holding, Some(LeaseEntry::Taken { holder }) if holder == self.fleet.name(self.host()))
     }
 
-    fn tell_of_holder(&self, holder: &str, seen: &mut Seen) {
+    fn tell_of_holder(&self, holder: &str, seen: &mut LeaseWatch) {
         self.count_wait(seen);
         if seen.holder != holder {
-            let fields = [("audience", self.fetch.demand.key().audience()), ("instance", holder)];
+            let fields = [("audience", self.fetch.request.key().audience()), ("instance", holder)];
             self.instance().log(Level::Debug, "another instance fetches", &fields);
             holder.clone_into(&mut seen.holder);
         }
     }
 
-    fn count_wait(&self, seen: &mut Seen) {
+    fn count_wait(&self, seen: &mut LeaseWatch) {
         if !std::mem::replace(&mut seen.has_waited, true) {
             self.instance().count(|stats| &mut stats.lease_waits);
         }
@@ -230,7 +230,7 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
     fn tell_of_failure(&self, error: &Error, left: Duration, holder: &str) {
         let left_ms = milliseconds(left).to_string();
         let fields = [
-            ("audience", self.fetch.demand.key().audience()),
+            ("audience", self.fetch.request.key().audience()),
             ("kind", error.kind()),
             ("instance", holder),
             ("left_ms", &left_ms),

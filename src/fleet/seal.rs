@@ -21,17 +21,17 @@ use crate::settings::variables::STORE_KEY;
 /// The keys of a deployment: the one that seals, and the one before it while keys are changed.
 #[derive(Debug)]
 pub(super) struct Seal {
-    key: Key,
-    older: Option<Key>,
+    key: SealingKey,
+    older: Option<SealingKey>,
 }
 
-struct Key {
+struct SealingKey {
     names: Hkdf<Sha256>,
     ciphers: Hkdf<Sha256>,
 }
 
 /// Where something is kept: a name of fixed length, the key for what is there, and what is authenticated with it.
-pub(super) struct Place {
+pub(super) struct StoreSlot {
     cipher: Cipher,
     context: Vec<u8>,
     pub(super) name: String,
@@ -42,26 +42,26 @@ impl Seal {
     /// [`Error::Misconfigured`] if the text is not one key of 32 bytes in base64, or two with a comma between them.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let (key, older) = match text.split_once(',') {
-            None => (Key::parse(text)?, None),
-            Some((key, older)) => (Key::parse(key)?, Some(Key::parse(older)?)),
+            None => (SealingKey::parse(text)?, None),
+            Some((key, older)) => (SealingKey::parse(key)?, Some(SealingKey::parse(older)?)),
         };
         Ok(Self { key, older })
     }
 
     /// The places where something may be, that of [`Seal::place`] first. `what` says which kind it is and under which key
     /// of the cache: equal bytes are the same thing.
-    pub(super) fn places(&self, what: &[u8]) -> Vec<Place> {
+    pub(super) fn places(&self, what: &[u8]) -> Vec<StoreSlot> {
         let older = self.older.iter().map(|key| key.place(what));
         std::iter::once(self.place(what)).chain(older).collect()
     }
 
     /// Where something is put.
-    pub(super) fn place(&self, what: &[u8]) -> Place {
+    pub(super) fn place(&self, what: &[u8]) -> StoreSlot {
         self.key.place(what)
     }
 }
 
-impl Key {
+impl SealingKey {
     fn parse(text: &str) -> Result<Self, Error> {
         Self::derive(text.trim()).ok_or_else(|| {
             Error::Misconfigured(format!(
@@ -79,10 +79,10 @@ impl Key {
         Some(Self { names: of(b"token-broker 1 names")?, ciphers: of(b"token-broker 1 seals")? })
     }
 
-    fn place(&self, what: &[u8]) -> Place {
+    fn place(&self, what: &[u8]) -> StoreSlot {
         let hex: String = expanded(&self.names, what).iter().map(|byte| format!("{byte:02x}")).collect();
         let cipher = Cipher::new(&expanded(&self.ciphers, what));
-        Place { cipher, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
+        StoreSlot { cipher, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
     }
 }
 
@@ -93,7 +93,7 @@ fn expanded(from: &Hkdf<Sha256>, what: &[u8]) -> Zeroizing<[u8; 32]> {
     bytes
 }
 
-impl Place {
+impl StoreSlot {
     /// The value that holds `plain`. `random` is asked for the nonce, and must never give the same one twice.
     pub(super) fn seal(&self, plain: &[u8], mut random: impl FnMut() -> u64) -> Vec<u8> {
         let bits = (u128::from(random()) << 64) | u128::from(random());
@@ -110,7 +110,7 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key")
     }

@@ -9,41 +9,41 @@ use futures_util::future::{Either, select};
 
 use super::Fleet;
 use super::entry;
-use super::lease::Seen;
-use super::seal::Place;
+use super::lease::LeaseWatch;
+use super::seal::StoreSlot;
 use crate::acquire::Instance;
 use crate::model::{Host, Level, Store, StoreError, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 
 pub(super) struct SealedStore<'a, H, S> {
     fleet: &'a Fleet,
     store: &'a S,
     instance: &'a Instance<H>,
-    key: Key,
+    key: CacheKey,
     /// Where the token may be: under the key that seals, and under the one before it.
-    tokens: Vec<Place>,
+    tokens: Vec<StoreSlot>,
     /// Worked out when it is needed: a token that is there is taken without it.
-    lease: OnceCell<Place>,
+    lease: OnceCell<StoreSlot>,
 }
 
 impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
-    pub(super) fn new(fleet: &'a Fleet, store: &'a S, instance: &'a Instance<H>, key: &Key) -> Self {
+    pub(super) fn new(fleet: &'a Fleet, store: &'a S, instance: &'a Instance<H>, key: &CacheKey) -> Self {
         let key = key.without_claims();
         let tokens = fleet.seal.places(&named(TOKEN, fleet, &key));
         Self { fleet, store, instance, key, tokens, lease: OnceCell::new() }
     }
 
     /// Where the lease is.
-    pub(super) fn lease(&self) -> &Place {
+    pub(super) fn lease(&self) -> &StoreSlot {
         self.lease.get_or_init(|| self.fleet.seal.place(&named(LEASE, self.fleet, &self.key)))
     }
 
-    pub(super) fn seal(&self, place: &Place, text: &[u8]) -> Vec<u8> {
+    pub(super) fn seal(&self, place: &StoreSlot, text: &[u8]) -> Vec<u8> {
         place.seal(text, || self.instance.random())
     }
 
     /// The token that is there. What does not open is not there.
-    pub(super) async fn token(&self, seen: &mut Seen) -> Result<Option<Token>, StoreError> {
+    pub(super) async fn token(&self, seen: &mut LeaseWatch) -> Result<Option<Token>, StoreError> {
         for place in &self.tokens {
             let Some(value) = self.get(place).await? else { continue };
             match place.open(&value).and_then(|text| entry::token(&text)) {
@@ -72,19 +72,29 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
         Ok(())
     }
 
-    pub(super) async fn get(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) async fn get(&self, place: &StoreSlot) -> Result<Option<Vec<u8>>, StoreError> {
         self.within(OPERATION, self.store.get(&place.name)).await
     }
 
-    pub(super) async fn set(&self, place: &Place, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
+    pub(super) async fn set(
+        &self,
+        place: &StoreSlot,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
         self.within(OPERATION, self.store.set(&place.name, value, ttl)).await
     }
 
-    pub(super) async fn add(&self, place: &Place, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
+    pub(super) async fn add(
+        &self,
+        place: &StoreSlot,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
         self.within(ADDING, self.store.add(&place.name, value, ttl)).await
     }
 
-    pub(super) async fn remove(&self, place: &Place, value: &[u8]) -> Result<(), StoreError> {
+    pub(super) async fn remove(&self, place: &StoreSlot, value: &[u8]) -> Result<(), StoreError> {
         self.within(OPERATION, self.store.delete(&place.name, value)).await
     }
 
@@ -94,7 +104,7 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
     }
 
     /// Counted each time, and told once for a call, with the name under which the store's operator finds it.
-    pub(super) fn tell_of_garbage(&self, place: &Place, seen: &mut Seen) {
+    pub(super) fn tell_of_garbage(&self, place: &StoreSlot, seen: &mut LeaseWatch) {
         self.instance.count(|stats| &mut stats.store_tampered);
         if !std::mem::replace(&mut seen.has_told, true) {
             let fields = [("audience", self.key.audience()), ("entry", &*place.name)];
@@ -123,7 +133,7 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
 }
 
 /// What something is, and whose: equal bytes for what is the same, and for nothing else.
-fn named(kind: &[u8; 5], fleet: &Fleet, key: &Key) -> Vec<u8> {
+fn named(kind: &[u8; 5], fleet: &Fleet, key: &CacheKey) -> Vec<u8> {
     [kind.as_slice(), &fleet.realm, &key.to_bytes()].concat()
 }
 

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use super::freshness::{Freshness, jittered_refresh};
 use crate::model::{Error, Scope, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 
 /// Tokens and failures by key, [`CAPACITY`] at most.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<CacheKey, Entry>,
     ticks: Cell<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    held: Option<Held>,
-    failure: Option<(Error, Rest)>,
+    held: Option<CachedToken>,
+    failure: Option<(Error, Cooldown)>,
     /// When the store was last looked into for what other instances fetched since the failure.
     looked_at: Cell<Duration>,
     /// The fingerprint of a token that a service refused.
@@ -31,23 +31,23 @@ struct Entry {
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedToken {
     token: Rc<Token>,
     refresh_at: u64,
     /// After a refresh that failed.
-    rest: Option<Rest>,
+    rest: Option<Cooldown>,
 }
 
 /// A time during which something is not tried again, since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
-struct Rest {
+struct Cooldown {
     from: Duration,
     until: Duration,
 }
 
 /// What memory has for a key.
 #[derive(Debug)]
-pub(crate) enum Look {
+pub(crate) enum Lookup {
     /// Use it.
     Fresh(Rc<Token>),
     /// Use it, and have it refreshed.
@@ -63,38 +63,38 @@ pub(crate) enum Look {
 }
 
 impl Cache {
-    pub(crate) fn look(&self, key: &Key, now: Duration) -> Look {
-        let Some(entry) = self.entries.get(key) else { return Look::Nothing };
+    pub(crate) fn look(&self, key: &CacheKey, now: Duration) -> Lookup {
+        let Some(entry) = self.entries.get(key) else { return Lookup::Nothing };
         entry.used.set(self.tick());
         let Some(held) = entry.held.as_ref().filter(|held| held.token.is_usable(now)) else {
-            return entry.failed(now).map_or(Look::Nothing, |(error, left)| Look::Failed(error, left));
+            return entry.failed(now).map_or(Lookup::Nothing, |(error, left)| Lookup::Failed(error, left));
         };
         let (token, rests) = (Rc::clone(&held.token), held.rest.is_some_and(|rest| rest.left(now).is_some()));
         match Freshness::of(&token, held.refresh_at, now) {
-            Freshness::Fresh => Look::Fresh(token),
-            Freshness::Stale | Freshness::Expiring if rests => Look::Resting(token),
-            Freshness::Stale => Look::Stale(token),
-            Freshness::Expiring => Look::Expiring(token),
-            Freshness::Gone => Look::Nothing,
+            Freshness::Fresh => Lookup::Fresh(token),
+            Freshness::Stale | Freshness::Expiring if rests => Lookup::Resting(token),
+            Freshness::Stale => Lookup::Stale(token),
+            Freshness::Expiring => Lookup::Expiring(token),
+            Freshness::Gone => Lookup::Nothing,
         }
     }
 
     /// Keep a token. One that was fetched with claims takes the place of the one without.
-    pub(crate) fn keep(&mut self, key: &Key, token: Rc<Token>, random: u64) {
+    pub(crate) fn keep(&mut self, key: &CacheKey, token: Rc<Token>, random: u64) {
         let refresh_at = jittered_refresh(&token, random);
         let entry = self.entry(key.without_claims());
-        entry.held = Some(Held { token, refresh_at, rest: None });
+        entry.held = Some(CachedToken { token, refresh_at, rest: None });
         entry.failure = None;
     }
 
     /// Remember that fetching failed, for as long as the failure deserves.
-    pub(crate) fn rest(&mut self, key: &Key, error: &Error, now: Duration) {
+    pub(crate) fn rest(&mut self, key: &CacheKey, error: &Error, now: Duration) {
         self.rest_for(key, error, now, error.rest().unwrap_or_default());
     }
 
     /// Remember that fetching failed, for so long.
-    pub(crate) fn rest_for(&mut self, key: &Key, error: &Error, now: Duration, rest: Duration) {
-        let until = |rest| Rest { from: now, until: now.saturating_add(rest) };
+    pub(crate) fn rest_for(&mut self, key: &CacheKey, error: &Error, now: Duration, rest: Duration) {
+        let until = |rest| Cooldown { from: now, until: now.saturating_add(rest) };
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.rest = Some(until(rest.max(BETWEEN_REFRESHES)));
         }
@@ -106,7 +106,7 @@ impl Cache {
     }
 
     /// Whether it is time to look into the store for a token again, which is counted as done.
-    pub(crate) fn looks_again(&self, key: &Key, now: Duration) -> bool {
+    pub(crate) fn looks_again(&self, key: &CacheKey, now: Duration) -> bool {
         self.entries.get(key).is_some_and(|entry| {
             let is_time = now.saturating_sub(entry.looked_at.get()) >= BETWEEN_LOOKS;
             if is_time {
@@ -124,31 +124,31 @@ impl Cache {
     }
 
     /// The fingerprint of the token under a key that was forgotten last.
-    pub(crate) fn refused(&self, key: &Key) -> Option<String> {
+    pub(crate) fn refused(&self, key: &CacheKey) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
     }
 
     /// The keys for a scope of which a token was refused, each with its fingerprint.
-    pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(Key, String)> {
+    pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(CacheKey, String)> {
         let refused = self.entries.iter().filter(|(key, _)| key.scope() == scope);
         refused.filter_map(|(key, entry)| Some((key.clone(), entry.refused.clone()?))).collect()
     }
 
     /// Do not refresh for a moment: another instance does.
-    pub(crate) fn pause_refresh(&mut self, key: &Key, now: Duration) {
+    pub(crate) fn pause_refresh(&mut self, key: &CacheKey, now: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
-            held.rest = Some(Rest { from: now, until: now.saturating_add(BETWEEN_REFRESHES) });
+            held.rest = Some(Cooldown { from: now, until: now.saturating_add(BETWEEN_REFRESHES) });
         }
     }
 
     /// Drop the token under a key, because it did not do what it was for.
-    pub(crate) fn drop_held(&mut self, key: &Key) {
+    pub(crate) fn drop_held(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.refuse();
         }
     }
 
-    fn entry(&mut self, key: Key) -> &mut Entry {
+    fn entry(&mut self, key: CacheKey) -> &mut Entry {
         if self.entries.len() >= CAPACITY && !self.entries.contains_key(&key) {
             self.evict();
         }
@@ -203,20 +203,20 @@ impl Entry {
 
 /// The time between two things of a kind.
 #[derive(Debug, Default)]
-struct Pause(Option<Rest>);
+struct Pause(Option<Cooldown>);
 
 impl Pause {
     /// False if it has not ended.
     fn begin(&mut self, now: Duration) -> bool {
         let has_ended = self.0.is_none_or(|rest| rest.left(now).is_none());
         if has_ended {
-            self.0 = Some(Rest { from: now, until: now.saturating_add(BETWEEN_FORGETS) });
+            self.0 = Some(Cooldown { from: now, until: now.saturating_add(BETWEEN_FORGETS) });
         }
         has_ended
     }
 }
 
-impl Rest {
+impl Cooldown {
     /// What is left of it. A clock that was set back ends a rest: it would otherwise last longer than it was meant to.
     fn left(&self, now: Duration) -> Option<Duration> {
         (self.from <= now).then(|| self.until.saturating_sub(now)).filter(|left| !left.is_zero())
@@ -242,10 +242,10 @@ mod tests {
     use crate::model::{Failure, Identity, TokenRequest};
     use crate::policy::Policy;
 
-    fn key(scope: &str) -> Key {
+    fn key(scope: &str) -> CacheKey {
         let request = TokenRequest::for_scope(scope).unwrap();
-        let demand = Policy::default().admit(&request, &Identity::Default, |_| Ok(None));
-        demand.unwrap().key().clone()
+        let request = Policy::default().admit(&request, &Identity::Default, |_| Ok(None));
+        request.unwrap().key().clone()
     }
 
     fn token(expires_on: u64) -> Rc<Token> {
@@ -265,11 +265,11 @@ mod tests {
             cache.keep(&key(&format!("s{n}")), token(100_000 + n as u64), 0);
         }
         cache.keep(&key("one-more"), token(200_000), 0);
-        assert!(matches!(cache.look(&key("failed"), at(1000)), Look::Nothing));
-        assert!(matches!(cache.look(&key("s1"), at(1000)), Look::Fresh(_)));
+        assert!(matches!(cache.look(&key("failed"), at(1000)), Lookup::Nothing));
+        assert!(matches!(cache.look(&key("s1"), at(1000)), Lookup::Fresh(_)));
         cache.keep(&key("yet-one"), token(1400), 0);
-        assert!(matches!(cache.look(&key("s1"), at(1000)), Look::Fresh(_)), "it has just been used");
-        assert!(matches!(cache.look(&key("s2"), at(1000)), Look::Nothing));
+        assert!(matches!(cache.look(&key("s1"), at(1000)), Lookup::Fresh(_)), "it has just been used");
+        assert!(matches!(cache.look(&key("s2"), at(1000)), Lookup::Nothing));
         assert_eq!(cache.entries.len(), CAPACITY);
     }
 
@@ -287,7 +287,7 @@ mod tests {
         ] {
             let mut cache = Cache::default();
             cache.rest(&key("s"), &error, at(1000));
-            let failed = |now| matches!(cache.look(&key("s"), now), Look::Failed(..));
+            let failed = |now| matches!(cache.look(&key("s"), now), Lookup::Failed(..));
             assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
             assert!(!failed(at(1000 + seconds)), "{error}");
         }
@@ -297,7 +297,7 @@ mod tests {
     fn mistakes_that_sent_nothing_are_not_remembered() {
         let mut cache = Cache::default();
         cache.rest(&key("s"), &Error::Misconfigured(String::new()), at(1000));
-        assert!(matches!(cache.look(&key("s"), at(1000)), Look::Nothing));
+        assert!(matches!(cache.look(&key("s"), at(1000)), Lookup::Nothing));
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
             cache.rest(&key("s"), &kind(failure), at(1000));
-            let Look::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
+            let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
                 panic!("the failure is forgotten")
             };
             assert_eq!(error.retry_after(), Some(at(2)));
@@ -326,7 +326,7 @@ mod tests {
         for (now, forgets) in [(1003, false), (1032, false), (1033, true), (1034, false), (900, true)] {
             cache.keep(&key("s"), token(100_000 + now), 0);
             assert_eq!(cache.forget(&scope, at(now)), forgets, "at {now}");
-            assert_eq!(matches!(cache.look(&key("s"), at(1040)), Look::Nothing), forgets, "at {now}");
+            assert_eq!(matches!(cache.look(&key("s"), at(1040)), Lookup::Nothing), forgets, "at {now}");
         }
     }
 
@@ -334,6 +334,6 @@ mod tests {
     fn a_clock_set_back_ends_a_rest() {
         let mut cache = Cache::default();
         cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
-        assert!(matches!(cache.look(&key("s"), at(999_999)), Look::Nothing));
+        assert!(matches!(cache.look(&key("s"), at(999_999)), Lookup::Nothing));
     }
 }

@@ -19,13 +19,13 @@ use futures_util::task::AtomicWaker;
 
 use super::term::Term;
 use crate::model::{Error, Failure, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 
 /// The result of a fetch.
-pub(crate) type Outcome = Result<Rc<Token>, Error>;
+pub(crate) type FetchResult = Result<Rc<Token>, Error>;
 
 /// A fetch, which keeps its result itself.
-pub(crate) type Work = Pin<Box<dyn Future<Output = Outcome>>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = FetchResult>>>;
 
 /// Makes a fetch that has not begun.
 type Begin<'a> = dyn Fn() -> (Rc<Term>, Work) + 'a;
@@ -35,14 +35,14 @@ type Begin<'a> = dyn Fn() -> (Rc<Term>, Work) + 'a;
 pub(crate) struct Flights(Rc<RefCell<Vec<Rc<Flight>>>>);
 
 struct Flight {
-    key: Key,
+    key: CacheKey,
     term: Rc<Term>,
     /// None while it is polled, and after its end.
     work: RefCell<Option<Work>>,
     has_begun: Cell<bool>,
     /// Nobody else joins it. Those who wait for it may still go on with it.
     is_closed: Cell<bool>,
-    outcome: RefCell<Option<Outcome>>,
+    outcome: RefCell<Option<FetchResult>>,
     /// How many [`Wait`]s there are, those included that were not polled yet.
     waits: Cell<usize>,
     /// Those that were polled, in the order in which they came. The first polls the work.
@@ -60,7 +60,7 @@ impl Flights {
     ///
     /// # Errors
     /// [`Error::Throttled`] when [`CAPACITY`] fetches are under way.
-    pub(crate) fn join(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Result<Wait, Error> {
+    pub(crate) fn join(&self, key: &CacheKey, now: Duration, begin: &Begin<'_>) -> Result<Wait, Error> {
         self.drop_idle(now);
         let flight = match self.flying(key) {
             Some(flight) => flight,
@@ -70,12 +70,12 @@ impl Flights {
     }
 
     /// As [`Flights::join`], unless somebody waits for the fetch already, or it cannot begin.
-    pub(crate) fn lead(&self, key: &Key, now: Duration, begin: &Begin<'_>) -> Option<Wait> {
+    pub(crate) fn lead(&self, key: &CacheKey, now: Duration, begin: &Begin<'_>) -> Option<Wait> {
         self.flying(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
     }
 
     /// Have nobody join a fetch whose token was forgotten while the store is still told of it.
-    pub(crate) fn close_served(&self, is_forgotten: impl Fn(&Key) -> bool) {
+    pub(crate) fn close_served(&self, is_forgotten: impl Fn(&CacheKey) -> bool) {
         let flights = self.0.borrow();
         let served = flights.iter().filter(|flight| flight.term.is_served() && is_forgotten(&flight.key));
         served.for_each(|flight| flight.is_closed.set(true));
@@ -86,7 +86,7 @@ impl Flights {
         drop(self.0.take());
     }
 
-    fn begin(&self, key: &Key, begin: &Begin<'_>) -> Option<Rc<Flight>> {
+    fn begin(&self, key: &CacheKey, begin: &Begin<'_>) -> Option<Rc<Flight>> {
         if self.0.borrow().len() >= CAPACITY {
             let alone = self.0.borrow().iter().find(|flight| flight.is_alone()).cloned()?;
             self.remove(&alone);
@@ -97,7 +97,7 @@ impl Flights {
         Some(flight)
     }
 
-    fn flying(&self, key: &Key) -> Option<Rc<Flight>> {
+    fn flying(&self, key: &CacheKey) -> Option<Rc<Flight>> {
         self.0.borrow().iter().find(|flight| flight.key == *key && !flight.is_closed.get()).cloned()
     }
 
@@ -128,7 +128,7 @@ impl Flights {
 }
 
 impl Flight {
-    fn new(key: Key, term: Rc<Term>, work: Work) -> Self {
+    fn new(key: CacheKey, term: Rc<Term>, work: Work) -> Self {
         Self {
             key,
             term,
@@ -195,7 +195,7 @@ impl Flight {
     }
 
     /// Poll the work on behalf of the first of those who wait.
-    fn work_on(&self, waker: &Waker) -> Option<Outcome> {
+    fn work_on(&self, waker: &Waker) -> Option<FetchResult> {
         self.relay.0.register(waker);
         let mut work = self.work.take()?;
         self.has_begun.set(true);
@@ -262,9 +262,9 @@ impl Wait {
 }
 
 impl Future for Wait {
-    type Output = Outcome;
+    type Output = FetchResult;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<FetchResult> {
         let flight = Rc::clone(&self.flight);
         if let Some(outcome) = &*flight.outcome.borrow() {
             return Poll::Ready(outcome.clone());

@@ -4,14 +4,14 @@
 
 use http::HeaderValue;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    About, Ask, Endpoint, SourceError, half, identity_parameter, in_a_command, not_the_endpoint, response,
-    secret_header,
+    Endpoint, SourceCall, SourceError, SourceInfo, half, identity_parameter, in_a_command, not_the_endpoint,
+    response, secret_header,
 };
 use crate::model::{Body, Error, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
     IMDS_ENDPOINT,
@@ -25,7 +25,7 @@ pub(crate) struct AppService {
     secret: HeaderValue,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "app-service",
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
@@ -56,20 +56,20 @@ impl AppService {
         Ok(Self { endpoint, secret: secret_header(IDENTITY_HEADER, header)? })
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
         self.secret.to_str().ok()
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut query = vec![("api-version", "2019-08-01".into()), ("resource", key.audience().into())];
         // `msi_res_id` would be ignored without a word, and the token be another identity's.
         query.extend(identity_parameter(key.identity(), "mi_res_id"));
-        Call::get(self.endpoint.with_query(&query))
+        OutgoingRequest::get(self.endpoint.with_query(&query))
             .header("x-identity-header", self.secret.clone())
             // Azure Automation speaks this protocol and insists on the second header.
             .header("metadata", HeaderValue::from_static("true"))
@@ -77,18 +77,18 @@ impl AppService {
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
         })
     }
 }
 
-fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     match (refusal.status, key.identity().id()) {
         (401 | 403, _) => {
             format!(

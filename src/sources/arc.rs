@@ -8,11 +8,14 @@ use http::header::WWW_AUTHENTICATE;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, Need, RetryClass, SourceError, half, identity_parameter, response};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
+use super::{
+    Endpoint, Prerequisite, RetryClass, SourceCall, SourceError, SourceInfo, half, identity_parameter,
+    response,
+};
 use crate::model::{Body, Error, Failure, Identity, Secret, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IMDS_ENDPOINT};
 use crate::settings::{Credential, Settings};
 use crate::wire::LooseText;
@@ -24,7 +27,7 @@ pub(crate) struct Arc {
     named: bool,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-arc",
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
@@ -60,20 +63,20 @@ impl Arc {
         Ok(Some(Self { endpoint, named }))
     }
 
-    pub(crate) fn need(&self) -> Need<'static> {
-        if self.named { Need::Nothing } else { Need::Presence(AGENT) }
+    pub(crate) fn need(&self) -> Prerequisite<'static> {
+        if self.named { Prerequisite::Nothing } else { Prerequisite::Presence(AGENT) }
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut query = vec![("api-version", "2020-06-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
-        let call =
-            Call::get(self.endpoint.with_query(&query)).header("metadata", HeaderValue::from_static("true"));
+        let call = OutgoingRequest::get(self.endpoint.with_query(&query))
+            .header("metadata", HeaderValue::from_static("true"));
         match ask.proof.and_then(basic) {
             Some(proof) => call.header("authorization", proof),
             None => call,
@@ -82,9 +85,9 @@ impl Arc {
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         let status = response.status().as_u16();
@@ -99,7 +102,7 @@ impl Arc {
                 format!("got {status} and a token without a challenge, which Arc's agent gives to nobody");
             return Err(asked.protocol(Some(status), &came_back));
         }
-        match echoes(response, ask.demand.key()) {
+        match echoes(response, ask.request.key()) {
             true => Ok(token),
             false => Err(SourceError::Failed(Error::Protocol(unconfirmed(&asked)))),
         }
@@ -118,14 +121,14 @@ fn remedy(refusal: &Refusal<'_>) -> String {
     remedy.to_owned()
 }
 
-fn unconfirmed(asked: &Asked<'_>) -> Failure {
+fn unconfirmed(asked: &CallSummary<'_>) -> Failure {
     let came_back = "got a token and no word of whose it is: \
                      an agent that knows only the system-assigned identity answers so";
     let remedy = "update the Connected Machine agent, `azcmagent version` tells which one it is";
     Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
-fn challenge(asked: &Asked<'_>, response: &http::Response<Body>) -> SourceError {
+fn challenge(asked: &CallSummary<'_>, response: &http::Response<Body>) -> SourceError {
     let header = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     match header.map(key_file) {
         Some(Ok(path)) => SourceError::Retry(
@@ -178,7 +181,7 @@ fn basic(key: &Secret) -> Option<HeaderValue> {
 
 /// Whether an answer says that the token is that of the user-assigned identity asked for. An agent that does not know
 /// such identities ignores the parameter and answers with the system-assigned one's.
-fn echoes(response: &http::Response<Body>, key: &Key) -> bool {
+fn echoes(response: &http::Response<Body>, key: &CacheKey) -> bool {
     let echo: Echo = serde_json::from_slice(response.body().expose_secret()).unwrap_or_default();
     let (wanted, echoed) = match key.identity() {
         Identity::Default | Identity::SystemAssigned => return true,

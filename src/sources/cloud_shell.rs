@@ -2,11 +2,11 @@
 
 use http::HeaderValue;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, SourceError, only_its_own_identity, response};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
+use super::{Endpoint, SourceCall, SourceError, SourceInfo, only_its_own_identity, response};
 use crate::model::{Body, Error, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{MSI_ENDPOINT, MSI_SECRET};
 use crate::settings::{Credential, Settings};
 
@@ -16,7 +16,7 @@ pub(crate) struct CloudShell {
     endpoint: Endpoint,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "cloud-shell",
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT],
@@ -36,36 +36,36 @@ impl CloudShell {
         Ok(Some(Self { endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)? }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
     /// # Errors
     /// [`Error::InvalidRequest`] for a user-assigned identity: the endpoint would answer with the user's token.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
+    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
         only_its_own_identity(key, "Cloud Shell", "leave the identity out, and unset AZURE_CLIENT_ID")
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let form = vec![("resource", ask.demand.key().audience().into())];
-        Call::post(self.endpoint.as_str().to_owned(), form)
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let form = vec![("resource", ask.request.key().audience().into())];
+        OutgoingRequest::post(self.endpoint.as_str().to_owned(), form)
             .header("metadata", HeaderValue::from_static("true"))
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
         })
     }
 }
 
-fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     let audience = key.audience();
     match refusal.status {
         // Container Apps sets MSI_ENDPOINT without MSI_SECRET, and takes no POST there.

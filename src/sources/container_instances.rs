@@ -6,11 +6,11 @@
 
 use http::HeaderValue;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, SourceError, half, response, secret_header};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
+use super::{Endpoint, SourceCall, SourceError, SourceInfo, half, response, secret_header};
 use crate::model::{Body, Error, Identity, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
 };
@@ -23,7 +23,7 @@ pub(crate) struct ContainerInstances {
     secret: HeaderValue,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "container-instances",
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
@@ -55,8 +55,8 @@ impl ContainerInstances {
         }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -65,7 +65,7 @@ impl ContainerInstances {
 
     /// # Errors
     /// [`Error::InvalidRequest`] for an id that the endpoint has no parameter for: it would ignore it.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
+    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
             let text = format!(
                 "the endpoint of a Windows container group takes object ids only, and was asked for {}; \
@@ -77,20 +77,20 @@ impl ContainerInstances {
         Ok(())
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut query = vec![("resource", key.audience().into())];
         if let Identity::ObjectId(id) = key.identity() {
             query.push(("principalId", id.as_str().into()));
         }
-        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         // 404: the container group has no identity by default.
         response::read(&self.asked(ask), response, exchange, |refusal| {

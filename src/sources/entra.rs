@@ -18,14 +18,14 @@ use std::rc::Rc;
 use secrecy::ExposeSecret as _;
 
 use self::aadsts::STALE_ASSERTION;
-use self::certificate::Claimed;
+use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
-use super::request::Call;
-use super::response::{Asked, Exchange};
-use super::{About, Ask, Need, RetryClass, SourceError, response};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, RoundTrip};
+use super::{Prerequisite, RetryClass, SourceCall, SourceError, SourceInfo, response};
 use crate::model::{Body, Error, Failure, Identity, ReadError, Scope, Secret, Token, merged};
-use crate::policy::{Demand, Key};
+use crate::policy::{AdmittedRequest, CacheKey};
 use crate::settings::cloud::Authority;
 use crate::settings::tenant::ADFS;
 use crate::settings::variables::{
@@ -39,7 +39,7 @@ use crate::wire::Field;
 /// An app registration and what it proves itself with.
 #[derive(Debug)]
 pub(crate) struct Entra {
-    about: &'static About,
+    about: &'static SourceInfo,
     authority: Authority,
     tenant: String,
     /// The app. Without one the request must name it.
@@ -54,10 +54,10 @@ enum Proof {
     /// The path of a file with a token of another issuer.
     TokenFile(String),
     /// What a managed identity is asked for: its token is the assertion.
-    ManagedIdentity(Rc<Demand>),
+    ManagedIdentity(Rc<AdmittedRequest>),
 }
 
-pub(crate) const FEDERATED_IDENTITY: About = About {
+pub(crate) const FEDERATED_IDENTITY: SourceInfo = SourceInfo {
     name: "federated-identity",
     credential: Credential::ManagedIdentity,
     needs: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
@@ -65,7 +65,7 @@ pub(crate) const FEDERATED_IDENTITY: About = About {
     health: HEALTH,
 };
 
-pub(crate) const SECRET: About = About {
+pub(crate) const SECRET: SourceInfo = SourceInfo {
     name: "client-secret",
     credential: Credential::Environment,
     needs: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
@@ -73,7 +73,7 @@ pub(crate) const SECRET: About = About {
     health: HEALTH,
 };
 
-pub(crate) const CERTIFICATE: About = About {
+pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
     name: "client-certificate",
     credential: Credential::Environment,
     needs: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
@@ -81,7 +81,7 @@ pub(crate) const CERTIFICATE: About = About {
     health: HEALTH,
 };
 
-pub(crate) const WORKLOAD_IDENTITY: About = About {
+pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     name: "workload-identity",
     credential: Credential::WorkloadIdentity,
     needs: &[FEDERATED_TOKEN_FILE, TENANT_ID],
@@ -106,13 +106,13 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     };
     let tenant = tenant::parse(FEDERATED_TENANT_ID, tenant)?;
     let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
-    let demand = Demand::assertion(Scope::of_audience(authority.exchange_audience()), managed);
+    let request = AdmittedRequest::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
         about: &FEDERATED_IDENTITY,
         authority,
         tenant,
         client: client(FEDERATED_CLIENT_ID, client_id)?,
-        proof: Proof::ManagedIdentity(Rc::new(demand)),
+        proof: Proof::ManagedIdentity(Rc::new(request)),
     }))
 }
 
@@ -173,7 +173,12 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     }))
 }
 
-fn app(settings: &Settings, about: &'static About, variable: &str, proof: Proof) -> Result<Entra, Error> {
+fn app(
+    settings: &Settings,
+    about: &'static SourceInfo,
+    variable: &str,
+    proof: Proof,
+) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
     let tenant = tenant::parse(TENANT_ID, needed(TENANT_ID)?)?;
     Ok(Entra {
@@ -208,8 +213,8 @@ impl Entra {
     /// # Errors
     /// [`SourceError::Declined`] if another identity than an app is asked for; [`Error::Misconfigured`] if none is, and the
     /// platform did not say which app this is: whoever answered next would be another identity.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
-        let identity = ask.demand.key().identity();
+    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
+        let identity = ask.request.key().identity();
         match identity {
             _ if self.is_for(identity) => Ok(()),
             Identity::Default => Err(SourceError::Failed(Error::Misconfigured(nameless()))),
@@ -236,18 +241,18 @@ impl Entra {
         &self.tenant
     }
 
-    pub(crate) fn need(&self) -> Need<'_> {
+    pub(crate) fn need(&self) -> Prerequisite<'_> {
         match &self.proof {
-            Proof::Secret(_) => Need::Nothing,
-            Proof::Certificate(certificate) => Need::Signature(self, certificate),
-            Proof::TokenFile(path) => Need::TokenFile(self, path),
-            Proof::ManagedIdentity(demand) => Need::ManagedIdentity(demand),
+            Proof::Secret(_) => Prerequisite::Nothing,
+            Proof::Certificate(certificate) => Prerequisite::Signature(self, certificate),
+            Proof::TokenFile(path) => Prerequisite::TokenFile(self, path),
+            Proof::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
         }
     }
 
-    /// What an assertion for this demand says.
-    pub(crate) fn claimed(&self, key: &Key) -> Claimed {
-        Claimed {
+    /// What an assertion for this request says.
+    pub(crate) fn claimed(&self, key: &CacheKey) -> AssertionClaims {
+        AssertionClaims {
             client_id: client_id(key).to_owned(),
             audience: self.token_url(key),
             adfs: self.tenant == ADFS,
@@ -288,10 +293,10 @@ impl Entra {
         }
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
         let secret = self.secret().map(|(_, secret)| secret);
-        let asked = Asked::new(self.about, self.token_url(ask.demand.key()), ask, secret);
-        Asked { tenant: &self.tenant, renewal: self.renewal(), ..asked }
+        let asked = CallSummary::new(self.about, self.token_url(ask.request.key()), ask, secret);
+        CallSummary { tenant: &self.tenant, renewal: self.renewal(), ..asked }
     }
 
     /// The client secret and its variable.
@@ -302,10 +307,10 @@ impl Entra {
         }
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut form: Vec<Field<'a>> = vec![("client_id", client_id(key).into())];
-        match ask.demand.on_behalf_of() {
+        match ask.request.on_behalf_of() {
             None => form.extend([
                 ("grant_type", "client_credentials".into()),
                 ("scope", format!("{}/.default", key.audience()).into()),
@@ -318,12 +323,12 @@ impl Entra {
                 ("assertion", user.assertion.expose_secret().into()),
             ]),
         }
-        form.extend(merged(ask.demand.claims(), key.cae()).map(|claims| ("claims", claims.into())));
+        form.extend(merged(ask.request.claims(), key.cae()).map(|claims| ("claims", claims.into())));
         form.extend(self.proof_fields(ask));
-        Call::post(self.token_url(key), form)
+        OutgoingRequest::post(self.token_url(key), form)
     }
 
-    fn proof_fields<'a>(&'a self, ask: &Ask<'a>) -> Vec<Field<'a>> {
+    fn proof_fields<'a>(&'a self, ask: &SourceCall<'a>) -> Vec<Field<'a>> {
         if let Proof::Secret(secret) = &self.proof {
             return vec![("client_secret", secret.expose_secret().into())];
         }
@@ -333,9 +338,9 @@ impl Entra {
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         let renewable = !matches!(self.proof, Proof::Secret(_));
@@ -380,13 +385,13 @@ impl Entra {
         }
     }
 
-    fn token_url(&self, key: &Key) -> String {
+    fn token_url(&self, key: &CacheKey) -> String {
         self.authority.token_url(key.tenant_id().unwrap_or(&self.tenant), key.is_for_user())
     }
 }
 
-/// A demand that the source takes is for a client id.
-fn client_id(key: &Key) -> &str {
+/// A request that the source takes is for a client id.
+fn client_id(key: &CacheKey) -> &str {
     key.identity().id().map_or("", |id| id.as_str())
 }
 

@@ -8,12 +8,14 @@ use http::HeaderValue;
 
 use secrecy::ExposeSecret as _;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
 use super::service_error::Form;
-use super::{About, Ask, Endpoint, RetryClass, SourceError, identity_parameter, in_a_command, response};
+use super::{
+    Endpoint, RetryClass, SourceCall, SourceError, SourceInfo, identity_parameter, in_a_command, response,
+};
 use crate::model::{Body, Error, Failure, Identity, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, POD_IDENTITY_HOST, TOKEN_CREDENTIALS};
 use crate::settings::{Credential, Settings};
 
@@ -25,7 +27,7 @@ pub(crate) struct Imds {
     is_named: bool,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "imds",
     credential: Credential::ManagedIdentity,
     needs: &[],
@@ -53,22 +55,23 @@ impl Imds {
         self.is_named
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut query = vec![("api-version", "2018-02-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
-        Call::get(self.endpoint.with_query(&query)).header("metadata", HeaderValue::from_static("true"))
+        OutgoingRequest::get(self.endpoint.with_query(&query))
+            .header("metadata", HeaderValue::from_static("true"))
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         let status = response.status().as_u16();
@@ -84,7 +87,7 @@ impl Imds {
     }
 }
 
-fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> SourceError {
+fn refused(asked: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
     let (key, status) = (asked.key, refusal.status);
     if status == 403 && refusal.says("unreachable") {
         // What Docker Desktop answers in the place of IMDS.
@@ -108,13 +111,13 @@ fn refused(asked: &Asked<'_>, refusal: Refusal<'_>) -> SourceError {
 }
 
 /// The failure of an IMDS that is not there.
-pub(crate) fn absent(asked: &Asked<'_>, came_back: &str) -> Failure {
+pub(crate) fn absent(asked: &CallSummary<'_>, came_back: &str) -> Failure {
     let remedy = "run this on an Azure VM, or configure the identity that this platform has; \
                   `token-broker explain` shows what is looked for";
     Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
-fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     let property = match key.identity() {
         Identity::Default | Identity::SystemAssigned => None,
         Identity::ClientId(id) => Some(("clientId", in_a_command(id))),

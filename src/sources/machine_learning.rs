@@ -4,11 +4,13 @@
 
 use http::HeaderValue;
 
-use super::request::Call;
-use super::response::{Asked, Exchange, Refusal};
-use super::{About, Ask, Endpoint, SourceError, entra, half, not_the_endpoint, response, secret_header};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
+use super::{
+    Endpoint, SourceCall, SourceError, SourceInfo, entra, half, not_the_endpoint, response, secret_header,
+};
 use crate::model::{Body, Error, Identity, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET,
 };
@@ -23,7 +25,7 @@ pub(crate) struct MachineLearning {
     default_client_id: Option<String>,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-ml",
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT, MSI_SECRET],
@@ -59,8 +61,8 @@ impl MachineLearning {
         })
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -70,7 +72,7 @@ impl MachineLearning {
     /// # Errors
     /// [`Error::InvalidRequest`] for an id that this version of the protocol has no parameter for: the endpoint would
     /// ignore it and answer with another identity's token.
-    pub(crate) fn takes(&self, key: &Key) -> Result<(), SourceError> {
+    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
             let text = format!(
                 "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}; \
@@ -82,8 +84,8 @@ impl MachineLearning {
         Ok(())
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let client_id = match key.identity() {
             Identity::ClientId(id) => Some(id.as_str()),
             Identity::Default => self.default_client_id.as_deref(),
@@ -92,23 +94,23 @@ impl MachineLearning {
         let mut query = vec![("api-version", "2017-09-01".into()), ("resource", key.audience().into())];
         // `client_id` is of later versions, and would be ignored.
         query.extend(client_id.map(|id| ("clientid", id.into())));
-        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.demand.key(), refusal))
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
         })
     }
 }
 
-fn remedy(key: &Key, refusal: &Refusal<'_>) -> String {
+fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     match refusal.status {
         405 => not_the_endpoint(MSI_ENDPOINT),
         status if matches!(status, 401 | 403) || refusal.says("secret token header") => format!(

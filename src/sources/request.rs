@@ -7,13 +7,13 @@ use crate::model::{Body, Error};
 use crate::wire::{Field, form_encoded};
 
 /// What a source wants sent. A call with a form is a POST, any other a GET.
-pub(crate) struct Call<'a> {
+pub(crate) struct OutgoingRequest<'a> {
     url: String,
     headers: Vec<(&'static str, HeaderValue)>,
     form: Option<Vec<Field<'a>>>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> OutgoingRequest<'a> {
     pub(crate) fn get(url: String) -> Self {
         Self { url, headers: Vec::new(), form: None }
     }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_call_with_a_form_is_a_post_whose_secrets_are_not_shown() {
         let form = || vec![("client_secret", "a b&c=d".into()), ("scope", "https://x/.default".into())];
-        let call = Call::post("https://login.example/t".to_owned(), form());
+        let call = OutgoingRequest::post("https://login.example/t".to_owned(), form());
         assert_eq!(call.shown(), "POST https://login.example/t scope=https%3A%2F%2Fx%2F.default");
         let request = call.into_request("id").unwrap();
         assert_eq!(request.method(), "POST");
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_call_without_a_form_is_a_get_with_its_headers() {
         let secret = HeaderValue::from_static("s");
-        let call = Call::get("http://127.0.0.1/x?a=b".to_owned()).header("secret", secret);
+        let call = OutgoingRequest::get("http://127.0.0.1/x?a=b".to_owned()).header("secret", secret);
         assert_eq!(call.shown(), "GET http://127.0.0.1/x?a=b");
         let request = call.into_request("id").unwrap();
         assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
@@ -113,6 +113,6 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_sent_is_the_callers_mistake() {
         let url = format!("http://127.0.0.1/?resource={}", "a".repeat(100_000));
-        assert_eq!(Call::get(url).into_request("id").unwrap_err().kind(), "invalid-request");
+        assert_eq!(OutgoingRequest::get(url).into_request("id").unwrap_err().kind(), "invalid-request");
     }
 }

@@ -11,24 +11,24 @@ use serde::de::IgnoredAny;
 use super::entra::aadsts;
 use super::service_error::{Form, ServiceError, header};
 use super::source_error::{RetryClass, SourceError};
-use super::{About, Ask, in_a_command};
+use super::{SourceCall, SourceInfo, in_a_command};
 use crate::model::{Body, Error, Failure, Secret, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::wire::{Seconds, end_of_life, http_date, redacted, retry_after};
 
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct RoundTrip {
     pub(crate) asked_at: Duration,
     pub(crate) received_at: Duration,
 }
 
 /// What was asked of whom, for the operator's sake.
 #[derive(Clone)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct CallSummary<'a> {
     pub(crate) source: &'static str,
     pub(crate) endpoint: Cow<'a, str>,
-    pub(crate) key: &'a Key,
+    pub(crate) key: &'a CacheKey,
     /// What went with the request and must not come back in a message.
     pub(crate) secrets: [Option<&'a str>; 3],
     /// Where to look when the source has a fault.
@@ -39,20 +39,20 @@ pub(crate) struct Asked<'a> {
     pub(crate) renewal: &'static str,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> CallSummary<'a> {
     /// `secret`: what the source's own configuration adds to the call.
     pub(crate) fn new(
-        source: &'static About,
+        source: &'static SourceInfo,
         endpoint: impl Into<Cow<'a, str>>,
-        ask: &Ask<'a>,
+        ask: &SourceCall<'a>,
         secret: Option<&'a str>,
     ) -> Self {
         let proof = ask.proof.map(|proof| proof.expose_secret());
-        let user = ask.demand.on_behalf_of().map(|user| user.assertion.expose_secret());
+        let user = ask.request.on_behalf_of().map(|user| user.assertion.expose_secret());
         Self {
             source: source.name,
             endpoint: endpoint.into(),
-            key: ask.demand.key(),
+            key: ask.request.key(),
             secrets: [secret, proof, user],
             health: source.health,
             tenant: "of the identity",
@@ -101,9 +101,9 @@ impl<'a> Asked<'a> {
 /// # Errors
 /// A [`SourceError`], if there is no token in it.
 pub(crate) fn read(
-    asked: &Asked<'_>,
+    asked: &CallSummary<'_>,
     response: &http::Response<Body>,
-    exchange: Exchange,
+    exchange: RoundTrip,
     refused: impl FnOnce(Refusal<'_>) -> SourceError,
 ) -> Result<Token, SourceError> {
     match response.status().as_u16() {
@@ -114,9 +114,9 @@ pub(crate) fn read(
 
 /// The token in an answer that is no refusal.
 fn accepted(
-    asked: &Asked<'_>,
+    asked: &CallSummary<'_>,
     response: &http::Response<Body>,
-    exchange: Exchange,
+    exchange: RoundTrip,
 ) -> Result<Token, SourceError> {
     let status = response.status().as_u16();
     Err(match status {
@@ -141,7 +141,7 @@ fn accepted(
 
 /// An answer with an error status.
 pub(crate) struct Refusal<'a> {
-    asked: &'a Asked<'a>,
+    asked: &'a CallSummary<'a>,
     pub(crate) status: u16,
     error: ServiceError,
     /// Entra's number, whoever passes it on.
@@ -152,7 +152,7 @@ pub(crate) struct Refusal<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    fn read(asked: &'a Asked<'a>, response: &http::Response<Body>, now: Duration) -> Self {
+    fn read(asked: &'a CallSummary<'a>, response: &http::Response<Body>, now: Duration) -> Self {
         let status = response.status().as_u16();
         let error = ServiceError::read(response);
         let number = aadsts::telling(error.numbers());
@@ -218,14 +218,19 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    fn about(&self) -> aadsts::About<'_> {
-        let Asked { key, tenant, renewal, .. } = self.asked;
+    fn about(&self) -> aadsts::RemedyContext<'_> {
+        let CallSummary { key, tenant, renewal, .. } = self.asked;
         let client = key.identity().id().map_or("<client id>", in_a_command);
-        aadsts::About { client, tenant: key.tenant_id().unwrap_or(tenant), audience: key.audience(), renewal }
+        aadsts::RemedyContext {
+            client,
+            tenant: key.tenant_id().unwrap_or(tenant),
+            audience: key.audience(),
+            renewal,
+        }
     }
 
     fn ask_who_answers(&self) -> String {
-        let Asked { endpoint, source, health, .. } = self.asked;
+        let CallSummary { endpoint, source, health, .. } = self.asked;
         format!(
             "see what answers at {endpoint}: a gateway, a proxy or another server sends such a page, {source} does not; \
              {health}"
@@ -233,7 +238,7 @@ impl<'a> Refusal<'a> {
     }
 
     fn be_patient(&self) -> String {
-        let Asked { source, health, .. } = self.asked;
+        let CallSummary { source, health, .. } = self.asked;
         match self.status {
             429 => "ask less often: one broker for all callers, and a store that all instances share \
                     (TOKEN_BROKER_STORE_KEY); then try again"
@@ -268,8 +273,13 @@ fn extent(response: &http::Response<Body>) -> &'static str {
 ///
 /// # Errors
 /// What is wrong with the body, as the end of a sentence.
-fn token(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange) -> Result<Token, String> {
-    let wire: TokenBody = serde_json::from_slice(response.body().expose_secret()).map_err(|_| UNREADABLE)?;
+fn token(
+    asked: &CallSummary<'_>,
+    response: &http::Response<Body>,
+    exchange: RoundTrip,
+) -> Result<Token, String> {
+    let wire: TokenResponse =
+        serde_json::from_slice(response.body().expose_secret()).map_err(|_| UNREADABLE)?;
     let secret = wire.access_token.ok_or("holds no access_token")?;
     if secret.expose_secret().is_empty() {
         return Err("holds an empty access_token".to_owned());
@@ -299,7 +309,7 @@ fn token(asked: &Asked<'_>, response: &http::Response<Body>, exchange: Exchange)
 }
 
 #[derive(Deserialize)]
-struct TokenBody {
+struct TokenResponse {
     access_token: Option<Secret>,
     token_type: Option<String>,
     #[serde(default)]

@@ -44,7 +44,7 @@ pub(crate) enum Form {
 }
 
 /// An error as an operator may see it.
-pub(crate) struct Told {
+pub(crate) struct RedactedError {
     pub(crate) code: Option<String>,
     /// The end of a sentence that begins with `got 400`.
     pub(crate) text: String,
@@ -134,7 +134,7 @@ impl ServiceError {
         response: &http::Response<Body>,
         number: Option<u32>,
         secrets: &[Option<&str>; 3],
-    ) -> Told {
+    ) -> RedactedError {
         let [own, proof, user] = *secrets;
         let secrets = [own, proof, user, self.token.as_deref()];
         let shown = |text: &str| redacted(text, &secrets);
@@ -156,7 +156,7 @@ impl ServiceError {
             text.push_str(&format!(" (at {time})"));
         }
         let code = number.map(|number| format!("AADSTS{number}")).or(code);
-        Told { code, text, correlation_id: self.correlation_id.as_deref().map(shown) }
+        RedactedError { code, text, correlation_id: self.correlation_id.as_deref().map(shown) }
     }
 
     /// A body without words: never its content.
@@ -248,7 +248,7 @@ mod tests {
             .unwrap()
     }
 
-    fn told(label: &str, body: &str) -> Told {
+    fn told(label: &str, body: &str) -> RedactedError {
         let response = response(label, body);
         let error = ServiceError::read(&response);
         let number = error.numbers().next();
@@ -299,7 +299,7 @@ mod tests {
             r#"{"error_description":"opaque","access_token":"opaque"}"#,
             "\u{feff}{\"error_description\":\"hunter2\",\"access_token\":\"opaque\"}",
         ] {
-            let Told { code, text, correlation_id } = told("text/plain", body);
+            let RedactedError { code, text, correlation_id } = told("text/plain", body);
             let all = format!("{code:?} {text} {correlation_id:?}");
             assert!(all.contains("****"), "{all}");
             for secret in ["hunter2", "eyJ", "opaque"] {

@@ -11,11 +11,11 @@ use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use super::request::Call;
-use super::response::{Asked, Exchange};
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, RoundTrip};
 use super::{
-    About, Ask, Endpoint, SourceError, container_instances, half, only_its_own_identity, response,
-    secret_header,
+    Endpoint, SourceCall, SourceError, SourceInfo, container_instances, half, only_its_own_identity,
+    response, secret_header,
 };
 use crate::model::{Body, CAPABILITY, Error, Failure, Token};
 use crate::settings::variables::{
@@ -33,7 +33,7 @@ pub(crate) struct ServiceFabric {
     is_pinned: bool,
 }
 
-pub(crate) const SOURCE: About = About {
+pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "service-fabric",
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
@@ -66,8 +66,8 @@ impl ServiceFabric {
         }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &Ask<'a>) -> Asked<'a> {
-        Asked::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -76,10 +76,10 @@ impl ServiceFabric {
 
     /// # Errors
     /// [`SourceError::Blocked`] without a host that pins, [`Error::InvalidRequest`] for a user-assigned identity.
-    pub(crate) fn takes(&self, ask: &Ask<'_>) -> Result<(), SourceError> {
+    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
         let remedy =
             "the application's manifest names it (https://aka.ms/servicefabricmi): leave the identity out";
-        only_its_own_identity(ask.demand.key(), "a Service Fabric application", remedy)?;
+        only_its_own_identity(ask.request.key(), "a Service Fabric application", remedy)?;
         if self.is_pinned {
             return Ok(());
         }
@@ -101,8 +101,8 @@ impl ServiceFabric {
         }))
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &Ask<'a>) -> Call<'a> {
-        let key = ask.demand.key();
+    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = ask.request.key();
         let mut query =
             vec![("api-version", "2019-07-01-preview".into()), ("resource", key.audience().into())];
         if let Some(refused) = ask.refused {
@@ -111,14 +111,14 @@ impl ServiceFabric {
         if key.cae() {
             query.push(("xms_cc", CAPABILITY.into()));
         }
-        Call::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &Ask<'_>,
+        ask: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: Exchange,
+        exchange: RoundTrip,
     ) -> Result<Token, SourceError> {
         let asked = self.asked(ask);
         // 404: the application has no identity.

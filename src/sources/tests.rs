@@ -7,18 +7,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
-use super::response::Exchange;
+use super::response::RoundTrip;
 use super::{
-    AppService, Arc, Ask, CloudShell, ContainerInstances, Imds, MachineLearning, RetryClass, ServiceFabric,
-    Source, SourceError, entra,
+    AppService, Arc, CloudShell, ContainerInstances, Imds, MachineLearning, RetryClass, ServiceFabric,
+    Source, SourceCall, SourceError, entra,
 };
 use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
-use crate::policy::{Demand, Policy};
+use crate::policy::{AdmittedRequest, Policy};
 use crate::settings::Settings;
 use crate::tests::{cases, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
-const EXCHANGE: Exchange = Exchange { asked_at: NOW, received_at: NOW };
+const EXCHANGE: RoundTrip = RoundTrip { asked_at: NOW, received_at: NOW };
 const IDENTITY_HEADER: &str = "s3ntinel-header";
 
 fn sources() -> [Source; SOURCES] {
@@ -65,21 +65,21 @@ fn read(response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
 /// What the source with this number makes of it.
 fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
     thread_local! {
-        static MADE: ([Source; SOURCES], [Demand; 3]) = (sources(), demands());
+        static MADE: ([Source; SOURCES], [AdmittedRequest; 3]) = (sources(), requests());
     }
     let header = Secret::from(IDENTITY_HEADER);
-    MADE.with(|(sources, demands)| {
-        let asks = demands.iter().flat_map(|demand| [None, Some(&header)].map(|proof| (demand, proof)));
-        let asks = asks.map(|(demand, proof)| Ask { demand, proof, refused: None });
-        asks.map(|ask| sources[source].parse(&ask, response, EXCHANGE)).collect()
+    MADE.with(|(sources, requests)| {
+        let calls = requests.iter().flat_map(|request| [None, Some(&header)].map(|proof| (request, proof)));
+        let calls = calls.map(|(request, proof)| SourceCall { request, proof, refused: None });
+        calls.map(|call| sources[source].parse(&call, response, EXCHANGE)).collect()
     })
 }
 
 const SOURCES: usize = 9;
 
-fn demands() -> [Demand; 3] {
+fn requests() -> [AdmittedRequest; 3] {
     [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
-        .map(demand)
+        .map(request)
 }
 
 const STATUSES: [u16; 20] =
@@ -110,8 +110,8 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
             }
         }
     }
-    let demand = demand(Identity::Default);
-    let ask = Ask { demand: &demand, proof: None, refused: None };
+    let request = request(Identity::Default);
+    let ask = SourceCall { request: &request, proof: None, refused: None };
     for kind in [
         SendErrorKind::NotConnected,
         SendErrorKind::Forbidden,
@@ -144,7 +144,7 @@ fn a_gateways_page_is_not_taken_for_the_services_words() {
     }
 }
 
-fn demand(identity: Identity) -> Demand {
+fn request(identity: Identity) -> AdmittedRequest {
     let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
     Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap()
 }

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, from_slice};
 
 use crate::model::{Id, Identity, Token};
-use crate::policy::Key;
+use crate::policy::CacheKey;
 use crate::wire::{LooseText, from_base64url};
 
 /// What the claims say of a token that was asked for under a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum TokenCheck {
     /// Nothing speaks against it.
     Fits,
     /// It is for an audience of another name, which may be an alias.
@@ -25,22 +25,22 @@ pub(crate) enum Verdict {
 }
 
 /// Compare a token's claims with what was asked. A token that is no JWT has no claims to compare.
-pub(crate) fn verify(token: &Token, key: &Key) -> Verdict {
-    let Some(payload) = payload(token.secret().expose_secret()) else { return Verdict::Fits };
-    let Some(claims) = decode(payload).and_then(|json| from_slice::<Claims>(json.expose_secret()).ok())
+pub(crate) fn verify(token: &Token, key: &CacheKey) -> TokenCheck {
+    let Some(payload) = payload(token.secret().expose_secret()) else { return TokenCheck::Fits };
+    let Some(claims) = decode(payload).and_then(|json| from_slice::<TokenClaims>(json.expose_secret()).ok())
     else {
-        return Verdict::Unreadable;
+        return TokenCheck::Unreadable;
     };
     if let Some((name, claim)) = claims.contradiction(key.identity()) {
-        return Verdict::OtherIdentity(name, claim.clone().into_option());
+        return TokenCheck::OtherIdentity(name, claim.clone().into_option());
     }
     let audiences = claims.audiences();
     // What a user is asked for is a permission, which the audience is a part of.
     let fits = audiences.is_empty() || key.is_for_user();
     if fits || audiences.iter().any(|aud| same_audience(aud, key.audience())) {
-        return Verdict::Fits;
+        return TokenCheck::Fits;
     }
-    Verdict::OtherAudience(audiences.join(", "))
+    TokenCheck::OtherAudience(audiences.join(", "))
 }
 
 /// The middle of a JWT: three parts of which the first is a JSON object (RFC 7519, 7.2).
@@ -62,7 +62,7 @@ struct AnyObject {}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Claims {
+struct TokenClaims {
     /// A text or a list (RFC 7519, 4.1.3).
     aud: Value,
     oid: LooseText,
@@ -72,7 +72,7 @@ struct Claims {
     xms_mirid: LooseText,
 }
 
-impl Claims {
+impl TokenClaims {
     fn audiences(&self) -> Vec<&str> {
         match &self.aud {
             Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
@@ -123,16 +123,16 @@ mod tests {
     use crate::model::TokenRequest;
     use crate::policy::Policy;
 
-    fn judged(payload: &str, identity: Identity) -> Verdict {
+    fn judged(payload: &str, identity: Identity) -> TokenCheck {
         let jwt = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload));
         judged_raw(&jwt, identity)
     }
 
-    fn judged_raw(token: &str, identity: Identity) -> Verdict {
+    fn judged_raw(token: &str, identity: Identity) -> TokenCheck {
         let token = Token::new("imds", token.into(), "Bearer".into(), (0, 3600), None);
         let request = TokenRequest::for_scope("https://vault.azure.net").unwrap();
-        let demand = Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap();
-        verify(&token, demand.key())
+        let request = Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap();
+        verify(&token, request.key())
     }
 
     #[test]
@@ -151,14 +151,17 @@ mod tests {
             ),
         ] {
             let verdict = judged(payload, identity);
-            assert!(matches!(verdict, Verdict::OtherIdentity(name, Some(_)) if name == claim), "{payload}");
+            assert!(
+                matches!(verdict, TokenCheck::OtherIdentity(name, Some(_)) if name == claim),
+                "{payload}"
+            );
         }
     }
 
     #[test]
     fn ids_are_compared_without_regard_to_case() {
         let payload = r#"{"aud":"https://VAULT.azure.net/","appid":"AAA","oid":"zzz"}"#;
-        assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), Verdict::Fits);
+        assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), TokenCheck::Fits);
     }
 
     #[test]
@@ -167,18 +170,18 @@ mod tests {
         for aud in [r#"["x","https://vault.azure.net"]"#, r#"["https://vault.azure.net/"]"#, "[]", "[7]", "7"]
         {
             let payload = format!(r#"{{"aud":{aud},"appid":"aaa","azp":"aaa"}}"#);
-            assert_eq!(judged(&payload, aaa()), Verdict::Fits, "{aud}");
+            assert_eq!(judged(&payload, aaa()), TokenCheck::Fits, "{aud}");
         }
         let other = judged(r#"{"aud":["x","y"]}"#, aaa());
-        assert_eq!(other, Verdict::OtherAudience("x, y".to_owned()));
+        assert_eq!(other, TokenCheck::OtherAudience("x, y".to_owned()));
         let other = judged(r#"{"aud":["https://vault.azure.net"],"appid":"bbb","azp":"bbb"}"#, aaa());
-        assert_eq!(other, Verdict::OtherIdentity("appid", Some("bbb".to_owned())));
+        assert_eq!(other, TokenCheck::OtherIdentity("appid", Some("bbb".to_owned())));
     }
 
     #[test]
     fn an_audience_of_another_name_is_only_noted() {
         let other = judged(r#"{"aud":"cfa8b339-82a2-471a-a3c9-0fc0be7a4093"}"#, Identity::Default);
-        assert_eq!(other, Verdict::OtherAudience("cfa8b339-82a2-471a-a3c9-0fc0be7a4093".to_owned()));
+        assert_eq!(other, TokenCheck::OtherAudience("cfa8b339-82a2-471a-a3c9-0fc0be7a4093".to_owned()));
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         for token in
             ["opaque", "a.b", "a.!!.c", "a.e30.c", "a.bm90IGpzb24.c", "a.eyJhdWQiOlsxXX0.c", "a.b.c.d.e"]
         {
-            assert_eq!(judged_raw(token, Identity::client_id("aaa").unwrap()), Verdict::Fits, "{token}");
+            assert_eq!(judged_raw(token, Identity::client_id("aaa").unwrap()), TokenCheck::Fits, "{token}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
 /// What a refusal is about, for its remedy.
-pub(crate) struct About<'a> {
+pub(crate) struct RemedyContext<'a> {
     /// The app or identity, as it may stand in a command.
     pub(crate) client: &'a str,
     pub(crate) tenant: &'a str,
@@ -22,7 +22,7 @@ pub(crate) fn telling(numbers: impl Iterator<Item = u32>) -> Option<u32> {
 }
 
 /// What to do about a number.
-pub(crate) fn remedy(number: u32, about: &About<'_>) -> String {
+pub(crate) fn remedy(number: u32, about: &RemedyContext<'_>) -> String {
     let Some(template) = template(number) else {
         return format!("see https://login.microsoftonline.com/error?code={number}");
     };
@@ -152,7 +152,8 @@ mod tests {
     use super::*;
 
     fn of(number: u32) -> String {
-        let about = About { client: "app-1", tenant: "t-1", audience: "https://x", renewal: "renew it" };
+        let about =
+            RemedyContext { client: "app-1", tenant: "t-1", audience: "https://x", renewal: "renew it" };
         remedy(number, &about)
     }
 

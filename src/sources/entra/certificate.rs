@@ -29,20 +29,20 @@ pub(crate) struct Certificate {
     path: String,
     /// Entra can then find a certificate by its issuer and subject, and not only by its thumbprint.
     send_chain: bool,
-    held: RefCell<Option<Held>>,
+    held: RefCell<Option<SignedAssertion>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct SignedAssertion {
     assertion: Secret,
-    of: Claimed,
+    of: AssertionClaims,
     /// Unix seconds.
     expires_on: u64,
 }
 
 /// Who says what to whom in an assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Claimed {
+pub(crate) struct AssertionClaims {
     pub(crate) client_id: String,
     /// The token endpoint.
     pub(crate) audience: String,
@@ -62,7 +62,7 @@ impl Certificate {
     }
 
     /// The assertion that was signed before, unless its end is near.
-    pub(crate) fn held(&self, of: &Claimed, now: Duration) -> Option<Secret> {
+    pub(crate) fn held(&self, of: &AssertionClaims, now: Duration) -> Option<Secret> {
         let held = self.held.borrow();
         let held = held.as_ref().filter(|held| held.of == *of)?;
         let usable = held.expires_on.saturating_sub(MARGIN)..held.expires_on;
@@ -82,7 +82,7 @@ impl Certificate {
     pub(crate) fn sign(
         &self,
         pem: &Secret,
-        of: &Claimed,
+        of: &AssertionClaims,
         now: Duration,
         mut random: impl FnMut() -> u64,
     ) -> Result<Secret, String> {
@@ -102,7 +102,7 @@ impl Certificate {
         let signed = format!("{}.{}", encoded(&header), encoded(&claims));
         let signature = file.signature(of.adfs, signed.as_bytes(), &mut Stream::new(random))?;
         let assertion = Secret::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)));
-        self.held.replace(Some(Held { assertion: assertion.clone(), of: of.clone(), expires_on }));
+        self.held.replace(Some(SignedAssertion { assertion: assertion.clone(), of: of.clone(), expires_on }));
         Ok(assertion)
     }
 }

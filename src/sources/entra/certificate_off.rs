@@ -12,7 +12,7 @@ pub(crate) struct Certificate(Infallible);
 
 /// Who says what to whom in an assertion, which nobody can sign.
 #[derive(Debug)]
-pub(crate) struct Claimed {
+pub(crate) struct AssertionClaims {
     #[expect(dead_code, reason = "it is as it is where somebody signs")]
     pub(crate) client_id: String,
     #[expect(dead_code, reason = "it is as it is where somebody signs")]
@@ -34,7 +34,7 @@ impl Certificate {
         match self.0 {}
     }
 
-    pub(crate) fn held(&self, _of: &Claimed, _now: Duration) -> Option<Secret> {
+    pub(crate) fn held(&self, _of: &AssertionClaims, _now: Duration) -> Option<Secret> {
         match self.0 {}
     }
 
@@ -47,7 +47,7 @@ impl Certificate {
     pub(crate) fn sign(
         &self,
         _pem: &Secret,
-        _of: &Claimed,
+        _of: &AssertionClaims,
         _now: Duration,
         _random: impl FnMut() -> u64,
     ) -> Result<Secret, String> {
