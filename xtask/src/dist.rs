@@ -16,7 +16,6 @@ use sha2::{Digest as _, Sha256};
 use wit_parser::Resolve;
 
 use crate::artefact::ARTEFACTS;
-use crate::setup::{self, Toolchain};
 use crate::{build, process, repo, say};
 
 use materials::Materials;
@@ -40,12 +39,11 @@ struct Release {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let toolchain = setup::toolchain()?;
-    build::components(&toolchain)?;
-    let broken = build::checks(&toolchain).iter().filter(|check| !build::report(check)).count();
-    ensure!(broken == 0, "what is built is not what is agreed");
+    build::everything()?;
+    let failed = build::checks().iter().filter(|check| !build::report(check)).count();
+    ensure!(failed == 0, "{failed} checks of the artefacts failed");
     say::step("dist");
-    let files = release(&toolchain, options.source.clone())?;
+    let files = release(options.source.clone())?;
     for (name, contents) in &files {
         say::detail(&format!("{name:<40}{:>8}", say::size(contents.len())));
     }
@@ -53,13 +51,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 }
 
 /// Write a release of what has been built; its files by name
-pub(crate) fn release(toolchain: &Toolchain, source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
+pub(crate) fn release(source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
     let release = Release::of_this_commit(source)?;
     let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
     for artefact in ARTEFACTS {
         let Some(about) = artefact.about() else { continue };
         let component = release.describe(&artefact.read()?, artefact.name(), about)?;
-        let materials = Materials::of(artefact, toolchain)?;
+        let materials = Materials::of(artefact)?;
         let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
         files.insert(format!("{}.spdx.json", artefact.file()), bill);
         files.insert(artefact.file(), component);

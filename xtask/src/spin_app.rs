@@ -1,4 +1,4 @@
-//! `examples/spin-app`, built and composed as Spin does it, by what its manifest says.
+//! Builds and composes `examples/spin-app` as Spin does, by its manifest.
 //!
 //! Spin writes the WIT of a component's dependencies beside its sources, runs its build command, and satisfies each import
 //! that is a dependency's key by the export of the same name.
@@ -13,10 +13,9 @@ use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
 use crate::artefact::{self, Check};
-use crate::setup::Toolchain;
-use crate::{process, repo, say};
+use crate::{guest, process, repo, say};
 
-/// What Spin is told, as far as building goes
+/// `spin.toml`, as far as it is about building
 #[derive(Deserialize)]
 struct Manifest {
     component: BTreeMap<String, Component>,
@@ -42,12 +41,11 @@ struct Build {
 }
 
 /// Build the components of the manifest, and leave each in `target/components/`, composed with its dependencies
-pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     for (name, component) in manifest()?.component {
         component.write_wit()?;
-        process::run(
-            toolchain.shell(&component.build.command)?.current_dir(folder().join(&component.build.workdir)),
-        )?;
+        let folder = folder().join(&component.build.workdir);
+        process::run(guest::shell(&component.build.command).current_dir(folder))?;
         let composed = component.compose().with_context(|| format!("{name} of spin.toml"))?;
         let file = format!("spin-{name}.wasm");
         say::detail(&format!("{file:<24}{:>8}", say::size(composed.len())));

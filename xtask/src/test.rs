@@ -1,47 +1,82 @@
-//! `cargo xtask test`: everything that a change must pass.
+//! `cargo xtask test`: all checks that a change must pass.
+
+mod lint;
 
 use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 
-use crate::setup::{self, Toolchain};
+use crate::setup::{self, Tool};
 use crate::tally::Tally;
-use crate::{build, cases, dist, lint, process, repo, say, sim};
+use crate::{build, cases, dist, process, repo, say, sim};
 
-/// What to do about what is missing
+/// Which checks to run
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Fail if anything is skipped
     #[arg(long)]
     strict: bool,
+    /// The steps to run; all of them by default
+    #[arg(value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
+    steps: Vec<String>,
 }
+
+/// A part of the checks, in the order in which they run
+type Step = (&'static str, fn(&mut Tally) -> Result<()>);
+
+const STEPS: [Step; 7] = [
+    ("build", artefacts),
+    ("dist", files_of_a_release),
+    ("lint", lint::run),
+    ("unit", unit),
+    ("sim", simulation),
+    ("hosts", hosts),
+    ("conformance", conformance),
+];
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut tally = Tally::default();
-    let mut toolchain = Err(anyhow::anyhow!("setup did not run"));
-    tally.check("setup", || {
-        toolchain = setup::toolchain();
-        toolchain.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}"))
-    });
-    if let Ok(toolchain) = toolchain {
-        steps(&mut tally, &toolchain)?;
-    }
+    let chosen = |name: &str| options.steps.is_empty() || options.steps.iter().any(|step| step == name);
+    STEPS.iter().filter(|(name, _)| chosen(name)).try_for_each(|(_, step)| step(&mut tally))?;
     Ok(tally.finish(options.strict))
 }
 
-fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
-    tally.check("build", || build::components(toolchain));
-    artefacts(tally, toolchain);
-    tally.check("dist", || dist::release(toolchain, None).map(drop));
-    lint::checks(tally, toolchain)?;
+fn artefacts(tally: &mut Tally) -> Result<()> {
+    tally.check("build", build::everything);
+    say::step("the artefacts: imports, exports, size");
+    build::checks().iter().for_each(|check| tally.count(build::report(check)));
+    Ok(())
+}
+
+fn files_of_a_release(tally: &mut Tally) -> Result<()> {
+    tally.check("dist", || dist::release(None).map(drop));
+    Ok(())
+}
+
+/// The tests that need neither wasmtime nor another host
+fn unit(tally: &mut Tally) -> Result<()> {
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
+    Ok(())
+}
+
+fn simulation(tally: &mut Tally) -> Result<()> {
     tally.tests(&mut sim::command(SIMULATED));
-    let mut with_wasmtime = process::cargo();
-    with_wasmtime.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
-    with_wasmtime.args(all_that_can_run(tally)?);
-    tally.tests(&mut with_wasmtime);
+    Ok(())
+}
+
+/// The tests in wasmtime and other hosts, with clients of Azure's
+fn hosts(tally: &mut Tally) -> Result<()> {
+    let mut tests = process::cargo();
+    tests.args(["test", "--no-fail-fast", "--release"]).args(packages(WITH_WASMTIME));
+    tests.args(all_that_can_run(tally)?);
+    tally.tests(&mut tests);
+    Ok(())
+}
+
+fn conformance(tally: &mut Tally) -> Result<()> {
     for artefact in ["token-broker", "token-broker-sync", "token-filter"] {
         let file = repo::target("components").join(artefact).with_extension("wasm");
         let mut cases = process::cargo();
@@ -55,11 +90,12 @@ fn packages<'a>(names: &'a [&str]) -> impl Iterator<Item = &'a str> {
     names.iter().flat_map(|name| ["-p", name])
 }
 
-/// What to test where something cannot be had; nothing is said where all is there
+/// The arguments that select the tests whose tools can be installed here; none if that is all of them
 ///
-/// Cargo can be told which tests to run, and not which to leave out.
+/// Cargo has an argument for tests to run, and none for tests to leave out.
 fn all_that_can_run(tally: &mut Tally) -> Result<Vec<String>> {
-    let lacking: Vec<&str> = NEEDS.iter().filter(|(_, bring)| !bring()).map(|(test, _)| *test).collect();
+    let lacking: Vec<&str> =
+        NEEDS.iter().filter(|(_, tools)| !setup::install(tools)).map(|(test, _)| *test).collect();
     lacking.iter().for_each(|_| tally.skip());
     if lacking.is_empty() {
         return Ok(vec![]);
@@ -86,24 +122,9 @@ fn integration_tests() -> Result<Vec<String>> {
     Ok(tests)
 }
 
-fn clients_and_hosts() -> bool {
-    [setup::python(), setup::node(), setup::hosts()].into_iter().all(|there| there)
-}
-
-fn azurite_and_hosts() -> bool {
-    [setup::azurite(), setup::hosts()].into_iter().all(|there| there)
-}
-
-fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
-    say::step("the components: imports, contract, size");
-    for check in build::checks(toolchain) {
-        tally.count(build::report(&check));
-    }
-}
-
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
-/// What needs no wasmtime, and of the components what needs no host.
+/// The packages that need no wasmtime, guests with parts that need no host among them
 const LIGHT: &[&str] = &[
     "token-broker",
     "token-broker-cipher",
@@ -113,21 +134,20 @@ const LIGHT: &[&str] = &[
     "sql",
     "xtask",
 ];
-/// The tests that need more than cargo brings, and what brings it
-const NEEDS: &[Need] = &[
-    ("sdk_python", setup::python),
-    ("sdk_node", setup::node),
-    ("client_in_spin_sdk", setup::hosts),
-    ("example_in_python", setup::example_in_python),
-    ("examples_in_javascript", setup::examples_in_javascript),
-    ("examples_by_the_command", azurite_and_hosts),
-    ("envoy", setup::hosts),
-    ("fleet", setup::redis),
-    ("endpoint", clients_and_hosts),
-    ("injector_in_wasmtime", setup::hosts),
-];
-type Need = (&'static str, fn() -> bool);
 const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
+/// The tests that need tools
+const NEEDS: &[(&str, &[Tool])] = &[
+    ("sdk_python", &[Tool::PythonSdk]),
+    ("sdk_node", &[Tool::NodeSdk]),
+    ("client_in_spin_sdk", &[Tool::Hosts]),
+    ("example_in_python", &[Tool::ComponentizePy, Tool::Hosts]),
+    ("examples_in_javascript", &[Tool::Jco, Tool::ComponentizeQjs, Tool::Hosts]),
+    ("examples_by_the_command", &[Tool::Azurite, Tool::Hosts]),
+    ("envoy", &[Tool::Hosts]),
+    ("fleet", &[Tool::Redis]),
+    ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
+    ("injector_in_wasmtime", &[Tool::Hosts]),
+];
 
 #[cfg(test)]
 mod tests {

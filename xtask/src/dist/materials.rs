@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{Release, metadata::LICENCES};
 use crate::artefact::Artefact;
-use crate::setup::Toolchain;
 use crate::{process, repo};
 
 /// The crates in a component, and the compiler whose standard library is in it
@@ -29,7 +29,7 @@ struct Crate {
 
 impl Materials {
     /// What is linked into an artefact, and no tools
-    pub(super) fn of(artefact: &Artefact, toolchain: &Toolchain) -> Result<Self> {
+    pub(super) fn of(artefact: &Artefact) -> Result<Self> {
         let checksums = checksums()?;
         let mut crates = BTreeSet::new();
         for package in artefact.packages() {
@@ -42,7 +42,8 @@ impl Materials {
             let found: Result<Vec<_>> = lines.map(|line| Crate::parse(line, &checksums)).collect();
             crates.extend(found?);
         }
-        Ok(Self { crates, compiler: toolchain.version()? })
+        let compiler = process::output(Command::new("rustc").arg("--version"))?;
+        Ok(Self { crates, compiler: compiler.trim().to_owned() })
     }
 
     /// The document for a file with this SHA-256
