@@ -29,15 +29,13 @@ impl Target {
     }
 }
 
-/// Compile one package; the module that the linker made
+/// Compile one package; what the linker made of it
 ///
 /// One at a time: packages that are built together share their features, and with them their imports.
 pub(crate) fn build(package: &str, target: Target) -> Result<Vec<u8>> {
     let mut build = cargo("build", target);
     build.args(["-p", package]);
-    let mut flags = LINKER.to_vec();
-    flags.extend((target == Target::Component).then_some(MODULE_ONLY));
-    process::run(build.env("CARGO_ENCODED_RUSTFLAGS", rustflags(&flags)))?;
+    process::run(build.env("CARGO_ENCODED_RUSTFLAGS", rustflags()))?;
     let file = format!("{}.wasm", package.replace('-', "_"));
     let output = target_dir().join(target.name()).join(PROFILE).join(file);
     fs::read(&output).with_context(|| format!("cargo left no {}", output.display()))
@@ -54,16 +52,15 @@ pub(crate) fn cargo(subcommand: &str, target: Target) -> Command {
 /// A shell for a command line that compiles a component
 pub(crate) fn shell(command: &str) -> Command {
     let mut shell = Command::new("sh");
-    shell.args(["-c", command]).env("CARGO_ENCODED_RUSTFLAGS", rustflags(&LINKER));
+    shell.args(["-c", command]).env("CARGO_ENCODED_RUSTFLAGS", rustflags());
     shell
 }
 
 /// Separated as cargo expects it: a path may contain spaces.
-fn rustflags(linker: &[&str]) -> String {
-    let linker = linker.iter().map(|flag| format!("-Clink-arg={flag}"));
-    let sources =
-        sources().into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    linker.chain(sources).collect::<Vec<_>>().join("\u{1f}")
+fn rustflags() -> String {
+    let sources = sources().into_iter();
+    let sources = sources.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    [STACK, COMPRESSED].map(str::to_owned).into_iter().chain(sources).collect::<Vec<_>>().join("\u{1f}")
 }
 
 /// The folders of sources, and their names in panics: components are the same on every machine.
@@ -92,10 +89,7 @@ fn target_dir() -> PathBuf {
 }
 
 const PROFILE: &str = "guest";
-const LINKER: [&str; 2] = [STACK, COMPRESSED];
 /// Each guest has a stack of its own in its linear memory; rustc's 1 MiB is for programs that recurse.
-const STACK: &str = "-zstack-size=131072";
+const STACK: &str = "-Clink-arg=-zstack-size=131072";
 /// Else each address in the code has five bytes, whatever it is: a twelfth of the whole.
-const COMPRESSED: &str = "--compress-relocations";
-/// The linker would make a component with the names of its parts; [`crate::artefact`] makes one without.
-const MODULE_ONLY: &str = "--skip-wit-component";
+const COMPRESSED: &str = "-Clink-arg=--compress-relocations";

@@ -5,6 +5,7 @@ mod contract;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod imports;
+mod strip;
 mod table;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use wit_component::ComponentEncoder;
 
 use crate::guest::{self, Target};
 use crate::{process, repo, say};
@@ -143,7 +143,7 @@ impl Part {
 
     fn component(&self) -> Result<Vec<u8>> {
         match self {
-            Self::Guest(package) => component(package),
+            Self::Guest(package) => strip::names(&guest::build(package, Target::Component)?),
             Self::Module(package) => guest::build(package, Target::Module),
             Self::Made(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
         }
@@ -159,15 +159,6 @@ pub(crate) fn selected<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'st
         }
     }
     ARTEFACTS.iter().filter(|artefact| wanted.contains(artefact.name)).collect()
-}
-
-/// A package of the workspace as a component
-fn component(package: &str) -> Result<Vec<u8>> {
-    let module = guest::build(package, Target::Component)?;
-    let mut encoder = ComponentEncoder::default();
-    // The names of its parts: ten kilobytes that no host needs.
-    encoder.module(&module)?.validate(true).debug_names(false);
-    encoder.encode().with_context(|| format!("{package} cannot be made a component"))
 }
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {
