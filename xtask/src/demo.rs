@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     say::step(
         "build: the command and the mock platform; the first time it takes minutes, most of them for wasmtime",
     );
-    process::run(process::cargo().args(["build", "--release"]).args(PROGRAMS))?;
+    process::run(process::cargo().args(["build", "--profile", "demo"]).args(PROGRAMS))?;
     say::step("demo");
     let mut shell = Shell::default();
     let (client_id, vault) = match options.real {
@@ -68,7 +68,7 @@ impl Shell {
     /// Start the mock in the background; its URL
     fn start_mock(&mut self) -> Result<String> {
         println!("\n# A mock of Azure's identity platform\n$ mock-identity &");
-        let mut mock = Command::new(repo::target("release/mock-identity"));
+        let mut mock = Command::new(repo::target("demo/mock-identity"));
         let mut mock = Mock(mock.stdout(Stdio::piped()).spawn().context("mock-identity does not start")?);
         let mut url = String::new();
         BufReader::new(mock.0.stdout.take().context("no output")?).read_line(&mut url)?;
@@ -85,7 +85,7 @@ impl Shell {
     /// Run the command, which must exit with this code
     fn token_broker(&self, title: &str, arguments: &[&str], code: i32) -> Result<()> {
         println!("\n# {title}\n$ token-broker {}", arguments.join(" "));
-        let mut command = Command::new(repo::target("release/token-broker"));
+        let mut command = Command::new(repo::target("demo/token-broker"));
         command.current_dir(repo::path("")).args(arguments).envs(&self.exported);
         let exited = command.status().context("token-broker does not start")?.code();
         ensure!(exited == Some(code), "it exited with {exited:?} in place of {code}");

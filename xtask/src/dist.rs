@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: what a release consists of, into `target/dist/`.
+//! `cargo xtask dist`: makes the files of a release, into `target/dist/`.
 //!
-//! The components with what registries show of them, a bill of materials for each, the contract as a WIT package, and the
-//! digests of all of these.
+//! The components with metadata for registries, a bill of materials for each, the contract as a WIT package, and the digests
+//! of all of them.
 
 mod materials;
 mod metadata;
@@ -20,20 +20,20 @@ use crate::{build, process, repo, say};
 
 use materials::Materials;
 
-/// What is said in the files
+/// Metadata of the release
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where the source is published; said in the components
+    /// The address of the source, for the metadata of the components
     #[arg(long, value_name = "URL")]
     source: Option<String>,
 }
 
-/// What is the same for all files of a release
+/// The metadata that all files of a release share
 struct Release {
     version: &'static str,
     /// The commit
     revision: String,
-    /// When it was committed, so that the same commit makes the same files
+    /// The time of the commit: the same commit makes the same files
     created: String,
     source: Option<String>,
 }
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Write a release of what has been built; its files by name
+/// Write the release of the artefacts that are built; its files by name
 pub(crate) fn release(source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
     let release = Release::of_this_commit(source)?;
     let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
@@ -84,7 +84,7 @@ fn git(arguments: &[&str]) -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// `wit/` as registries keep interfaces
+/// `wit/` as a WIT package for registries
 fn contract() -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(repo::path("wit")).context("wit/ cannot be read")?;

@@ -59,6 +59,8 @@ fn files_of_a_release(tally: &mut Tally) -> Result<()> {
 fn unit(tally: &mut Tally) -> Result<()> {
     tally.check("every source has a conformance case", cases::every_source_has_one);
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
+    // Alone, it shares its dependencies with the program that runs; among others they have more features.
+    tally.tests(process::cargo().args(["test", "-p", "xtask"]));
     Ok(())
 }
 
@@ -125,15 +127,8 @@ fn integration_tests() -> Result<Vec<String>> {
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
 /// The packages that need no wasmtime, guests with parts that need no host among them
-const LIGHT: &[&str] = &[
-    "token-broker",
-    "token-broker-cipher",
-    "token-broker-client",
-    "adapter-spin",
-    "envoy-filter",
-    "sql",
-    "xtask",
-];
+const LIGHT: &[&str] =
+    &["token-broker", "token-broker-cipher", "token-broker-client", "adapter-spin", "envoy-filter", "sql"];
 const WITH_WASMTIME: &[&str] = &["token-broker-host", "host-test", "wasmtime-app"];
 /// The tests that need tools
 const NEEDS: &[(&str, &[Tool])] = &[

@@ -1,4 +1,7 @@
-//! What a component is made of, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
+//! The bill of materials of an artefact, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
+//!
+//! cargo-sbom and cargo-cyclonedx describe one package each, the first for all targets at once. An artefact is composed of
+//! several packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +31,7 @@ struct Crate {
 }
 
 impl Materials {
-    /// What is linked into an artefact, and no tools
+    /// The crates that are linked into an artefact, without build tools
     pub(super) fn of(artefact: &Artefact) -> Result<Self> {
         let checksums = checksums()?;
         let mut crates = BTreeSet::new();

@@ -15,9 +15,11 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
         true => style(tally),
         false => tally.skip(),
     }
-    // Asked for the examples, of which there are none, cargo takes the features of tests, for which clippy has checked all.
+    // With `--examples`, of which there are none, cargo takes the features that tests need, for which clippy has checked
+    // all dependencies. The command's page would overwrite that of the library of its name.
     let mut doc = native("doc");
     doc.args(["--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
+    doc.args(["--exclude", "token-broker-cli"]);
     tally.program(doc.env("RUSTDOCFLAGS", "-Dwarnings"));
     match setup::install(&[Tool::CargoDeny]) {
         true => tally.program(Command::new(repo::target("tools/bin/cargo-deny")).args(DENY)),
