@@ -16,9 +16,6 @@ use crate::say;
 /// The tools to install
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Fail if a tool cannot be installed, instead of reporting it
-    #[arg(long)]
-    strict: bool,
     /// The tools; all of them by default
     tools: Vec<Tool>,
 }
@@ -57,7 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let tools = if options.tools.is_empty() { Tool::value_variants() } else { &options.tools };
     let complete = install(tools);
     say::done("setup", began);
-    Ok(if options.strict && !complete { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Install what is missing of the tools, and report the ones that cannot be installed here; false if there are any
