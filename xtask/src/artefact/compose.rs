@@ -18,7 +18,7 @@ pub(crate) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
         .enumerate()
         .map(|(nth, plug)| package(&mut graph, &format!("plug{nth}"), plug))
         .collect::<Result<_>>()?;
-    wac_graph::plug(&mut graph, plugs, socket).context("nothing of the plugs fits")?;
+    wac_graph::plug(&mut graph, plugs, socket).context("the plugs satisfy no import")?;
     let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
     verify(&composed, &left_open.into_iter().flatten().collect())?;
     Ok(composed)
@@ -54,7 +54,7 @@ fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac
 fn verify(composed: &[u8], open: &BTreeSet<String>) -> Result<()> {
     let of_ours = imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS));
     let missing: Vec<String> = of_ours.filter(|import| !open.contains(import)).collect();
-    ensure!(missing.is_empty(), "the plug does not fit, these are still imported: {}", missing.join(", "));
+    ensure!(missing.is_empty(), "no plug satisfies these imports: {}", missing.join(", "));
     Ok(())
 }
 

@@ -93,7 +93,7 @@ impl Artefact {
 
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
         fs::read(path(self.name))
-            .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
+            .with_context(|| format!("cannot read {}; fix: cargo xtask build", self.file()))
     }
 
     fn import_list(&self) -> PathBuf {
@@ -110,13 +110,16 @@ impl Artefact {
         let list = self.import_list();
         let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
         let mut checks =
-            vec![check("imports what is agreed", self.read().and_then(|it| imports::check(&list, &it)))];
+            vec![check("has the imports of its list", self.read().and_then(|it| imports::check(&list, &it)))];
         if let Some(world) = self.world {
             let exports = self.read().and_then(|it| contract::check(&it, world));
             checks.push(check("exports the contract", exports));
         }
         if let Some(limit) = self.limit {
-            checks.push(check("keeps its size", self.read().and_then(|it| check_size(it.len(), limit))));
+            checks.push(check(
+                "is within its size limit",
+                self.read().and_then(|it| check_size(it.len(), limit)),
+            ));
         }
         checks
     }
@@ -163,7 +166,7 @@ pub(crate) fn selected<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'st
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {
     if bytes > limit {
-        bail!("it weighs {}, and may weigh {}", say::size(bytes), say::size(limit));
+        bail!("{} exceed the limit of {}", say::size(bytes), say::size(limit));
     }
     Ok(())
 }

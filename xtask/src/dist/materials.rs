@@ -135,7 +135,7 @@ fn relation(from: &str, kind: &str, to: &Value) -> Value {
 /// The digests of `Cargo.lock`, by name and version
 fn checksums() -> Result<BTreeMap<(String, String), String>> {
     let lock = fs::read_to_string(repo::path("Cargo.lock")).context("cannot read Cargo.lock")?;
-    let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not what is expected")?;
+    let lock: Lock = toml::from_str(&lock).context("Cargo.lock has an unexpected form")?;
     let of_registries = lock.package.into_iter().filter_map(|it| Some(((it.name, it.version), it.checksum?)));
     Ok(of_registries.collect())
 }
