@@ -6,8 +6,8 @@ cd "$(dirname "$0")/../.."
 example="examples/envoy/${1:?which one? imds, workload-identity or egress}/envoy.yaml"
 mock=target/release/mock-identity
 envoy=target/hosts/bin/envoy
-[ -e target/components/token-filter.wasm ] || cargo xtask build
-[ -e $envoy ] || cargo xtask setup
+[ -e target/components/token-filter.wasm ] || cargo xtask build token-filter
+[ -e $envoy ] || cargo xtask setup hosts
 [ -e $mock ] || cargo build --release -p mock-identity
 
 scratch=$(mktemp -d)

@@ -79,6 +79,20 @@ async fn a_secret_is_read_by_name_and_by_version_and_what_goes_wrong_is_told_wit
 }
 
 #[tokio::test]
+async fn a_token_that_the_vault_refuses_once_is_fetched_anew_and_one_that_it_keeps_refusing_is_an_error() {
+    for (refusals, succeeds) in [(2, true), (9, false)] {
+        let mock = platform().await;
+        // The request without a token, and then those with a token.
+        mock.fault(Fault::new(Endpoint::KeyVault, Answer::status(401)).times(refusals));
+        let output = run(&mut KEY_VAULT.commands().unwrap().remove(0), &in_vault(&mock)).await;
+        assert_eq!(output.status.success(), succeeds, "{output:?}");
+        let counters = mock.counters();
+        assert_eq!(counters.of(Endpoint::KeyVault).requests, 3);
+        assert_eq!(counters.of(Endpoint::Imds).requests, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_component_that_is_run_reaches_what_is_named_and_has_tokens_for_what_is_named() {
     let mock = platform().await;
     let elsewhere = in_vault(&mock).into_iter().chain([("KEY_VAULT_URL", "http://127.0.0.1:9".to_owned())]);

@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: what calls, starts and memory cost.
+//! `cargo xtask bench`: measures calls, starts and memory.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{build, process, repo, say, setup};
+use crate::setup::{self, Tool};
+use crate::{build, process, repo, say};
 
 /// Arguments of the benchmark itself
 #[derive(clap::Args)]
@@ -15,7 +16,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    build::components(&setup::toolchain()?)?;
+    build::everything()?;
     say::step("build: the command, the mock platform and the benchmark");
     process::run(
         process::cargo().args(["build", "-p", "token-broker-cli", "-p", "host-test"]).args(OPTIMISED),
@@ -30,18 +31,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to compare with, where it can be had; the benchmark says what it does without.
+/// Install the peers of the comparison; the benchmark reports those that are missing.
 fn peers() {
-    setup::python();
-    setup::node();
-    setup::examples_in_javascript();
-    setup::hosts();
-    setup::wrk();
+    use Tool::{ComponentizeQjs, Hosts, Jco, NodeSdk, PythonSdk, Wrk};
+    setup::install(&[PythonSdk, NodeSdk, Jco, ComponentizeQjs, Hosts, Wrk]);
     say::step("build: azure_identity for Rust, a peer");
     let mut peer = process::cargo();
     peer.args(["build", "--release", "--locked", "--manifest-path", PEER]);
     if let Err(error) = process::run(peer.arg("--target-dir").arg(repo::target("peer"))) {
-        say::detail(&format!("without that peer: {error:#}"));
+        say::detail(&format!("without this peer: {error:#}"));
     }
 }
 

@@ -1,67 +1,79 @@
-//! `cargo xtask build`: the components, into `target/components/`.
+//! `cargo xtask build`: builds and checks the artefacts, into `target/components/`.
 
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 
-use crate::artefact::{self, ARTEFACTS, Check};
-use crate::setup::Toolchain;
-use crate::{repo, say, setup, spin_app};
+use crate::artefact::{self, ARTEFACTS, Artefact, Check};
+use crate::setup::{self, Tool};
+use crate::{process, repo, say, spin_app};
 
-/// What to do about differences
-#[derive(clap::Args, Default)]
+/// Which artefacts to build
+#[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Accept what the components import now as what they may import
+    /// Record the present imports of the artefacts as those that they may have
     #[arg(long)]
     bless: bool,
+    /// The artefacts to build, with those that they are made of; all of them by default
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(ARTEFACTS.iter().map(Artefact::name)))]
+    names: Vec<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let toolchain = setup::toolchain()?;
-    components(&toolchain)?;
-    if options.bless {
-        artefact::bless(&toolchain)?;
+    let all = options.names.is_empty();
+    let chosen = artefact::selected(options.names.iter().map(String::as_str));
+    let chosen = if all { ARTEFACTS.iter().collect() } else { chosen };
+    match all {
+        true => everything()?,
+        false => artefacts(&chosen)?,
     }
-    let broken = checks(&toolchain).iter().filter(|check| !report(check)).count();
-    Ok(match broken {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    if options.bless {
+        chosen.iter().try_for_each(|artefact| artefact.bless())?;
+    }
+    let of_artefacts = chosen.iter().flat_map(|artefact| artefact.checks());
+    let of_spin_app = if all { spin_app::checks() } else { vec![] };
+    let failed = of_artefacts.chain(of_spin_app).filter(|check| !report(check)).count();
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Build and compose every component, and print what each weighs
-pub(crate) fn components(toolchain: &Toolchain) -> Result<()> {
+/// Build every artefact and the Spin application
+pub(crate) fn everything() -> Result<()> {
+    artefacts(&ARTEFACTS.iter().collect::<Vec<_>>())?;
+    spin_app::build()
+}
+
+/// Build artefacts in this order, and print their sizes
+pub(crate) fn artefacts(artefacts: &[&Artefact]) -> Result<()> {
     let began = Instant::now();
-    say::step("build: the components");
-    for artefact in ARTEFACTS {
-        let bytes = artefact.build(toolchain)?;
+    say::step("build: target/components");
+    setup::require(Tool::Targets)?;
+    for artefact in artefacts {
+        let bytes = artefact.build()?;
         say::detail(&format!("{:<24}{:>8}", artefact.file(), say::size(bytes)));
     }
-    give_to_host()?;
-    spin_app::build(toolchain)?;
-    say::done("build: target/components", began);
+    carried_by_host(artefacts)?;
+    say::done("build", began);
     Ok(())
 }
 
-/// Put the broker into the crate that carries it, unless it is there: cargo compiles the crate anew for a new file
-fn give_to_host() -> Result<()> {
-    let carried = repo::path("crates/host/component/token-broker-core.wasm");
-    let built = fs::read(repo::target("components/token-broker-core.wasm"))?;
-    if fs::read(&carried).is_ok_and(|there| there == built) {
-        return Ok(());
-    }
-    fs::create_dir_all(carried.with_file_name(""))?;
-    fs::write(&carried, built).with_context(|| format!("cannot write {}", carried.display()))
+/// Copy the broker into the crate that carries it
+fn carried_by_host(built: &[&Artefact]) -> Result<()> {
+    let Some(broker) = built.iter().find(|artefact| artefact.name() == CARRIED) else { return Ok(()) };
+    let carried = repo::path("crates/host/component");
+    fs::create_dir_all(&carried)?;
+    process::write_if_changed(&carried.join(broker.file()), &broker.read()?)?;
+    Ok(())
 }
 
-/// Every check of what is built
-pub(crate) fn checks(toolchain: &Toolchain) -> Vec<Check> {
-    artefact::checks(toolchain).into_iter().chain(spin_app::checks()).collect()
+/// The checks of everything that is built
+pub(crate) fn checks() -> Vec<Check> {
+    ARTEFACTS.iter().flat_map(Artefact::checks).chain(spin_app::checks()).collect()
 }
 
-/// Say how a check went, whole differences included
+/// Print the outcome of a check, with all differences; whether it passed
 pub(crate) fn report(check: &Check) -> bool {
     match &check.outcome {
         Ok(()) => say::detail(&format!("{}: ok", check.name)),
@@ -69,3 +81,6 @@ pub(crate) fn report(check: &Check) -> bool {
     }
     check.outcome.is_ok()
 }
+
+/// The artefact that `token-broker-host` carries
+const CARRIED: &str = "token-broker-core";

@@ -1,15 +1,18 @@
-//! `cargo xtask demo`: what the broker does, as a user would see it.
+//! `cargo xtask demo`: runs the commands that a user would type, and shows them with their output.
 
-use std::process::ExitCode;
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitCode, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
-use crate::{build, process, say, setup};
+use crate::{artefact, build, process, repo, say};
 
-/// Against what
+/// The platform that is asked
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Ask this machine's own identity endpoint instead of a mock
+    /// Ask this machine's own identity endpoint instead of a mock; KEY_VAULT_URL names a vault
     #[arg(long)]
     real: bool,
     /// With --real, a user-assigned identity of this machine
@@ -18,22 +21,99 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    build::components(&setup::toolchain()?)?;
-    say::step("build: the command, the mock platform and the demo; wasmtime takes minutes the first time");
-    process::run(process::cargo().args([
-        "build",
-        "--release",
-        "-p",
-        "token-broker-cli",
-        "-p",
-        "host-test",
-        "--bins",
-    ]))?;
+    build::artefacts(&artefact::selected(["token-broker-core", "key-vault"]))?;
+    say::step(
+        "build: the command and the mock platform; the first time it takes minutes, most of them for wasmtime",
+    );
+    process::run(process::cargo().args(["build", "--profile", "demo"]).args(PROGRAMS))?;
     say::step("demo");
-    let mut demo = process::cargo();
-    demo.args(["run", "--quiet", "--release", "-p", "host-test", "--bin", "demo", "--"]);
-    demo.args(options.real.then_some("--real"));
-    demo.args(options.client_id.iter().flat_map(|id| ["--client-id", id]));
-    process::run(&mut demo)?;
+    let mut shell = Shell::default();
+    let (client_id, vault) = match options.real {
+        true => (options.client_id.clone(), env::var("KEY_VAULT_URL").ok()),
+        false => {
+            let url = shell.start_mock()?;
+            shell.export("AZURE_POD_IDENTITY_AUTHORITY_HOST", &url);
+            (Some(USER_ASSIGNED.to_owned()), Some(url))
+        }
+    };
+    let get = ["get", "--scope", SCOPE];
+    shell.token_broker("The sources of tokens, and which of them answers here", &["explain"], OK)?;
+    shell.token_broker("A token of the system-assigned identity", &get, OK)?;
+    if let Some(id) = client_id {
+        let get = [&get[..], &["--client-id", &id]].concat();
+        shell.token_broker("A token of a user-assigned identity", &get, OK)?;
+    }
+    let get = [&get[..], &["--client-id", NOBODY]].concat();
+    shell.token_broker(
+        "An identity that does not exist: the error, and the commands that fix it",
+        &get,
+        REJECTED,
+    )?;
+    if let Some(vault) = vault {
+        shell.export("KEY_VAULT_URL", &vault);
+        let run = ["run", "--scope", SCOPE, "--allow", &vault, "--env", "KEY_VAULT_URL", COMPONENT];
+        shell.token_broker("A component reads a secret, with a token from its host", &run, OK)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Shows commands and runs them, at the root of the repository
+#[derive(Default)]
+struct Shell {
+    exported: BTreeMap<&'static str, String>,
+    mock: Option<Mock>,
+}
+
+impl Shell {
+    /// Start the mock in the background; its URL
+    fn start_mock(&mut self) -> Result<String> {
+        println!("\n# A mock of Azure's identity platform\n$ mock-identity &");
+        let mut mock = Command::new(repo::target("demo/mock-identity"));
+        let mut mock = Mock(mock.stdout(Stdio::piped()).spawn().context("mock-identity does not start")?);
+        let mut url = String::new();
+        BufReader::new(mock.0.stdout.take().context("no output")?).read_line(&mut url)?;
+        print!("{url}");
+        self.mock = Some(mock);
+        Ok(url.trim().to_owned())
+    }
+
+    fn export(&mut self, name: &'static str, value: &str) {
+        println!("$ export {name}={value}");
+        self.exported.insert(name, value.to_owned());
+    }
+
+    /// Run the command, which must exit with this code
+    fn token_broker(&self, title: &str, arguments: &[&str], code: i32) -> Result<()> {
+        println!("\n# {title}\n$ token-broker {}", arguments.join(" "));
+        let mut command = Command::new(repo::target("demo/token-broker"));
+        if self.mock.is_some() {
+            // Variables of this machine may select another source.
+            command.env_clear().envs(env::vars_os().filter(|(name, _)| name == "HOME"));
+        }
+        command.current_dir(repo::path("")).args(arguments).envs(&self.exported);
+        let exited = command.status().context("token-broker does not start")?.code();
+        ensure!(exited == Some(code), "it exited with {exited:?} in place of {code}");
+        Ok(())
+    }
+}
+
+/// Runs until it is dropped
+struct Mock(Child);
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const PROGRAMS: [&str; 8] =
+    ["-p", "token-broker-cli", "--bin", "token-broker", "-p", "mock-identity", "--bin", "mock-identity"];
+const SCOPE: &str = "https://vault.azure.net";
+const COMPONENT: &str = "target/components/key-vault.wasm";
+/// Of the identities that the mock has without a configuration
+const USER_ASSIGNED: &str = "11112222-bbbb-3333-cccc-4444dddd5555";
+const NOBODY: &str = "99999999-9999-9999-9999-999999999999";
+/// Exit codes of the command
+const OK: i32 = 0;
+const REJECTED: i32 = 6;

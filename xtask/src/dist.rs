@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: what a release consists of, into `target/dist/`.
+//! `cargo xtask dist`: makes the files of a release, into `target/dist/`.
 //!
-//! The components with what registries show of them, a bill of materials for each, the contract as a WIT package, and the
-//! digests of all of these.
+//! The components with metadata for registries, a bill of materials for each, the contract as a WIT package, and the digests
+//! of all of them.
 
 mod materials;
 mod metadata;
@@ -16,50 +16,48 @@ use sha2::{Digest as _, Sha256};
 use wit_parser::Resolve;
 
 use crate::artefact::ARTEFACTS;
-use crate::setup::{self, Toolchain};
 use crate::{build, process, repo, say};
 
 use materials::Materials;
 
-/// What is said in the files
+/// Metadata of the release
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Where the source is published; said in the components
+    /// The address of the source, for the metadata of the components
     #[arg(long, value_name = "URL")]
     source: Option<String>,
 }
 
-/// What is the same for all files of a release
+/// The metadata that all files of a release share
 struct Release {
     version: &'static str,
     /// The commit
     revision: String,
-    /// When it was committed, so that the same commit makes the same files
+    /// The time of the commit: the same commit makes the same files
     created: String,
     source: Option<String>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let toolchain = setup::toolchain()?;
-    build::components(&toolchain)?;
-    let broken = build::checks(&toolchain).iter().filter(|check| !build::report(check)).count();
-    ensure!(broken == 0, "what is built is not what is agreed");
+    build::everything()?;
+    let failed = build::checks().iter().filter(|check| !build::report(check)).count();
+    ensure!(failed == 0, "{failed} checks of the artefacts failed");
     say::step("dist");
-    let files = release(&toolchain, options.source.clone())?;
+    let files = release(options.source.clone())?;
     for (name, contents) in &files {
         say::detail(&format!("{name:<40}{:>8}", say::size(contents.len())));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Write a release of what has been built; its files by name
-pub(crate) fn release(toolchain: &Toolchain, source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
+/// Write the release of the artefacts that are built; its files by name
+pub(crate) fn release(source: Option<String>) -> Result<BTreeMap<String, Vec<u8>>> {
     let release = Release::of_this_commit(source)?;
     let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
     for artefact in ARTEFACTS {
         let Some(about) = artefact.about() else { continue };
         let component = release.describe(&artefact.read()?, artefact.name(), about)?;
-        let materials = Materials::of(artefact, toolchain)?;
+        let materials = Materials::of(artefact)?;
         let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
         files.insert(format!("{}.spdx.json", artefact.file()), bill);
         files.insert(artefact.file(), component);
@@ -86,7 +84,7 @@ fn git(arguments: &[&str]) -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// `wit/` as registries keep interfaces
+/// `wit/` as a WIT package for registries
 fn contract() -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(repo::path("wit")).context("wit/ cannot be read")?;

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: the property tests of every parser, with as many inputs as told.
+//! `cargo xtask fuzz`: runs the property tests of every parser with a given number of inputs.
 //!
-//! They are proptest's. It shrinks what fails and prints it, and keeps its seed in `proptest-regressions/`, which every
-//! later test run tries first: commit it.
+//! proptest shrinks and prints a failing input, and keeps its seed in `proptest-regressions/`, which later test runs try
+//! first: commit it.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use crate::tally::Tally;
 use crate::{process, repo, say};
 
-/// How long to try
+/// Which parsers to test, and for how long
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Inputs for each parser
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         command.args(*tests).env("PROPTEST_CASES", options.cases.to_string());
         let (began, mut tally) = (Instant::now(), Tally::default());
         tally.tests(&mut command);
-        // A test that is no longer called so would be passed over.
+        // The filter passes over a test that has another name by now.
         let passed = tally.has_passed(tests.len());
         let (seconds, inputs) =
             (began.elapsed().as_secs_f64(), f64::from(options.cases) * tests.len() as f64);
@@ -46,14 +46,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Optimised, and all the same with the checks of a debug build
+/// Optimised, with the checks of a debug build
 fn command(package: &str, arguments: &[&str]) -> std::process::Command {
     let mut command = process::cargo();
     command.args(["test", "--quiet", "--release", "--lib", "-p", package, "--target-dir"]);
     command.arg(repo::target("fuzz")).args(arguments);
     command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true");
     command.env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
-    // A generator may reject some of what it makes, which adds up.
+    // A generator may reject inputs of its own; the limit is for the whole run.
     command.env("PROPTEST_MAX_LOCAL_REJECTS", u32::MAX.to_string());
     command
 }

@@ -1,4 +1,5 @@
-//! The commands of this repository: `cargo xtask setup | build | plug | dist | demo | test | sim | fuzz | bench | lint`.
+//! The commands of this repository: `cargo xtask build | test | demo | bench | dist | sim | fuzz`, and
+//! `setup` and `plug`, which the examples use.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
 #[cfg(test)]
@@ -9,7 +10,7 @@ mod build;
 mod demo;
 mod dist;
 mod fuzz;
-mod lint;
+mod guest;
 mod plug;
 mod process;
 #[cfg(test)]
@@ -26,30 +27,28 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The commands of this repository; `demo` and `test` are all that a newcomer needs
+/// The commands of this repository; start with `demo` and `test`
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Command {
-    /// Bring what building and testing need; again, it takes no time
-    Setup(setup::Options),
-    /// Build and check the components, into target/components
+    /// Build and check artefacts, into target/components
     Build(build::Options),
-    /// Put a broker into a component that needs tokens
-    Plug(plug::Options),
-    /// Make what a release consists of, into target/dist
-    Dist(dist::Options),
-    /// Show what the broker does, against a mock of Azure's identity platform
-    Demo(demo::Options),
-    /// Everything that a change must pass
+    /// Run all checks that a change must pass
     Test(test::Options),
-    /// Simulate a fleet and everything that goes wrong with it
-    Sim(sim::Options),
-    /// The property tests of every parser, with as many inputs as told
-    Fuzz(fuzz::Options),
-    /// Measure
+    /// Run the command token-broker against a mock of Azure's identity platform
+    Demo(demo::Options),
+    /// Measure calls, starts and memory
     Bench(bench::Options),
-    /// Format, clippy, documentation and licences
-    Lint(lint::Options),
+    /// Make the files of a release, into target/dist
+    Dist(dist::Options),
+    /// Simulate a fleet that shares a store, with faults
+    Sim(sim::Options),
+    /// Run the property tests of every parser with many inputs
+    Fuzz(fuzz::Options),
+    /// Install tools that the other commands need; each of them installs its own
+    Setup(setup::Options),
+    /// Compose a component with a broker, as `wac plug` does
+    Plug(plug::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +62,6 @@ fn main() -> ExitCode {
         Command::Sim(options) => sim::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Lint(options) => lint::run(&options),
     };
     match outcome {
         Ok(code) => code,

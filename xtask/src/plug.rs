@@ -1,4 +1,4 @@
-//! `cargo xtask plug`: a component with a broker inside, as `wac plug` makes it, and proof that it fitted.
+//! `cargo xtask plug`: composes components as `wac plug` does, and checks that no import of ours is left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 
 use crate::{artefact, say};
 
-/// What to put into what
+/// Which components to compose
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The component that needs tokens
+    /// The component whose imports are satisfied
     socket: PathBuf,
-    /// The broker, and whatever else it needs
+    /// A component whose exports satisfy its imports: the broker, an injector
     #[arg(long = "plug", value_name = "FILE", required = true)]
     plugs: Vec<PathBuf>,
-    /// Where to write the component that needs nothing of ours any more
+    /// The composed component
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }

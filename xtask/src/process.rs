@@ -1,4 +1,4 @@
-//! Programs that are run, and what is made of their failure.
+//! Runs programs, and turns their failures into errors.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::repo;
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repo::path(""));
-    // What the outer cargo says of this package; ring would build anew wherever it differs, and wasmtime with it.
+    // The outer cargo's variables for this package: ring is built anew when they change, and wasmtime with it.
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()
@@ -24,7 +24,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Run it with its own progress on the terminal
+/// Run a program whose output goes to the terminal
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {}", line(command)))?;
     match status.success() {
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     }
 }
 
-/// Run it silently; its output, or what it said when it failed
+/// Run a program silently; its output, or an error with what it wrote
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", line(command)))?;
@@ -48,12 +48,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
 }
 
-/// Whether a program of this name can be run at all
+/// Whether a program of this name is on `PATH`
 pub(crate) fn exists(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// The command as one would type it
+/// The command line as a user would type it
 pub(crate) fn line(command: &Command) -> String {
     let path = Path::new(command.get_program());
     let program = path.file_name().filter(|name| *name == "cargo").unwrap_or_else(|| command.get_program());
@@ -61,7 +61,7 @@ pub(crate) fn line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-/// Write a file unless it already says so: builds look at the time of a file
+/// Write a file unless it has this content already: builds compare the times of files
 pub(crate) fn write_if_changed(path: &Path, content: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|held| held == content) {
         return Ok(false);

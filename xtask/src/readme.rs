@@ -1,4 +1,4 @@
-//! The README's Rust is that of the crates' own documentation, which is compiled.
+//! Checks that each line of Rust in the README occurs in the documentation of a crate, which is compiled.
 
 use std::collections::BTreeSet;
 use std::fs;

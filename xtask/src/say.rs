@@ -1,23 +1,23 @@
-//! One line for each thing that is done.
+//! The lines that a command prints as it proceeds.
 
 use std::time::{Duration, Instant};
 
-/// Say what begins
+/// Print the beginning of a step
 pub(crate) fn step(what: &str) {
     println!("==> {what}");
 }
 
-/// Say a detail of what was begun
+/// Print a detail of the step
 pub(crate) fn detail(what: &str) {
     println!("    {what}");
 }
 
-/// Say what was done, and how long it took
+/// Print the end of a step, and its duration
 pub(crate) fn done(what: &str, since: Instant) {
     detail(&format!("{what} ({})", duration(since.elapsed())));
 }
 
-/// A duration as people read it
+/// A duration in milliseconds or seconds
 pub(crate) fn duration(time: Duration) -> String {
     match time.as_millis() {
         ms @ 0..1000 => format!("{ms} ms"),

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the simulator of `tests/sim`, with more seeds than the tests run, or one of them again.
+//! `cargo xtask sim`: runs the simulator of `tests/sim` with more seeds than the tests do, or one seed again.
 
 mod mutants;
 
@@ -11,16 +11,16 @@ use crate::process;
 /// Which seeds to run
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many seeds
+    /// Number of seeds
     #[arg(long, default_value_t = 20_000)]
     seeds: u64,
-    /// The first of them
+    /// First seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// This seed alone
+    /// Run one seed
     #[arg(long)]
     seed: Option<u64>,
-    /// Break the core in each of the ways of tests/sim/mutants.toml, and see that the simulator notices
+    /// Apply each mutation of tests/sim/mutants.toml to the core, and check that the simulator detects it
     #[arg(long)]
     mutants: bool,
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The simulator with so many seeds
+/// The simulator with this number of seeds
 pub(crate) fn command(seeds: u64) -> Command {
     let mut command = process::cargo();
     command.args(["test", "--release", "-p", "token-broker", "--test", "sim"]);

@@ -1,4 +1,4 @@
-//! `examples/spin-app`, built and composed as Spin does it, by what its manifest says.
+//! Builds and composes `examples/spin-app` as Spin does, by its manifest.
 //!
 //! Spin writes the WIT of a component's dependencies beside its sources, runs its build command, and satisfies each import
 //! that is a dependency's key by the export of the same name.
@@ -13,10 +13,9 @@ use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
 use crate::artefact::{self, Check};
-use crate::setup::Toolchain;
-use crate::{process, repo, say};
+use crate::{guest, process, repo, say};
 
-/// What Spin is told, as far as building goes
+/// `spin.toml`, as far as it is about building
 #[derive(Deserialize)]
 struct Manifest {
     component: BTreeMap<String, Component>,
@@ -42,12 +41,11 @@ struct Build {
 }
 
 /// Build the components of the manifest, and leave each in `target/components/`, composed with its dependencies
-pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
+pub(crate) fn build() -> Result<()> {
     for (name, component) in manifest()?.component {
         component.write_wit()?;
-        process::run(
-            toolchain.shell(&component.build.command)?.current_dir(folder().join(&component.build.workdir)),
-        )?;
+        let folder = folder().join(&component.build.workdir);
+        process::run(guest::shell(&component.build.command).current_dir(folder))?;
         let composed = component.compose().with_context(|| format!("{name} of spin.toml"))?;
         let file = format!("spin-{name}.wasm");
         say::detail(&format!("{file:<24}{:>8}", say::size(composed.len())));
@@ -56,12 +54,12 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Whether the manifest names what there is, and gives the dependencies what they import
+/// Checks that the dependencies of the manifest exist, and that they inherit what they import
 pub(crate) fn checks() -> Vec<Check> {
     let check = |what, outcome| Check { name: format!("spin.toml {what}"), outcome };
     vec![
         check("names imports of its components", each(Component::names_imports)),
-        check("lets dependencies have what they import", each(Component::lends_what_is_imported)),
+        check("lets dependencies inherit what they import", each(Component::lends_what_is_imported)),
     ]
 }
 
@@ -72,7 +70,7 @@ fn each(check: impl Fn(&Component) -> Result<()>) -> Result<()> {
 fn manifest() -> Result<Manifest> {
     let file = folder().join("spin.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not what is expected", file.display()))
+    toml::from_str(&text).with_context(|| format!("{} has an unexpected form", file.display()))
 }
 
 impl Component {
@@ -83,8 +81,9 @@ impl Component {
         let mut resolve = Resolve::default();
         let (contract, _) = resolve.push_dir(repo::path("wit")).context("wit/ cannot be read")?;
         let world = format!("package root:component;\n\nworld root {{\n{imports}}}\n");
-        let root =
-            resolve.push_str("root.wit", &world).context("a key of spin.toml is no interface of ours")?;
+        let root = resolve
+            .push_str("root.wit", &world)
+            .context("spin.toml names an interface that is not in wit/")?;
         let mut printer = WitPrinter::default();
         printer.print(&resolve, root, &[contract])?;
         let file = folder().join(&self.build.workdir).join("spin-dependencies.wit");
@@ -127,7 +126,7 @@ impl Component {
     }
 }
 
-/// What a dependency may inherit, and the interfaces that are refused to it otherwise
+/// The keys of configuration that a dependency may inherit, and the interface that needs each
 const LENT: [(&str, &str); 4] = [
     ("allowed_outbound_hosts", "wasi:http/client@"),
     ("environment", "wasi:cli/environment@"),

@@ -1,4 +1,7 @@
-//! What passed, failed and was skipped, over all steps.
+//! Counts passed, failed and skipped tests and checks.
+//!
+//! From the summaries of libtest: cargo-nextest runs each test in a process of its own, and each would compile the component
+//! again that a test program compiles once; nor does it run documentation tests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -17,7 +20,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A check that is one step
+    /// Run a check as a step
     pub(crate) fn check(&mut self, what: &str, check: impl FnOnce() -> Result<()>) {
         say::step(what);
         let began = Instant::now();
@@ -29,12 +32,12 @@ impl Tally {
         }
     }
 
-    /// A program whose exit code is the outcome
+    /// Run a program as a check, with its exit code as the outcome
     pub(crate) fn program(&mut self, command: &mut Command) {
         self.check(&process::line(command), || process::run(command));
     }
 
-    /// A program that counts its own tests; its output passes through as it comes
+    /// Run a program that prints counts of tests; its output is printed as it comes
     pub(crate) fn tests(&mut self, command: &mut Command) {
         say::step(&process::line(command));
         let began = Instant::now();
@@ -48,7 +51,7 @@ impl Tally {
         let before = *self;
         let outcome = self.count_output(command);
         if outcome.is_err() && self.failed == before.failed {
-            // It did not compile, or it died before it could count.
+            // It did not compile, or it ended before it printed its counts.
             self.failed += 1;
         }
         outcome
@@ -65,7 +68,7 @@ impl Tally {
             self.add(counts(&line).unwrap_or_default());
             returned += u64::from(line.starts_with(SKIPPED));
         }
-        // Each was counted as passed, for want of another outcome.
+        // libtest knows no such outcome, and has counted each as passed.
         self.passed = self.passed.saturating_sub(returned);
         self.skipped += returned;
         std::io::stdout().flush()?;
@@ -81,12 +84,12 @@ impl Tally {
         }
     }
 
-    /// Something that could not be done here, and was said so
+    /// Count a check that cannot run here
     pub(crate) fn skip(&mut self) {
         self.skipped += 1;
     }
 
-    /// Whether so many have passed, and nothing else was counted
+    /// Whether exactly so many passed, and none failed or was skipped
     pub(crate) fn has_passed(self, count: usize) -> bool {
         self == Self { passed: count as u64, ..Self::default() }
     }
@@ -97,7 +100,7 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
-    /// Print the one line that the last line must be
+    /// Print the counts as the last line
     pub(crate) fn finish(self, strict: bool) -> ExitCode {
         println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
         match self.failed > 0 || (strict && self.skipped > 0) {
@@ -123,7 +126,7 @@ fn count_of(part: &str, words: &[&str]) -> Option<u64> {
     words.contains(&word).then(|| count.parse().ok()).flatten()
 }
 
-/// How a test begins the line that says that it did nothing, as `test_support::skip` writes it
+/// The beginning of the line by which a test reports that it was skipped; `test_support::skip` writes it
 const SKIPPED: &str = "skipped: ";
 
 #[cfg(test)]

@@ -1,49 +1,88 @@
-//! `cargo xtask test`: everything that a change must pass.
+//! `cargo xtask test`: all checks that a change must pass.
 
-use std::fs;
+mod lint;
+
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
+use serde::Deserialize;
 
-use crate::setup::{self, Toolchain};
+use crate::setup::{self, Tool};
 use crate::tally::Tally;
-use crate::{build, dist, lint, process, repo, say, sim};
+use crate::{build, dist, process, say, sim};
 
-/// What to do about what is missing
+/// Which checks to run
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Fail if anything is skipped
     #[arg(long)]
     strict: bool,
+    /// The steps to run; all of them by default
+    #[arg(value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
+    steps: Vec<String>,
 }
+
+/// A part of the checks, in the order in which they run
+type Step = (&'static str, fn(&mut Tally) -> Result<()>);
+
+const STEPS: [Step; 7] = [
+    ("build", artefacts),
+    ("dist", files_of_a_release),
+    ("lint", lint::run),
+    ("unit", unit),
+    ("sim", simulation),
+    ("host", host),
+    ("end-to-end", end_to_end),
+];
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut tally = Tally::default();
-    let mut toolchain = Err(anyhow::anyhow!("setup did not run"));
-    tally.check("setup", || {
-        toolchain = setup::toolchain();
-        toolchain.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}"))
-    });
-    if let Ok(toolchain) = toolchain {
-        steps(&mut tally, &toolchain)?;
-    }
+    let chosen = |name: &str| options.steps.is_empty() || options.steps.iter().any(|step| step == name);
+    STEPS.iter().filter(|(name, _)| chosen(name)).try_for_each(|(_, step)| step(&mut tally))?;
     Ok(tally.finish(options.strict))
 }
 
-fn steps(tally: &mut Tally, toolchain: &Toolchain) -> Result<()> {
-    tally.check("build", || build::components(toolchain));
-    artefacts(tally, toolchain);
-    tally.check("dist", || dist::release(toolchain, None).map(drop));
-    lint::checks(tally, toolchain)?;
+fn artefacts(tally: &mut Tally) -> Result<()> {
+    tally.check("build", build::everything);
+    say::step("the artefacts: imports, exports, size");
+    build::checks().iter().for_each(|check| tally.count(build::report(check)));
+    Ok(())
+}
+
+fn files_of_a_release(tally: &mut Tally) -> Result<()> {
+    tally.check("dist", || dist::release(None).map(drop));
+    Ok(())
+}
+
+/// The tests that need neither wasmtime nor another host
+fn unit(tally: &mut Tally) -> Result<()> {
     tally.tests(process::cargo().args(["test", "--no-fail-fast"]).args(packages(LIGHT)));
+    // Alone, it shares its dependencies with the program that runs; among others they have more features.
+    tally.tests(process::cargo().args(["test", "-p", "xtask"]));
+    Ok(())
+}
+
+fn simulation(tally: &mut Tally) -> Result<()> {
     tally.tests(&mut sim::command(SIMULATED));
-    for released in [HOST, END_TO_END] {
-        let mut tests = process::cargo();
-        tests.args(["test", "--no-fail-fast", "--release"]);
-        tests.args(released.iter().flat_map(|(name, _)| ["-p", *name]));
-        tests.args(all_that_can_run(tally, released)?);
-        tally.tests(&mut tests);
-    }
+    Ok(())
+}
+
+/// The crates that embed wasmtime, with their default features, and the mock
+fn host(tally: &mut Tally) -> Result<()> {
+    released(tally, HOST)
+}
+
+/// The artefacts in wasmtime and other hosts, with clients of Azure's
+fn end_to_end(tally: &mut Tally) -> Result<()> {
+    released(tally, END_TO_END)
+}
+
+fn released(tally: &mut Tally, names: &[&str]) -> Result<()> {
+    let mut tests = process::cargo();
+    tests.args(["test", "--no-fail-fast", "--release"]).args(packages(names));
+    tests.args(all_that_can_run(tally, names)?);
+    tally.tests(&mut tests);
     Ok(())
 }
 
@@ -51,13 +90,14 @@ fn packages<'a>(names: &'a [&str]) -> impl Iterator<Item = &'a str> {
     names.iter().flat_map(|name| ["-p", name])
 }
 
-/// What to test where something cannot be had; nothing is said where all is there
+/// The arguments that select the tests whose tools can be installed here; none if that is all of them
 ///
-/// Cargo can be told which tests to run, and not which to leave out.
-fn all_that_can_run(tally: &mut Tally, packages: &[Package]) -> Result<Vec<String>> {
-    let tests = integration_tests(packages)?;
-    let needs = NEEDS.iter().filter(|(name, _)| tests.iter().any(|test| test == name));
-    let lacking: Vec<&str> = needs.filter(|(_, bring)| !bring()).map(|(test, _)| *test).collect();
+/// Cargo has an argument for tests to run, and none for tests to leave out.
+fn all_that_can_run(tally: &mut Tally, names: &[&str]) -> Result<Vec<String>> {
+    let tests = integration_tests(names)?;
+    let needs = NEEDS.iter().filter(|(test, _)| tests.iter().any(|name| name == test));
+    let lacking: Vec<&str> =
+        needs.filter(|(_, tools)| !setup::install(tools)).map(|(test, _)| *test).collect();
     lacking.iter().for_each(|_| tally.skip());
     if lacking.is_empty() {
         return Ok(vec![]);
@@ -68,40 +108,35 @@ fn all_that_can_run(tally: &mut Tally, packages: &[Package]) -> Result<Vec<Strin
 }
 
 /// The names of the integration tests of these packages
-fn integration_tests(packages: &[Package]) -> Result<Vec<String>> {
-    let mut tests = Vec::new();
-    for (_, folder) in packages {
-        let folder = repo::path(folder).join("tests");
-        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let path = entry?.path();
-            let is_test = path.extension().is_some_and(|it| it == "rs") || path.join("main.rs").exists();
-            tests.extend(
-                path.file_stem().and_then(|name| name.to_str()).filter(|_| is_test).map(str::to_owned),
-            );
-        }
-    }
-    tests.sort();
-    Ok(tests)
+fn integration_tests(names: &[&str]) -> Result<Vec<String>> {
+    let said = process::output(process::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Metadata = serde_json::from_str(&said)?;
+    let packages = metadata.packages.into_iter().filter(|it| names.contains(&it.name.as_str()));
+    let targets = packages.flat_map(|package| package.targets);
+    Ok(targets.filter(|target| target.kind == ["test"]).map(|target| target.name).collect())
 }
 
-fn clients_and_hosts() -> bool {
-    [setup::python(), setup::node(), setup::hosts()].into_iter().all(|there| there)
+/// Of what `cargo metadata` prints
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
 }
 
-fn azurite_and_hosts() -> bool {
-    [setup::azurite(), setup::hosts()].into_iter().all(|there| there)
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    targets: Vec<Target>,
 }
 
-fn artefacts(tally: &mut Tally, toolchain: &Toolchain) {
-    say::step("the components: imports, contract, size");
-    for check in build::checks(toolchain) {
-        tally.count(build::report(&check));
-    }
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
 }
 
 /// Seeds of the simulator: half a minute on two cores.
 const SIMULATED: u64 = 3000;
-/// What needs no wasmtime, and of the components what needs no host.
+/// The packages that need no wasmtime, guests with parts that need no host among them
 const LIGHT: &[&str] = &[
     "token-broker",
     "token-broker-cipher",
@@ -112,43 +147,32 @@ const LIGHT: &[&str] = &[
     "envoy-filter",
     "sql",
     "test-support",
-    "xtask",
 ];
-/// The tests that need more than cargo brings, and what brings it
-const NEEDS: &[Need] = &[
-    ("sdk_python", setup::python),
-    ("sdk_node", setup::node),
-    ("parity", setup::python),
-    ("client_in_spin_sdk", setup::hosts),
-    ("example_in_python", setup::example_in_python),
-    ("examples_in_javascript", setup::examples_in_javascript),
-    ("examples_by_the_command", azurite_and_hosts),
-    ("envoy", setup::hosts),
-    ("fleet", setup::redis),
-    ("endpoint", clients_and_hosts),
-    ("injector_in_wasmtime", setup::hosts),
+/// By themselves, so that the host is tested with its default features: the end-to-end tests need it with Redis
+const HOST: &[&str] = &["token-broker-host", "token-broker-cli", "mock-identity"];
+const END_TO_END: &[&str] = &["host-test", "wasmtime-app"];
+/// The tests that need tools
+const NEEDS: &[(&str, &[Tool])] = &[
+    ("sdk_python", &[Tool::PythonSdk]),
+    ("sdk_node", &[Tool::NodeSdk]),
+    ("parity", &[Tool::PythonSdk]),
+    ("client_in_spin_sdk", &[Tool::Hosts]),
+    ("example_in_python", &[Tool::ComponentizePy, Tool::Hosts]),
+    ("examples_in_javascript", &[Tool::Jco, Tool::ComponentizeQjs, Tool::Hosts]),
+    ("examples_by_the_command", &[Tool::Azurite, Tool::Hosts]),
+    ("envoy", &[Tool::Hosts]),
+    ("fleet", &[Tool::Redis]),
+    ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
+    ("injector_in_wasmtime", &[Tool::Hosts]),
 ];
-type Need = (&'static str, fn() -> bool);
-/// A package, and its folder
-type Package = (&'static str, &'static str);
-/// By themselves, so that the host is tested with its default features: the end-to-end tests need it with Redis.
-const HOST: &[Package] = &[
-    ("token-broker-host", "crates/host"),
-    ("token-broker-cli", "crates/cli"),
-    ("mock-identity", "crates/mock-identity"),
-];
-const END_TO_END: &[Package] = &[("host-test", "host-test"), ("wasmtime-app", "examples/wasmtime-app")];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_test_that_needs_something_is_one_and_the_folders_of_tests_are_none() {
+    fn each_test_that_needs_tools_is_one() {
         let tests = integration_tests(&[HOST, END_TO_END].concat()).unwrap();
-        let there = |name: &str| tests.iter().any(|test| test == name);
-        assert!(["cli", "conformance", "mock", "serves"].into_iter().all(there), "{tests:?}");
-        assert!(NEEDS.iter().all(|(name, _)| there(name)), "{tests:?}");
-        assert!(!there("stage") && !there("process") && !there("sdk"), "{tests:?}");
+        assert!(NEEDS.iter().all(|(name, _)| tests.iter().any(|test| test == name)), "{tests:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Plugging components into another, and proof that they fitted.
+//! Composes components, and checks that all imports of ours are satisfied.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use wac_graph::{CompositionGraph, EncodeOptions};
 
 use super::imports;
 
-/// The socket with its imports from us satisfied by the plugs, each of which it needs
+/// The socket with its imports satisfied by exports of the plugs, each of which must satisfy one
 pub(crate) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let left_open: Vec<_> = plugs.iter().map(|plug| imports::of(plug)).collect::<Result<_>>()?;
@@ -18,13 +18,13 @@ pub(crate) fn plug(socket: &[u8], plugs: &[Vec<u8>]) -> Result<Vec<u8>> {
         .enumerate()
         .map(|(nth, plug)| package(&mut graph, &format!("plug{nth}"), plug))
         .collect::<Result<_>>()?;
-    wac_graph::plug(&mut graph, plugs, socket).context("nothing of the plugs fits")?;
+    wac_graph::plug(&mut graph, plugs, socket).context("the plugs satisfy no import")?;
     let composed = graph.encode(EncodeOptions::default()).context("the composition cannot be encoded")?;
     verify(&composed, &left_open.into_iter().flatten().collect())?;
     Ok(composed)
 }
 
-/// The socket with some imports satisfied, each by the export of the same name, letter by letter, of its own plug
+/// The socket with each of these imports satisfied by the export of exactly the same name of its plug
 pub(crate) fn wire(socket: &[u8], plugs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let socket = package(&mut graph, "socket", socket)?;
@@ -49,12 +49,12 @@ fn package(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> Result<wac
     graph.register_package(package).with_context(|| format!("the {name} cannot be composed"))
 }
 
-/// An export whose type does not match the import is passed over in silence; what is still imported tells. `open`: what
-/// the plugs leave to the host.
+/// wac passes over an export whose type differs from the import's: then the import is left. `open`: the imports of the plugs,
+/// which the host satisfies.
 fn verify(composed: &[u8], open: &BTreeSet<String>) -> Result<()> {
     let of_ours = imports::of(composed)?.into_iter().filter(|import| import.starts_with(OURS));
     let missing: Vec<String> = of_ours.filter(|import| !open.contains(import)).collect();
-    ensure!(missing.is_empty(), "the plug does not fit, these are still imported: {}", missing.join(", "));
+    ensure!(missing.is_empty(), "no plug satisfies these imports: {}", missing.join(", "));
     Ok(())
 }
 

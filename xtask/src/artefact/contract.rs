@@ -1,4 +1,4 @@
-//! What a broker exports, against the checked-in WIT package.
+//! Compares the exports of a broker with the WIT package in `wit/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use wit_parser::{InterfaceId, Resolve, WorldId, WorldItem};
 use super::imports;
 use crate::repo;
 
-/// An interface's name, and its lines in an order that does not depend on who printed them
+/// Interfaces by name, as sets of printed items: their order does not matter
 type Interfaces = BTreeMap<String, BTreeSet<String>>;
 
 /// Compare every exported interface with that of the same name in a world of `wit/`

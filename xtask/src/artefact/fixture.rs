@@ -1,4 +1,4 @@
-//! Components without code, made from WIT, for the tests of the checks.
+//! Components without code, made from WIT, for tests.
 
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};

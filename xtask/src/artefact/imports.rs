@@ -1,4 +1,4 @@
-//! What a component or a module imports, against the list under `components/imports/`.
+//! Compares the imports of a component or a module with its list under `components/imports/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,13 +21,13 @@ pub(super) fn of(artefact: &[u8]) -> Result<BTreeSet<String>> {
     Ok(names(artefact)?.iter().map(|import| minor(import)).collect())
 }
 
-/// The imports of a component by their whole names
+/// The full names of a component's imports
 pub(crate) fn names(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
     Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
-/// The exports of a component by their whole names
+/// The full names of a component's exports
 pub(crate) fn exported(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
     Ok(resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect())
@@ -67,10 +67,10 @@ pub(super) fn check(list: &Path, component: &[u8]) -> Result<()> {
     let more = found.difference(&agreed).map(|import| format!("  + {import}"));
     let less = agreed.difference(&found).map(|import| format!("  - {import}"));
     let difference = more.chain(less).collect::<Vec<_>>().join("\n");
-    bail!("{difference}\nif that is meant: cargo xtask build --bless")
+    bail!("{difference}\nfix: if this is intended, cargo xtask build --bless")
 }
 
-/// Write down what the component imports now
+/// Write the present imports into the list
 pub(super) fn bless(list: &Path, component: &[u8]) -> Result<()> {
     let imports: String = of(component)?.into_iter().map(|import| import + "\n").collect();
     process::write_if_changed(list, imports.as_bytes())?;

@@ -1,4 +1,4 @@
-//! What is shipped, how it comes about, and what is true of it.
+//! The artefacts: the files of `target/components/`, how they are built, and their checks.
 
 mod compose;
 mod contract;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::setup::{Target, Toolchain};
+use crate::guest::{self, Target};
 use crate::{process, repo, say};
 
 pub(crate) use compose::{plug, wire};
@@ -25,13 +25,13 @@ pub(crate) use table::{ARTEFACTS, GUESTS, MODULE};
 pub(crate) struct Artefact {
     name: &'static str,
     socket: Part,
-    /// What has its exports plugged into the imports of the socket
+    /// The components whose exports satisfy imports of the socket
     plugs: &'static [Part],
     /// The world of `wit/` whose exports other components import from it
     world: Option<&'static str>,
     /// In bytes
     limit: Option<usize>,
-    /// What it is to somebody who finds it in a registry, if it is shipped
+    /// Its description in a registry, if it is shipped
     about: Option<&'static str>,
 }
 
@@ -45,19 +45,18 @@ enum Part {
     Made(&'static str),
 }
 
-/// Something that must be true of an artefact, and whether it is
+/// A property that an artefact must have, and whether it has it
 pub(crate) struct Check {
     pub(crate) name: String,
     pub(crate) outcome: Result<()>,
 }
 
 impl Artefact {
-    /// Build it after the ones it is made of; its size in bytes
-    pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<usize> {
-        let mut component = self.socket.component(toolchain)?;
+    /// Build it, after the artefacts that it is made of; its size in bytes
+    pub(crate) fn build(&self) -> Result<usize> {
+        let mut component = self.socket.component()?;
         if !self.plugs.is_empty() {
-            let plugs =
-                self.plugs.iter().map(|plug| plug.component(toolchain)).collect::<Result<Vec<_>>>()?;
+            let plugs = self.plugs.iter().map(Part::component).collect::<Result<Vec<_>>>()?;
             component = plug(&component, &plugs).with_context(|| self.file())?;
         }
         process::write_if_changed(&path(self.name), &component)?;
@@ -78,8 +77,11 @@ impl Artefact {
 
     /// The packages of the workspace that are in it
     pub(crate) fn packages(&self) -> BTreeSet<&'static str> {
-        let parts = std::iter::once(&self.socket).chain(self.plugs);
-        parts.flat_map(|part| part.packages()).collect()
+        self.parts().flat_map(Part::packages).collect()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.socket).chain(self.plugs)
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -91,24 +93,33 @@ impl Artefact {
 
     pub(crate) fn read(&self) -> Result<Vec<u8>> {
         fs::read(path(self.name))
-            .with_context(|| format!("cannot read {}; run cargo xtask build", self.file()))
+            .with_context(|| format!("cannot read {}; fix: cargo xtask build", self.file()))
     }
 
-    fn import_list(&self, toolchain: &Toolchain) -> PathBuf {
-        toolchain.import_lists().join(self.name).with_extension("txt")
+    fn import_list(&self) -> PathBuf {
+        repo::path("components/imports").join(self.name).with_extension("txt")
     }
 
-    fn checks(&self, toolchain: &Toolchain) -> Vec<Check> {
-        let list = self.import_list(toolchain);
+    /// Write down its present imports as those that it may have
+    pub(crate) fn bless(&self) -> Result<()> {
+        imports::bless(&self.import_list(), &self.read()?)
+    }
+
+    /// Its imports, exports and size
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let list = self.import_list();
         let check = |what: &str, outcome| Check { name: format!("{} {what}", self.file()), outcome };
         let mut checks =
-            vec![check("imports what is agreed", self.read().and_then(|it| imports::check(&list, &it)))];
+            vec![check("has the imports of its list", self.read().and_then(|it| imports::check(&list, &it)))];
         if let Some(world) = self.world {
             let exports = self.read().and_then(|it| contract::check(&it, world));
             checks.push(check("exports the contract", exports));
         }
         if let Some(limit) = self.limit {
-            checks.push(check("keeps its size", self.read().and_then(|it| check_size(it.len(), limit))));
+            checks.push(check(
+                "is within its size limit",
+                self.read().and_then(|it| check_size(it.len(), limit)),
+            ));
         }
         checks
     }
@@ -125,45 +136,56 @@ impl Part {
         }
     }
 
-    fn component(&self, toolchain: &Toolchain) -> Result<Vec<u8>> {
+    /// The name of the artefact, if it is one
+    fn made(&self) -> Option<&str> {
         match self {
-            Self::Guest(package) => compile(package, toolchain),
-            Self::Module(package) => cargo(package, Target::Module, toolchain),
+            Self::Made(name) => Some(name),
+            Self::Guest(_) | Self::Module(_) => None,
+        }
+    }
+
+    fn component(&self) -> Result<Vec<u8>> {
+        match self {
+            Self::Guest(package) => strip::names(&guest::build(package, Target::Component)?),
+            Self::Module(package) => guest::build(package, Target::Module),
             Self::Made(name) => fs::read(path(name)).with_context(|| format!("cannot read {name}.wasm")),
         }
     }
 }
 
-/// Every check of every artefact
-pub(crate) fn checks(toolchain: &Toolchain) -> Vec<Check> {
-    ARTEFACTS.iter().flat_map(|artefact| artefact.checks(toolchain)).collect()
-}
-
-/// Write down what each artefact imports now
-pub(crate) fn bless(toolchain: &Toolchain) -> Result<()> {
-    ARTEFACTS
-        .iter()
-        .try_for_each(|artefact| imports::bless(&artefact.import_list(toolchain), &artefact.read()?))
-}
-
-fn compile(package: &str, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    strip::names(&cargo(package, Target::Component, toolchain)?)
-}
-
-/// Packages are built one at a time: together, their features unify, and with them their imports.
-fn cargo(package: &str, target: Target, toolchain: &Toolchain) -> Result<Vec<u8>> {
-    process::run(toolchain.cargo("build", target)?.args(["-p", package]))?;
-    let output = toolchain.output(package, target);
-    fs::read(&output).with_context(|| format!("cargo left no {}", output.display()))
+/// The artefacts of these names and those that they are made of, in the order in which they are built
+pub(crate) fn selected<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'static Artefact> {
+    let mut wanted: BTreeSet<&str> = names.into_iter().collect();
+    for artefact in ARTEFACTS.iter().rev() {
+        if wanted.contains(artefact.name) {
+            wanted.extend(artefact.parts().filter_map(|part| part.made()));
+        }
+    }
+    ARTEFACTS.iter().filter(|artefact| wanted.contains(artefact.name)).collect()
 }
 
 fn check_size(bytes: usize, limit: usize) -> Result<()> {
     if bytes > limit {
-        bail!("it weighs {}, and may weigh {}", say::size(bytes), say::size(limit));
+        bail!("{} exceed the limit of {}", say::size(bytes), say::size(limit));
     }
     Ok(())
 }
 
 fn path(name: &str) -> PathBuf {
     repo::target("components").join(format!("{name}.wasm"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artefact_is_built_after_all_that_it_is_made_of() {
+        let names: Vec<&str> = selected(["egress-composed"]).iter().map(|artefact| artefact.name).collect();
+
+        assert_eq!(
+            names,
+            ["token-broker-core", "token-broker", "token-injector", "egress", "egress-composed"]
+        );
+    }
 }

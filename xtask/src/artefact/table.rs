@@ -1,9 +1,9 @@
-//! Which artefacts there are.
+//! The artefacts and the guests.
 
 use super::Artefact;
 use super::Part::{self, Guest, Made, Module};
 
-/// The packages that are built for wasm alone
+/// The packages that compile for WebAssembly only
 pub(crate) const GUESTS: &[&str] = &[
     "adapter-none",
     "adapter-spin",
@@ -26,7 +26,7 @@ pub(crate) const GUESTS: &[&str] = &[
 /// The package that is built for hosts without components
 pub(crate) const MODULE: &str = "envoy-filter";
 
-/// In the order in which they are made of each other
+/// In the order in which they are built
 pub(crate) const ARTEFACTS: &[Artefact] = &[
     guest("token-broker-core", "broker")
         .exports(BROKER)

@@ -1,7 +1,11 @@
-//! What a component is made of, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
+//! The bill of materials of an artefact, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
+//!
+//! cargo-sbom and cargo-cyclonedx describe one package each, the first for all targets at once. An artefact is composed of
+//! several packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -9,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::{Release, metadata::LICENCES};
 use crate::artefact::Artefact;
-use crate::setup::Toolchain;
 use crate::{process, repo};
 
 /// The crates in a component, and the compiler whose standard library is in it
@@ -28,8 +31,8 @@ struct Crate {
 }
 
 impl Materials {
-    /// What is linked into an artefact, and no tools
-    pub(super) fn of(artefact: &Artefact, toolchain: &Toolchain) -> Result<Self> {
+    /// The crates that are linked into an artefact, without build tools
+    pub(super) fn of(artefact: &Artefact) -> Result<Self> {
         let checksums = checksums()?;
         let mut crates = BTreeSet::new();
         for package in artefact.packages() {
@@ -42,7 +45,8 @@ impl Materials {
             let found: Result<Vec<_>> = lines.map(|line| Crate::parse(line, &checksums)).collect();
             crates.extend(found?);
         }
-        Ok(Self { crates, compiler: toolchain.version()? })
+        let compiler = process::output(Command::new("rustc").arg("--version"))?;
+        Ok(Self { crates, compiler: compiler.trim().to_owned() })
     }
 
     /// The document for a file with this SHA-256
@@ -131,7 +135,7 @@ fn relation(from: &str, kind: &str, to: &Value) -> Value {
 /// The digests of `Cargo.lock`, by name and version
 fn checksums() -> Result<BTreeMap<(String, String), String>> {
     let lock = fs::read_to_string(repo::path("Cargo.lock")).context("cannot read Cargo.lock")?;
-    let lock: Lock = toml::from_str(&lock).context("Cargo.lock is not what is expected")?;
+    let lock: Lock = toml::from_str(&lock).context("Cargo.lock has an unexpected form")?;
     let of_registries = lock.package.into_iter().filter_map(|it| Some(((it.name, it.version), it.checksum?)));
     Ok(of_registries.collect())
 }

@@ -1,4 +1,4 @@
-//! What registries show of a component, written into it.
+//! Writes the metadata that registries show into a component.
 
 use anyhow::{Context, Result};
 use wasm_metadata::{AddMetadata, AddMetadataField};

@@ -1,129 +1,88 @@
-//! `cargo xtask setup`: what building and testing need beyond cargo.
+//! `cargo xtask setup`: installs tools beyond cargo, of which each command asks for those that it needs.
 
-mod components;
-mod debian;
-mod deny;
+mod apt;
 mod node;
 mod python;
-mod redis;
-mod toolchain;
-mod wrk;
+mod rust;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
+use clap::ValueEnum;
 
 use crate::say;
 
-pub(crate) use deny::cargo_deny;
-pub(crate) use toolchain::{Target, Toolchain};
-
-/// What to bring, and how
-#[derive(clap::Args, Default)]
+/// The tools to install
+#[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Fail if anything cannot be brought, instead of reporting it
-    #[arg(long)]
-    pub(crate) strict: bool,
-    /// Build guests with Debian's compiler, even where rustup has the target
-    #[arg(long)]
-    debian_toolchain: bool,
+    /// The tools; all of them by default
+    tools: Vec<Tool>,
 }
 
-/// What could not be brought, and the command that brings it
-struct Missing {
-    what: String,
-    command: String,
+/// A tool, or a set of packages, in `target/` as far as it is not part of the Rust toolchain or of the system
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tool {
+    /// The Rust targets of the components and of the Envoy filter
+    Targets,
+    /// rustfmt and clippy
+    Lints,
+    /// cargo-deny, which checks licences and sources
+    CargoDeny,
+    /// Envoy and wasmtime
+    Hosts,
+    /// Azure's SDK for Python
+    PythonSdk,
+    /// Azure's SDK for JavaScript
+    NodeSdk,
+    /// componentize-py, which makes components of Python
+    ComponentizePy,
+    /// componentize-qjs, which makes components of JavaScript
+    ComponentizeQjs,
+    /// jco, which makes JavaScript of components
+    Jco,
+    /// Azure Storage as Microsoft emulates it
+    Azurite,
+    /// A Redis server
+    Redis,
+    /// wrk, which makes load
+    Wrk,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let began = Instant::now();
-    say::step(
-        "setup: the wasm targets, the SDKs for Python and Node, what makes components of both, the hosts, Azurite, a \
-         Redis server, cargo-deny",
-    );
-    toolchain::choose(options.debian_toolchain)?;
-    let all = [
-        components(),
-        python(),
-        node(),
-        example_in_python(),
-        examples_in_javascript(),
-        hosts(),
-        azurite(),
-        redis(),
-        deny(),
-    ];
-    let complete = all.into_iter().all(|there| there);
+    let tools = if options.tools.is_empty() { Tool::value_variants() } else { &options.tools };
+    let complete = install(tools);
     say::done("setup", began);
-    Ok(match options.strict && !complete {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
-    })
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The compiler of guests: the one that an earlier setup chose, else chosen now
-pub(crate) fn toolchain() -> Result<Toolchain> {
-    match Toolchain::load() {
-        Some(toolchain) => Ok(toolchain),
-        None => toolchain::choose(false),
+/// Install what is missing of the tools, and report the ones that cannot be installed here; false if there are any
+pub(crate) fn install(tools: &[Tool]) -> bool {
+    let failed: Vec<Error> = tools.iter().filter_map(|tool| require(*tool).err()).collect();
+    failed.iter().for_each(|error| say::detail(&format!("{error:#}")));
+    failed.is_empty()
+}
+
+/// Install a tool if it is missing
+pub(crate) fn require(tool: Tool) -> Result<()> {
+    match tool {
+        Tool::Targets => rust::targets(),
+        Tool::Lints => rust::lints(),
+        Tool::CargoDeny => python::TOOLS.install(),
+        Tool::Hosts => python::HOSTS.install(),
+        Tool::PythonSdk => python::SDK.install(),
+        Tool::NodeSdk => node::SDK.install(),
+        Tool::ComponentizePy => python::COMPONENTIZE.install(),
+        Tool::ComponentizeQjs => node::COMPONENTIZE.install(),
+        Tool::Jco => node::JCO.install(),
+        Tool::Azurite => node::AZURITE.install(),
+        Tool::Redis => apt::install("redis-server"),
+        Tool::Wrk => apt::install("wrk"),
     }
 }
 
-/// rustfmt and clippy; false if they cannot be brought here
-pub(crate) fn components() -> bool {
-    report(components::install())
-}
-
-/// Azure's Python SDK, for the tests that use it; false if it cannot be brought here
-pub(crate) fn python() -> bool {
-    report(python::SDK.install())
-}
-
-/// The hosts that people have, wasmtime's command line for one; false if they cannot be brought here
-pub(crate) fn hosts() -> bool {
-    report(python::HOSTS.install())
-}
-
-/// Azure's JavaScript SDK, for the tests that use it; false if it cannot be brought here
-pub(crate) fn node() -> bool {
-    report(node::SDK.install())
-}
-
-/// What the example in Python is built with, and the hosts, for the tests that run it; false if not to be had here
-pub(crate) fn example_in_python() -> bool {
-    report(python::COMPONENTIZE.install()) & hosts()
-}
-
-/// What the examples in JavaScript are built with, and the hosts, for the tests that run them; false if not to be had
-/// here
-pub(crate) fn examples_in_javascript() -> bool {
-    report(node::JCO.install()) & report(node::COMPONENTIZE.install()) & hosts()
-}
-
-/// Azure Storage as Microsoft emulates it, for the test of the example that uses it; false if it cannot be brought here
-pub(crate) fn azurite() -> bool {
-    report(node::AZURITE.install())
-}
-
-/// A Redis server, for the tests of stores; false if it cannot be brought here
-pub(crate) fn redis() -> bool {
-    report(redis::install())
-}
-
-/// wrk, for the benchmark of Envoy; false if it cannot be brought here
-pub(crate) fn wrk() -> bool {
-    report(wrk::install())
-}
-
-/// cargo-deny, for the check of licences and sources; false if it cannot be brought here
-pub(crate) fn deny() -> bool {
-    report(deny::install())
-}
-
-fn report(installed: Result<(), Missing>) -> bool {
-    if let Err(missing) = &installed {
-        say::detail(&format!("missing: {}; bring it with: {}", missing.what, missing.command));
-    }
-    installed.is_ok()
+/// The error for a tool that cannot be installed here
+fn missing(tool: &str, fix: &str) -> Error {
+    anyhow!("missing: {tool}; fix: {fix}")
 }

@@ -1,4 +1,4 @@
-//! What comes from npm, each set of packages in a folder of its own.
+//! Packages of npm, each set of them in a folder of its own.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,56 +6,51 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::Missing;
+use super::missing;
 use crate::{process, repo, say};
 
-/// Packages that are wanted together
+/// Packages that are installed together
 pub(super) struct Packages {
-    what: &'static str,
-    /// With the lock file
+    name: &'static str,
+    /// The folder of the lock file
     source: &'static str,
     /// Inside `target/`
     folder: &'static str,
 }
 
-/// Azure's JavaScript SDK, for the tests that use it as a client
 pub(super) const SDK: Packages =
-    Packages { what: "Azure's JavaScript SDK", source: "crates/test-support/sdk", folder: "node" };
+    Packages { name: "Azure's JavaScript SDK", source: "crates/test-support/sdk", folder: "node" };
 
-/// jco, which makes JavaScript of a component, for the example that does
-pub(super) const JCO: Packages = Packages { what: "jco", source: "examples/node", folder: "example-node" };
+pub(super) const JCO: Packages = Packages { name: "jco", source: "examples/node", folder: "example-node" };
 
-/// componentize-qjs, which makes a component of JavaScript, for the example that does
 pub(super) const COMPONENTIZE: Packages =
-    Packages { what: "componentize-qjs", source: "examples/js", folder: "example-js" };
+    Packages { name: "componentize-qjs", source: "examples/js", folder: "example-js" };
 
-/// Azure Storage as Microsoft emulates it, for the test of the example that uses it
 pub(super) const AZURITE: Packages =
-    Packages { what: "Azurite", source: "host-test/azurite", folder: "azurite" };
+    Packages { name: "Azurite", source: "host-test/azurite", folder: "azurite" };
 
 impl Packages {
-    pub(super) fn install(&self) -> Result<(), Missing> {
-        let Self { what, source, folder } = self;
+    pub(super) fn install(&self) -> Result<()> {
+        let Self { name, source, folder } = self;
         let lock = format!("{source}/{LOCK}");
-        let wanted = fs::read(repo::path(&lock)).map_err(|_| missing(&lock, "git checkout"))?;
+        let wanted = fs::read(repo::path(&lock)).with_context(|| format!("cannot read {lock}"))?;
         let target = repo::target(folder);
         let (stamp, program) = (target.join("installed"), target.join("bin/node"));
         if program.exists() && fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
             return Ok(());
         }
         let began = Instant::now();
-        say::step(&format!("{what} into target/{folder}"));
+        say::step(&format!("{name} into target/{folder}"));
         let node = node().map_err(|_| missing("Node.js 20 or newer, with npm", INSTALL))?;
-        let unwritable = || missing(&format!("target/{folder}"), "make target/ writable");
-        self.prepare(&target, &program, node.trim()).map_err(|_| unwritable())?;
+        self.prepare(&target, &program, node.trim())?;
         let mut npm = npm(&target);
         process::run(&mut npm).map_err(|_| {
             missing(&format!("the packages of {lock}, for Node.js 20 or newer"), &process::line(&npm))
         })?;
-        process::write_if_changed(&stamp, &wanted).map_err(|_| unwritable())?;
-        say::done(what, began);
+        process::write_if_changed(&stamp, &wanted)?;
+        say::done(name, began);
         Ok(())
     }
 
@@ -72,7 +67,7 @@ impl Packages {
     }
 }
 
-/// Where it really is: what is on `PATH` may be a switch between versions, which wants an environment.
+/// The path of the program itself: the one on `PATH` may be a version manager's, which needs its environment.
 fn node() -> Result<String> {
     process::output(Command::new("npm").arg("--version"))?;
     process::output(Command::new("node").args(["--print", "process.execPath"]))
@@ -84,10 +79,6 @@ fn npm(folder: &Path) -> Command {
     // Without the first it installs for a Node that is too old, and only warns.
     npm.args(["--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
     npm
-}
-
-fn missing(what: &str, command: &str) -> Missing {
-    Missing { what: what.into(), command: command.into() }
 }
 
 const LOCK: &str = "package-lock.json";

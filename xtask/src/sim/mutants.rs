@@ -1,4 +1,4 @@
-//! The core broken on purpose: a simulator that notices nothing proves nothing.
+//! Mutations of the core, each of which the simulator must detect.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ struct Mutants {
     mutant: Vec<Mutant>,
 }
 
-/// One change of the core, and which invariant it breaks
+/// A change of the core, and the invariant that it violates
 #[derive(Deserialize)]
 struct Mutant {
     what: String,
@@ -24,7 +24,7 @@ struct Mutant {
     noticed: String,
 }
 
-/// Run the simulator on each mutant, up to its first failing seed
+/// Run the simulator on each mutant until a seed fails
 pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
     let mutants = read()?;
     let mut missed = 0;
@@ -33,10 +33,10 @@ pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
         let report = mutant.report(seeds)?;
         let noticed = report.as_ref().is_some_and(|line| line.contains(&mutant.noticed));
         missed += u32::from(!noticed);
-        let verdict = if noticed { "noticed" } else { "NOT NOTICED" };
+        let verdict = if noticed { "detected" } else { "NOT DETECTED" };
         say::detail(&format!("{verdict}: {}", report.as_deref().unwrap_or("every seed passes")));
     }
-    println!("{} noticed, {missed} not", mutants.len() - missed as usize);
+    println!("{} detected, {missed} not", mutants.len() - missed as usize);
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -50,7 +50,7 @@ impl Mutant {
         text.matches(&self.is).count() == 1
     }
 
-    /// What the simulator says of it, if it says anything
+    /// The line of the simulator on the first seed that fails, if one does
     fn report(&self, seeds: u64) -> Result<Option<String>> {
         let copy = repo::target("mutants");
         copy_of_the_core(&copy)?;

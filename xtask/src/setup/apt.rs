@@ -1,0 +1,25 @@
+//! Programs of the system, from Debian's packages of the same name.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::missing;
+use crate::{process, say};
+
+/// Install a program unless it is there; a service among them is not started
+pub(super) fn install(program: &str) -> Result<()> {
+    if process::exists(program) {
+        return Ok(());
+    }
+    say::step(&format!("apt-get install {program}"));
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).envs([("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")]);
+        process::output(&mut apt)
+    };
+    apt(&["update"])
+        .and_then(|_| apt(&["install", "-y", "--no-install-recommends", program]))
+        .map(drop)
+        .map_err(|_| missing(program, &format!("as root, `apt-get install {program}`")))
+}

@@ -1,0 +1,55 @@
+//! Checks of the source: format, clippy, documentation, licences.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::artefact::{GUESTS, MODULE};
+use crate::guest::{self, Target};
+use crate::setup::{self, Tool};
+use crate::tally::Tally;
+use crate::{process, repo};
+
+pub(super) fn run(tally: &mut Tally) -> Result<()> {
+    match setup::install(&[Tool::Lints]) {
+        true => style(tally),
+        false => tally.skip(),
+    }
+    // With `--examples`, of which there are none, cargo takes the features that tests need, for which clippy has checked
+    // all dependencies. The command's page would overwrite that of the library of its name.
+    let mut doc = native("doc");
+    doc.args(["--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
+    doc.args(["--exclude", "token-broker-cli"]);
+    tally.program(doc.env("RUSTDOCFLAGS", "-Dwarnings"));
+    match setup::install(&[Tool::CargoDeny]) {
+        true => tally.program(Command::new(repo::target("tools/bin/cargo-deny")).args(DENY)),
+        false => tally.skip(),
+    }
+    Ok(())
+}
+
+fn style(tally: &mut Tally) {
+    let spin_app = repo::path("examples/spin-app");
+    tally.program(process::cargo().args(["fmt", "--all", "--check"]));
+    tally.program(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&spin_app));
+    // In the profile of the tests that need wasmtime, so that its dependencies are built once.
+    tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
+    // In one run: the features that they share change their imports, and no lint.
+    let mut guests = guest::cargo("clippy", Target::Component);
+    guests.args(GUESTS.iter().chain([&MODULE]).flat_map(|package| ["-p", package]));
+    tally.program(guests.args(DENY_WARNINGS));
+    let mut application = process::cargo();
+    application.args(["clippy", "--release", "--target", Target::Component.name()]);
+    tally.program(application.args(DENY_WARNINGS).current_dir(spin_app));
+}
+
+/// Cargo for all packages that compile for this machine
+fn native(subcommand: &str) -> Command {
+    let mut cargo = process::cargo();
+    cargo.args([subcommand, "--release", "--workspace"]);
+    cargo.args(GUESTS.iter().flat_map(|guest| ["--exclude", guest]));
+    cargo
+}
+
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
+const DENY: [&str; 5] = ["--workspace", "check", "licenses", "bans", "sources"];
