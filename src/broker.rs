@@ -86,7 +86,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         if let Ok(config) = &self.0.config
             && !duty.wait.is_closed()
         {
-            duty.wait.set_deadline(self.0.instance.now().saturating_add(limit(config)));
+            let now = self.0.instance.now();
+            duty.wait.set_deadline(now, now.saturating_add(limit(config)));
             // A failure is logged and remembered; nobody waits for it.
             let _ = duty.wait.await;
         }

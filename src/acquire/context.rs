@@ -52,11 +52,6 @@ impl<'a, H> FetchContext<'a, H> {
         Self { instance, limits, request, assertions, term, requests, correlation_id }
     }
 
-    /// Nothing begins after it (time since the Unix epoch).
-    pub(crate) fn deadline(&self) -> Duration {
-        self.term.deadline()
-    }
-
     /// The identity sources are asked.
     pub(crate) fn asks(&self) {
         self.term.asks();
@@ -89,8 +84,8 @@ impl<'a, H> FetchContext<'a, H> {
         self.correlation_id.borrow().clone()
     }
 
-    /// How long it may still take.
+    /// How long it may still take. Nothing begins after it.
     pub(crate) fn left(&self, now: Duration) -> Duration {
-        self.deadline().saturating_sub(now)
+        self.term.left(now)
     }
 }

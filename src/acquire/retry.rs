@@ -15,23 +15,17 @@ pub(crate) enum Next {
 }
 
 /// The tries of one fetch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Retries {
-    deadline: Duration,
     busy: usize,
     upgrading: usize,
     stale: usize,
 }
 
 impl Retries {
-    /// Count from now on; nothing begins after `deadline` (time since the Unix epoch).
-    pub(crate) fn until(deadline: Duration) -> Self {
-        Self { deadline, busy: 0, upgrading: 0, stale: 0 }
-    }
-
-    /// Decide after a failed try. `random` spreads the waits of many instances; zero leaves them as documented.
-    pub(crate) fn next(&mut self, class: &RetryClass, failure: Failure, now: Duration, random: u64) -> Next {
-        let left = self.deadline.saturating_sub(now).saturating_sub(ROOM);
+    /// Decide after a failed try, with so much `left` of the fetch's time. `random` spreads the waits of many instances; zero leaves them as documented.
+    pub(crate) fn next(&mut self, class: &RetryClass, failure: Failure, left: Duration, random: u64) -> Next {
+        let left = left.saturating_sub(ROOM);
         // What does not fit the budget is told to the caller, who can come back.
         if failure.retry_after.is_some_and(|wait| wait > left) {
             return Next::Stop(Error::Throttled(failure));
@@ -97,8 +91,6 @@ const THROTTLED_WAIT: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    const START: Duration = Duration::from_secs(1000);
-
     fn failed(status: u16, retry_after: Option<u64>) -> Failure {
         let retry_after = retry_after.map(Duration::from_secs);
         Failure { status: Some(status), retry_after, ..Failure::default() }
@@ -106,13 +98,12 @@ mod tests {
 
     /// The waits until the retries stop, and the error they stop with.
     fn run(class: &RetryClass, failure: &Failure, budget: u64, random: u64) -> (Vec<u64>, Error) {
-        let mut now = START;
-        let mut retries = Retries::until(START + Duration::from_secs(budget));
+        let (mut left, mut retries) = (Duration::from_secs(budget), Retries::default());
         let mut waits = Vec::new();
         loop {
-            match retries.next(class, failure.clone(), now, random) {
+            match retries.next(class, failure.clone(), left, random) {
                 Next::Wait(wait) => {
-                    now += wait;
+                    left -= wait;
                     waits.push(wait.as_millis() as u64);
                 }
                 Next::Stop(error) => return (waits, error),

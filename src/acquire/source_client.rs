@@ -37,7 +37,7 @@ impl<H: Host> SourceClient<'_, H> {
             .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
         let ask = SourceCall { request: self.fetch.request, proof: None, refused: refused.as_deref() };
         self.source.takes(&ask)?;
-        let mut retries = Retries::until(self.fetch.deadline());
+        let mut retries = Retries::default();
         loop {
             let proof = self.proof(&ask).await?;
             let (failure, class) = match self.answer(&SourceCall { proof: proof.as_ref(), ..ask }).await {
@@ -49,7 +49,7 @@ impl<H: Host> SourceClient<'_, H> {
                 self.drop_proof();
             }
             let message = failure.message.clone();
-            match retries.next(&class, failure, self.now(), self.host().random()) {
+            match retries.next(&class, failure, self.fetch.left(self.now()), self.host().random()) {
                 Next::Stop(error) => return Err(error.into()),
                 Next::Wait(wait) => {
                     self.tell_of_retry(&message, wait);
@@ -83,7 +83,8 @@ impl<H: Host> SourceClient<'_, H> {
             Prerequisite::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
             Prerequisite::ManagedIdentity(request) => {
                 let request = Rc::clone(request);
-                let token = self.fetch.assertions.assertion(request, self.fetch.deadline()).await;
+                let deadline = self.now().saturating_add(self.fetch.left(self.now()));
+                let token = self.fetch.assertions.assertion(request, deadline).await;
                 Ok(Some(token?.secret().clone()))
             }
         }

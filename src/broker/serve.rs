@@ -89,7 +89,7 @@ impl<H: Host, S: Store> Core<H, S> {
         let Some(fleet) = &config.fleet else { return };
         let now = self.now();
         if self.memory().looks_again(request, now) {
-            let term = Term::until(now.saturating_add(config.fetch.timeout));
+            let term = Term::new(now, now.saturating_add(config.fetch.timeout));
             let fetch = FetchContext::new(&self.instance, &config.fetch, request, term, self);
             FleetFetch::new(fleet, &self.store, &self.chain, &fetch).look_despite(error, left).await;
         }
@@ -131,7 +131,7 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// A fetch, which holds all that it needs: it may outlive the call.
     fn begin(self: &Rc<Self>, request: &Rc<AdmittedRequest>, deadline: Duration) -> (Rc<Term>, Work) {
-        let term = Term::until(deadline);
+        let term = Term::new(self.now(), deadline);
         (Rc::clone(&term), Box::pin(Rc::clone(self).fetch(Rc::clone(request), term)))
     }
 

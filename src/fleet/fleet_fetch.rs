@@ -42,8 +42,8 @@ enum Found {
 #[derive(Default)]
 struct StoreWatch {
     pauses: u32,
-    /// The store fails, and may until then (time since the Unix epoch).
-    bears_until: Option<Duration>,
+    /// Since when the store fails (time since the Unix epoch).
+    fails_since: Option<Duration>,
     has_missed: bool,
     /// The fingerprint of the token that was there when this call began to wait.
     token: Option<String>,
@@ -94,6 +94,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         let outcome = match self.keeping(&mut lease, acquire(self.chain, self.fetch)).await {
             Either::Left(outcome) => outcome,
             Either::Right(token) => {
+                self.fetch.is_served();
                 self.end(&lease).await;
                 return Ok(token);
             }
@@ -173,16 +174,18 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             let changed = pin!(self.store.changed());
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
-                Ok(None) => watch.bears_until = None,
+                Ok(None) => watch.fails_since = None,
                 Err(error) => {
-                    let now = self.now();
-                    if now >= *watch.bears_until.get_or_insert_with(|| now.saturating_add(patience(&error))) {
+                    let (now, patience) = (self.now(), patience(&error));
+                    let since = *watch.fails_since.get_or_insert(now);
+                    // A clock that was set back must not make it last.
+                    if now < since || now >= since.saturating_add(patience) {
                         self.leave_alone(&error);
                         return Found::Nothing { together: watch.pauses > 0 };
                     }
                 }
             }
-            if self.now() >= self.fetch.deadline() {
+            if self.fetch.left(self.now()).is_zero() {
                 return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
             }
             let pause = pin!(self.host().sleep(watch.pause(self.instance().random())));
@@ -209,6 +212,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         };
         // Somebody's lease may have ended between our look and now.
         if let Some(token) = self.token(watch).await? {
+            self.fetch.is_served();
             self.end(&lease).await;
             return Ok(Some(Found::Token(token)));
         }
@@ -240,7 +244,6 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             return Ok(None);
         }
         self.instance().count(|stats| &mut stats.store_hits);
-        self.fetch.is_served();
         Ok(Some(token))
     }
 

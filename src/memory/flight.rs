@@ -254,9 +254,9 @@ impl Wait {
     }
 
     /// Let a fetch that nobody has polled yet take until then, and no longer.
-    pub(crate) fn set_deadline(&self, deadline: Duration) {
+    pub(crate) fn set_deadline(&self, now: Duration, deadline: Duration) {
         if !self.flight.has_begun.get() {
-            self.flight.term.set_deadline(deadline);
+            self.flight.term.restart(now, deadline);
         }
     }
 }

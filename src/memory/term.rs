@@ -7,6 +7,7 @@ use std::time::Duration;
 /// The limits of a fetch, each a time since the Unix epoch.
 #[derive(Debug)]
 pub(crate) struct Term {
+    from: Cell<Duration>,
     /// Nothing begins after it.
     deadline: Cell<Duration>,
     /// The limit of the request that is under way.
@@ -18,8 +19,9 @@ pub(crate) struct Term {
 }
 
 impl Term {
-    pub(crate) fn until(deadline: Duration) -> Rc<Self> {
+    pub(crate) fn new(from: Duration, deadline: Duration) -> Rc<Self> {
         Rc::new(Self {
+            from: Cell::new(from),
             deadline: Cell::new(deadline),
             request: Cell::default(),
             has_asked: Cell::default(),
@@ -46,18 +48,50 @@ impl Term {
         self.request.set(limit);
     }
 
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline.get()
+    /// The time that is left. It begins anew with a clock that was set back, which would prolong it otherwise.
+    pub(crate) fn left(&self, now: Duration) -> Duration {
+        if now < self.from.get() {
+            let whole = self.deadline.get().saturating_sub(self.from.get());
+            self.restart(now, now.saturating_add(whole));
+        }
+        self.deadline.get().saturating_sub(now)
     }
 
-    pub(crate) fn set_deadline(&self, deadline: Duration) {
+    pub(crate) fn restart(&self, from: Duration, deadline: Duration) {
+        self.from.set(from);
         self.deadline.set(deadline);
     }
 
     /// Whether a fetch that nobody has polled for a while is worth going on with: it has asked, and no limit has passed
-    /// which is all that it would tell.
+    /// which is all that it would tell. A clock that was set back does not tell for how long.
     pub(crate) fn is_resumable(&self, now: Duration) -> bool {
-        let is_within = now < self.deadline.get() && self.request.get().is_none_or(|limit| now < limit);
+        let times = self.from.get()..self.deadline.get();
+        let is_within = times.contains(&now) && self.request.get().is_none_or(|limit| now < limit);
         self.has_asked.get() && is_within
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_a_fetch_its_whole_time_once_more_and_no_longer() {
+        let term = Term::new(at(5000), at(5090));
+        assert_eq!([term.left(at(5030)), term.left(at(5100))], [at(60), at(0)]);
+        assert_eq!([term.left(at(1000)), term.left(at(1010)), term.left(at(1090))], [at(90), at(80), at(0)]);
+        assert_eq!(term.left(at(5030)), at(0), "and set forward again it is over");
+    }
+
+    #[test]
+    fn a_fetch_that_was_left_alone_is_not_resumed_with_a_clock_that_was_set_back() {
+        let term = Term::new(at(5000), at(5090));
+        assert!(!term.is_resumable(at(5010)), "it has not asked");
+        term.asks();
+        assert_eq!([5010, 5090, 4990].map(|now| term.is_resumable(at(now))), [true, false, false]);
     }
 }

@@ -85,6 +85,9 @@ impl Instance {
     /// One call, and what its caller does after it.
     async fn serve(self: Rc<Self>, key: usize, Call { refused, patience, .. }: Call) {
         let (seat, began) = (&self.seat, self.seat.world.now());
+        seat.world.note(|| {
+            format!("task {} asks instance {} for token {key}", seat.world.running(), seat.instance)
+        });
         if let Some(token) = client_id(key).map_or_else(|| self.broker.peek(&scope(key)), |_| None) {
             seat.invariants.given(seat, key, &token, began);
         }
