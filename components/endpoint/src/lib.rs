@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use ::http::request::Parts;
 use token_broker::{Error, Identity, Level, Settings};
-use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
 use token_broker_client::AccessToken;
+use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
 use wasip3::cli::environment::get_environment;
 use wasip3::http::types::{ErrorCode, Request, Response};
 

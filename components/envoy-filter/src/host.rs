@@ -3,7 +3,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use token_broker::{Body, ExposeSecret as _, Host, Level, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind, milliseconds};
+use token_broker::{
+    Body, ExposeSecret as _, Host, Level, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind,
+    milliseconds,
+};
 
 use crate::abi::{self, Clock, Root, Status};
 use crate::calls::{Answer, Calls, own_answer};

@@ -5,8 +5,8 @@ use http::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use http::uri::{Authority, Uri};
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
-use token_broker_egress::Challenge;
 use token_broker_client::TokenRequest;
+use token_broker_egress::Challenge;
 
 use crate::Failed;
 use crate::settings::Vault;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use token_broker::Settings;
-use token_broker_identity_endpoint::{IdentityApi, Question};
 use token_broker_host::{Environment, Error};
+use token_broker_identity_endpoint::{IdentityApi, Question};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;

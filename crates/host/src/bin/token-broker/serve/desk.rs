@@ -12,8 +12,8 @@ use hyper::body::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use token_broker::Body;
-use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
 use token_broker_host::{AccessToken, Broker, Error, Failure, Identity, log_line};
+use token_broker_identity_endpoint::{Granted, IdentityApi, Question, Reply};
 use tokio::time::timeout;
 
 use crate::serve::listener::Client;
