@@ -157,6 +157,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_a_host_made_is_the_same_as_its_base64() {
+        let mut settings = Settings::default();
+        assert!(Seal::detect(&settings).unwrap().is_none());
+        settings.set_store_key(b"new new new new new new new new!");
+        let made = Seal::detect(&settings).unwrap().unwrap();
+        assert_eq!(made.place(b"token a").name, seal(NEW).place(b"token a").name);
+        assert!(!format!("{settings:?}").contains("110"), "the bytes of the key");
+    }
+
+    #[test]
     fn what_is_sealed_opens_in_its_own_place_and_nowhere_else() {
         let (new, old) = (seal(NEW), seal(OLD));
         let place = &new.places(b"token a")[0];
