@@ -27,7 +27,7 @@ use crate::policy::CacheKey;
 use crate::settings::Settings;
 use crate::settings::variables::{
     AUTHORITY_HOST, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
-    IDENTITY_SERVER_THUMBPRINT, STORE_KEY, TENANT_ID, TOKEN_CREDENTIALS,
+    IDENTITY_SERVER_THUMBPRINT, TENANT_ID, TOKEN_CREDENTIALS,
 };
 
 pub(crate) use self::fleet_fetch::FleetFetch;
@@ -51,14 +51,14 @@ impl Fleet {
     /// # Errors
     /// [`Error::Misconfigured`] for a key that is none.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
-        let Some(text) = settings.get(STORE_KEY) else { return Ok(None) };
+        let Some(seal) = Seal::detect(settings)? else { return Ok(None) };
         let mut realm = Sha256::new();
         for value in REALM.map(|name| settings.get(name).unwrap_or_default()) {
             realm.update((value.len() as u64).to_be_bytes());
             realm.update(value);
         }
         Ok(Some(Self {
-            seal: Seal::parse(text)?,
+            seal,
             realm: realm.finalize().into(),
             name: OnceCell::new(),
             has_told_deployment: Cell::default(),

@@ -7,7 +7,7 @@ mod unknown_name;
 pub(crate) mod url;
 pub mod variables;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use self::cloud::EntraHosts;
 pub(crate) use self::selection::{Credential, Selection};
@@ -21,6 +21,7 @@ use crate::model::{Error, Identity, Level, Secret};
 #[derive(Debug, Default)]
 pub struct Settings {
     values: Vec<(&'static Variable, Secret)>,
+    store_key: Option<SecretBox<[u8; 32]>>,
     /// The first name with the broker's prefix that is none of its variables.
     unknown: Option<UnknownName>,
 }
@@ -51,6 +52,12 @@ impl Settings {
                 self.values.push((variable, value.into()));
             }
         }
+    }
+
+    /// Set the key by which instances seal what they share, in the place of `TOKEN_BROKER_STORE_KEY`: for a host that makes
+    /// it itself.
+    pub fn set_store_key(&mut self, key: &[u8; 32]) {
+        self.store_key = Some(SecretBox::new(Box::new(*key)));
     }
 
     /// What holds for all variables, before any of them is used.
@@ -118,6 +125,10 @@ impl Settings {
         let Some((name, id)) = named else { return Ok(Identity::Default) };
         Identity::client_id(id)
             .map_err(|error| Error::Misconfigured(format!("{name} cannot be used: {error}")))
+    }
+
+    pub(crate) fn store_key(&self) -> Option<&[u8; 32]> {
+        self.store_key.as_ref().map(|key| key.expose_secret())
     }
 
     /// The value of a variable, if it has one.

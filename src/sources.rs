@@ -107,18 +107,9 @@ pub(crate) enum Prerequisite<'a> {
     Presence(&'static str),
 }
 
-/// Whether a source, by its name, is an endpoint that speaks for one machine.
+/// Whether a source, by its name, speaks for one machine: all do but Entra.
 pub(crate) fn is_of_the_machine(name: &str) -> bool {
-    let managed = [
-        &service_fabric::SOURCE,
-        &container_instances::SOURCE,
-        &app_service::SOURCE,
-        &machine_learning::SOURCE,
-        &cloud_shell::SOURCE,
-        &arc::SOURCE,
-        &imds::SOURCE,
-    ];
-    managed.iter().any(|about| about.name == name)
+    entra::SOURCES.iter().all(|source| source.name != name)
 }
 
 impl Source {

@@ -204,6 +204,7 @@ const ABSENCE: Duration = Duration::from_secs(10);
 
 /// One identity source as seen from here. Nothing in it is secret.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SourceReport {
     /// The source's name, as in [`Failure::source`].
     pub source: &'static str,

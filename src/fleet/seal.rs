@@ -16,6 +16,7 @@ use sha2::Sha256;
 use token_broker_cipher::{Cipher, NONCE};
 
 use crate::model::Error;
+use crate::settings::Settings;
 use crate::settings::variables::STORE_KEY;
 
 /// The keys of a deployment: the one that seals, and the one before it while keys are changed.
@@ -38,6 +39,17 @@ pub(super) struct StoreSlot {
 }
 
 impl Seal {
+    /// None if the settings have no key.
+    ///
+    /// # Errors
+    /// As [`Seal::parse`].
+    pub(super) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
+        if let Some(key) = settings.store_key() {
+            return Ok(SealingKey::derive(key).map(|key| Self { key, older: None }));
+        }
+        settings.get(STORE_KEY).map(Self::parse).transpose()
+    }
+
     /// # Errors
     /// [`Error::Misconfigured`] if the text is not one key of 32 bytes in base64, or two with a comma between them.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
@@ -63,7 +75,9 @@ impl Seal {
 
 impl SealingKey {
     fn parse(text: &str) -> Result<Self, Error> {
-        Self::derive(text.trim()).ok_or_else(|| {
+        let bytes = BASE64_STANDARD.decode(text.trim()).ok().map(Zeroizing::new);
+        let key = bytes.and_then(|bytes| Self::derive(bytes.as_slice().try_into().ok()?));
+        key.ok_or_else(|| {
             Error::Misconfigured(format!(
                 "{STORE_KEY} must be 32 random bytes in base64, as `openssl rand -base64 32` prints them, or while keys are \
                  changed two of these, the new one first, separated by a comma"
@@ -71,10 +85,8 @@ impl SealingKey {
         })
     }
 
-    fn derive(text: &str) -> Option<Self> {
-        let bytes = Zeroizing::new(BASE64_STANDARD.decode(text).ok()?);
-        let bytes: &[u8; 32] = bytes.as_slice().try_into().ok()?;
-        let derived = Hkdf::<Sha256>::new(None, bytes);
+    fn derive(key: &[u8; 32]) -> Option<Self> {
+        let derived = Hkdf::<Sha256>::new(None, key);
         let of = |purpose: &[u8]| Hkdf::from_prk(expanded(&derived, purpose).as_ref()).ok();
         Some(Self { names: of(b"token-broker 1 names")?, ciphers: of(b"token-broker 1 seals")? })
     }
@@ -142,6 +154,16 @@ mod tests {
                 "{text}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_that_a_host_made_is_the_same_as_its_base64() {
+        let mut settings = Settings::default();
+        assert!(Seal::detect(&settings).unwrap().is_none());
+        settings.set_store_key(b"new new new new new new new new!");
+        let made = Seal::detect(&settings).unwrap().unwrap();
+        assert_eq!(made.place(b"token a").name, seal(NEW).place(b"token a").name);
+        assert!(!format!("{settings:?}").contains("110"), "the bytes of the key");
     }
 
     #[test]

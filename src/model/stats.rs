@@ -2,6 +2,7 @@
 
 /// What has happened so far; the fields are those of the contract's `statistics`, documented there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Calls for a token, peeks that were answered included.
     pub requests: u64,

@@ -89,6 +89,8 @@ pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     health: HEALTH,
 };
 
+pub(super) const SOURCES: [&SourceInfo; 4] = [&FEDERATED_IDENTITY, &SECRET, &CERTIFICATE, &WORKLOAD_IDENTITY];
+
 /// A managed identity that proves to be an app.
 ///
 /// # Errors

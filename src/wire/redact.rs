@@ -2,7 +2,7 @@
 
 use super::form::percent_encoded;
 
-/// A text on one line, of at most [`MAX_CHARS`], without the given secrets and without anything like a token.
+/// A text on one line, cut where it is long, without the given secrets and without anything like a token.
 ///
 /// Secrets are masked before the text is cut: a cut one would show its head.
 pub fn redacted(text: &str, secrets: &[Option<&str>]) -> String {

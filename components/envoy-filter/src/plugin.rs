@@ -7,8 +7,6 @@ use std::future::Future as _;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use token_broker::{Broker, Error, Grant, Verdict};
 use token_broker_egress::check_method;
 
@@ -53,7 +51,7 @@ impl Plugin {
         let PluginConfig { mut source, rules, behavior } = PluginConfig::parse(json, host::environment())?;
         let key =
             store::key().map_err(|error| format!("the shared data of the VMs cannot be used: {error}"))?;
-        source.settings.set(STORE_KEY, STANDARD.encode(key));
+        source.settings.set_store_key(&key);
         let clusters = std::mem::take(&mut source.clusters);
         let random = RandomBits::seeded().ok_or("the proxy gives no random bytes")?;
         let store = ProxyStore { namespace: clusters.namespace(), wakeups: Wakeups::register(root) };
@@ -285,5 +283,3 @@ pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -
     }
     Ok(())
 }
-
-const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";

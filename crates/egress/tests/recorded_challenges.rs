@@ -1,4 +1,5 @@
-//! The challenges that Azure's services really sent (`host-test/recorded`), and what each names.
+//! The challenges that Azure's services really sent (`tests/recorded`), and what each names.
+#![expect(clippy::disallowed_methods, reason = "the recorded answers are files")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn read(name: &str) -> String {
 }
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../host-test/recorded")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/recorded")
 }
 
 fn headers(file: &Value) -> Vec<&str> {
