@@ -37,22 +37,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         }
     };
     let get = ["get", "--scope", SCOPE];
-    shell.token_broker("The sources of tokens, and which of them answers here", &["explain"], OK)?;
-    shell.token_broker("A token of the system-assigned identity", &get, OK)?;
+    heading("The sources of tokens, and which of them answers here");
+    shell.token_broker(&["explain"], OK)?;
+    heading("A token of the system-assigned identity");
+    shell.token_broker(&get, OK)?;
     if let Some(id) = client_id {
-        let get = [&get[..], &["--client-id", &id]].concat();
-        shell.token_broker("A token of a user-assigned identity", &get, OK)?;
+        heading("A token of a user-assigned identity");
+        shell.token_broker(&[&get[..], &["--client-id", &id]].concat(), OK)?;
     }
-    let get = [&get[..], &["--client-id", NOBODY]].concat();
-    shell.token_broker(
-        "An identity that does not exist: the error, and the commands that fix it",
-        &get,
-        REJECTED,
-    )?;
+    heading("An identity that does not exist: the error, and the commands that fix it");
+    shell.token_broker(&[&get[..], &["--client-id", NOBODY]].concat(), REJECTED)?;
     if let Some(vault) = vault {
+        heading("A component reads a secret, with a token from its host");
         shell.export("KEY_VAULT_URL", &vault);
         let run = ["run", "--scope", SCOPE, "--allow", &vault, "--env", "KEY_VAULT_URL", COMPONENT];
-        shell.token_broker("A component reads a secret, with a token from its host", &run, OK)?;
+        shell.token_broker(&run, OK)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -67,7 +66,8 @@ struct Shell {
 impl Shell {
     /// Start the mock in the background; its URL
     fn start_mock(&mut self) -> Result<String> {
-        println!("\n# A mock of Azure's identity platform\n$ mock-identity &");
+        heading("A mock of Azure's identity platform");
+        println!("$ mock-identity &");
         let mut mock = Command::new(repo::target("demo/mock-identity"));
         let mut mock = Mock(mock.stdout(Stdio::piped()).spawn().context("mock-identity does not start")?);
         let mut url = String::new();
@@ -83,8 +83,8 @@ impl Shell {
     }
 
     /// Run the command, which must exit with this code
-    fn token_broker(&self, title: &str, arguments: &[&str], code: i32) -> Result<()> {
-        println!("\n# {title}\n$ token-broker {}", arguments.join(" "));
+    fn token_broker(&self, arguments: &[&str], code: i32) -> Result<()> {
+        println!("$ token-broker {}", arguments.join(" "));
         let mut command = Command::new(repo::target("demo/token-broker"));
         if self.mock.is_some() {
             // Variables of this machine may select another source.
@@ -95,6 +95,10 @@ impl Shell {
         ensure!(exited == Some(code), "it exited with {exited:?} in place of {code}");
         Ok(())
     }
+}
+
+fn heading(title: &str) {
+    println!("\n# {title}");
 }
 
 /// Runs until it is dropped
