@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use token_broker::{
-    Body, ExposeSecret as _, Host, Level, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind,
+    Body, ExposeSecret as _, Host, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind,
     milliseconds,
 };
 
