@@ -29,7 +29,7 @@ pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>)
     let outcome = match chain.fetch(fetch).await {
         Ok(token) => {
             let token = memory.keep(fetch.request, token, instance.random());
-            fetch.is_served();
+            fetch.mark_served();
             Ok(token)
         }
         Err(error) => {

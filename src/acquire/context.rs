@@ -58,8 +58,8 @@ impl<'a, H> FetchContext<'a, H> {
     }
 
     /// Its token is in memory, and nothing more is asked for.
-    pub(crate) fn is_served(&self) {
-        self.term.serves();
+    pub(crate) fn mark_served(&self) {
+        self.term.mark_served();
     }
 
     /// A request is sent, known to the service by this id, and answered by a moment.
@@ -70,7 +70,7 @@ impl<'a, H> FetchContext<'a, H> {
     }
 
     /// The request was answered, or will not be.
-    pub(crate) fn is_answered(&self) {
+    pub(crate) fn mark_answered(&self) {
         self.term.set_request_limit(None);
     }
 

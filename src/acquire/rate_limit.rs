@@ -73,6 +73,8 @@ impl RateLimits {
     ) -> Result<Duration, Duration> {
         let mut limits = self.limits.borrow_mut();
         let limit = limits.entry(endpoint.to_owned()).or_default();
+        limit.always.set_back(rate, now);
+        limit.alone.set_back(Rate::ALONE, now);
         let (always, mut wait) = limit.always.take(rate, now);
         let (mut alone, wait_alone) = limit.alone.take(Rate::ALONE, now);
         match self.is_alone() {
@@ -89,12 +91,18 @@ impl RateLimits {
 }
 
 impl Bucket {
+    /// A clock that was set back empties the bucket, and no more than that.
+    fn set_back(&mut self, rate: Rate, now: Duration) {
+        if now < self.taken_at {
+            let most = rate.every.saturating_mul(rate.burst);
+            *self = Self { taken_at: now, full_at: now.saturating_add(most) };
+        }
+    }
+
     /// The bucket after one more request, and how long that has to wait.
     fn take(self, rate: Rate, now: Duration) -> (Self, Duration) {
         let most = rate.every.saturating_mul(rate.burst);
-        // A clock that was set back empties the bucket, and no more than that.
-        let full_at = if now < self.taken_at { now.saturating_add(most) } else { self.full_at };
-        let full_at = full_at.max(now).saturating_add(rate.every);
+        let full_at = self.full_at.max(now).saturating_add(rate.every);
         (Self { taken_at: now, full_at }, full_at.saturating_sub(now).saturating_sub(most))
     }
 }
@@ -156,6 +164,8 @@ mod tests {
         let limits = RateLimits::default();
         let take = |now| take_alone(&limits, "imds", now, 2);
         assert_eq!(take(1_000_000), Ok(at(0)));
+        assert_eq!(take_alone(&limits, "imds", 999, 1), Err(at(1)), "and is counted though nothing is taken");
+        assert_eq!(take(1000), Ok(at(0)));
         assert_eq!(take(1000), Ok(at(1)));
         assert_eq!(take(1002), Ok(at(0)));
     }

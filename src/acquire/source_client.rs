@@ -179,7 +179,7 @@ impl<H: Host> SourceClient<'_, H> {
         let limits = self.limits(asked_at);
         self.fetch.sends(&request_id, asked_at.saturating_add(limits.total));
         let response = self.host().send(request, limits).await;
-        self.fetch.is_answered();
+        self.fetch.mark_answered();
         let mut result = match response {
             Ok(response) => {
                 let exchange = RoundTrip { asked_at, received_at: self.now() };

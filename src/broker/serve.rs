@@ -24,7 +24,7 @@ impl<H: Host, S: Store> Core<H, S> {
         deadline: Option<Duration>,
     ) -> Result<Grant, Error> {
         let config = self.config.as_ref().map_err(Clone::clone)?;
-        let (key, is_part, mut deadline) = (request.key(), deadline.is_some(), deadline);
+        let (key, is_part, mut call) = (request.key(), deadline.is_some(), None);
         loop {
             let held = match self.memory().look(key, self.now()) {
                 Lookup::Fresh(token) => return Ok(self.hit(token)),
@@ -46,7 +46,9 @@ impl<H: Host, S: Store> Core<H, S> {
             self.instance.count(|stats| &mut stats.misses);
             // Only now: a call that memory answers asks for the time once.
             let now = self.now();
-            let deadline = *deadline.get_or_insert_with(|| now.saturating_add(config.budget));
+            let until = deadline.unwrap_or_else(|| now.saturating_add(config.budget));
+            let left = call.get_or_insert_with(|| Term::new(now, until)).left(now);
+            let deadline = now.saturating_add(left);
             let wait = self.memory().flights.join(key, now, &|| self.begin(&request, deadline))?;
             if wait.is_for_anothers() {
                 self.instance.count(|stats| &mut stats.waiters);

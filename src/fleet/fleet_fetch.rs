@@ -94,7 +94,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         let outcome = match self.keeping(&mut lease, acquire(self.chain, self.fetch)).await {
             Either::Left(outcome) => outcome,
             Either::Right(token) => {
-                self.fetch.is_served();
+                self.fetch.mark_served();
                 self.end(&lease).await;
                 return Ok(token);
             }
@@ -212,7 +212,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         };
         // Somebody's lease may have ended between our look and now.
         if let Some(token) = self.token(watch).await? {
-            self.fetch.is_served();
+            self.fetch.mark_served();
             self.end(&lease).await;
             return Ok(Some(Found::Token(token)));
         }

@@ -29,13 +29,13 @@ impl Term {
         })
     }
 
-    /// Whether whoever comes now is served from memory, or must not be: a token may have been forgotten since.
+    /// Whether the token is in memory: if it was forgotten there, nobody joins the fetch any more.
     pub(crate) fn is_served(&self) -> bool {
         self.is_served.get()
     }
 
     /// Its token is in memory, and nothing more is asked for.
-    pub(crate) fn serves(&self) {
+    pub(crate) fn mark_served(&self) {
         self.is_served.set(true);
     }
 

@@ -68,8 +68,8 @@ fn nearest(name: &str) -> &'static str {
 
 const PREFIX: &str = "TOKEN_BROKER_";
 
-/// Read by the command and by builds, which may run in the environment of a broker.
-const OF_OTHER_PARTS: [&str; 2] = ["TOKEN_BROKER_COMPONENT", "TOKEN_BROKER_CORE_WASM"];
+/// Read by the command, which gives its environment to the broker.
+const OF_OTHER_PARTS: [&str; 1] = ["TOKEN_BROKER_COMPONENT"];
 
 /// The most of a name that is shown, in characters.
 const MAX_SHOWN: usize = 80;

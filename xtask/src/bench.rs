@@ -17,7 +17,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::everything()?;
-    say::step("build: the command, the mock platform and the benchmark");
+    say::step("build: the command and the benchmark");
     process::run(
         process::cargo().args(["build", "-p", "token-broker-cli", "-p", "host-test"]).args(OPTIMISED),
     )?;

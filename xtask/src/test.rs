@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::setup::{self, Tool};
 use crate::tally::Tally;
-use crate::{build, dist, process, say, sim};
+use crate::{artefact, build, dist, process, say, sim};
 
 /// Which checks to run
 #[derive(clap::Args)]
@@ -70,11 +70,14 @@ fn simulation(tally: &mut Tally) -> Result<()> {
 
 /// The crates that embed wasmtime, with their default features, and the mock
 fn host(tally: &mut Tally) -> Result<()> {
+    build::artefacts(&artefact::selected(["token-broker-core"]))?;
     released(tally, HOST)
 }
 
 /// The artefacts in wasmtime and other hosts, with clients of Azure's
 fn end_to_end(tally: &mut Tally) -> Result<()> {
+    // The tests start the command and the mock, which are built as the step before builds them.
+    process::run(process::cargo().args(["test", "--no-run", "--release"]).args(packages(HOST)))?;
     released(tally, END_TO_END)
 }
 

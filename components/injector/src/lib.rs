@@ -1,7 +1,7 @@
 //! Adds Azure tokens to the outgoing requests of an application that has no tokens.
 //!
-//! The component exports `wasi:http/client`, and is composed with an application that imports it. The core's `Guard` checks
-//! each request, the core's `Rules` tell the token for its host, and the request goes to the `wasi:http/client` of the host.
+//! The component exports `wasi:http/client`, and is composed with an application that imports it. The `Guard` of `token-broker-egress`
+//! checks each request, its `Rules` tell the token for its host, and the request goes to the `wasi:http/client` of the host.
 //! Bodies and trailers stay streams in both directions. The application sees answers and never a token.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

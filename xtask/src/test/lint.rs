@@ -4,13 +4,15 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::artefact::{GUESTS, MODULE};
+use crate::artefact::{self, GUESTS, MODULE};
 use crate::guest::{self, Target};
 use crate::setup::{self, Tool};
 use crate::tally::Tally;
-use crate::{process, repo};
+use crate::{build, process, repo};
 
 pub(super) fn run(tally: &mut Tally) -> Result<()> {
+    // The host carries it.
+    build::artefacts(&artefact::selected(["token-broker-core"]))?;
     match setup::install(&[Tool::Lints]) {
         true => style(tally),
         false => tally.skip(),
@@ -22,7 +24,9 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     doc.args(["--exclude", "token-broker-cli"]);
     tally.program(doc.env("RUSTDOCFLAGS", "-Dwarnings"));
     match setup::install(&[Tool::CargoDeny]) {
-        true => tally.program(Command::new(repo::target("tools/bin/cargo-deny")).args(DENY)),
+        true => tally.program(
+            Command::new(repo::target("tools/bin/cargo-deny")).args(DENY).current_dir(repo::path("")),
+        ),
         false => tally.skip(),
     }
     Ok(())
