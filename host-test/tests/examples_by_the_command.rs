@@ -147,7 +147,8 @@ async fn the_mock_starts_by_the_commands_of_the_readmes() {
     let mut started = 0;
     for example in examples.read_dir().unwrap() {
         let readme = std::fs::read_to_string(example.unwrap().path().join("README.md")).unwrap_or_default();
-        for command in readme.lines().filter(|line| line.contains("mock-identity")) {
+        let typed = |line: &&str| line.starts_with("cargo") && line.contains("mock-identity");
+        for command in readme.lines().filter(typed) {
             let arguments = command.strip_prefix("cargo run --release -p mock-identity -- ");
             let arguments = arguments.and_then(|rest| rest.strip_suffix(" &")).unwrap();
             // On ports that nobody has.
