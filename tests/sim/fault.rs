@@ -238,6 +238,11 @@ impl Plan {
         self.faults.iter().map(|fault| *fault.times.end() + rest).max().unwrap_or_default()
     }
 
+    /// Whether the store gets back what it held once.
+    pub(crate) fn spoils(&self) -> bool {
+        self.faults.iter().any(|fault| fault.ill == Ill::StoreSpoils)
+    }
+
     /// Whether instances could count on the store and on each other's clocks all that time, and long enough before.
     pub(crate) fn is_whole(&self, times: RangeInclusive<Duration>) -> bool {
         !self.faults.iter().any(|fault| {

@@ -37,8 +37,8 @@
 //!    gets no answer from the store ten, and then one a second, but for those of a fetch that was begun with the store.
 //! 5. **Everybody is served again** [`fault::Plan::well_again`] after the last fault, 40 s and twice the longest
 //!    `Retry-After` (a clock that is behind makes a failure last that much longer): each call gets a token, within two
-//!    seconds, unless a caller gave up that token's fetch less than six seconds before, whose lease ends by itself, or its
-//!    instance asks for so many that the rate limit has them wait. Where nothing goes wrong that is so from the beginning.
+//!    seconds, unless a caller gave up that token's fetch less than six seconds before, whose lease ends by itself, or an
+//!    instance asks for so many tokens that the rate limit has them wait, and others with it. Where nothing goes wrong that is so from the beginning.
 //! 6. **Nobody goes without while the fleet holds a good token**: with two minutes left or more, and seen by all.
 //! 7. **Every call ends** within its budget of 90 s, and five for the store.
 //! 8. **A token that a service refused is not given again** by the instance that was told.

@@ -26,11 +26,11 @@ pub(crate) struct PluginConfig {
 /// The treatment of requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Behavior {
-    /// Whether a request without a rule continues as it is. Otherwise it is refused.
+    /// A request without a rule continues as it is if true, and is refused otherwise.
     pub(crate) passes_unmatched: bool,
-    /// Whether a request for which there is no token continues without one. Otherwise it is refused.
+    /// A request for which there is no token continues without one if true, and is refused otherwise.
     pub(crate) forwards_failed: bool,
-    /// Whether a request that has the header already keeps it. Otherwise it is replaced.
+    /// A header that the request has already stays if true, and is replaced otherwise.
     pub(crate) keeps_header: bool,
     /// The longest time that a request waits for its token.
     pub(crate) deadline: Duration,

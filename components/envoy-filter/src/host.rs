@@ -26,7 +26,7 @@ pub(crate) struct Proxy {
     fields: FieldNames,
     pub(crate) timers: Timers,
     calls: Calls,
-    /// Whether the proxy has a period for ticks.
+    /// True once the proxy has a period for ticks.
     ticks: Cell<bool>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct TokenRule {
     pub(crate) header: HeaderTemplate,
     /// The last token that the broker gave.
     pub(crate) copy: RefCell<Option<TokenCopy>>,
-    /// Whether a fetch is under way.
+    /// True while a fetch is under way.
     pub(crate) is_fetching: Cell<bool>,
 }
 
@@ -59,7 +59,7 @@ impl TokenCopy {
         Self { token, value: Body::from(value), recent: now..until }
     }
 
-    /// Whether the broker need not be asked again.
+    /// True while the broker need not be asked again.
     pub(crate) fn is_recent(&self, now: Duration) -> bool {
         self.recent.contains(&now.as_secs())
     }

@@ -154,7 +154,7 @@ impl FieldValue {
         })
     }
 
-    /// Whether it is a text.
+    /// True for a text.
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
     }

@@ -70,17 +70,17 @@ impl SourceConfig {
         }
     }
 
-    /// Whether it gives tokens of managed identities.
+    /// True for a source of tokens of managed identities.
     pub(super) fn is_of_managed_identity(&self) -> bool {
         self.names.iter().all(|name| [IMDS, APP_SERVICE].contains(name))
     }
 
-    /// Whether it gives tokens of any app registration that trusts its assertion.
+    /// True for a source of tokens of any app registration that trusts its assertion.
     pub(super) fn is_of_any_app(&self) -> bool {
         self.names == [WORKLOAD_IDENTITY]
     }
 
-    /// Whether it has an identity for requests that name none.
+    /// True if requests that name no identity have one.
     pub(super) fn has_default(&self) -> bool {
         self.is_of_managed_identity() || !self.is_of_any_app() || self.settings.is_set(CLIENT_ID)
     }
