@@ -140,7 +140,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         let default = config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);
         let sample = TokenRequest::for_scope("AUDIENCE");
         let sample = sample.and_then(|request| Policy::default().admit(&request, default, |_| Ok(None)));
-        let sources = sample.map(|demand| self.0.chain.explain(&demand)).unwrap_or_default();
+        let sources =
+            sample.map(|demand| self.0.chain.explain(&demand, &self.0.instance.names)).unwrap_or_default();
         config.as_ref().err().map(misconfigured).into_iter().chain(sources).collect()
     }
 

@@ -4,6 +4,7 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Claims, Error, Id, Identity, OnBehalfOf, SEPARATORS, SEVERAL, Scope, TokenRequest};
+use crate::settings::Settings;
 use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 
 /// The scopes and identities that a consumer may ask for. The default allows everything.
@@ -29,9 +30,26 @@ impl Policy {
     /// # Errors
     /// [`Error::Misconfigured`] if a list has no entry, or one that no request can match.
     pub fn new(scopes: Option<&str>, identities: Option<&str>) -> Result<Self, Error> {
+        Self::parse(("the list of allowed scopes", scopes), ("the list of allowed identities", identities))
+    }
+
+    /// The policy of the settings.
+    ///
+    /// # Errors
+    /// As [`Policy::new`].
+    pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
+        let list = |variable| (settings.name(variable), settings.get(variable));
+        Self::parse(list(ALLOWED_SCOPES), list(ALLOWED_IDENTITIES))
+    }
+
+    /// A policy from two lists, each with its name.
+    fn parse(
+        (scopes_name, scopes): (&str, Option<&str>),
+        (identities_name, identities): (&str, Option<&str>),
+    ) -> Result<Self, Error> {
         Ok(Self {
-            scopes: scopes.map(parse_scopes).transpose()?,
-            identities: identities.map(parse_identities).transpose()?,
+            scopes: scopes.map(|list| parse_scopes(scopes_name, list)).transpose()?,
+            identities: identities.map(|list| parse_identities(identities_name, list)).transpose()?,
         })
     }
 
@@ -50,17 +68,20 @@ impl Policy {
         };
         let scope = &request.scope;
         if self.scopes.as_ref().is_some_and(|allowed| !allowed.iter().any(|entry| entry == entry_of(scope))) {
-            return Err(Error::Denied(format!(
-                "the policy does not allow the scope {}; whoever deploys this can add it to \
-                 {ALLOWED_SCOPES}, or to the policy that the host gives this consumer",
-                scope.audience()
-            )));
+            return Err(Error::denied(
+                format_args!("the policy does not allow the scope {}", scope.audience()),
+                format_args!(
+                    "add it to {ALLOWED_SCOPES}, or to the policy that the host gives this consumer"
+                ),
+            ));
         }
         if self.identities.as_ref().is_some_and(|allowed| !allowed.contain(identity)) {
-            return Err(Error::Denied(format!(
-                "the policy does not allow {identity}; whoever deploys this can add it to \
-                 {ALLOWED_IDENTITIES}, or to the policy that the host gives this consumer"
-            )));
+            return Err(Error::denied(
+                format_args!("the policy does not allow {identity}"),
+                format_args!(
+                    "add it to {ALLOWED_IDENTITIES}, or to the policy that the host gives this consumer"
+                ),
+            ));
         }
         Ok(identity.clone())
     }
@@ -228,16 +249,16 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-fn parse_scopes(list: &str) -> Result<Vec<String>, Error> {
+fn parse_scopes(name: &str, list: &str) -> Result<Vec<String>, Error> {
     let mut scopes = Vec::new();
     for entry in list.split_whitespace() {
-        let scope = Scope::parse(entry).map_err(|error| unusable(ALLOWED_SCOPES, &error.to_string()))?;
-        if let Some(why) = scope.flaw() {
-            return Err(unusable(ALLOWED_SCOPES, &format!("{entry} {why}")));
+        let scope = Scope::parse(entry).map_err(|error| invalid(name, &error))?;
+        if let Some(flaw) = scope.flaw() {
+            return Err(unusable(name, entry, flaw));
         }
         scopes.push(entry_of(&scope).to_owned());
     }
-    non_empty(ALLOWED_SCOPES, (scopes.is_empty(), scopes))
+    non_empty(name, (scopes.is_empty(), scopes))
 }
 
 /// What a list says for a scope. On the wire, the audiences with and without the slash are two.
@@ -246,7 +267,7 @@ fn entry_of(scope: &Scope) -> &str {
     audience.strip_suffix('/').unwrap_or(audience)
 }
 
-fn parse_identities(list: &str) -> Result<Identities, Error> {
+fn parse_identities(name: &str, list: &str) -> Result<Identities, Error> {
     let mut identities = Identities::default();
     for entry in list.split_whitespace() {
         if entry == SYSTEM_ASSIGNED {
@@ -254,41 +275,50 @@ fn parse_identities(list: &str) -> Result<Identities, Error> {
             continue;
         }
         let identity = Identity::client_id(entry);
-        let identity = identity.map_err(|error| unusable(ALLOWED_IDENTITIES, &error.to_string()))?;
-        if let Some(why) = flaw_of_id(entry) {
-            return Err(unusable(ALLOWED_IDENTITIES, &format!("{entry} {why}")));
+        let identity = identity.map_err(|error| invalid(name, &error))?;
+        if let Some(flaw) = flaw_of_id(entry) {
+            return Err(unusable(name, entry, flaw));
         }
         identities.user_assigned.extend(identity.id().cloned());
     }
     let is_empty = !identities.system_assigned && identities.user_assigned.is_empty();
-    non_empty(ALLOWED_IDENTITIES, (is_empty, identities))
+    non_empty(name, (is_empty, identities))
 }
 
-fn flaw_of_id(entry: &str) -> Option<&'static str> {
+fn flaw_of_id(entry: &str) -> Option<(&'static str, &'static str)> {
     let letters: String = entry.chars().filter(char::is_ascii_alphabetic).collect();
     match entry {
         _ if entry.contains(SEPARATORS) => Some(SEVERAL),
-        _ if entry.contains('*') => Some("has a `*` in it; unset the variable to allow all"),
+        _ if entry.contains('*') => {
+            Some(("has a `*` in it", "name each identity; unset the list to allow all"))
+        }
         _ if entry.eq_ignore_ascii_case("default") => {
-            Some("is no identity; write the id of the one that is the default, or `system-assigned`")
+            Some(("is not an identity", "write the id of the one that is the default, or `system-assigned`"))
         }
         _ if letters.eq_ignore_ascii_case("systemassigned") => {
-            Some("is no identity; it must be `system-assigned`")
+            Some(("is not an identity", "write `system-assigned`"))
         }
         _ => None,
     }
 }
 
 /// A list without an entry would allow nothing: more likely a template that was not filled in.
-fn non_empty<T>(variable: &str, (is_empty, list): (bool, T)) -> Result<T, Error> {
+fn non_empty<T>(name: &str, (is_empty, list): (bool, T)) -> Result<T, Error> {
     if is_empty {
-        return Err(Error::Misconfigured(format!("{variable} has no entry; unset it to allow all")));
+        return Err(Error::misconfigured(
+            format_args!("{name} has no entry"),
+            "unset it to allow all, or add what is allowed",
+        ));
     }
     Ok(list)
 }
 
-fn unusable(variable: &str, why: &str) -> Error {
-    Error::Misconfigured(format!("{variable} has an entry that cannot be used: {why}"))
+fn unusable(name: &str, entry: &str, (why, fix): (&str, &str)) -> Error {
+    Error::misconfigured(format_args!("{name} has the entry {entry}, which {why}"), fix)
+}
+
+fn invalid(name: &str, error: &Error) -> Error {
+    Error::Misconfigured(format!("{name} has an entry that cannot be used: {error}"))
 }
 
 const SYSTEM_ASSIGNED: &str = "system-assigned";
@@ -344,6 +374,10 @@ mod tests {
         }
     }
 
+    fn detect(variable: &str, list: &str) -> Result<Policy, Error> {
+        Policy::detect(&Settings::from_pairs([(variable.to_owned(), list.to_owned())]))
+    }
+
     #[test]
     fn a_scope_that_no_request_can_be_for_is_refused_by_the_variable_and_the_entry() {
         for entry in [
@@ -360,7 +394,7 @@ mod tests {
             "2ff814a6-3304-4ab8-85cb-cd0e6f879c1",
             "*",
         ] {
-            let error = Policy::new(Some(&format!("https://storage.azure.com {entry}")), None).unwrap_err();
+            let error = detect(ALLOWED_SCOPES, &format!("https://storage.azure.com {entry}")).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             assert!(
                 error.to_string().contains(entry) && error.to_string().contains(ALLOWED_SCOPES),
@@ -393,7 +427,7 @@ mod tests {
             "/subscriptions/*",
             "Default",
         ] {
-            let error = Policy::new(None, Some(entry)).unwrap_err();
+            let error = detect(ALLOWED_IDENTITIES, entry).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             assert!(error.to_string().contains(ALLOWED_IDENTITIES), "{error}");
         }

@@ -1,6 +1,7 @@
 //! The settings: environment variables, read once.
 
 pub(crate) mod cloud;
+mod names;
 mod selection;
 pub(crate) mod tenant;
 mod unknown_name;
@@ -10,6 +11,7 @@ pub mod variables;
 use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use self::cloud::EntraHosts;
+pub(crate) use self::names::SettingNames;
 pub(crate) use self::selection::{Credential, Selection};
 use self::unknown_name::UnknownName;
 pub use self::unknown_name::concerns_broker;
@@ -21,6 +23,7 @@ use crate::model::{Error, Identity, Level, Secret};
 #[derive(Debug, Default)]
 pub struct Settings {
     values: Vec<(&'static Variable, Secret)>,
+    names: SettingNames,
     store_key: Option<SecretBox<[u8; 32]>>,
     /// The first name with the broker's prefix that is none of its variables.
     unknown: Option<UnknownName>,
@@ -54,6 +57,13 @@ impl Settings {
         }
     }
 
+    /// Set a variable from another place than the environment, by which errors call it: an option of a command, a field of a
+    /// file.
+    pub fn set_from(&mut self, place: &str, name: &'static str, value: String) {
+        self.set(name, value);
+        self.names.add(name, place);
+    }
+
     /// Set the key by which instances seal what they share, in the place of `TOKEN_BROKER_STORE_KEY`: for a host that makes
     /// it itself.
     pub fn set_store_key(&mut self, key: &[u8; 32]) {
@@ -67,9 +77,12 @@ impl Settings {
     /// control character, and for one with quotes around it that is no secret.
     pub fn check(&self) -> Result<(), Error> {
         if let Some(unknown) = &self.unknown {
-            return Err(Error::Misconfigured(unknown.complaint()));
+            return Err(unknown.error());
         }
-        self.values.iter().try_for_each(|(variable, value)| check_value(variable, value.expose_secret()))
+        let check = |(variable, value): &(&'static Variable, Secret)| {
+            check_value(variable, self.name(variable.name), value.expose_secret())
+        };
+        self.values.iter().try_for_each(check)
     }
 
     /// Whether a variable has a value.
@@ -83,7 +96,7 @@ impl Settings {
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable and the accepted form.
     pub fn url(&self, name: &str, form: &str) -> Result<Option<http::Uri>, Error> {
-        self.get(name).map(|text| url::absolute(name, text, form)).transpose()
+        self.get(name).map(|text| url::absolute(self.name(name), text, form)).transpose()
     }
 
     /// How much is logged.
@@ -95,7 +108,12 @@ impl Settings {
         [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
             .into_iter()
             .find(|level| level.name() == text)
-            .ok_or_else(|| Error::Misconfigured(format!("{LOG} must be off, error, warn, info or debug")))
+            .ok_or_else(|| {
+                Error::misconfigured(
+                    format_args!("{} is not a log level", self.name(LOG)),
+                    "set it to `off`, `error`, `warn`, `info` or `debug`",
+                )
+            })
     }
 
     /// Whether a switch is on, as Azure's libraries read it: they agree on these words only.
@@ -108,7 +126,8 @@ impl Settings {
         if on || text == "0" || text.eq_ignore_ascii_case("false") {
             return Ok(on);
         }
-        Err(Error::Misconfigured(format!("{name} must be `true`, `1`, `false` or `0`")))
+        let what = format_args!("{} is neither on nor off", self.name(name));
+        Err(Error::misconfigured(what, "set it to `true`, `1`, `false` or `0`"))
     }
 
     /// Whom a request stands for that names no identity: the federated app registration, unless
@@ -124,7 +143,16 @@ impl Settings {
             .find_map(|name| self.get(name).map(|id| (name, id)));
         let Some((name, id)) = named else { return Ok(Identity::Default) };
         Identity::client_id(id)
-            .map_err(|error| Error::Misconfigured(format!("{name} cannot be used: {error}")))
+            .map_err(|error| Error::Misconfigured(format!("{} cannot be used: {error}", self.name(name))))
+    }
+
+    /// What the deployer calls a variable.
+    pub(crate) fn name<'a>(&'a self, variable: &'a str) -> &'a str {
+        self.names.of(variable)
+    }
+
+    pub(crate) fn names(&self) -> &SettingNames {
+        &self.names
     }
 
     pub(crate) fn store_key(&self) -> Option<&[u8; 32]> {
@@ -138,24 +166,22 @@ impl Settings {
 }
 
 /// A value is not repeated: it may be a secret under the wrong name.
-fn check_value(variable: &Variable, value: &str) -> Result<(), Error> {
-    let name = variable.name;
+fn check_value(variable: &Variable, name: &str, value: &str) -> Result<(), Error> {
     let is_separator = |c: char| variable.lines && matches!(c, '\n' | '\r' | '\t');
     if let Some((at, c)) = value.char_indices().find(|(_, c)| c.is_control() && !is_separator(*c)) {
-        return Err(Error::Misconfigured(format!(
-            "{name} has the character U+{:04X} at byte {at} of {}; it must be without line ends and other control \
-             characters, which `printf %s` does not add where `echo` does",
-            u32::from(c),
-            value.len()
-        )));
+        return Err(Error::misconfigured(
+            format_args!("{name} has the character U+{:04X} at byte {at} of {}", u32::from(c), value.len()),
+            "remove line ends and other control characters; `printf %s` adds none, `echo` does",
+        ));
     }
     if value.contains(char::REPLACEMENT_CHARACTER) {
-        return Err(Error::Misconfigured(format!("{name} is not UTF-8; it must be")));
+        return Err(Error::misconfigured(format_args!("{name} is not UTF-8"), "encode it as UTF-8"));
     }
     if !variable.secret && value.starts_with(['"', '\'']) {
-        return Err(Error::Misconfigured(format!(
-            "{name} begins with a quote, which an env file keeps as a part of the value; it must be without"
-        )));
+        return Err(Error::misconfigured(
+            format_args!("{name} begins with a quote, which an env file keeps as a part of the value"),
+            "remove the quotes",
+        ));
     }
     Ok(())
 }

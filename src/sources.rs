@@ -37,8 +37,8 @@ use self::response::{CallSummary, RoundTrip};
 pub(crate) use self::source_error::{RetryClass, SourceError};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
 use crate::policy::{AdmittedRequest, CacheKey};
-use crate::settings::variables::{IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
-use crate::settings::{Credential, is_quoted};
+use crate::settings::variables::{CLIENT_SECRET, IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
+use crate::settings::{Credential, SettingNames, Settings, is_quoted};
 use crate::wire::{Field, redacted};
 
 /// A place that gives tokens, ready to be asked.
@@ -80,7 +80,7 @@ pub(crate) struct SourceInfo {
     pub(crate) needs: &'static [&'static str],
     pub(crate) takes: &'static [&'static str],
     /// Where to look when it does not answer as it should: the end of a sentence.
-    pub(crate) health: &'static str,
+    pub(crate) health: fn(&SettingNames) -> String,
 }
 
 /// What one call is made of.
@@ -91,6 +91,7 @@ pub(crate) struct SourceCall<'a> {
     pub(crate) proof: Option<&'a Secret>,
     /// The token that is held, when claims say that it is of no use any more.
     pub(crate) refused: Option<&'a Token>,
+    pub(crate) names: &'a SettingNames,
 }
 
 /// What a source needs before it can be called.
@@ -127,9 +128,13 @@ impl Source {
             return entra.takes(ask);
         }
         if ask.request.key().is_for_user() {
-            let text = "a managed identity cannot act on behalf of a user; leave the user assertion out, or configure \
-                        an app registration with AZURE_CLIENT_SECRET, a certificate or a federated credential";
-            return Err(SourceError::Failed(Error::InvalidRequest(text.to_owned())));
+            return Err(SourceError::Failed(Error::invalid_request(
+                "a managed identity cannot act on behalf of a user",
+                format_args!(
+                    "leave the user assertion out, or configure an app registration with {CLIENT_SECRET}, a certificate or a \
+                     federated credential"
+                ),
+            )));
         }
         match self {
             Self::ServiceFabric(source) => source.takes(ask),
@@ -166,7 +171,7 @@ impl Source {
         let result = each!(self, source => source.parse(ask, response, exchange));
         match (result, self.quoted_secret()) {
             (Err(SourceError::Failed(Error::Rejected(failure))), Some(variable)) => {
-                Err(SourceError::Failed(Error::Rejected(quoted(failure, variable))))
+                Err(SourceError::Failed(Error::Rejected(quoted(failure, ask.names.of(variable)))))
             }
             (result, _) => result,
         }
@@ -212,11 +217,10 @@ impl Source {
                 "the host cannot make the request to {}: {detail}; fix: report it, with the host and its version",
                 asked.endpoint
             ))),
-            SendErrorKind::Forbidden => SourceError::Failed(Error::Misconfigured(format!(
-                "the host does not let the broker send to {}: {detail}; allow that address, \
-                 in Spin by allowed_outbound_hosts",
-                asked.endpoint
-            ))),
+            SendErrorKind::Forbidden => SourceError::Failed(Error::misconfigured(
+                format_args!("the host does not let the broker send to {}: {detail}", asked.endpoint),
+                "allow that address, in Spin by `allowed_outbound_hosts`",
+            )),
         }
     }
 
@@ -246,12 +250,11 @@ impl Source {
 }
 
 fn unreached(asked: &CallSummary<'_>, kind: SendErrorKind) -> String {
-    let CallSummary { endpoint, health, .. } = asked;
     let limit = match kind {
-        SendErrorKind::TimedOut => format!("; {TIMEOUT_MS} is how long a try may take"),
+        SendErrorKind::TimedOut => format!("; {} is how long a try may take", asked.names.of(TIMEOUT_MS)),
         _ => String::new(),
     };
-    format!("see that the broker's host reaches {endpoint}; {health}{limit}")
+    format!("check that the broker's host reaches {}; {}{limit}", asked.endpoint, asked.health())
 }
 
 /// No other try makes a certificate better, and whoever shows it may be somebody else.
@@ -289,8 +292,8 @@ fn only_its_own_identity(key: &CacheKey, place: &str, remedy: &str) -> Result<()
         return Ok(());
     }
     let identity = key.identity();
-    let text = format!("{place} has one identity of its own and cannot be asked for {identity}; {remedy}");
-    Err(SourceError::Failed(Error::InvalidRequest(text)))
+    let what = format_args!("{place} has one identity of its own and cannot be asked for {identity}");
+    Err(SourceError::Failed(Error::invalid_request(what, remedy)))
 }
 
 /// # Errors
@@ -302,10 +305,12 @@ fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error
             secret.set_sensitive(true);
             Ok(secret)
         }
-        _ => Err(Error::Misconfigured(format!(
-            "{variable} has a character that no header can carry, or a space at its beginning or end; it must be as the \
-             platform sets it"
-        ))),
+        _ => Err(Error::misconfigured(
+            format_args!(
+                "{variable} has a character that no header can carry, or a space at its beginning or end"
+            ),
+            "pass it on as the platform sets it",
+        )),
     }
 }
 
@@ -318,10 +323,12 @@ fn not_the_endpoint(variable: &str) -> String {
 
 /// # Errors
 /// [`Error::Misconfigured`]: one variable of a pair says that the other is missing.
-fn half(set: &str, missing: &str) -> Error {
-    Error::Misconfigured(format!(
-        "{set} is set and {missing} is not; the platform sets both, so pass both on or neither"
-    ))
+fn half(settings: &Settings, set: &str, missing: &str) -> Error {
+    let (set, missing) = (settings.name(set), settings.name(missing));
+    Error::misconfigured(
+        format_args!("{set} is set and {missing} is not"),
+        "the platform sets both: pass both on, or neither",
+    )
 }
 
 /// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.

@@ -9,7 +9,7 @@ use super::source_client::SourceClient;
 use super::source_slot::{SlotState, SourceReport, SourceSlot};
 use crate::model::{Error, Failure, Host, Identity, Token};
 use crate::policy::AdmittedRequest;
-use crate::settings::{Selection, Settings};
+use crate::settings::{Selection, SettingNames, Settings};
 use crate::sources::{
     AppService, Arc, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source,
     SourceCall, SourceError, app_service, arc, cloud_shell, container_instances, entra, imds,
@@ -53,11 +53,11 @@ impl Chain {
     ///
     /// # Errors
     /// [`Error::Misconfigured`] and [`Error::InvalidRequest`], known before anything is sent.
-    pub(crate) fn check(&self, request: &AdmittedRequest) -> Result<(), Error> {
+    pub(crate) fn check(&self, request: &AdmittedRequest, names: &SettingNames) -> Result<(), Error> {
         if let Some(error) = self.0.iter().find_map(SourceSlot::broken) {
             return Err(error.clone());
         }
-        let ask = SourceCall { request, proof: None, refused: None };
+        let ask = SourceCall { request, proof: None, refused: None, names };
         for source in self.0.iter().filter_map(SourceSlot::ready) {
             match source.takes(&ask) {
                 Err(SourceError::Absent(_) | SourceError::Declined(_)) => {}
@@ -132,8 +132,8 @@ impl Chain {
     }
 
     /// How every source stands. `request` is what a token would be asked for.
-    pub(crate) fn explain(&self, request: &AdmittedRequest) -> Vec<SourceReport> {
-        self.0.iter().map(|candidate| candidate.report(request)).collect()
+    pub(crate) fn explain(&self, request: &AdmittedRequest, names: &SettingNames) -> Vec<SourceReport> {
+        self.0.iter().map(|candidate| candidate.report(request, names)).collect()
     }
 }
 

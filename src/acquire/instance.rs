@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rate_limit::RateLimits;
 use crate::memory::Memory;
 use crate::model::{Host, Level, Record, Statistics, count};
+use crate::settings::SettingNames;
 
 /// The host, the memory and the counters of an instance.
 #[derive(Debug)]
@@ -14,14 +15,16 @@ pub(crate) struct Instance<H> {
     pub(crate) memory: Memory,
     pub(crate) rate_limits: RateLimits,
     pub(crate) stats: RefCell<Statistics>,
+    /// For errors that tell the deployer which setting to change.
+    pub(crate) names: SettingNames,
     log: Level,
 }
 
 impl<H: Host> Instance<H> {
     /// `log`: how much is logged.
-    pub(crate) fn new(host: H, log: Level) -> Self {
+    pub(crate) fn new(host: H, names: SettingNames, log: Level) -> Self {
         let (memory, rate_limits, stats) = Default::default();
-        Self { host, memory, rate_limits, stats, log }
+        Self { host, memory, rate_limits, stats, names, log }
     }
 
     pub(crate) fn now(&self) -> Duration {

@@ -35,7 +35,12 @@ impl<H: Host> SourceClient<'_, H> {
             .request
             .claims()
             .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
-        let ask = SourceCall { request: self.fetch.request, proof: None, refused: refused.as_deref() };
+        let ask = SourceCall {
+            request: self.fetch.request,
+            proof: None,
+            refused: refused.as_deref(),
+            names: &self.instance().names,
+        };
         self.source.takes(&ask)?;
         let mut retries = Retries::default();
         loop {
@@ -79,8 +84,10 @@ impl<H: Host> SourceClient<'_, H> {
         match self.source.need() {
             Prerequisite::Nothing => Ok(None),
             Prerequisite::Presence(path) => self.presence(ask, path).await.map(|()| None),
-            Prerequisite::TokenFile(entra, path) => self.token_file(entra, path).await.map(Some),
-            Prerequisite::Signature(entra, certificate) => self.signature(entra, certificate).await.map(Some),
+            Prerequisite::TokenFile(entra, path) => self.token_file(ask, entra, path).await.map(Some),
+            Prerequisite::Signature(entra, certificate) => {
+                self.signature(ask, entra, certificate).await.map(Some)
+            }
             Prerequisite::ManagedIdentity(request) => {
                 let request = Rc::clone(request);
                 let deadline = self.now().saturating_add(self.fetch.left(self.now()));
@@ -110,29 +117,39 @@ impl<H: Host> SourceClient<'_, H> {
     }
 
     /// The token in a file, read at every try: its issuer replaces it while we run.
-    async fn token_file(&self, entra: &Entra, path: &str) -> Result<Secret, SourceError> {
+    async fn token_file(
+        &self,
+        ask: &SourceCall<'_>,
+        entra: &Entra,
+        path: &str,
+    ) -> Result<Secret, SourceError> {
         let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
-        let text = read.map_err(|error| entra.unreadable(path, &error))?;
+        let text = read.map_err(|error| entra.unreadable(ask, path, &error))?;
         let token = text.expose_secret().trim();
         if token.is_empty() {
-            return Err(entra.unusable(path, "is empty"));
+            return Err(entra.unusable(ask, path, "is empty"));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(entra.unusable(path, "does not hold a token"));
+            return Err(entra.unusable(ask, path, "does not hold a token"));
         }
         Ok(token.into())
     }
 
-    async fn signature(&self, entra: &Entra, certificate: &Certificate) -> Result<Secret, SourceError> {
+    async fn signature(
+        &self,
+        ask: &SourceCall<'_>,
+        entra: &Entra,
+        certificate: &Certificate,
+    ) -> Result<Secret, SourceError> {
         let (claimed, now) = (entra.claimed(self.fetch.request.key()), self.now());
         if let Some(held) = certificate.held(&claimed, now) {
             return Ok(held);
         }
         let path = certificate.path();
         let read = self.host().read(path, MAX_PEM, Links::Follow).await;
-        let pem = read.map_err(|error| entra.unreadable(path, &error))?;
+        let pem = read.map_err(|error| entra.unreadable(ask, path, &error))?;
         let signed = certificate.sign(&pem, &claimed, now, || self.host().random());
-        signed.map_err(|why| entra.unusable(path, &why))
+        signed.map_err(|why| entra.unusable(ask, path, &why))
     }
 
     /// One try, a challenge answered.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::model::{Error, Failure, Token};
 use crate::policy::AdmittedRequest;
-use crate::settings::{Selection, Settings};
+use crate::settings::variables::TOKEN_CREDENTIALS;
+use crate::settings::{Selection, SettingNames, Settings};
 use crate::sources::{Prerequisite, Source, SourceCall, SourceError, SourceInfo};
 
 /// A source that may be in the chain.
@@ -144,7 +145,7 @@ impl SourceSlot {
                 _ => "would be asked when no source before it answers".to_owned(),
             },
             SlotState::Absent => self.missing(),
-            SlotState::LeftOut => "AZURE_TOKEN_CREDENTIALS leaves it out".to_owned(),
+            SlotState::LeftOut => format!("{TOKEN_CREDENTIALS} leaves it out"),
             SlotState::Broken(error) => error.to_string(),
         }
     }
@@ -159,7 +160,7 @@ impl SourceSlot {
         }
     }
 
-    pub(crate) fn report(&self, request: &AdmittedRequest) -> SourceReport {
+    pub(crate) fn report(&self, request: &AdmittedRequest, names: &SettingNames) -> SourceReport {
         let memory = self.memory.borrow();
         let (mut verdict, mut reason) = match &self.state {
             SlotState::Absent | SlotState::LeftOut => (Verdict::NotConfigured, self.standing()),
@@ -174,7 +175,7 @@ impl SourceSlot {
         };
         let mut would_send = None;
         if let Some(source) = self.ready() {
-            let ask = SourceCall { request, proof: None, refused: None };
+            let ask = SourceCall { request, proof: None, refused: None, names };
             match source.takes(&ask) {
                 Ok(()) => would_send = Some(source.call(&ask).shown()),
                 Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => {

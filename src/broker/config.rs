@@ -7,7 +7,7 @@ use crate::fleet::Fleet;
 use crate::model::{Error, Identity, Level};
 use crate::policy::Policy;
 use crate::settings::tenant::Tenants;
-use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES, BUDGET_MS, TIMEOUT_MS};
+use crate::settings::variables::{BUDGET_MS, TIMEOUT_MS};
 use crate::settings::{Credential, Selection, Settings};
 
 /// What holds for every request, whatever source answers it.
@@ -30,7 +30,7 @@ impl Config {
     pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
         settings.check()?;
         Ok(Self {
-            policy: Policy::new(settings.get(ALLOWED_SCOPES), settings.get(ALLOWED_IDENTITIES))?,
+            policy: Policy::detect(settings)?,
             default_identity: settings.default_identity()?,
             fetch: FetchLimits {
                 timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
@@ -48,9 +48,10 @@ fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Du
     let Some(text) = settings.get(name) else { return Ok(default) };
     match text.parse() {
         Ok(ms @ 1..=MAX_MS) => Ok(Duration::from_millis(ms)),
-        _ => Err(Error::Misconfigured(format!(
-            "{name} must be a whole number of milliseconds from 1 to {MAX_MS}"
-        ))),
+        _ => Err(Error::misconfigured(
+            format_args!("{} is not a number of milliseconds", settings.name(name)),
+            format_args!("set it to a whole number from 1 to {MAX_MS}"),
+        )),
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) struct Core<H, S> {
 impl<H: Host, S: Store> Core<H, S> {
     pub(super) fn new(host: H, store: S, settings: &Settings) -> Self {
         let config = Config::parse(settings);
-        let instance = Instance::new(host, config.as_ref().map_or(Level::Off, |config| config.log));
+        let log = config.as_ref().map_or(Level::Off, |config| config.log);
+        let instance = Instance::new(host, settings.names().clone(), log);
         Self { instance, store, config, chain: Chain::detect(settings), recent: RefCell::default() }
     }
 
@@ -47,7 +48,7 @@ impl<H: Host, S: Store> Core<H, S> {
             config.tenants.resolve(request.tenant_id.as_deref(), self.chain.tenant_of(identity))
         };
         let demand = config.policy.admit(request, &config.default_identity, tenant)?;
-        self.chain.check(&demand)?;
+        self.chain.check(&demand, &self.instance.names)?;
         Ok(demand)
     }
 }

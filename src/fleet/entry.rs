@@ -308,7 +308,7 @@ mod tests {
             if let Some(LeaseEntry::Failed { left, .. }) = holding(&text, now) {
                 prop_assert!(!left.is_zero());
             }
-            let seal = super::super::seal::Seal::parse(KEY).unwrap();
+            let seal = super::super::seal::Seal::parse("KEY", KEY).unwrap();
             let place = seal.place(b"token");
             prop_assert!(place.open(&text).is_none(), "nobody sealed it");
             let mut sealed = place.seal(&text, || 7);

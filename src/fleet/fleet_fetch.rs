@@ -14,6 +14,7 @@ use super::shared_rest::shared_rest;
 use crate::acquire::{Chain, FetchContext, Instance, acquire};
 use crate::memory::{FetchResult, Freshness, Memory, is_expiring};
 use crate::model::{Error, Failure, Host, Level, Store, StoreError, Token, share};
+use crate::settings::variables::BUDGET_MS;
 use crate::wire::redacted;
 
 /// One fetch, for which memory has nothing good, and the store that may.
@@ -294,7 +295,8 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
                 self.fetch.request.key().audience()
             ),
             remedy: Some(format!(
-                "see why in the log of the instance {holder}; TOKEN_BROKER_BUDGET_MS is how long a call may take"
+                "see why in the log of the instance {holder}; {} is how long a call may take",
+                self.instance().names.of(BUDGET_MS)
             )),
             ..Failure::default()
         })

@@ -47,15 +47,16 @@ impl Seal {
         if let Some(key) = settings.store_key() {
             return Ok(SealingKey::derive(key).map(|key| Self { key, older: None }));
         }
-        settings.get(STORE_KEY).map(Self::parse).transpose()
+        settings.get(STORE_KEY).map(|text| Self::parse(settings.name(STORE_KEY), text)).transpose()
     }
 
     /// # Errors
     /// [`Error::Misconfigured`] if the text is not one key of 32 bytes in base64, or two with a comma between them.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, Error> {
+        let parse = |text| SealingKey::parse(name, text);
         let (key, older) = match text.split_once(',') {
-            None => (SealingKey::parse(text)?, None),
-            Some((key, older)) => (SealingKey::parse(key)?, Some(SealingKey::parse(older)?)),
+            None => (parse(text)?, None),
+            Some((key, older)) => (parse(key)?, Some(parse(older)?)),
         };
         Ok(Self { key, older })
     }
@@ -74,14 +75,15 @@ impl Seal {
 }
 
 impl SealingKey {
-    fn parse(text: &str) -> Result<Self, Error> {
+    fn parse(name: &str, text: &str) -> Result<Self, Error> {
         let bytes = BASE64_STANDARD.decode(text.trim()).ok().map(Zeroizing::new);
         let key = bytes.and_then(|bytes| Self::derive(bytes.as_slice().try_into().ok()?));
         key.ok_or_else(|| {
-            Error::Misconfigured(format!(
-                "{STORE_KEY} must be 32 random bytes in base64, as `openssl rand -base64 32` prints them, or while keys are \
-                 changed two of these, the new one first, separated by a comma"
-            ))
+            Error::misconfigured(
+                format_args!("{name} is not a key of 32 bytes in base64"),
+                "set it to what `openssl rand -base64 32` prints; to change keys, to the new and the old one with a comma \
+                 between them",
+            )
         })
     }
 
@@ -139,16 +141,16 @@ mod tests {
     const NEW: &str = "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=";
 
     fn seal(text: &str) -> Seal {
-        Seal::parse(text).unwrap()
+        Seal::parse(STORE_KEY, text).unwrap()
     }
 
     #[test]
     fn a_key_has_32_bytes_in_base64_and_there_are_one_or_two() {
         for text in [NEW, &format!("{NEW},{OLD}"), &format!(" {NEW} , {OLD} ")] {
-            assert!(Seal::parse(text).is_ok(), "{text}");
+            assert!(Seal::parse(STORE_KEY, text).is_ok(), "{text}");
         }
         for text in ["", ",", "c2VjcmV0", &NEW[1..], &format!("{NEW},"), &format!("{NEW},{OLD},{OLD}")] {
-            let error = Seal::parse(text).unwrap_err().to_string();
+            let error = Seal::parse(STORE_KEY, text).unwrap_err().to_string();
             assert!(
                 error.contains("openssl rand -base64 32") && !error.contains("c2VjcmV0"),
                 "{text}: {error}"

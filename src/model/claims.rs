@@ -15,14 +15,14 @@ impl Claims {
     /// [`Error::InvalidRequest`] if it is not a JSON object, or its `access_token` is none.
     pub fn parse(text: String) -> Result<Self, Error> {
         if text.len() > MAX_CLAIMS {
-            return Err(invalid(&format!("longer than {MAX_CLAIMS} bytes")));
+            return Err(invalid(&format!("are longer than {MAX_CLAIMS} bytes")));
         }
         let Ok(object) = read(&text) else {
-            return Err(invalid("not a JSON object; decode the challenge's base64 first"));
+            return Err(invalid("are not a JSON object"));
         };
         match object.get(ACCESS_TOKEN) {
             None | Some(Value::Object(_)) => Ok(Self(text)),
-            Some(_) => Err(invalid("without meaning: their `access_token` is not an object")),
+            Some(_) => Err(invalid("have an `access_token` that is not an object")),
         }
     }
 
@@ -52,7 +52,10 @@ fn read(text: &str) -> serde_json::Result<Map<String, Value>> {
 }
 
 fn invalid(what: &str) -> Error {
-    Error::InvalidRequest(format!("the claims are {what}"))
+    Error::invalid_request(
+        format_args!("the claims {what}"),
+        "pass on the claims of the challenge, decoded from base64",
+    )
 }
 
 /// "Can answer a claims challenge": what makes Entra issue tokens that can be revoked before their end.
@@ -73,7 +76,7 @@ mod tests {
     fn claims_must_be_a_json_object() {
         for text in ["eyJhIjoxfQ==", "[1]", "", r#"{"access_token":1}"#] {
             let error = Claims::parse(text.to_owned()).unwrap_err();
-            assert!(error.to_string().contains("the claims are"), "{text}: {error}");
+            assert!(error.to_string().contains("the claims "), "{text}: {error}");
         }
         assert!(Claims::parse(format!("{{\"a\":\"{}\"}}", "x".repeat(MAX_CLAIMS))).is_err());
         assert_eq!(claims(r#"{"access_token":{}}"#).as_str(), r#"{"access_token":{}}"#);

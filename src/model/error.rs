@@ -53,6 +53,21 @@ pub struct Failure {
 }
 
 impl Error {
+    /// A mistake of the caller, and what mends it.
+    pub fn invalid_request(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::InvalidRequest(with_fix(what, fix))
+    }
+
+    /// A mistake of the deployer, and what mends it.
+    pub fn misconfigured(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Misconfigured(with_fix(what, fix))
+    }
+
+    /// A refusal by policy, and what the deployer can change.
+    pub fn denied(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Denied(with_fix(what, fix))
+    }
+
     /// The case as the contract spells it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -129,6 +144,11 @@ impl Error {
         }
         self
     }
+}
+
+/// The end of each error that has no [`Failure::remedy`].
+fn with_fix(what: impl fmt::Display, fix: impl fmt::Display) -> String {
+    format!("{what}; fix: {fix}")
 }
 
 impl fmt::Display for Error {

@@ -125,10 +125,7 @@ impl fmt::Display for ReadError {
         f.write_str(match self {
             Self::NotFound => "there is no such file",
             Self::TooLarge => "it is too large",
-            Self::Outside => {
-                "a symbolic link leads out of the directory that the host shows to the broker; show it the directory that \
-                 the file is really in, and name the file there"
-            }
+            Self::Outside => "a symbolic link leads out of the directory that the host shows to the broker",
             Self::Other(words) => words,
         })
     }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::error::Error;
-use super::text::{MAX_ID, check_text, invalid};
+use super::text::{MAX_ID, check_text};
 
 /// Whose token it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,12 +75,16 @@ pub struct Id(String);
 impl Id {
     fn parse(what: &str, text: &str, allowed: impl Fn(char) -> bool) -> Result<Self, Error> {
         if text.is_empty() {
-            return Err(invalid(format!("the {what} of the identity is empty")));
+            return Err(Error::invalid_request(
+                format_args!("the {what} of the identity is empty"),
+                "name an identity, or leave it out for the default one",
+            ));
         }
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
-            return Err(invalid(format!(
-                "the {what} has a quote at its beginning or end; leave the quotes out"
-            )));
+            return Err(Error::invalid_request(
+                format_args!("the {what} has a quote at its beginning or end"),
+                "leave the quotes out",
+            ));
         }
         check_text(what, text, MAX_ID, allowed)?;
         Ok(Self(text.to_owned()))

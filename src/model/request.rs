@@ -7,7 +7,7 @@ use super::error::Error;
 use super::identity::Identity;
 use super::scope::Scope;
 use super::secret::Secret;
-use super::text::{MAX_ID, check_text, invalid, is_only_dots, is_tenant_char};
+use super::text::{MAX_ID, check_text, is_only_dots, is_tenant_char};
 
 /// Everything that can be said when asking for a token, with texts that are still unchecked.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,10 @@ impl TokenRequest {
     pub fn parse(raw: RawRequest) -> Result<Self, Error> {
         let [scope] = raw.scopes.as_slice() else {
             let count = raw.scopes.len();
-            return Err(invalid(format!("exactly one scope is needed, {count} were given")));
+            return Err(Error::invalid_request(
+                format_args!("{count} scopes are given"),
+                "ask for exactly one; each audience has a token of its own",
+            ));
         };
         Ok(Self {
             scope: Scope::parse(scope)?,
@@ -94,7 +97,10 @@ impl TokenRequest {
 
 fn check_tenant(tenant: String) -> Result<String, Error> {
     if is_only_dots(&tenant) {
-        return Err(invalid("the tenant id is none; leave it out to use the configured tenant".to_owned()));
+        return Err(Error::invalid_request(
+            "the tenant id is empty or consists of dots",
+            "leave it out to use the configured tenant",
+        ));
     }
     check_text("tenant id", &tenant, MAX_ID, is_tenant_char)?;
     Ok(tenant.to_ascii_lowercase())
@@ -103,10 +109,10 @@ fn check_tenant(tenant: String) -> Result<String, Error> {
 fn on_behalf_of(assertion: Secret, permission: &str) -> Result<OnBehalfOf, Error> {
     let text = assertion.expose_secret();
     if text.is_empty() || text.len() > MAX_ASSERTION || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(invalid(format!(
-            "the user assertion is not a token of at most {MAX_ASSERTION} bytes; it is what the user's \
-             Authorization header has behind `Bearer `"
-        )));
+        return Err(Error::invalid_request(
+            format_args!("the user assertion is not a token of at most {MAX_ASSERTION} bytes"),
+            "pass on what the user's Authorization header has after `Bearer `",
+        ));
     }
     Ok(OnBehalfOf { assertion, permission: permission.to_owned() })
 }
@@ -129,7 +135,7 @@ mod tests {
         for scopes in [vec![], vec!["a".to_owned(), "b".to_owned()]] {
             let count = scopes.len();
             let text = message(TokenRequest::parse(RawRequest { scopes, ..RawRequest::default() }));
-            assert!(text.contains("one scope") && text.contains(&count.to_string()), "{text}");
+            assert!(text.starts_with(&format!("{count} scopes are given; fix: ")), "{text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a token is for.
 
 use super::error::Error;
-use super::text::{SEPARATORS, SEVERAL, check_text, invalid, is_guid};
+use super::text::{SEPARATORS, SEVERAL, check_text, is_guid};
 
 /// What a token is for: an audience, written alone or with `/.default` behind it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,8 +16,9 @@ impl Scope {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let audience = audience_of(text);
         if audience.is_empty() {
-            return Err(invalid(
-                "the scope is empty; a scope looks like https://vault.azure.net/.default".to_owned(),
+            return Err(Error::invalid_request(
+                "the scope is empty",
+                "ask for one, `https://vault.azure.net/.default` for instance",
             ));
         }
         check_text("scope", text, MAX_SCOPE, is_scope_char)?;
@@ -29,8 +30,9 @@ impl Scope {
         Self(audience.to_owned())
     }
 
-    /// Why no token is for this audience, as the end of a sentence: it names an application by a URI or by its id.
-    pub fn flaw(&self) -> Option<&'static str> {
+    /// Why no token is for this audience, as the end of a sentence, and what mends it. An audience names an application by a
+    /// URI or by its id.
+    pub fn flaw(&self) -> Option<(&'static str, &'static str)> {
         let audience = self.audience();
         let is_scheme = |text: &str| {
             text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -43,9 +45,14 @@ impl Scope {
         let is_id = || audience.split('/').next().is_some_and(is_guid);
         match audience {
             _ if audience.contains(SEPARATORS) => Some(SEVERAL),
-            _ if audience.contains('*') => Some("has a `*` in it; each scope is named as it is"),
+            _ if audience.contains('*') => {
+                Some(("has a `*` in it", "name each scope; unset the list to allow all"))
+            }
             _ if is_uri() || is_id() => None,
-            _ => Some("is neither a URI, `https://vault.azure.net` for instance, nor an application's GUID"),
+            _ => Some((
+                "is neither a URI nor the GUID of an application",
+                "use what the service's documentation names, `https://vault.azure.net/.default` for instance",
+            )),
         }
     }
 

@@ -10,21 +10,21 @@ pub(super) fn check_text(
     allowed: impl Fn(char) -> bool,
 ) -> Result<(), Error> {
     if text.len() > max {
-        return Err(invalid(format!("the {what} is {} bytes long; {max} are allowed", text.len())));
+        return Err(Error::invalid_request(
+            format_args!("the {what} is {} bytes long", text.len()),
+            format_args!("use at most {max} bytes"),
+        ));
     }
     match text.char_indices().find(|(_, c)| !allowed(*c)) {
         None => Ok(()),
         Some((at, c)) => {
             let code = u32::from(c);
-            Err(invalid(format!(
-                "the {what} has the character U+{code:04X} at byte {at}, which is not allowed"
-            )))
+            Err(Error::invalid_request(
+                format_args!("the {what} has the character U+{code:04X} at byte {at}, which is not allowed"),
+                "remove the character",
+            ))
         }
     }
-}
-
-pub(super) fn invalid(text: String) -> Error {
-    Error::InvalidRequest(text)
 }
 
 /// Letters, digits, `.` and `-` are what azure-identity accepts.
@@ -50,4 +50,5 @@ pub(crate) fn is_guid(text: &str) -> bool {
 
 pub(super) const MAX_ID: usize = 1024;
 pub(crate) const SEPARATORS: [char; 2] = [',', ';'];
-pub(crate) const SEVERAL: &str = "has a comma or a semicolon in it; entries are separated by spaces";
+/// The flaw of an entry that is several.
+pub(crate) const SEVERAL: (&str, &str) = ("has a comma or a semicolon in it", "separate entries by spaces");

@@ -31,13 +31,13 @@ impl Authority {
     pub(crate) fn detect(settings: &Settings, (variable, tenant): (&str, &str)) -> Result<Self, Error> {
         let uri = url(settings)?;
         if !is_of_tenant(uri.path(), tenant) {
-            let why = format!("has a path that is not the tenant of {variable}");
-            return Err(refused(AUTHORITY_HOST, &why, FORM));
+            let why = format!("has a path that is not the tenant of {}", settings.name(variable));
+            return Err(refused(settings.name(AUTHORITY_HOST), &why, FORM));
         }
         let base = base(&uri);
         let host = base.strip_prefix(HTTPS).unwrap_or(&base);
         let host = host.strip_suffix(":443").unwrap_or(host);
-        let region = settings.get(REGIONAL_AUTHORITY).map(region).transpose()?;
+        let region = region(settings)?;
         let regional = region.map(|region| match host {
             _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
             _ => format!("{HTTPS}{region}.{host}"),
@@ -79,7 +79,8 @@ impl EntraHosts {
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
         let uri = url(settings)?;
         let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        let server = HostPort::parse(authority, 443).map_err(|why| refused(AUTHORITY_HOST, why, FORM))?;
+        let server = HostPort::parse(authority, 443);
+        let server = server.map_err(|why| refused(settings.name(AUTHORITY_HOST), why, FORM))?;
         Ok(Self { configured: server.host().clone() })
     }
 
@@ -99,15 +100,15 @@ impl EntraHosts {
 /// As [`Authority::detect`].
 fn url(settings: &Settings) -> Result<Uri, Error> {
     // Azure's libraries take a bare host too.
-    let text = settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC);
+    let (variable, text) = (settings.name(AUTHORITY_HOST), settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC));
     // For some readers of URLs a backslash ends the host, for others it does not.
     if text.contains('\\') {
-        return Err(refused(AUTHORITY_HOST, "holds a backslash", FORM));
+        return Err(refused(variable, "holds a backslash", FORM));
     }
     let text = if text.contains("://") { Cow::from(text) } else { format!("{HTTPS}{text}").into() };
-    let uri = checked(AUTHORITY_HOST, &text, FORM)?;
+    let uri = checked(variable, &text, FORM)?;
     if uri.scheme_str() != Some("https") {
-        return Err(refused(AUTHORITY_HOST, "is not https", FORM));
+        return Err(refused(variable, "is not https", FORM));
     }
     Ok(uri)
 }
@@ -135,15 +136,16 @@ fn is_of_tenant(path: &str, tenant: &str) -> bool {
     path.is_empty() || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
 }
 
-fn region(text: &str) -> Result<&str, Error> {
+fn region(settings: &Settings) -> Result<Option<&str>, Error> {
+    let Some(text) = settings.get(REGIONAL_AUTHORITY) else { return Ok(None) };
     let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if is_name && text != "true" && text.len() <= 64 {
-        return Ok(text);
+        return Ok(Some(text));
     }
-    Err(Error::Misconfigured(format!(
-        "{REGIONAL_AUTHORITY} must be the name of a region, westeurope for instance; \
-         finding the region out is not supported here"
-    )))
+    Err(Error::misconfigured(
+        format_args!("{} is not the name of a region", settings.name(REGIONAL_AUTHORITY)),
+        "set it to one, `westeurope` for instance; the region is not detected here",
+    ))
 }
 
 const FORM: &str =

@@ -34,7 +34,10 @@ impl Selection {
             "environmentcredential" => Ok(Self::Only(Credential::Environment)),
             "workloadidentitycredential" => Ok(Self::Only(Credential::WorkloadIdentity)),
             "managedidentitycredential" => Ok(Self::Only(Credential::ManagedIdentity)),
-            _ => Err(refused(DEVELOPERS.iter().find(|known| known.eq_ignore_ascii_case(&name)))),
+            _ => Err(refused(
+                settings.name(TOKEN_CREDENTIALS),
+                DEVELOPERS.iter().find(|known| known.eq_ignore_ascii_case(&name)),
+            )),
         }
     }
 
@@ -43,17 +46,17 @@ impl Selection {
     }
 }
 
-fn refused(developers: Option<&&str>) -> Error {
+fn refused(variable: &str, developers: Option<&&str>) -> Error {
     let why = match developers {
         Some(name) => {
             format!("names {name}, which needs a developer's tools and is not available in a component")
         }
         None => "names no credential".to_owned(),
     };
-    Error::Misconfigured(format!(
-        "{TOKEN_CREDENTIALS} {why}; it must be `prod`, `EnvironmentCredential`, `WorkloadIdentityCredential` or \
-         `ManagedIdentityCredential`"
-    ))
+    Error::misconfigured(
+        format_args!("{variable} {why}"),
+        "set it to `prod`, `EnvironmentCredential`, `WorkloadIdentityCredential` or `ManagedIdentityCredential`",
+    )
 }
 
 const DEVELOPERS: [&str; 7] = [

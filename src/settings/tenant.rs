@@ -12,7 +12,7 @@ pub(crate) fn parse(variable: &str, text: &str) -> Result<String, Error> {
     let tenant = text.to_ascii_lowercase();
     match flaw(&tenant) {
         None => Ok(tenant),
-        Some(why) => Err(Error::Misconfigured(format!("{variable} {why}; {FORM}"))),
+        Some(why) => Err(Error::misconfigured(format_args!("{variable} {why}"), FORM)),
     }
 }
 
@@ -53,7 +53,8 @@ impl Tenants {
         if list.contains(&"*") {
             return Ok(Self::All);
         }
-        let tenants: Result<_, _> = list.into_iter().map(|entry| parse(ADDITIONAL_TENANTS, entry)).collect();
+        let variable = settings.name(ADDITIONAL_TENANTS);
+        let tenants: Result<_, _> = list.into_iter().map(|entry| parse(variable, entry)).collect();
         tenants.map(Self::Only)
     }
 
@@ -82,17 +83,17 @@ impl Tenants {
         };
         match flaw(requested) {
             _ if !is_allowed => Err(denied(requested)),
-            Some(why) => Err(Error::InvalidRequest(format!("the tenant id {why}; {FORM}"))),
+            Some(why) => Err(Error::invalid_request(format_args!("the tenant id {why}"), FORM)),
             None => Ok(Some(requested.to_owned())),
         }
     }
 }
 
 fn denied(tenant: &str) -> Error {
-    Error::Denied(format!(
-        "the tenant {tenant} is not the one that is configured; whoever deploys this can add it to \
-         {ADDITIONAL_TENANTS}"
-    ))
+    Error::denied(
+        format_args!("the tenant {tenant} is not the configured one"),
+        format_args!("add it to {ADDITIONAL_TENANTS}"),
+    )
 }
 
 /// The tenant that stands for an AD FS.
@@ -101,8 +102,8 @@ pub(crate) const ADFS: &str = "adfs";
 /// The tenants that stand for any: <https://learn.microsoft.com/entra/identity-platform/v2-protocols#endpoints>
 const OF_USERS: [&str; 3] = ["common", "organizations", "consumers"];
 
-const FORM: &str = "it must be the directory's id, as `az account show --query tenantId` prints it, or one of its domains, \
-                    or `adfs` for an AD FS";
+const FORM: &str = "use the directory's id, as `az account show --query tenantId` prints it, one of its domains, or `adfs` \
+                    for an AD FS";
 
 const MAX_TENANT: usize = 1024;
 

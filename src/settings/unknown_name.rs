@@ -1,6 +1,7 @@
 //! Names of environment variables that have the broker's prefix: known ones, mistaken ones, and those of Kubernetes.
 
 use super::VARIABLES;
+use crate::model::Error;
 
 /// A variable that has the broker's prefix and that no part of token-broker reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +16,12 @@ impl UnknownName {
     }
 
     /// What is wrong, with the known name that is most like it.
-    pub(crate) fn complaint(&self) -> String {
+    pub(crate) fn error(&self) -> Error {
         let Self(name) = self;
         let nearest = nearest(&name.to_ascii_uppercase());
-        format!(
-            "{name} is not a variable of token-broker; the nearest one is {nearest}: correct the name, or unset it"
+        Error::misconfigured(
+            format_args!("{name} is not a variable of token-broker; the nearest one is {nearest}"),
+            "correct the name, or unset it",
         )
     }
 }
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     fn complaint(name: &str) -> Option<String> {
-        UnknownName::of(name, "x").map(|unknown| unknown.complaint())
+        UnknownName::of(name, "x").map(|unknown| unknown.error().to_string())
     }
 
     #[test]
@@ -96,7 +98,11 @@ mod tests {
             ("Token_Broker_Log", "TOKEN_BROKER_LOG"),
         ] {
             let text = complaint(name).unwrap();
-            assert!(text.starts_with(name) && text.contains(&format!("nearest one is {meant}:")), "{text}");
+            assert!(
+                text.contains(&format!(": {name} is not"))
+                    && text.contains(&format!("nearest one is {meant};")),
+                "{text}"
+            );
         }
     }
 

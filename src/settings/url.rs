@@ -40,5 +40,5 @@ pub(crate) fn absolute(variable: &str, text: &str, form: &str) -> Result<Uri, Er
 
 /// The refusal of a variable.
 pub(crate) fn refused(variable: &str, why: &str, form: &str) -> Error {
-    Error::Misconfigured(format!("{variable} {why}; it must be {form}"))
+    Error::misconfigured(format_args!("{variable} {why}"), format_args!("set it to {form}"))
 }

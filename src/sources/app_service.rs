@@ -30,7 +30,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
     takes: &[CLIENT_ID, ALLOWED_ENDPOINT],
-    health: "see the app's log, and restart the app",
+    health: |_| "see the app's log, and restart the app".to_owned(),
 };
 
 impl AppService {
@@ -45,15 +45,15 @@ impl AppService {
             _ if settings.is_set(IDENTITY_SERVER_THUMBPRINT) => Ok(None),
             // Azure Arc's half of the variables.
             (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => Ok(None),
-            (Some(_), None) => Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER)),
-            (None, Some(_)) => Err(half(IDENTITY_HEADER, IDENTITY_ENDPOINT)),
+            (Some(_), None) => Err(half(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER)),
+            (None, Some(_)) => Err(half(settings, IDENTITY_HEADER, IDENTITY_ENDPOINT)),
             (Some(endpoint), Some(header)) => Self::new(settings, endpoint, header).map(Some),
         }
     }
 
     fn new(settings: &Settings, endpoint: &str, header: &str) -> Result<Self, Error> {
         let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, endpoint)?;
-        Ok(Self { endpoint, secret: secret_header(IDENTITY_HEADER, header)? })
+        Ok(Self { endpoint, secret: secret_header(settings.name(IDENTITY_HEADER), header)? })
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
@@ -89,17 +89,19 @@ impl AppService {
 }
 
 fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
+    let client_id = refusal.setting(CLIENT_ID);
     match (refusal.status, key.identity().id()) {
         (401 | 403, _) => {
             format!(
-                "the endpoint does not accept {IDENTITY_HEADER}, which is renewed with the app: restart the app, or the \
-                 revision of a container app"
+                "the endpoint does not accept {}, which is renewed with the app: restart the app, or the revision of a \
+                 container app",
+                refusal.setting(IDENTITY_HEADER)
             )
         }
-        (405, _) => not_the_endpoint(IDENTITY_ENDPOINT),
+        (405, _) => not_the_endpoint(refusal.setting(IDENTITY_ENDPOINT)),
         // Azure Automation on a hybrid worker.
         (_, Some(_)) if refusal.says("not supported") => {
-            format!("this endpoint has no user-assigned identities: leave the identity out, and unset {CLIENT_ID}")
+            format!("this endpoint has no user-assigned identities: leave the identity out, and unset {client_id}")
         }
         _ if refusal.says("automation account") => {
             "give the Automation account an identity: `Set-AzAutomationAccount -ResourceGroupName <group> -Name <account> \
@@ -109,12 +111,12 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
         (_, Some(id)) => format!(
             "assign the identity {} to the app, `az webapp identity assign -g <group> -n <app> --identities \
              <resource id>` (`az functionapp` and `az containerapp` likewise), or correct the id in the request or in \
-             {CLIENT_ID}",
+             {client_id}",
             in_a_command(id)
         ),
         (_, None) => format!(
             "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp` and \
-             `az containerapp` likewise), or name a user-assigned one in {CLIENT_ID}; check the audience too: {}",
+             `az containerapp` likewise), or name a user-assigned one in {client_id}; check the audience too: {}",
             key.audience()
         ),
     }

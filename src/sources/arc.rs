@@ -32,7 +32,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
     takes: &[CLIENT_ID],
-    health: "`azcmagent check` and `systemctl status himdsd` show how the agent is",
+    health: |_| "`azcmagent check` and `systemctl status himdsd` show how the agent is".to_owned(),
 };
 
 /// A file that every Arc-enabled Linux machine has.
@@ -51,7 +51,7 @@ impl Arc {
     /// [`Error::Misconfigured`] as [`Endpoint::parse`], and for `IMDS_ENDPOINT` alone.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         if settings.is_set(IMDS_ENDPOINT) && !settings.is_set(IDENTITY_ENDPOINT) {
-            return Err(half(IMDS_ENDPOINT, IDENTITY_ENDPOINT));
+            return Err(half(settings, IMDS_ENDPOINT, IDENTITY_ENDPOINT));
         }
         let pair = (settings.get(IDENTITY_ENDPOINT), settings.get(IMDS_ENDPOINT));
         let (text, named) = match pair {

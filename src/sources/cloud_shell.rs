@@ -7,7 +7,7 @@ use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{Endpoint, SourceCall, SourceError, SourceInfo, only_its_own_identity, response};
 use crate::model::{Body, Error, Token};
 use crate::policy::CacheKey;
-use crate::settings::variables::{MSI_ENDPOINT, MSI_SECRET};
+use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, MSI_ENDPOINT, MSI_SECRET};
 use crate::settings::{Credential, Settings};
 
 /// The endpoint that `MSI_ENDPOINT` names when there is no `MSI_SECRET`.
@@ -21,7 +21,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT],
     takes: &[MSI_SECRET],
-    health: "restart Cloud Shell",
+    health: |_| "restart Cloud Shell".to_owned(),
 };
 
 impl CloudShell {
@@ -43,7 +43,7 @@ impl CloudShell {
     /// # Errors
     /// [`Error::InvalidRequest`] for a user-assigned identity: the endpoint would answer with the user's token.
     pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
-        only_its_own_identity(key, "Cloud Shell", "leave the identity out, and unset AZURE_CLIENT_ID")
+        only_its_own_identity(key, "Cloud Shell", &format!("leave the identity out, and unset {CLIENT_ID}"))
     }
 
     pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
@@ -70,8 +70,8 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     match refusal.status {
         // Container Apps sets MSI_ENDPOINT without MSI_SECRET, and takes no POST there.
         405 => format!(
-            "what {MSI_ENDPOINT} names is not Cloud Shell's: on App Service and Container Apps pass IDENTITY_ENDPOINT \
-             and IDENTITY_HEADER on to the broker"
+            "what {MSI_ENDPOINT} names is not Cloud Shell's: on App Service and Container Apps pass {IDENTITY_ENDPOINT} \
+             and {IDENTITY_HEADER} on to the broker"
         ),
         _ if refusal.says("audiencenotsupported") => format!(
             "Cloud Shell has no tokens for {audience}: ask for one of the audiences that it supports, or elsewhere for \

@@ -28,7 +28,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     takes: &[ALLOWED_ENDPOINT],
-    health: "restart the container group",
+    health: |_| "restart the container group".to_owned(),
 };
 
 /// Whether the variables are those of a Windows container group, and not those of Service Fabric.
@@ -47,11 +47,11 @@ impl ContainerInstances {
             return Ok(None);
         };
         let Some(header) = settings.get(IDENTITY_HEADER) else {
-            return Err(half(IDENTITY_ENDPOINT, IDENTITY_HEADER));
+            return Err(half(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER));
         };
         Ok(Some(Self {
             endpoint: Endpoint::parse_with_query(settings, IDENTITY_ENDPOINT, endpoint)?,
-            secret: secret_header(IDENTITY_HEADER, header)?,
+            secret: secret_header(settings.name(IDENTITY_HEADER), header)?,
         }))
     }
 
@@ -67,12 +67,13 @@ impl ContainerInstances {
     /// [`Error::InvalidRequest`] for an id that the endpoint has no parameter for: it would ignore it.
     pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
-            let text = format!(
-                "the endpoint of a Windows container group takes object ids only, and was asked for {}; \
-                 `az identity show --query principalId` tells the object id of that identity",
-                key.identity()
-            );
-            return Err(SourceError::Failed(Error::InvalidRequest(text)));
+            return Err(SourceError::Failed(Error::invalid_request(
+                format_args!(
+                    "the endpoint of a Windows container group takes object ids only, and was asked for {}",
+                    key.identity()
+                ),
+                "name the identity by its object id, which `az identity show --query principalId` prints",
+            )));
         }
         Ok(())
     }

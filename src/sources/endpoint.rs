@@ -21,7 +21,7 @@ impl Endpoint {
     /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret header would otherwise go to
     /// whoever set the variable.
     pub(crate) fn parse(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
-        Self::local(settings, variable, checked(variable, text, FORM)?, text)
+        Self::local(settings, variable, checked(settings.name(variable), text, FORM)?, text)
     }
 
     /// The same, for a platform whose URL has a query of its own.
@@ -29,20 +29,24 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::parse`].
     pub(crate) fn parse_with_query(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
-        Self::local(settings, variable, absolute(variable, text, FORM)?, text)
+        Self::local(settings, variable, absolute(settings.name(variable), text, FORM)?, text)
     }
 
     fn local(settings: &Settings, variable: &str, uri: Uri, text: &str) -> Result<Self, Error> {
-        let host = uri.host().unwrap_or_default();
+        let (variable, host) = (settings.name(variable), uri.host().unwrap_or_default());
         match private(host) {
             _ if is_local(host) => Ok(Self(uri.to_string())),
             Some(_) if is_allowed(settings, text) => Ok(Self(uri.to_string())),
             Some(platform) => {
                 let other = if settings.is_set(ALLOWED_ENDPOINT) { " (it has another one)" } else { "" };
-                Err(Error::Misconfigured(format!(
-                    "{variable} names the private address {host}{platform}; it must be {FORM}, or {ALLOWED_ENDPOINT} must \
-                     have the same value{other}, to the letter, which lets secrets and tokens pass there unencrypted"
-                )))
+                Err(Error::misconfigured(
+                    format_args!("{variable} names the private address {host}{platform}"),
+                    format_args!(
+                        "set it to {FORM}, or set {} to the same value{other}, to the letter, which lets secrets and tokens \
+                         pass there unencrypted",
+                        settings.name(ALLOWED_ENDPOINT)
+                    ),
+                ))
             }
             None => Err(refused(variable, "names a host that is not on this machine", FORM)),
         }

@@ -33,7 +33,7 @@ use crate::settings::variables::{
     FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID,
     TOKEN_CREDENTIALS,
 };
-use crate::settings::{Credential, Settings, tenant};
+use crate::settings::{Credential, SettingNames, Settings, tenant};
 use crate::wire::Field;
 
 /// An app registration and what it proves itself with.
@@ -62,7 +62,7 @@ pub(crate) const FEDERATED_IDENTITY: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
     takes: &[AUTHORITY_HOST, CLIENT_ID],
-    health: HEALTH,
+    health,
 };
 
 pub(crate) const SECRET: SourceInfo = SourceInfo {
@@ -70,7 +70,7 @@ pub(crate) const SECRET: SourceInfo = SourceInfo {
     credential: Credential::Environment,
     needs: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
     takes: &[AUTHORITY_HOST],
-    health: HEALTH,
+    health,
 };
 
 pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
@@ -78,7 +78,7 @@ pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
     credential: Credential::Environment,
     needs: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
     takes: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
-    health: HEALTH,
+    health,
 };
 
 pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
@@ -86,7 +86,7 @@ pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     credential: Credential::WorkloadIdentity,
     needs: &[FEDERATED_TOKEN_FILE, TENANT_ID],
     takes: &[CLIENT_ID, AUTHORITY_HOST],
-    health: HEALTH,
+    health,
 };
 
 pub(super) const SOURCES: [&SourceInfo; 4] = [&FEDERATED_IDENTITY, &SECRET, &CERTIFICATE, &WORKLOAD_IDENTITY];
@@ -99,21 +99,21 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     let (client_id, tenant) = match (settings.get(FEDERATED_CLIENT_ID), settings.get(FEDERATED_TENANT_ID)) {
         (None, None) => return Ok(None),
         (Some(client_id), Some(tenant)) => (client_id, tenant),
-        (Some(_), None) => return Err(incomplete(FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID)),
-        (None, Some(_)) => return Err(incomplete(FEDERATED_TENANT_ID, FEDERATED_CLIENT_ID)),
+        (Some(_), None) => return Err(incomplete(settings, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID)),
+        (None, Some(_)) => return Err(incomplete(settings, FEDERATED_TENANT_ID, FEDERATED_CLIENT_ID)),
     };
     let managed = match settings.get(CLIENT_ID) {
         None => Identity::Default,
-        Some(id) => client(CLIENT_ID, id)?,
+        Some(id) => client(settings.name(CLIENT_ID), id)?,
     };
-    let tenant = tenant::parse(FEDERATED_TENANT_ID, tenant)?;
+    let tenant = tenant::parse(settings.name(FEDERATED_TENANT_ID), tenant)?;
     let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
     let request = AdmittedRequest::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
         about: &FEDERATED_IDENTITY,
         authority,
         tenant,
-        client: client(FEDERATED_CLIENT_ID, client_id)?,
+        client: client(settings.name(FEDERATED_CLIENT_ID), client_id)?,
         proof: Proof::ManagedIdentity(Rc::new(request)),
     }))
 }
@@ -135,13 +135,20 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
     let Some(path) = settings.get(CERTIFICATE_PATH) else {
         // Beside a client secret it is left over.
         let is_half = settings.is_set(CERTIFICATE_PASSWORD) && !settings.is_set(CLIENT_SECRET);
-        return if is_half { Err(incomplete(CERTIFICATE_PASSWORD, CERTIFICATE_PATH)) } else { Ok(None) };
+        return match is_half {
+            true => Err(incomplete(settings, CERTIFICATE_PASSWORD, CERTIFICATE_PATH)),
+            false => Ok(None),
+        };
     };
     if settings.is_set(CERTIFICATE_PASSWORD) {
-        return Err(Error::Misconfigured(format!(
-            "{CERTIFICATE_PASSWORD} is set, and a component opens no encrypted key: make a PEM file without a password, \
-             `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, and unset the variable"
-        )));
+        return Err(Error::misconfigured(
+            format_args!(
+                "{} is set, and a component opens no encrypted key",
+                settings.name(CERTIFICATE_PASSWORD)
+            ),
+            "make a PEM file without a password, `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, and \
+             unset the variable",
+        ));
     }
     let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;
     let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain)?);
@@ -156,21 +163,24 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
 pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(path) = settings.get(FEDERATED_TOKEN_FILE) else { return Ok(None) };
     let Some(tenant) = settings.get(TENANT_ID) else {
-        return Err(incomplete(FEDERATED_TOKEN_FILE, TENANT_ID));
+        return Err(incomplete(settings, FEDERATED_TOKEN_FILE, TENANT_ID));
     };
     if let Some(variable) = KUBERNETES_PROXY.into_iter().find(|name| settings.is_set(name)) {
-        return Err(Error::Misconfigured(format!(
-            "{variable} asks for the cluster's token proxy, whose certificate a wasm guest cannot check; let the host's \
-             TLS do it, and unset the variables {}",
-            KUBERNETES_PROXY.join(", ")
-        )));
+        return Err(Error::misconfigured(
+            format_args!(
+                "{variable} asks for the cluster's token proxy, whose certificate a component cannot check"
+            ),
+            format_args!("let the host's TLS check it, and unset {}", KUBERNETES_PROXY.join(", ")),
+        ));
     }
-    let tenant = tenant::parse(TENANT_ID, tenant)?;
+    let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;
     Ok(Some(Entra {
         about: &WORKLOAD_IDENTITY,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
-        client: settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(CLIENT_ID, id))?,
+        client: settings
+            .get(CLIENT_ID)
+            .map_or(Ok(Identity::Default), |id| client(settings.name(CLIENT_ID), id))?,
         proof: Proof::TokenFile(path.to_owned()),
     }))
 }
@@ -181,11 +191,11 @@ fn app(
     variable: &str,
     proof: Proof,
 ) -> Result<Entra, Error> {
-    let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(variable, missing));
-    let tenant = tenant::parse(TENANT_ID, needed(TENANT_ID)?)?;
+    let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(settings, variable, missing));
+    let tenant = tenant::parse(settings.name(TENANT_ID), needed(TENANT_ID)?)?;
     Ok(Entra {
         about,
-        client: client(CLIENT_ID, needed(CLIENT_ID)?)?,
+        client: client(settings.name(CLIENT_ID), needed(CLIENT_ID)?)?,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
         proof,
@@ -198,17 +208,22 @@ pub(super) fn client(variable: &str, id: &str) -> Result<Identity, Error> {
 }
 
 /// <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>
-fn nameless() -> String {
-    format!(
-        "{FEDERATED_TOKEN_FILE} and {TENANT_ID} are set and {CLIENT_ID} is not, and the request names no client id; on AKS \
-         annotate the pod's service account, `kubectl annotate serviceaccount <name> \
-         azure.workload.identity/client-id=<client id>`, and restart the pod, since the variables are set when it is made; \
-         for the machine's own identity set {TOKEN_CREDENTIALS} to ManagedIdentityCredential"
+fn nameless(names: &SettingNames) -> Error {
+    let [file, tenant, client] =
+        [FEDERATED_TOKEN_FILE, TENANT_ID, CLIENT_ID].map(|variable| names.of(variable));
+    Error::misconfigured(
+        format_args!("{file} and {tenant} are set and {client} is not, and the request names no client id"),
+        format_args!(
+            "on AKS annotate the pod's service account, `kubectl annotate serviceaccount <name> \
+             azure.workload.identity/client-id=<client id>`, and restart the pod, since the variables are set when it is \
+             made; for the machine's own identity set {TOKEN_CREDENTIALS} to ManagedIdentityCredential"
+        ),
     )
 }
 
-fn incomplete(set: &str, missing: &str) -> Error {
-    Error::Misconfigured(format!("{set} is set and {missing} is not; set both, or neither"))
+fn incomplete(settings: &Settings, set: &str, missing: &str) -> Error {
+    let (set, missing) = (settings.name(set), settings.name(missing));
+    Error::misconfigured(format_args!("{set} is set and {missing} is not"), "set both, or neither")
 }
 
 impl Entra {
@@ -219,7 +234,7 @@ impl Entra {
         let identity = ask.request.key().identity();
         match identity {
             _ if self.is_for(identity) => Ok(()),
-            Identity::Default => Err(SourceError::Failed(Error::Misconfigured(nameless()))),
+            Identity::Default => Err(SourceError::Failed(nameless(ask.names))),
             _ => Err(SourceError::Declined(Failure {
                 source: self.about.name.into(),
                 message: format!("is for {}, and {identity} was asked for", self.client),
@@ -262,43 +277,50 @@ impl Entra {
     }
 
     /// What it means that the file of this source cannot be read.
-    pub(crate) fn unreadable(&self, path: &str, error: &ReadError) -> SourceError {
-        let why = match error {
-            ReadError::NotFound => {
-                "there is no such file, or the host does not show it to the broker".to_owned()
+    pub(crate) fn unreadable(&self, ask: &SourceCall<'_>, path: &str, error: &ReadError) -> SourceError {
+        let fix = match error {
+            ReadError::NotFound => Some("mount the file, and let the host show its directory to the broker"),
+            ReadError::Outside => {
+                Some("show the broker the directory that the file is really in, and name the file there")
             }
-            // A PFX, which Azure's libraries take too, is no text.
-            ReadError::Other(words) if matches!(self.proof, Proof::Certificate(_)) => {
-                format!("{words}; it must be PEM, which `openssl pkcs12 -in app.pfx -nodes` makes of a PFX")
-            }
-            ReadError::TooLarge | ReadError::Outside | ReadError::Other(_) => error.to_string(),
+            ReadError::TooLarge | ReadError::Other(_) => None,
         };
-        self.unusable(path, &format!("cannot be read: {why}"))
+        self.of_no_use(ask, path, &format!("cannot be read: {error}"), fix)
     }
 
-    /// What it means that the file of this source is of no use; `why` begins with a verb.
-    pub(crate) fn unusable(&self, path: &str, why: &str) -> SourceError {
+    /// What it means that the content of this source's file is of no use; `why` begins with a verb.
+    pub(crate) fn unusable(&self, ask: &SourceCall<'_>, path: &str, why: &str) -> SourceError {
+        self.of_no_use(ask, path, why, None)
+    }
+
+    fn of_no_use(&self, ask: &SourceCall<'_>, path: &str, why: &str, fix: Option<&str>) -> SourceError {
         match &self.proof {
             Proof::TokenFile(_) => SourceError::Blocked(Failure {
                 source: self.about.name.into(),
                 message: format!(
-                    "the token file {path}, which {FEDERATED_TOKEN_FILE} names, {why}; nothing is sent without it"
+                    "the token file {path}, which {} names, {why}; nothing is sent without it",
+                    ask.names.of(FEDERATED_TOKEN_FILE)
                 ),
                 remedy: Some(format!(
-                    "see that the file is mounted and that its issuer renews it; {PROJECTED}"
+                    "{}; {PROJECTED}",
+                    fix.unwrap_or("check that the file is mounted and that its issuer renews it")
                 )),
                 ..Failure::default()
             }),
-            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => SourceError::Failed(
-                Error::Misconfigured(format!("the file {path}, which {CERTIFICATE_PATH} names, {why}")),
-            ),
+            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => {
+                let variable = ask.names.of(CERTIFICATE_PATH);
+                SourceError::Failed(Error::misconfigured(
+                    format_args!("the file {path}, which {variable} names, {why}"),
+                    fix.unwrap_or(PEM),
+                ))
+            }
         }
     }
 
     pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
         let secret = self.secret().map(|(_, secret)| secret);
         let asked = CallSummary::new(self.about, self.token_url(ask.request.key()), ask, secret);
-        CallSummary { tenant: &self.tenant, renewal: self.renewal(), ..asked }
+        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..asked }
     }
 
     /// The client secret and its variable.
@@ -349,7 +371,8 @@ impl Entra {
         // Without a number: the refusal of a proxy, or of an AD FS.
         let remedy = || {
             format!(
-                "see that {AUTHORITY_HOST} names the authority, and what stands between; {}",
+                "check that {} names the authority, and see what stands between; {}",
+                ask.names.of(AUTHORITY_HOST),
                 self.trust()
             )
         };
@@ -399,11 +422,18 @@ fn client_id(key: &CacheKey) -> &str {
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-const HEALTH: &str = "see https://azure.status.microsoft for outages, whether AZURE_AUTHORITY_HOST names the authority, and \
-                      which DNS, firewall or proxy stands between";
+fn health(names: &SettingNames) -> String {
+    format!(
+        "see https://azure.status.microsoft for outages, whether {} names the authority, and which DNS, firewall or proxy \
+         stands between",
+        names.of(AUTHORITY_HOST)
+    )
+}
 
 const PROJECTED: &str = "on AKS, `kubectl describe pod <pod>` shows whether the workload identity webhook mounted the \
                          token, and `kubectl get serviceaccount -o yaml` the account's annotations";
+
+const PEM: &str = "use a PEM file with the certificate and its RSA key; `openssl pkcs12 -in app.pfx -nodes` makes one of a PFX";
 
 /// The longest token file that is read, in bytes: what Entra takes as an assertion.
 pub(crate) const MAX_TOKEN_FILE: usize = 64 * 1024;

@@ -15,7 +15,6 @@ use super::{
     Endpoint, RetryClass, SourceCall, SourceError, SourceInfo, identity_parameter, in_a_command, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Token};
-use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, POD_IDENTITY_HOST, TOKEN_CREDENTIALS};
 use crate::settings::{Credential, Settings};
 
@@ -32,8 +31,13 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[],
     takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
-    health: "see that this machine reaches IMDS directly, without a proxy, a firewall or a network policy between; \
-             AZURE_POD_IDENTITY_AUTHORITY_HOST moves the address that is asked",
+    health: |names| {
+        format!(
+            "check that this machine reaches IMDS directly, without a proxy, a firewall or a network policy between; {} moves \
+             the address that is asked",
+            names.of(POD_IDENTITY_HOST)
+        )
+    },
 };
 
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
@@ -103,7 +107,7 @@ fn refused(asked: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
     let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
     let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
     let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
-    match refusal.error(|refusal| remedy(key, refusal)) {
+    match refusal.error(|refusal| remedy(asked, refusal)) {
         SourceError::Failed(Error::Rejected(failure)) if declines => SourceError::Declined(failure),
         SourceError::Retry(failure, _) if status == 410 => SourceError::Retry(failure, RetryClass::Upgrading),
         other => other,
@@ -117,7 +121,8 @@ pub(crate) fn absent(asked: &CallSummary<'_>, came_back: &str) -> Failure {
     Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
 }
 
-fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
+fn remedy(asked: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
+    let (key, client_id, health) = (asked.key, refusal.setting(CLIENT_ID), asked.health());
     let property = match key.identity() {
         Identity::Default | Identity::SystemAssigned => None,
         Identity::ClientId(id) => Some(("clientId", in_a_command(id))),
@@ -127,7 +132,7 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
     match property {
         _ if refusal.says("multiple user assigned identities") => format!(
-            "name the one to use: set {CLIENT_ID} to the clientId that \
+            "name the one to use: set {client_id} to the clientId that \
              `az vm identity show -g <group> -n <vm>` lists"
         ),
         _ if refusal.says("resource principal") || refusal.says("invalid_resource") => format!(
@@ -135,27 +140,24 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
              documentation says, and some end with a slash",
             key.audience()
         ),
-        _ if refusal.says("metadata header") => format!(
-            "see which proxy drops the header `Metadata: true` that the broker sends; {}",
-            SOURCE.health
-        ),
+        _ if refusal.says("metadata header") => {
+            format!("see which proxy drops the header `Metadata: true` that the broker sends; {health}")
+        }
         _ if refusal.form() == Form::PlainText && !has_no_identity => format!(
             "see what answers in the place of IMDS, which itself refuses in JSON: a proxy, or on AKS the retired pod \
-             identity (`kubectl get azureidentitybinding -A`), after which comes workload identity; {}",
-            SOURCE.health
+             identity (`kubectl get azureidentitybinding -A`), after which comes workload identity; {health}"
         ),
-        _ if refusal.status != 400 && !has_no_identity => format!(
-            "see what stands between this machine and IMDS, which itself refuses with 400; {}",
-            SOURCE.health
-        ),
+        _ if refusal.status != 400 && !has_no_identity => {
+            format!("see what stands between this machine and IMDS, which itself refuses with 400; {health}")
+        }
         Some((property, id)) => format!(
             "assign the identity to this machine, `az vm identity assign -g <group> -n <vm> --identities \
              <resource id>`, where `az identity list --query \"[?{property}=='{id}'].id\"` finds it; or correct the id \
-             in the request or in {CLIENT_ID}"
+             in the request or in {client_id}"
         ),
         None => format!(
             "give this machine an identity: `az vm identity assign -g <group> -n <vm>` (a container group: \
-             `az container create --assign-identity`), or name a user-assigned one in {CLIENT_ID}"
+             `az container create --assign-identity`), or name a user-assigned one in {client_id}"
         ),
     }
 }

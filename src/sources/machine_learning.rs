@@ -30,7 +30,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[MSI_ENDPOINT, MSI_SECRET],
     takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
-    health: "restart the compute, the job or the app",
+    health: |_| "restart the compute, the job or the app".to_owned(),
 };
 
 impl MachineLearning {
@@ -42,21 +42,21 @@ impl MachineLearning {
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
             (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => {
-                Err(half(MSI_ENDPOINT, MSI_SECRET))
+                Err(half(settings, MSI_ENDPOINT, MSI_SECRET))
             }
             // Without a secret the endpoint is Cloud Shell's.
             (_, None) => Ok(None),
-            (None, Some(_)) => Err(half(MSI_SECRET, MSI_ENDPOINT)),
+            (None, Some(_)) => Err(half(settings, MSI_SECRET, MSI_ENDPOINT)),
             (Some(endpoint), Some(secret)) => Self::new(settings, endpoint, secret).map(Some),
         }
     }
 
     fn new(settings: &Settings, endpoint: &str, secret: &str) -> Result<Self, Error> {
         let client_id = settings.get(DEFAULT_IDENTITY_CLIENT_ID);
-        client_id.map(|id| entra::client(DEFAULT_IDENTITY_CLIENT_ID, id)).transpose()?;
+        client_id.map(|id| entra::client(settings.name(DEFAULT_IDENTITY_CLIENT_ID), id)).transpose()?;
         Ok(Self {
             endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)?,
-            secret: secret_header(MSI_SECRET, secret)?,
+            secret: secret_header(settings.name(MSI_SECRET), secret)?,
             default_client_id: client_id.map(str::to_owned),
         })
     }
@@ -74,12 +74,13 @@ impl MachineLearning {
     /// ignore it and answer with another identity's token.
     pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
-            let text = format!(
-                "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}; \
-                 `az identity show --query clientId` tells the client id of that identity",
-                key.identity()
-            );
-            return Err(SourceError::Failed(Error::InvalidRequest(text)));
+            return Err(SourceError::Failed(Error::invalid_request(
+                format_args!(
+                    "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}",
+                    key.identity()
+                ),
+                "name the identity by its client id, which `az identity show --query clientId` prints",
+            )));
         }
         Ok(())
     }
@@ -111,18 +112,20 @@ impl MachineLearning {
 }
 
 fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
+    let client_id = refusal.setting(CLIENT_ID);
     match refusal.status {
-        405 => not_the_endpoint(MSI_ENDPOINT),
+        405 => not_the_endpoint(refusal.setting(MSI_ENDPOINT)),
         status if matches!(status, 401 | 403) || refusal.says("secret token header") => format!(
-            "the endpoint does not accept {MSI_SECRET}, which is renewed with the job or the app: start it anew"
+            "the endpoint does not accept {}, which is renewed with the job or the app: start it anew",
+            refusal.setting(MSI_SECRET)
         ),
         // App Service's words, in the version of the protocol that Azure Machine Learning has.
         _ if refusal.says("no msi found") => format!(
             "no such identity is assigned here: `az webapp identity assign -g <group> -n <app>`, or on Azure Machine \
-             Learning `az ml compute update`; correct the client id in the request or in {CLIENT_ID}"
+             Learning `az ml compute update`; correct the client id in the request or in {client_id}"
         ),
         _ => format!(
-            "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that {CLIENT_ID} \
+            "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that {client_id} \
              or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
             key.audience()
         ),

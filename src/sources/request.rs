@@ -58,9 +58,9 @@ impl<'a> OutgoingRequest<'a> {
                 body
             }
         };
-        builder
-            .body(Body::from(body))
-            .map_err(|_| Error::InvalidRequest("the scope and the identity do not fit into a URL".to_owned()))
+        builder.body(Body::from(body)).map_err(|_| {
+            Error::invalid_request("the scope and the identity do not fit into a URL", "shorten them")
+        })
     }
 }
 

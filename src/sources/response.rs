@@ -14,6 +14,8 @@ use super::source_error::{RetryClass, SourceError};
 use super::{SourceCall, SourceInfo, in_a_command};
 use crate::model::{Body, Error, Failure, Secret, Token};
 use crate::policy::CacheKey;
+use crate::settings::SettingNames;
+use crate::settings::variables::{AUTHORITY_HOST, CLIENT_SECRET, STORE_KEY};
 use crate::wire::{Seconds, end_of_life, http_date, redacted, retry_after};
 
 /// Between these two moments the peer made its answer (times since the Unix epoch, by our clock).
@@ -31,12 +33,12 @@ pub(crate) struct CallSummary<'a> {
     pub(crate) key: &'a CacheKey,
     /// What went with the request and must not come back in a message.
     pub(crate) secrets: [Option<&'a str>; 3],
-    /// Where to look when the source has a fault.
-    pub(crate) health: &'static str,
+    pub(super) info: &'static SourceInfo,
+    pub(crate) names: &'a SettingNames,
     /// The tenant, where the broker and not the platform names it.
     pub(crate) tenant: &'a str,
     /// How the app's proof of itself is renewed, for an app.
-    pub(crate) renewal: &'static str,
+    pub(crate) renewal: Option<&'static str>,
 }
 
 impl<'a> CallSummary<'a> {
@@ -54,10 +56,16 @@ impl<'a> CallSummary<'a> {
             endpoint: endpoint.into(),
             key: ask.request.key(),
             secrets: [secret, proof, user],
-            health: source.health,
+            info: source,
+            names: ask.names,
             tenant: "of the identity",
-            renewal: source.health,
+            renewal: None,
         }
+    }
+
+    /// Where to look when the source has a fault: the end of a sentence.
+    pub(crate) fn health(&self) -> String {
+        (self.info.health)(self.names)
     }
 
     /// A failure whose message is: what was asked, of whom, and this end of the sentence.
@@ -182,6 +190,11 @@ impl<'a> Refusal<'a> {
         self.error.form()
     }
 
+    /// What the deployer calls a variable.
+    pub(crate) fn setting(&self, variable: &'a str) -> &'a str {
+        self.asked.names.of(variable)
+    }
+
     pub(crate) fn is(&self, number: u32) -> bool {
         self.number == Some(number)
     }
@@ -201,7 +214,7 @@ impl<'a> Refusal<'a> {
     /// passes by itself; `remedy` is the source's for all else.
     pub(crate) fn error(self, remedy: impl FnOnce(&Self) -> String) -> SourceError {
         let remedy = match self.number {
-            Some(number) => aadsts::remedy(number, &self.about()),
+            Some(number) => self.remedy_of(number),
             None if self.form() == Form::Markup => self.ask_who_answers(),
             None if self.passes => self.be_patient(),
             None => remedy(&self),
@@ -218,19 +231,22 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    fn about(&self) -> aadsts::RemedyContext<'_> {
+    fn remedy_of(&self, number: u32) -> String {
         let CallSummary { key, tenant, renewal, .. } = self.asked;
-        let client = key.identity().id().map_or("<client id>", in_a_command);
-        aadsts::RemedyContext {
-            client,
+        let about = aadsts::RemedyContext {
+            client: key.identity().id().map_or("<client id>", in_a_command),
             tenant: key.tenant_id().unwrap_or(tenant),
             audience: key.audience(),
-            renewal,
-        }
+            renewal: &renewal.map_or_else(|| self.asked.health(), str::to_owned),
+            authority: self.setting(AUTHORITY_HOST),
+            client_secret: self.setting(CLIENT_SECRET),
+        };
+        aadsts::remedy(number, &about)
     }
 
     fn ask_who_answers(&self) -> String {
-        let CallSummary { endpoint, source, health, .. } = self.asked;
+        let CallSummary { endpoint, source, .. } = self.asked;
+        let health = self.asked.health();
         format!(
             "see what answers at {endpoint}: a gateway, a proxy or another server sends such a page, {source} does not; \
              {health}"
@@ -238,13 +254,14 @@ impl<'a> Refusal<'a> {
     }
 
     fn be_patient(&self) -> String {
-        let CallSummary { source, health, .. } = self.asked;
+        let CallSummary { source, .. } = self.asked;
         match self.status {
-            429 => "ask less often: one broker for all callers, and a store that all instances share \
-                    (TOKEN_BROKER_STORE_KEY); then try again"
-                .to_owned(),
+            429 => format!(
+                "ask less often: one broker for all callers, and a store that all instances share ({}); then try again",
+                self.setting(STORE_KEY)
+            ),
             410 => format!("wait: {source} is being upgraded, which takes up to 70 s"),
-            _ => format!("try again later; if it lasts, {health}"),
+            _ => format!("try again later; if it lasts, {}", self.asked.health()),
         }
     }
 }

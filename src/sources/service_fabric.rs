@@ -38,7 +38,7 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     credential: Credential::ManagedIdentity,
     needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     takes: &[PINNED_THUMBPRINT],
-    health: "see the log of the cluster's managed identity token service",
+    health: |_| "see the log of the cluster's managed identity token service".to_owned(),
 };
 
 impl ServiceFabric {
@@ -52,15 +52,17 @@ impl ServiceFabric {
         let (endpoint, header) = match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
             _ if container_instances::is_here(settings) => return Ok(None),
             (None, Some(_)) => return Ok(None),
-            (_, None) => return Err(half(IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER)),
+            (_, None) => return Err(half(settings, IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER)),
             (Some(endpoint), Some(header)) => (endpoint, header),
         };
-        let thumbprint = normal(IDENTITY_SERVER_THUMBPRINT, thumbprint)?;
-        let pinned =
-            settings.get(PINNED_THUMBPRINT).map(|text| normal(PINNED_THUMBPRINT, text)).transpose()?;
+        let thumbprint = normal(settings.name(IDENTITY_SERVER_THUMBPRINT), thumbprint)?;
+        let pinned = settings
+            .get(PINNED_THUMBPRINT)
+            .map(|text| normal(settings.name(PINNED_THUMBPRINT), text))
+            .transpose()?;
         Ok(Some(Self {
-            endpoint: Endpoint::parse_tls(IDENTITY_ENDPOINT, endpoint)?,
-            secret: secret_header(IDENTITY_HEADER, header)?,
+            endpoint: Endpoint::parse_tls(settings.name(IDENTITY_ENDPOINT), endpoint)?,
+            secret: secret_header(settings.name(IDENTITY_HEADER), header)?,
             is_pinned: pinned.as_ref() == Some(&thumbprint),
             thumbprint,
         }))
@@ -78,7 +80,7 @@ impl ServiceFabric {
     /// [`SourceError::Blocked`] without a host that pins, [`Error::InvalidRequest`] for a user-assigned identity.
     pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
         let remedy =
-            "the application's manifest names it (https://aka.ms/servicefabricmi): leave the identity out";
+            "leave the identity out: the application's manifest names it (https://aka.ms/servicefabricmi)";
         only_its_own_identity(ask.request.key(), "a Service Fabric application", remedy)?;
         if self.is_pinned {
             return Ok(());
@@ -145,9 +147,10 @@ fn normal(variable: &str, text: &str) -> Result<String, Error> {
     if digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(digits.to_ascii_uppercase());
     }
-    Err(Error::Misconfigured(format!(
-        "{variable} is not a certificate's SHA-1 thumbprint, which is 40 hexadecimal digits"
-    )))
+    Err(Error::misconfigured(
+        format_args!("{variable} is not the SHA-1 thumbprint of a certificate"),
+        "set it to 40 hexadecimal digits, as the platform does",
+    ))
 }
 
 /// How the endpoint knows which token is not to be given again: its SHA-256 in lower-case hexadecimal.

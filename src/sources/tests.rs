@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
 use crate::policy::{AdmittedRequest, Policy};
-use crate::settings::Settings;
+use crate::settings::{SettingNames, Settings};
 use crate::tests::{cases, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
@@ -68,9 +68,10 @@ fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, Source
         static MADE: ([Source; SOURCES], [AdmittedRequest; 3]) = (sources(), requests());
     }
     let header = Secret::from(IDENTITY_HEADER);
+    let names = SettingNames::default();
     MADE.with(|(sources, requests)| {
         let calls = requests.iter().flat_map(|request| [None, Some(&header)].map(|proof| (request, proof)));
-        let calls = calls.map(|(request, proof)| SourceCall { request, proof, refused: None });
+        let calls = calls.map(|(request, proof)| SourceCall { request, proof, refused: None, names: &names });
         calls.map(|call| sources[source].parse(&call, response, EXCHANGE)).collect()
     })
 }
@@ -95,7 +96,7 @@ fn says_what_to_do(answer: &Result<Token, SourceError>) -> bool {
             | SourceError::Blocked(failure)
             | SourceError::Retry(failure, _),
         ) => failure.remedy.as_ref().is_some_and(|remedy| !remedy.is_empty()),
-        Err(SourceError::Failed(error)) => error.remedy().is_some() || error.failures().is_empty(),
+        Err(SourceError::Failed(error)) => error.to_string().contains("; fix: "),
     }
 }
 
@@ -111,7 +112,8 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
         }
     }
     let request = request(Identity::Default);
-    let ask = SourceCall { request: &request, proof: None, refused: None };
+    let names = SettingNames::default();
+    let ask = SourceCall { request: &request, proof: None, refused: None, names: &names };
     for kind in [
         SendErrorKind::NotConnected,
         SendErrorKind::Forbidden,

@@ -358,7 +358,12 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
     assert!(error.contains("valid UTF-8") && error.contains("openssl pkcs12"), "{error}");
     let switch = with(CERTIFICATE, &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "yes")]);
     let error = world.run(get(&world.broker(&switch), VAULT)).unwrap_err();
-    assert!(error.to_string().contains("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN must be"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is neither on nor off; fix: set it to `true`"),
+        "{error}"
+    );
     let password = with(CERTIFICATE, &[("AZURE_CLIENT_CERTIFICATE_PASSWORD", "p")]);
     let error = world.run(get(&world.broker(&password), VAULT)).unwrap_err();
     assert!(error.to_string().contains("AZURE_CLIENT_CERTIFICATE_PASSWORD"), "{error}");

@@ -84,9 +84,10 @@ impl Rules {
         let (extends, list) = text.trim_start().strip_prefix('+').map_or((false, text), |list| (true, list));
         let rules: Vec<_> = list.split_whitespace().map(entry).collect::<Result<_, _>>()?;
         if rules.is_empty() {
-            return Err(Error::Misconfigured(format!(
-                "{INJECT} has no entry; unset it for the built-in rules, or say {FORM}"
-            )));
+            return Err(Error::misconfigured(
+                format_args!("{INJECT} has no entry"),
+                format_args!("unset it for the built-in rules, or write {FORM}"),
+            ));
         }
         Self::new(rules, extends, refuses_others)
     }
@@ -187,7 +188,10 @@ fn refuses_others(settings: &Settings) -> Result<bool, Error> {
     match settings.get(INJECT_OTHERS) {
         None | Some("pass") => Ok(false),
         Some("refuse") => Ok(true),
-        Some(_) => Err(Error::Misconfigured(format!("{INJECT_OTHERS} must be `pass` or `refuse`"))),
+        Some(_) => Err(Error::misconfigured(
+            format_args!("{INJECT_OTHERS} is neither `pass` nor `refuse`"),
+            "set it to one of them, or unset it",
+        )),
     }
 }
 
@@ -228,7 +232,7 @@ fn checked(raw: RawRule) -> Result<(Pattern, Rule), String> {
     let pattern = Pattern::parse(&raw.pattern)?;
     if let Some(scope) = &raw.scope {
         let parsed = Scope::parse(scope).map_err(|error| error.to_string())?;
-        parsed.flaw().map_or(Ok(()), |why| Err(format!("its scope {scope} {why}")))?;
+        parsed.flaw().map_or(Ok(()), |(why, _)| Err(format!("its scope {scope} {why}")))?;
     } else if raw.identity != Identity::Default || raw.replaces || raw.form != HeaderForm::Bearer {
         return Err("it says how to show a token and gives none".to_owned());
     }
@@ -238,9 +242,8 @@ fn checked(raw: RawRule) -> Result<(Pattern, Rule), String> {
 }
 
 fn unusable(rule: &str, why: &str) -> Error {
-    Error::Misconfigured(format!(
-        "{INJECT} has the rule `{rule}`, which cannot be used: {why}; a rule is {FORM}"
-    ))
+    let what = format_args!("{INJECT} has the rule `{rule}`, which cannot be used: {why}");
+    Error::misconfigured(what, format_args!("write a rule as {FORM}"))
 }
 
 const FORM: &str = "`host=scope`, where the host may begin with `*.` or `http://` and end with a port, the scope may be \

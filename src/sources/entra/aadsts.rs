@@ -12,6 +12,9 @@ pub(crate) struct RemedyContext<'a> {
     pub(crate) audience: &'a str,
     /// How the app's proof of itself is renewed.
     pub(crate) renewal: &'a str,
+    /// The names of two settings.
+    pub(crate) authority: &'a str,
+    pub(crate) client_secret: &'a str,
 }
 
 /// The number that says most: the first that has a remedy, since some only announce another
@@ -34,6 +37,8 @@ pub(crate) fn remedy(number: u32, about: &RemedyContext<'_>) -> String {
             "tenant" => about.tenant,
             "audience" => about.audience,
             "renewal" => about.renewal,
+            "authority" => about.authority,
+            "client_secret" => about.client_secret,
             _ => "",
         });
         remedy.push_str(text);
@@ -64,7 +69,7 @@ const REMEDIES: &[(&[u32], &str)] = &[
     ),
     (
         &[7_000_215],
-        "AZURE_CLIENT_SECRET must be the secret's value, not its id, and without quotes around it; a new one: \
+        "{client_secret} must be the secret's value, not its id, and without quotes around it; a new one: \
          `az ad app credential reset --id {client}`",
     ),
     (&[7_000_222], "the client secret has expired; a new one: `az ad app credential reset --id {client}`"),
@@ -98,7 +103,7 @@ const REMEDIES: &[(&[u32], &str)] = &[
     (
         &[90_002, 900_023],
         "there is no tenant {tenant} in this cloud: `az account show --query tenantId` tells its id, and \
-         AZURE_AUTHORITY_HOST names the cloud",
+         {authority} names the cloud",
     ),
     (
         &[50_001, 500_011],
@@ -150,10 +155,17 @@ const REMEDIES: &[(&[u32], &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::variables::{AUTHORITY_HOST, CLIENT_SECRET};
 
     fn of(number: u32) -> String {
-        let about =
-            RemedyContext { client: "app-1", tenant: "t-1", audience: "https://x", renewal: "renew it" };
+        let about = RemedyContext {
+            client: "app-1",
+            tenant: "t-1",
+            audience: "https://x",
+            renewal: "renew it",
+            authority: AUTHORITY_HOST,
+            client_secret: CLIENT_SECRET,
+        };
         remedy(number, &about)
     }
 
@@ -185,7 +197,10 @@ mod tests {
         for (_, template) in REMEDIES {
             let names = template.split('{').skip(1).map(|part| part.split_once('}').unwrap().0);
             names.for_each(|name| {
-                assert!(["client", "tenant", "audience", "renewal"].contains(&name), "{name}")
+                assert!(
+                    ["client", "tenant", "audience", "renewal", "authority", "client_secret"].contains(&name),
+                    "{name}"
+                )
             });
         }
     }

@@ -25,9 +25,10 @@ impl Certificate {
     /// # Errors
     /// [`Error::Misconfigured`], always.
     pub(crate) fn new(_path: String, _send_chain: bool) -> Result<Self, Error> {
-        Err(Error::Misconfigured(format!(
-            "{CERTIFICATE_PATH} is set, and this broker is built without client certificates; unset it"
-        )))
+        Err(Error::misconfigured(
+            format_args!("{CERTIFICATE_PATH} is set, and this broker is built without client certificates"),
+            "unset it, or use a broker with the feature `certificate`",
+        ))
     }
 
     pub(crate) fn path(&self) -> &str {
