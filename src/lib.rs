@@ -71,5 +71,8 @@ pub use crate::model::{
     fingerprint, milliseconds,
 };
 pub use crate::policy::Policy;
-pub use crate::settings::{EntraHosts, Settings, VARIABLES, Variable, concerns_broker, variables};
+pub use crate::settings::{
+    Credential, EntraHosts, MAX_MS, Settings, VARIABLES, Variable, concerns_broker, variables,
+};
+pub use crate::sources::{IMDS_URL, names as source_names};
 pub use secrecy::ExposeSecret;

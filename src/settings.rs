@@ -12,7 +12,8 @@ use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use self::cloud::EntraHosts;
 pub(crate) use self::names::SettingNames;
-pub(crate) use self::selection::{Credential, Selection};
+pub use self::selection::Credential;
+pub(crate) use self::selection::Selection;
 use self::unknown_name::UnknownName;
 pub use self::unknown_name::concerns_broker;
 use self::variables::{CLIENT_ID, FEDERATED_CLIENT_ID, LOG, TOKEN_CREDENTIALS};
@@ -185,6 +186,9 @@ fn check_value(variable: &Variable, name: &str, value: &str) -> Result<(), Error
     }
     Ok(())
 }
+
+/// The longest time that a variable of milliseconds may give: ten minutes.
+pub const MAX_MS: u64 = 600_000;
 
 /// Whether a value has quotes around it, as env files keep them. A secret may begin and end with one all the same.
 pub(crate) fn is_quoted(value: &str) -> bool {

@@ -9,6 +9,7 @@ mod endpoint;
 pub(crate) mod entra;
 pub(crate) mod imds;
 pub(crate) mod machine_learning;
+pub mod names;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod service_error;
@@ -27,6 +28,7 @@ pub(crate) use self::cloud_shell::CloudShell;
 pub(crate) use self::container_instances::ContainerInstances;
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
+pub use self::imds::IMDS_URL;
 pub(crate) use self::imds::Imds;
 pub(crate) use self::machine_learning::MachineLearning;
 pub(crate) use self::service_fabric::ServiceFabric;
@@ -219,7 +221,7 @@ impl Source {
             ))),
             SendErrorKind::Forbidden => SourceError::Failed(Error::misconfigured(
                 format_args!("the host does not let the broker send to {}: {detail}", asked.endpoint),
-                "allow that address, in Spin by `allowed_outbound_hosts`",
+                "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy",
             )),
         }
     }

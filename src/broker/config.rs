@@ -8,7 +8,7 @@ use crate::model::{Error, Identity, Level};
 use crate::policy::Policy;
 use crate::settings::tenant::Tenants;
 use crate::settings::variables::{BUDGET_MS, TIMEOUT_MS};
-use crate::settings::{Credential, Selection, Settings};
+use crate::settings::{Credential, MAX_MS, Selection, Settings};
 
 /// What holds for every request, whatever source answers it.
 #[derive(Debug)]
@@ -54,8 +54,6 @@ fn milliseconds(settings: &Settings, name: &str, default: Duration) -> Result<Du
         )),
     }
 }
-
-const MAX_MS: u64 = 600_000;
 
 #[cfg(test)]
 mod tests {

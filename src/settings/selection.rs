@@ -8,10 +8,26 @@ use crate::model::Error;
 
 /// A credential class of Azure's libraries that works on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credential {
+pub enum Credential {
+    /// An app registration with a secret or a certificate.
     Environment,
+    /// An app registration that trusts the issuer of a token in a file.
     WorkloadIdentity,
+    /// The managed identities of every platform.
     ManagedIdentity,
+}
+
+impl Credential {
+    const ALL: [Self; 3] = [Self::Environment, Self::WorkloadIdentity, Self::ManagedIdentity];
+
+    /// The name of the class, as `AZURE_TOKEN_CREDENTIALS` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Environment => "EnvironmentCredential",
+            Self::WorkloadIdentity => "WorkloadIdentityCredential",
+            Self::ManagedIdentity => "ManagedIdentityCredential",
+        }
+    }
 }
 
 /// The credentials that may be asked.
@@ -28,15 +44,15 @@ impl Selection {
     /// [`Error::Misconfigured`] for a credential that is not available here, or none.
     pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
         let Some(text) = settings.get(TOKEN_CREDENTIALS) else { return Ok(Self::All) };
-        let name = text.trim().to_ascii_lowercase();
-        match name.as_str() {
-            "prod" => Ok(Self::All),
-            "environmentcredential" => Ok(Self::Only(Credential::Environment)),
-            "workloadidentitycredential" => Ok(Self::Only(Credential::WorkloadIdentity)),
-            "managedidentitycredential" => Ok(Self::Only(Credential::ManagedIdentity)),
-            _ => Err(refused(
+        let is_named = |name: &str| name.eq_ignore_ascii_case(text.trim());
+        if is_named("prod") {
+            return Ok(Self::All);
+        }
+        match Credential::ALL.into_iter().find(|credential| is_named(credential.name())) {
+            Some(credential) => Ok(Self::Only(credential)),
+            None => Err(refused(
                 settings.name(TOKEN_CREDENTIALS),
-                DEVELOPERS.iter().find(|known| known.eq_ignore_ascii_case(&name)),
+                DEVELOPERS.into_iter().find(|developers| is_named(developers)),
             )),
         }
     }
@@ -46,7 +62,7 @@ impl Selection {
     }
 }
 
-fn refused(variable: &str, developers: Option<&&str>) -> Error {
+fn refused(variable: &str, developers: Option<&str>) -> Error {
     let why = match developers {
         Some(name) => {
             format!("names {name}, which needs a developer's tools and is not available in a component")

@@ -40,6 +40,9 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
     },
 };
 
+/// The URL of IMDS, the same on every Azure machine.
+pub const IMDS_URL: &str = "http://169.254.169.254";
+
 /// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -50,7 +53,7 @@ impl Imds {
     /// [`Error::Misconfigured`] as [`Endpoint::parse`].
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let named = settings.get(POD_IDENTITY_HOST);
-        let base = named.unwrap_or("http://169.254.169.254");
+        let base = named.unwrap_or(IMDS_URL);
         let endpoint = Endpoint::parse(settings, POD_IDENTITY_HOST, base)?.join(PATH);
         Ok(Some(Self { endpoint, is_named: named.is_some() }))
     }

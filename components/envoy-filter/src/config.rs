@@ -9,12 +9,12 @@ mod tests;
 
 use std::time::Duration;
 
-use token_broker::{Level, Settings};
+use token_broker::variables::{BUDGET_MS, LOG, TIMEOUT_MS};
 
-use self::fields::{ConfigError, FieldValue, Fields};
+use self::fields::{ConfigError, FieldValue, Fields, mistake};
 use crate::rules::TokenRule;
 
-pub(crate) use self::source::{FieldNames, SourceConfig};
+pub(crate) use self::source::SourceConfig;
 
 /// The configuration of a plugin.
 pub(crate) struct PluginConfig {
@@ -43,21 +43,26 @@ impl PluginConfig {
     /// The field that cannot be used, and why.
     pub(crate) fn parse(json: &[u8], environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         if json.is_empty() {
-            return Err("the configuration is empty".to_owned());
+            return Err(mistake(
+                "the configuration is empty",
+                "write it in JSON; config.schema.json describes it",
+            ));
         }
         if json.len() > MAX_BYTES {
-            return Err(format!("the configuration has {} bytes; {MAX_BYTES} are allowed", json.len()));
+            return Err(mistake(
+                format_args!("the configuration has {} bytes", json.len()),
+                format_args!("shorten it to {MAX_BYTES}"),
+            ));
         }
         let mut fields = Fields::parse(json)?;
         let mut source = SourceConfig::read(fields.required("source")?, environment)?;
-        for (field, variable) in LIMITS {
+        for (field, variable) in [("timeout_ms", TIMEOUT_MS), ("budget_ms", BUDGET_MS)] {
             if let Some(ms) = fields.optional(field).map(FieldValue::milliseconds).transpose()? {
-                source.settings.set(variable, ms.to_string());
+                source.settings.set_from(field, variable, ms.to_string());
             }
         }
         if let Some(level) = fields.optional("log_level") {
-            let level = level.one_of(LEVELS.map(|level| (level.name(), level)))?;
-            source.settings.set(Settings::LOG, level.name().to_owned());
+            source.settings.set_from("log_level", LOG, level.text()?);
         }
         let identity = fields.optional("identity").map(|value| rule::identity(value, &source)).transpose()?;
         let rules = fields.required("rules")?;
@@ -86,10 +91,6 @@ impl Behavior {
         })
     }
 }
-
-const LIMITS: [(&str, &str); 2] =
-    [("timeout_ms", "TOKEN_BROKER_TIMEOUT_MS"), ("budget_ms", "TOKEN_BROKER_BUDGET_MS")];
-const LEVELS: [Level; 5] = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
 
 /// Less than Envoy's default limit for a whole request.
 const DEADLINE_MS: u64 = 10_000;

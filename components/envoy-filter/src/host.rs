@@ -11,7 +11,6 @@ use token_broker::{
 use crate::abi::{self, Root, Status};
 use crate::calls::{CallOutcome, Calls, local_reply};
 use crate::clusters::Clusters;
-use crate::config::FieldNames;
 use crate::log;
 use crate::random::RandomBits;
 use crate::runtime::clock::{monotonic_now, now};
@@ -22,8 +21,6 @@ pub(crate) struct Proxy {
     root: Root,
     clusters: Clusters,
     random: RandomBits,
-    /// Log lines name fields, as errors do.
-    fields: FieldNames,
     pub(crate) timers: Timers,
     calls: Calls,
     /// True once the proxy has a period for ticks.
@@ -79,14 +76,14 @@ impl Host for Proxy {
     }
 
     fn log(&self, record: &Record<'_>) {
-        log::write(record.level, &self.fields.in_place_of_variables(&record.to_json(self.now())));
+        log::write(record.level, &record.to_json(self.now()));
     }
 }
 
 impl Proxy {
-    pub(crate) fn new(root: Root, clusters: Clusters, random: RandomBits, fields: FieldNames) -> Self {
+    pub(crate) fn new(root: Root, clusters: Clusters, random: RandomBits) -> Self {
         let (timers, calls, ticks) = (Timers::default(), Calls::default(), Cell::default());
-        Self { root, clusters, random, fields, timers, calls, ticks }
+        Self { root, clusters, random, timers, calls, ticks }
     }
 
     /// Sets the time of the monotonic clock at which the proxy calls the plugin; none: it does not.

@@ -49,14 +49,14 @@ impl Plugin {
     /// The field of the configuration that cannot be used, and why.
     pub(crate) fn configure(root: Root, json: &[u8]) -> Result<Rc<Self>, String> {
         let PluginConfig { mut source, rules, behavior } = PluginConfig::parse(json, host::environment())?;
-        let key =
-            store::key().map_err(|error| format!("the shared data of the VMs cannot be used: {error}"))?;
+        let key = store::key()
+            .map_err(|error| format!("the shared data of the VMs cannot be used: {error}; {REPORT}"))?;
         source.settings.set_store_key(&key);
         let clusters = std::mem::take(&mut source.clusters);
-        let random = RandomBits::seeded().ok_or("the proxy gives no random bytes")?;
+        let random =
+            RandomBits::seeded().ok_or_else(|| format!("the proxy gives no random bytes; {REPORT}"))?;
         let store = ProxyStore { namespace: clusters.namespace(), wakeups: Wakeups::register(root) };
-        let broker =
-            Broker::new(Proxy::new(root, clusters, random, source.fields.clone()), store, &source.settings);
+        let broker = Broker::new(Proxy::new(root, clusters, random), store, &source.settings);
         check(&broker, &source)?;
         let metrics = Metrics::define();
         let with_metrics = |rule: TokenRule| MeteredRule { metrics: RuleMetrics::define(&rule.name), rule };
@@ -222,7 +222,7 @@ impl Plugin {
 
     fn refuse(&self, stream: Stream, error: &Error) -> Action {
         self.metrics.refused.add(1);
-        refusal::send(stream, &self.source.translated(error));
+        refusal::send(stream, &self.source.own(error.clone()));
         Action::Pause
     }
 
@@ -275,11 +275,15 @@ impl Plugin {
 pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -> Result<(), String> {
     for report in broker.explain() {
         let must_be_ready = source.names.contains(&report.source);
-        let is_wrong =
-            report.verdict == Verdict::Misconfigured || (must_be_ready && report.verdict != Verdict::Ready);
-        if is_wrong {
-            return Err(format!("source: {}", source.fields.in_place_of_variables(&report.reason)));
+        match report.verdict {
+            Verdict::Misconfigured => return Err(format!("source: {}", report.reason)),
+            Verdict::Ready => {}
+            _ if must_be_ready => return Err(format!("source: {}; {PASS_ON}", report.reason)),
+            _ => {}
         }
     }
     Ok(())
 }
+
+const PASS_ON: &str = "fix: set it, and pass it on by `environment_variables` of the VM's configuration";
+const REPORT: &str = "fix: report this, with the version of the proxy";

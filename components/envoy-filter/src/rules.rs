@@ -12,7 +12,7 @@ use token_broker::{Body, ExposeSecret as _, Token, TokenRequest};
 use self::pattern::host;
 use crate::abi::{Status, Stream};
 
-pub(crate) use self::pattern::NamePattern;
+pub(crate) use self::pattern::{NamePattern, PatternError};
 
 /// A rule: the requests that it is for, and their token.
 pub(crate) struct TokenRule {

@@ -37,7 +37,9 @@ impl Vm {
     /// Makes the plugin of a root context. False if its configuration is refused, and the proxy then refuses it too.
     pub(crate) fn configure(&self, root: Root, size: usize) -> bool {
         self.drop_ended();
-        let json = root.configuration(size).map_err(|status| format!("it cannot be read: {status}"));
+        let json = root.configuration(size).map_err(|status| {
+            format!("it cannot be read: {status}; fix: report this, with the version of the proxy")
+        });
         match json.and_then(|json| Plugin::configure(root, &json)) {
             Ok(plugin) => {
                 self.drop_plugin(root);

@@ -2,7 +2,10 @@
 //!
 //! serde's derived readers are not used: these are 40 kB smaller, and each message has its path.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
+use token_broker::MAX_MS;
 
 use super::protobuf;
 
@@ -21,6 +24,11 @@ pub(crate) struct FieldValue {
 /// A mistake in the configuration, as a sentence that begins with the path of the field.
 pub(crate) type ConfigError = String;
 
+/// A mistake in the configuration, and what mends it.
+pub(super) fn mistake(what: impl Display, fix: impl Display) -> ConfigError {
+    format!("{what}; fix: {fix}")
+}
+
 impl Fields {
     /// The fields of an object in JSON or in the format of `google.protobuf.Struct`.
     ///
@@ -28,7 +36,12 @@ impl Fields {
     /// For another format, or another value than an object.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value = serde_json::from_slice(bytes).or_else(|error| protobuf::object(bytes).ok_or(error));
-        let value = value.map_err(|error| format!("the configuration is not JSON: {error}"))?;
+        let value = value.map_err(|error| {
+            mistake(
+                format_args!("the configuration is not JSON: {error}"),
+                "write JSON; config.schema.json describes it",
+            )
+        })?;
         FieldValue { path: "the configuration".to_owned(), value }.fields_of(String::new())
     }
 
@@ -43,7 +56,8 @@ impl Fields {
     /// # Errors
     /// If it is missing.
     pub(crate) fn required(&mut self, name: &str) -> Result<FieldValue, ConfigError> {
-        self.optional(name).ok_or_else(|| format!("{} is missing", self.path_of(name)))
+        self.optional(name)
+            .ok_or_else(|| mistake(format_args!("{} is missing", self.path_of(name)), "add the field"))
     }
 
     /// Takes a text.
@@ -60,7 +74,10 @@ impl Fields {
     /// For a field that was not: its name is unknown.
     pub(crate) fn end(self) -> Result<(), ConfigError> {
         match self.fields.keys().next() {
-            Some(unknown) => Err(format!("{} is not a field of the configuration", self.path_of(unknown))),
+            Some(unknown) => Err(mistake(
+                format_args!("{} is not a field of the configuration", self.path_of(unknown)),
+                "correct its name, or remove it; config.schema.json lists all fields",
+            )),
             None => Ok(()),
         }
     }
@@ -71,7 +88,12 @@ impl Fields {
     /// If there is none, or several; `cases` names the fields that there may be.
     pub(crate) fn only(mut self, cases: &str) -> Result<(String, FieldValue), ConfigError> {
         let name = self.fields.keys().next().filter(|_| self.fields.len() == 1).cloned();
-        let name = name.ok_or_else(|| format!("{} must have exactly one field: {cases}", self.path))?;
+        let name = name.ok_or_else(|| {
+            mistake(
+                format_args!("{} has not exactly one field", self.path),
+                format_args!("use one of {cases}"),
+            )
+        })?;
         let value = self.required(&name)?;
         Ok((name, value))
     }
@@ -90,7 +112,7 @@ impl FieldValue {
     pub(crate) fn any_text(self) -> Result<String, ConfigError> {
         match self.value {
             Value::String(text) => Ok(text),
-            _ => Err(format!("{} must be a text", self.path)),
+            _ => Err(mistake(format_args!("{} is not a text", self.path), "write it in quotes")),
         }
     }
 
@@ -101,7 +123,10 @@ impl FieldValue {
     pub(crate) fn text(self) -> Result<String, ConfigError> {
         match self.value {
             Value::String(text) if (1..=MAX_TEXT).contains(&text.len()) => Ok(text),
-            _ => Err(format!("{} must be a text of 1 to {MAX_TEXT} bytes", self.path)),
+            _ => Err(mistake(
+                format_args!("{} is not a text of 1 to {MAX_TEXT} bytes", self.path),
+                "write it in quotes, and not longer",
+            )),
         }
     }
 
@@ -111,8 +136,12 @@ impl FieldValue {
     /// If it is not a whole number from 1 to [`MAX_MS`].
     pub(crate) fn milliseconds(self) -> Result<u64, ConfigError> {
         let number = self.value.as_u64().filter(|ms| (1..=MAX_MS).contains(ms));
-        number
-            .ok_or_else(|| format!("{} must be a whole number of milliseconds from 1 to {MAX_MS}", self.path))
+        number.ok_or_else(|| {
+            mistake(
+                format_args!("{} is not a number of milliseconds", self.path),
+                format_args!("set it to a whole number from 1 to {MAX_MS}"),
+            )
+        })
     }
 
     /// A list.
@@ -120,7 +149,9 @@ impl FieldValue {
     /// # Errors
     /// If it is another value.
     pub(crate) fn list(self) -> Result<Vec<Self>, ConfigError> {
-        let Value::Array(values) = self.value else { return Err(format!("{} must be a list", self.path)) };
+        let Value::Array(values) = self.value else {
+            return Err(mistake(format_args!("{} is not a list", self.path), "write `[...]`"));
+        };
         let at = |(nth, value)| Self { path: format!("{}[{nth}]", self.path), value };
         Ok(values.into_iter().enumerate().map(at).collect())
     }
@@ -137,7 +168,7 @@ impl FieldValue {
     fn fields_of(self, path: String) -> Result<Fields, ConfigError> {
         match self.value {
             Value::Object(fields) => Ok(Fields { path, fields }),
-            _ => Err(format!("{} must be an object", self.path)),
+            _ => Err(mistake(format_args!("{} is not an object", self.path), "write `{...}`")),
         }
     }
 
@@ -150,7 +181,10 @@ impl FieldValue {
             |text: &str| keywords.iter().find(|(keyword, _)| *keyword == text).map(|(_, meaning)| *meaning);
         self.value.as_str().and_then(meaning).ok_or_else(|| {
             let keywords = keywords.map(|(keyword, _)| format!("`{keyword}`"));
-            format!("{} must be one of {}", self.path, keywords.join(", "))
+            mistake(
+                format_args!("{} has an unknown value", self.path),
+                format_args!("set it to one of {}", keywords.join(", ")),
+            )
         })
     }
 
@@ -162,5 +196,3 @@ impl FieldValue {
 
 /// More than a scope may have, which is the longest of all texts.
 const MAX_TEXT: usize = 4096;
-/// Ten minutes: the core's limit for its variables of milliseconds.
-const MAX_MS: u64 = 600_000;

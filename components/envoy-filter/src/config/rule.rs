@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue};
 use token_broker::{Identity, RawRequest, TokenRequest};
 
 use super::SourceConfig;
-use super::fields::{ConfigError, FieldValue, Fields};
-use crate::rules::{HeaderTemplate, NamePattern, RuleConditions, TokenRule};
+use super::fields::{ConfigError, FieldValue, Fields, mistake};
+use crate::rules::{HeaderTemplate, NamePattern, PatternError, RuleConditions, TokenRule};
 
 /// All rules of a configuration.
 ///
@@ -22,12 +22,15 @@ pub(super) fn read_all(
         let path = value.path.clone();
         let rule = rule(value.fields()?, nth, default, source, &mut tenants)?;
         if rules.iter().any(|other| other.name == rule.name) {
-            return Err(format!("{path}.name is that of another rule"));
+            return Err(mistake(format_args!("{path}.name is that of another rule"), "rename one of them"));
         }
         rules.push(rule);
     }
     if rules.is_empty() || rules.len() > MAX_RULES {
-        return Err(format!("{path} must have 1 to {MAX_RULES} rules"));
+        return Err(mistake(
+            format_args!("{path} has {} rules", rules.len()),
+            format_args!("write 1 to {MAX_RULES}"),
+        ));
     }
     source.allow_tenants(&tenants);
     if let Some(rule) = rules.first() {
@@ -51,11 +54,17 @@ fn rule(
     };
     let own = fields.optional("identity").map(|value| identity(value, source)).transpose()?;
     if own.is_none() && default.is_none() && !source.has_default() {
-        return Err(format!("{} is missing, and the source has no client_id", fields.path_of("identity")));
+        return Err(mistake(
+            format_args!("{} is missing, and the source has no client_id", fields.path_of("identity")),
+            "add one of them",
+        ));
     }
     let tenant_id = match fields.optional("tenant_id") {
         Some(value) if source.is_of_managed_identity() => {
-            return Err(format!("{} cannot be chosen: a managed identity has one tenant", value.path));
+            return Err(mistake(
+                format_args!("{} cannot be chosen: a managed identity has one tenant", value.path),
+                "remove the field",
+            ));
         }
         tenant => tenant.map(FieldValue::text).transpose()?,
     };
@@ -81,30 +90,41 @@ fn name(value: FieldValue) -> Result<String, ConfigError> {
     if text.len() <= MAX_NAME && text.bytes().all(is_name) {
         return Ok(text);
     }
-    Err(format!("{path} must have 1 to {MAX_NAME} lower-case letters, digits, `_` and `-`"))
+    Err(mistake(
+        format_args!("{path} is not the name of a rule"),
+        format_args!("use 1 to {MAX_NAME} lower-case letters, digits, `_` and `-`"),
+    ))
 }
 
 fn pattern(
     fields: &mut Fields,
     field: &str,
-    read: fn(&str) -> Result<NamePattern, &'static str>,
+    read: fn(&str) -> Result<NamePattern, PatternError>,
 ) -> Result<Option<NamePattern>, ConfigError> {
     let Some(value) = fields.optional(field) else { return Ok(None) };
     let (path, text) = (value.path.clone(), value.text()?);
-    read(&text).map(Some).map_err(|why| format!("{path} {why}"))
+    read(&text).map(Some).map_err(|PatternError { why, fix }| mistake(format_args!("{path} {why}"), fix))
 }
 
 fn header(value: FieldValue) -> Result<HeaderTemplate, ConfigError> {
     let mut fields = value.fields()?;
     let (path, name) = (fields.path_of("name"), fields.text("name")?);
-    let parsed = HeaderName::try_from(&name).map_err(|_| format!("{path} is not the name of a header"))?;
+    let parsed = HeaderName::try_from(&name).map_err(|_| {
+        mistake(format_args!("{path} is not the name of a header"), "use letters, digits and `-`")
+    })?;
     if FRAMING.contains(&parsed.as_str()) {
-        return Err(format!("{path} is a header that tells where a message goes or ends"));
+        return Err(mistake(
+            format_args!("{path} is a header that controls where a message goes or ends"),
+            "use another header",
+        ));
     }
     let path = fields.path_of("prefix");
     let prefix = fields.optional("prefix").map_or_else(|| Ok(String::new()), FieldValue::text)?;
     if HeaderValue::try_from(&prefix).is_err() {
-        return Err(format!("{path} has a character that no header can carry"));
+        return Err(mistake(
+            format_args!("{path} has a character that no header can carry"),
+            "use printable ASCII characters",
+        ));
     }
     fields.end()?;
     Ok(HeaderTemplate { name: parsed.as_str().to_owned(), prefix })
@@ -116,12 +136,14 @@ fn header(value: FieldValue) -> Result<HeaderTemplate, ConfigError> {
 /// The field that cannot be used, and why.
 pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Identity, ConfigError> {
     let path = value.path.clone();
-    let refuse = |why: &str| Err(format!("{path} cannot be chosen: {why}"));
+    let refuse = |why: &str, fix: &str| Err(mistake(format_args!("{path} cannot be chosen: {why}"), fix));
     if value.is_text() {
         value.one_of([("system_assigned", ())])?;
         return match source.is_of_managed_identity() {
             true => Ok(Identity::SystemAssigned),
-            false => refuse("the source is an app registration"),
+            false => {
+                refuse("the source is an app registration", "name it by its client_id, or remove the field")
+            }
         };
     }
     let (kind, value) =
@@ -132,12 +154,17 @@ pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Ident
         "object_id" if source.is_of_managed_identity() => Identity::object_id(&id),
         "resource_id" if source.is_of_managed_identity() => Identity::resource_id(&id),
         "object_id" | "resource_id" if source.is_of_any_app() => {
-            return refuse("an app registration is known by its client_id");
+            return refuse("the source is an app registration", "name it by its client_id");
         }
         "client_id" | "object_id" | "resource_id" => {
-            return refuse("the source is the app registration that it names, and no other");
+            return refuse("the source is one app registration", "remove the field");
         }
-        _ => return Err(format!("{path_of_id} is not one of client_id, object_id, resource_id")),
+        _ => {
+            return Err(mistake(
+                format_args!("{path_of_id} is not a kind of id"),
+                "use client_id, object_id or resource_id",
+            ));
+        }
     };
     identity.map_err(|error| format!("{path_of_id}: {error}"))
 }

@@ -8,21 +8,34 @@ pub(crate) enum NamePattern {
     StartsWith(String),
 }
 
+/// A mistake in a pattern: the end of a sentence, and what mends it.
+#[derive(Debug)]
+pub(crate) struct PatternError {
+    pub(crate) why: &'static str,
+    pub(crate) fix: &'static str,
+}
+
 impl NamePattern {
     /// The name of a host, or `*.` and a domain for every name below it.
     ///
     /// # Errors
-    /// The mistake, as the end of a sentence.
-    pub(crate) fn of_authority(text: &str) -> Result<Self, &'static str> {
+    /// The mistake.
+    pub(crate) fn of_authority(text: &str) -> Result<Self, PatternError> {
         let text = text.to_ascii_lowercase();
         let (name, is_parent) = text.strip_prefix('*').map_or((&*text, false), |name| (name, true));
         let is_name =
             |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b':' | b'[' | b']');
         if !name.bytes().all(is_name) || (is_parent && !name.starts_with('.')) {
-            return Err("must be the name of a host, or `*.` and the end of one");
+            return Err(PatternError {
+                why: "is not the name of a host",
+                fix: "write the name of a host, or `*.` and the end of one",
+            });
         }
         if host(name) != name {
-            return Err("must be without a port and without a dot at the end: it is for all ports");
+            return Err(PatternError {
+                why: "has a port, or a dot at its end",
+                fix: "remove it: a rule is for all ports",
+            });
         }
         Ok(if is_parent { Self::EndsWith(name.to_owned()) } else { Self::Is(name.to_owned()) })
     }
@@ -31,11 +44,14 @@ impl NamePattern {
     ///
     /// # Errors
     /// As [`NamePattern::of_authority`].
-    pub(crate) fn of_name(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn of_name(text: &str) -> Result<Self, PatternError> {
         match text.split_once('*') {
             None => Ok(Self::Is(text.to_owned())),
             Some((start, "")) => Ok(Self::StartsWith(start.to_owned())),
-            Some(_) => Err("may have a `*` at its end and nowhere else"),
+            Some(_) => Err(PatternError {
+                why: "has a `*` that is not at its end",
+                fix: "write the beginning of the names and one `*`",
+            }),
         }
     }
 
