@@ -11,6 +11,8 @@ mod demo;
 mod dist;
 mod fuzz;
 mod guest;
+#[cfg(test)]
+mod messages;
 mod plug;
 mod process;
 #[cfg(test)]

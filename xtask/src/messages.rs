@@ -1,0 +1,148 @@
+//! The texts that users read, frozen: `docs/messages.txt` lists them, since people search for them and match on them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use proc_macro2::{TokenStream, TokenTree};
+
+use crate::repo;
+
+/// The list, one part of the project after the other
+fn listed() -> Result<String> {
+    let mut list = INTRODUCTION.to_owned();
+    for (part, folders) in PARTS {
+        let mut texts = BTreeSet::new();
+        for folder in folders {
+            for file in files(&repo::path(folder))? {
+                let code: TokenStream =
+                    fs::read_to_string(&file)?.parse().ok().context(file.display().to_string())?;
+                collect(code, &mut texts);
+            }
+        }
+        list += &format!("\n# {part}\n");
+        texts.iter().for_each(|text| list += &format!("{text}\n"));
+    }
+    Ok(list)
+}
+
+/// The string literals that are prose, outside of attributes, tests and assertions
+fn collect(code: TokenStream, texts: &mut BTreeSet<String>) {
+    let mut tokens = code.into_iter().peekable();
+    let (mut last, mut is_test) = (String::new(), false);
+    while let Some(token) = tokens.next() {
+        match &token {
+            TokenTree::Literal(literal) => texts.extend(prose(&literal.to_string())),
+            TokenTree::Group(group) if last == "#" => is_test = group.to_string().contains("cfg (test)"),
+            TokenTree::Group(group) if ASSERTIONS.contains(&&*last) || is_test => {
+                is_test &= group.delimiter() != proc_macro2::Delimiter::Brace;
+            }
+            TokenTree::Group(group) => collect(group.stream(), texts),
+            TokenTree::Punct(punct) if punct.as_char() == ';' => is_test = false,
+            TokenTree::Punct(_) | TokenTree::Ident(_) => {}
+        }
+        // The `!` of a macro stands between its name and its arguments.
+        if token.to_string() != "!" {
+            last = token.to_string();
+        }
+    }
+}
+
+/// The text of a literal, if it is a sentence or a part of one
+fn prose(literal: &str) -> Option<String> {
+    let text = literal.strip_prefix('"')?.strip_suffix('"')?;
+    let (first, rest) = text.split_once("\\\n").unwrap_or((text, ""));
+    let rest = rest.split("\\\n").map(str::trim_start);
+    let text: String = std::iter::once(first).chain(rest).collect();
+    let is_word = |word: &&str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    (text.split([' ', ',', ';', ':']).filter(is_word).count() > 1).then_some(text)
+}
+
+/// The files of a folder but its tests
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+            "tests" | "tests.rs" | "test_kit.rs" => {}
+            _ if path.is_dir() => found.extend(files(&path)?),
+            name if name.ends_with(".rs") => found.push(path),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+const INTRODUCTION: &str = "\
+The texts that users of token-broker read: errors, remedies, log lines. People search for them and match on them, so a
+change of one is a change that users see. `UPDATE_MESSAGES=1 cargo test -p xtask messages` writes this file anew.
+";
+
+const PARTS: [(&str, &[&str]); 5] = [
+    (
+        "The broker",
+        &[
+            "src",
+            "components/broker",
+            "components/broker-sync",
+            "components/shared",
+            "components/adapter-spin",
+        ],
+    ),
+    ("The injector", &["crates/egress", "components/injector"]),
+    ("The identity endpoint", &["crates/identity-endpoint", "components/endpoint"]),
+    ("The filter for Envoy", &["components/envoy-filter"]),
+    ("The command and the Rust crates", &["crates/cli", "crates/client", "crates/host"]),
+];
+
+const ASSERTIONS: [&str; 8] =
+    ["assert", "assert_eq", "debug_assert", "expect", "panic", "unreachable", "bail", "deprecated"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_texts_that_users_read_are_those_of_the_list() {
+        let path = repo::path("docs/messages.txt");
+        let now = listed().unwrap();
+        if std::env::var_os("UPDATE_MESSAGES").is_some() {
+            fs::write(&path, &now).unwrap();
+        }
+        let frozen = fs::read_to_string(&path).unwrap();
+        let only_in = |one: &str, other: &str| {
+            let others: BTreeSet<_> = other.lines().collect();
+            one.lines()
+                .filter(|line| !others.contains(line))
+                .map(|line| format!("\n    {line}"))
+                .collect::<String>()
+        };
+        assert!(
+            now == frozen,
+            "docs/messages.txt differs, which its first lines explain; new:{}\ngone:{}",
+            only_in(&now, &frozen),
+            only_in(&frozen, &now)
+        );
+    }
+
+    #[test]
+    fn prose_is_taken_from_code_and_from_nothing_else() {
+        let code = r#"
+            //! no comment at all
+            #[expect(reason = "no attribute either")]
+            fn f() { g("one text\
+                        that goes on", h!("another text {x}")); assert!(x, "no words of assertions"); }
+            const SHORT: &str = "word";
+            #[cfg(test)]
+            use crate::tests::no;
+            const LAST: &str = "after a test";
+            #[cfg(test)]
+            mod tests { fn t() { g("no words of tests"); } }
+        "#;
+        let mut texts = BTreeSet::new();
+        collect(code.parse().unwrap(), &mut texts);
+        let expected = ["after a test", "another text {x}", "one textthat goes on"];
+        assert_eq!(texts.into_iter().collect::<Vec<_>>(), expected);
+    }
+}
