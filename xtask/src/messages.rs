@@ -29,9 +29,8 @@ fn listed() -> Result<String> {
 
 /// The string literals that are prose, outside of attributes, tests and assertions
 fn collect(code: TokenStream, texts: &mut BTreeSet<String>) {
-    let mut tokens = code.into_iter().peekable();
     let (mut last, mut is_test) = (String::new(), false);
-    while let Some(token) = tokens.next() {
+    for token in code {
         match &token {
             TokenTree::Literal(literal) => texts.extend(prose(&literal.to_string())),
             TokenTree::Group(group) if last == "#" => is_test = group.to_string().contains("cfg (test)"),
