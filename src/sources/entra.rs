@@ -9,8 +9,6 @@ mod certificate;
 #[cfg(not(feature = "certificate"))]
 #[path = "entra/certificate_off.rs"]
 mod certificate;
-#[cfg(feature = "certificate")]
-mod random_stream;
 
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rand_chacha::ChaCha20Rng;
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs1v15;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::pss;
+use rsa::rand_core::SeedableRng as _;
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
 use rsa::traits::PublicKeyParts as _;
 use secrecy::zeroize::Zeroizing;
@@ -19,7 +21,6 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::random_stream::Stream;
 use crate::model::{Error, Secret};
 use crate::wire::uuid;
 
@@ -100,11 +101,18 @@ impl Certificate {
             "exp": expires_on,
         });
         let signed = format!("{}.{}", encoded(&header), encoded(&claims));
-        let signature = file.signature(of.adfs, signed.as_bytes(), &mut Stream::new(random))?;
+        let signature = file.signature(of.adfs, signed.as_bytes(), &mut generator(random))?;
         let assertion = Secret::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)));
         self.held.replace(Some(SignedAssertion { assertion: assertion.clone(), of: of.clone(), expires_on }));
         Ok(assertion)
     }
+}
+
+/// A generator for one signature, seeded with bits of the host.
+fn generator(mut random: impl FnMut() -> u64) -> ChaCha20Rng {
+    let mut seed = [0; 32];
+    seed.chunks_exact_mut(8).for_each(|bytes| bytes.copy_from_slice(&random().to_le_bytes()));
+    ChaCha20Rng::from_seed(seed)
 }
 
 /// What a PEM file holds: a key, and the certificates, the key's own first.
@@ -153,12 +161,7 @@ impl Pem {
         header
     }
 
-    fn signature(
-        &self,
-        adfs: bool,
-        message: &[u8],
-        random: &mut Stream<impl FnMut() -> u64>,
-    ) -> Result<Vec<u8>, String> {
+    fn signature(&self, adfs: bool, message: &[u8], random: &mut ChaCha20Rng) -> Result<Vec<u8>, String> {
         let key = self.key.clone();
         let signature = if adfs {
             let key = pkcs1v15::SigningKey::<Sha256>::new(key);
