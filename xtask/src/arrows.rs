@@ -27,11 +27,12 @@ fn rooms(lib: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// What a file names behind `crate::` outside of its comments and tests
+/// What a file names behind `crate::`, or two steps up, outside of its comments and tests
 fn imports(text: &str) -> impl Iterator<Item = &str> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let named = code.flat_map(|line| line.split("crate::").skip(1));
+    let behind = |prefix: &'static str| move |line| str::split(line, prefix).skip(1);
+    let named = code.flat_map(move |line| behind("crate::")(line).chain(behind("super::super::")(line)));
     named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
 }
 
@@ -73,9 +74,10 @@ mod tests {
             ),
             ("low/thing.rs", "fn f(of: crate::high::Other) {}\nuse crate::low::Thing;\n"),
             ("cellar.rs", "use crate::low::Thing;\n"),
+            ("low/deep.rs", "use super::super::high::Thing;\n"),
         ] {
             fs::write(core.join(file), text).unwrap();
         }
-        assert_eq!(upward(&core).unwrap(), ["cellar.rs: low", "low/thing.rs: high"]);
+        assert_eq!(upward(&core).unwrap(), ["cellar.rs: low", "low/deep.rs: high", "low/thing.rs: high"]);
     }
 }

@@ -27,6 +27,7 @@ pub async fn check_store(store: &dyn Store) {
     values_are_removed_by_their_owner(store).await;
     one_of_many_callers_wins(store).await;
     values_end(store).await;
+    a_former_owner_removes_nothing(store).await;
 }
 
 async fn values_are_kept_and_replaced(store: &dyn Store) {
@@ -57,15 +58,30 @@ async fn one_of_many_callers_wins(store: &dyn Store) {
 }
 
 async fn values_end(store: &dyn Store) {
-    let key = "token-broker-test-ended";
-    expect("set", store.set(key, vec![1], SHORT).await, ());
+    expect("set", store.set("token-broker-test-ended-set", vec![1], SHORT).await, ());
+    wait_for_the_end(store, "token-broker-test-ended-set").await;
+    expect("add", store.add("token-broker-test-ended-add", vec![1], SHORT).await, true);
+    wait_for_the_end(store, "token-broker-test-ended-add").await;
+}
+
+async fn a_former_owner_removes_nothing(store: &dyn Store) {
+    let key = "token-broker-test-former";
+    expect("add", store.add(key, vec![1], SHORT).await, true);
+    wait_for_the_end(store, key).await;
+    expect("set after the end", store.set(key, vec![2], MINUTE).await, ());
+    expect("delete by the former owner", store.delete(key, &[1]).await, ());
+    expect("get after a delete by the former owner", store.get(key).await, Some(vec![2]));
+}
+
+/// Returns when a value has ended.
+async fn wait_for_the_end(store: &dyn Store, key: &str) {
     for _ in 0..MAX_POLLS {
         tokio::time::sleep(SHORT).await;
         if store.add(key, vec![2], Duration::ZERO).await == Ok(true) {
             return;
         }
     }
-    panic!("a value is still there long after its time is over");
+    panic!("the value of {key} is still there long after its time is over");
 }
 
 fn expect<T: Debug + PartialEq>(operation: &str, outcome: Result<T, StoreError>, expected: T) {
