@@ -1,4 +1,4 @@
-//! `examples/node` and `examples/js`, by the commands of their READMEs, against the mock platform.
+//! `examples/node`, `examples/js` and `examples/python`, by the commands of their READMEs, against the mock platform.
 
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test runs programs")]
@@ -59,24 +59,29 @@ async fn to_a_node_program_an_endpoint_that_thinks_is_not_absent() {
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
 }
 
-// A component in JavaScript, in wasmtime.
+// Components, in wasmtime's command line.
 
 #[tokio::test]
-async fn a_component_in_javascript_gets_a_token() {
-    let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let said = ends(&mock).await;
-    let ends: u64 = said.strip_prefix("ok(").and_then(|it| it.strip_suffix(")\n")).unwrap().parse().unwrap();
-    assert!(ends > now(), "{said}");
-    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+async fn components_in_javascript_and_python_get_a_token() {
+    for example in [&JS, &PYTHON] {
+        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        let said = result(example, &mock).await;
+        let ends: u64 =
+            said.strip_prefix("ok(").and_then(|it| it.strip_suffix(")\n")).unwrap().parse().unwrap();
+        assert!(ends > now(), "{said}");
+        assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+    }
 }
 
 #[tokio::test]
-async fn a_component_in_javascript_is_told_why_there_is_no_token_and_what_mends_it() {
-    let mock = Mock::start(MockConfig::default()).await.unwrap();
-    mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
-    let said = ends(&mock).await;
-    assert!(said.starts_with("err(\"unavailable: "), "{said}");
-    assert!(said.contains("fix: give this machine an identity: `az vm identity assign"), "{said}");
+async fn components_in_javascript_and_python_are_told_why_there_is_no_token_and_what_mends_it() {
+    for (example, kind) in [(&JS, "unavailable"), (&PYTHON, "Unavailable")] {
+        let mock = Mock::start(MockConfig::default()).await.unwrap();
+        mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
+        let said = result(example, &mock).await;
+        assert!(said.starts_with(&format!("err(\"{kind}: ")), "{said}");
+        assert!(said.contains("fix: give this machine an identity: `az vm identity assign"), "{said}");
+    }
 }
 
 async fn node(mock: &Mock) -> Output {
@@ -99,19 +104,30 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// What wasmtime prints of the function's result.
-async fn ends(mock: &Mock) -> String {
-    let output = JS.shown().unwrap().envs(mock.env(Endpoint::Imds)).output().await.unwrap();
+/// The output of wasmtime: the result of the component's function.
+async fn result(example: &Example, mock: &Mock) -> String {
+    let output = example.shown().unwrap().envs(mock.env(Endpoint::Imds)).output().await.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !shows_a_token(&output), "{errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-static NODE: LazyLock<Example> = LazyLock::new(|| built("node", "example-node/node_modules"));
-static JS: LazyLock<Example> = LazyLock::new(|| built("js", "example-js/node_modules"));
+static NODE: LazyLock<Example> = LazyLock::new(|| built("node", npm("example-node/node_modules")));
+static JS: LazyLock<Example> = LazyLock::new(|| built("js", npm("example-js/node_modules")));
+static PYTHON: LazyLock<Example> = LazyLock::new(|| built("python", COMPONENTIZE));
 
-fn built(name: &str, lies: &'static str) -> Example {
-    let example = Example::copy(name, &[Installed { by: "npm ci", at: "node_modules", lies }]).unwrap();
+const COMPONENTIZE: Installed = Installed {
+    by: "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+    at: ".venv",
+    lies: "example-python",
+};
+
+const fn npm(lies: &'static str) -> Installed {
+    Installed { by: "npm ci", at: "node_modules", lies }
+}
+
+fn built(name: &str, installed: Installed) -> Example {
+    let example = Example::copy(name, &[installed]).unwrap();
     example.build().unwrap();
     example
 }
