@@ -300,7 +300,11 @@ proptest! {
             };
             prop_assert!(told.is_none_or(|told| told <= Duration::from_secs(3600)), "{:?}", told);
             let text = std::str::from_utf8(&value).unwrap_or("none");
-            if let Ok(seconds @ 1..=3600) = text.parse::<u64>() {
+            // RFC 9110, 10.2.3: digits alone, where Rust reads `+1`, too.
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            if let Ok(seconds @ 1..=3600) = text.parse::<u64>()
+                && is_number
+            {
                 prop_assert_eq!(told.map(|told| told.as_secs()), Some(seconds));
             }
             if text.bytes().all(|byte| !byte.is_ascii_digit()) {
