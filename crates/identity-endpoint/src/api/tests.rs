@@ -173,6 +173,45 @@ fn what_a_request_must_have_is_said_of_one_that_has_it_not() {
 }
 
 #[test]
+fn each_refusal_ends_with_one_fix() {
+    let (closed, looping) = (api(&[]), api(&[(POD_IDENTITY_HOST, "http://127.0.0.1:8080")]));
+    let open = open_api();
+    let head = |name: &'static str, value: &str| {
+        let mut request = imds("");
+        request.headers.insert(name, value.parse().unwrap());
+        request
+    };
+    let mut post = imds("");
+    post.method = Method::POST;
+    for (api, request) in [
+        (&open, get("/", &[])),
+        (&open, post),
+        (&open, get(IdentityApi::IMDS_PATH, &[])),
+        (&open, get(IdentityApi::IMDS_PATH, &[("metadata", "true")])),
+        (&open, get(&format!("{}?api-version=x", IdentityApi::IMDS_PATH), &[("metadata", "true")])),
+        (&open, get(&format!("{}?api-version=2018-02-01", IdentityApi::IMDS_PATH), &[("metadata", "true")])),
+        (&open, head("x-forwarded-for", "10.0.0.1")),
+        (&open, head("host", "rebound.example")),
+        (&open, head("host", "")),
+        (&open, head("host", "a\tb")),
+        (&open, get(IdentityApi::APP_SERVICE_PATH, &[])),
+        (&closed, app_service("")),
+        (&looping, head("host", "127.0.0.1:8080")),
+        (&open, imds("&resource=a")),
+        (&open, imds("&client_id=a&object_id=b")),
+        (&open, imds("&client_id=%")),
+        (&open, imds("&client_id=")),
+        (&open, imds(&format!("&x={}", "a".repeat(crate::query::MAX_QUERY)))),
+    ] {
+        let (_, body) = seen(&api.read(&request).unwrap_err());
+        assert_eq!(body.to_string().matches("; fix: ").count(), 1, "{body}");
+    }
+    let short = Settings::from_pairs([(ENDPOINT_SECRET.to_owned(), "short".to_owned())]);
+    let error = IdentityApi::new(&short).unwrap_err().to_string();
+    assert_eq!(error.matches("; fix: ").count(), 1, "{error}");
+}
+
+#[test]
 fn app_service_is_for_those_who_show_the_secret() {
     let target = format!("/msi/token?api-version=2019-08-01&resource={VAULT}");
     for headers in [
