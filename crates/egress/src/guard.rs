@@ -46,7 +46,7 @@ impl Guard {
         let mut endpoints = vec![arc];
         let named = [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT];
         for variable in named {
-            // Whatever its query is: Windows container groups have one.
+            // With any query: Windows container groups have one.
             if let Some(url) = settings.url(variable, FORM)? {
                 endpoints.push(place(settings, variable, &url)?);
             }
@@ -79,7 +79,7 @@ impl Guard {
     /// them, an address that is named to the letter is its operator's choice.
     ///
     /// # Errors
-    /// [`Error::Denied`] that names the address and what is there.
+    /// [`Error::Denied`] that names the address and the reason.
     pub fn check_address(target: &Target, address: IpAddr, is_own: bool) -> Result<(), Error> {
         let effective = ServerName::from(address);
         let why = match target.host() {

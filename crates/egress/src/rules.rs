@@ -249,7 +249,7 @@ fn unusable(rule: &str, why: &str) -> Error {
     Error::misconfigured(what, format_args!("write a rule as {FORM}"))
 }
 
-/// For an error that says what to do itself.
+/// For an error that has a fix of its own.
 fn part_refused(rule: &str, error: &Error) -> Error {
     Error::Misconfigured(format!("{INJECT} has the rule `{rule}`, which cannot be used: {error}"))
 }

@@ -1,4 +1,4 @@
-//! Whatever a deployer or a client writes, reading it ends in a value that keeps its promise, or in an error.
+//! Any text of a deployer or a client is read into a value that keeps its promise, or refused with an error and a fix.
 
 use proptest::prelude::*;
 use token_broker::variables::{IDENTITY_ENDPOINT, INJECT, INJECT_OTHERS};
@@ -68,7 +68,7 @@ fn each_error_ends_with_one_fix() {
     }
 }
 
-/// Authorities, and what looks like one.
+/// Authorities, and texts that look like one.
 fn authority() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         text("[a-z0-9-]{1,12}(\\.[a-z0-9-]{1,12}){0,3}"),

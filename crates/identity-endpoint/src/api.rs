@@ -146,7 +146,7 @@ impl IdentityApi {
         let Some(secret) = &self.secret else {
             return Err(Refusal::of(&Error::misconfigured(
                 format_args!(
-                    "{ENDPOINT_SECRET} of the endpoint is not set, and this protocol needs a secret"
+                    "{ENDPOINT_SECRET} is not set for the endpoint, and this protocol needs a secret"
                 ),
                 format_args!(
                     "set it there, or use IMDS's protocol, which needs none: set {POD_IDENTITY_HOST} for the client instead \

@@ -39,8 +39,8 @@ impl Parameters {
                 Some("client_id") => read.of(Identity::client_id(&value()?))?,
                 // The second is an alias that App Service knows.
                 Some("object_id" | "principal_id") => read.of(Identity::object_id(&value()?))?,
-                // IMDS's name, App Service's, and what the asynchronous half of Azure's SDK for Python sends to both, which
-                // they pass over.
+                // IMDS's name, App Service's, and one that the asynchronous half of Azure's SDK for Python sends to both,
+                // which pass over it.
                 Some("msi_res_id" | "mi_res_id" | "resource_id") => {
                     read.of(Identity::resource_id(&value()?))?
                 }

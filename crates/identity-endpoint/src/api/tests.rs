@@ -1,4 +1,4 @@
-//! What is read of a request, what is refused, and how each protocol spells it.
+//! The requests that are read and refused, and the replies of each protocol.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn get(target: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// A request that is right but for what is behind its parameters.
+/// A valid request of IMDS's protocol, with more parameters at its end.
 fn imds(more: &str) -> Parts {
     let target = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULT}{more}");
     get(&target, &[("metadata", "true")])
