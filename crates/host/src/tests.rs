@@ -21,9 +21,9 @@ async fn errors() -> Vec<String> {
     vec![
         build(Broker::builder().component_file("/none/a.wasm")).await,
         build(Broker::builder().component_file("/none/a.cwasm")).await,
-        build(Broker::builder().component_bytes(*b"no component")).await,
+        build(Broker::builder().component_bytes(&b"no component"[..])).await,
         // The shortest component there is: magic, version, layer.
-        build(Broker::builder().component_bytes(*b"\0asm\x0d\0\x01\0")).await,
+        build(Broker::builder().component_bytes(&b"\0asm\x0d\0\x01\0"[..])).await,
         build(Broker::builder().store(MemoryStore::default())).await,
         build(Broker::builder().settings(|_: &str| Err("no answer".to_owned()))).await,
         build(Broker::builder().max_memory(1)).await,
