@@ -31,7 +31,7 @@ pub use self::secret::{Secret, fingerprint};
 pub use self::stats::Statistics;
 pub(crate) use self::stats::count;
 pub use self::store::{Store, StoreError};
-pub use self::text::is_tenant;
 pub(crate) use self::text::{SEPARATORS, SEVERAL, is_guid, is_tenant_char};
+pub use self::text::{is_only_dots, is_tenant};
 pub(crate) use self::token::CLOCK_TOLERANCE;
 pub use self::token::{EXPIRING, Token};

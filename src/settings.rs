@@ -100,6 +100,11 @@ impl Settings {
         self.get(name).map(|text| url::absolute(self.name(name), text, form)).transpose()
     }
 
+    /// The error of a setting with a value that cannot be used: `why` goes on after its name, `form` is the accepted form.
+    pub fn refused(&self, name: &str, why: &str, form: &str) -> Error {
+        url::refused(self.name(name), why, form)
+    }
+
     /// How much is logged.
     ///
     /// # Errors

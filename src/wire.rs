@@ -12,7 +12,7 @@ mod redact;
 mod retry_after;
 mod uuid;
 
-pub use crate::model::is_tenant;
+pub use crate::model::{is_only_dots, is_tenant};
 
 pub use self::base64url::from_base64url;
 pub(crate) use self::expiry::{Seconds, end_of_life, http_date};

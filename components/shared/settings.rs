@@ -35,9 +35,10 @@ async fn look_up(name: &str) -> Result<Option<String>, Error> {
         Either::Left((Err(why), _)) => why,
         Either::Right(((), _)) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    Err(Error::Misconfigured(format!(
-        "the host cannot look up the setting {name}: {why}; fix: correct the host, or set {name} in the environment"
-    )))
+    Err(Error::misconfigured(
+        format_args!("the host cannot look up the setting {name}: {why}"),
+        format_args!("make the host's provider of settings answer, or set {name} in the environment"),
+    ))
 }
 
 /// The longest wait for one setting.

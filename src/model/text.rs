@@ -33,7 +33,7 @@ pub(crate) fn is_tenant_char(c: char) -> bool {
 }
 
 /// Nothing, or what moves a request to another path of its host (RFC 3986, 5.2.4).
-pub(crate) fn is_only_dots(text: &str) -> bool {
+pub fn is_only_dots(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'.')
 }
 

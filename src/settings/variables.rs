@@ -12,7 +12,7 @@ pub struct Variable {
     pub file: bool,
     /// Whether its value may have line ends and tabs in it.
     pub lines: bool,
-    /// Its form, its default and what it does.
+    /// Its form, its default and what it does; empty in a component, which shows it to nobody.
     pub about: &'static str,
 }
 
@@ -153,6 +153,7 @@ pub const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
+    let about = if cfg!(target_family = "wasm") { "" } else { about };
     Variable { name, secret: false, file: false, lines: false, about }
 }
 

@@ -24,7 +24,7 @@ pub(crate) async fn variable(name: &str) -> Result<Option<String>, String> {
 }
 
 /// The name in Spin, where names have lower-case letters, digits and underscores.
-fn spin_name(name: &str) -> String {
+pub(crate) fn spin_name(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 

@@ -7,7 +7,7 @@ use wasip3::clocks::{monotonic_clock, system_clock};
 use crate::Spin;
 use crate::bindings::exports::token_broker::identity::store::{Guest, StoreError};
 use crate::bindings::spin::key_value::key_value::{Error, Store};
-use crate::settings::variable;
+use crate::settings::{spin_name, variable};
 use crate::timed_value::TimedValue;
 
 impl Guest for Spin {
@@ -74,7 +74,11 @@ async fn label() -> Result<String, StoreError> {
         return Ok(label);
     }
     let label = variable(STORE).await.map_err(|why| {
-        StoreError::Other(format!("the variable that names the store cannot be looked up: {why}"))
+        StoreError::Other(format!(
+            "the variable {} cannot be looked up: {why}; fix: make its provider answer, or remove it for the store \
+             {DEFAULT_STORE}",
+            spin_name(STORE)
+        ))
     })?;
     let label = label.filter(|label| !label.is_empty()).unwrap_or_else(|| DEFAULT_STORE.to_owned());
     Ok(LABEL.with(|cell| cell.get_or_init(|| label).clone()))
@@ -85,17 +89,27 @@ thread_local! {
 }
 
 fn not_allowed(label: &str) -> String {
-    format!("give this component key_value_stores = [\"{label}\"] in spin.toml")
+    format!(
+        "Spin does not give this component the store {label}; fix: add key_value_stores = [\"{label}\"] to it in \
+         spin.toml"
+    )
 }
 
 fn failed(error: Error) -> StoreError {
     match error {
-        Error::StoreTableFull => {
-            StoreError::Unavailable("too many stores are open in this instance".to_owned())
-        }
-        Error::NoSuchStore => StoreError::AccessDenied("Spin has no such key-value store".to_owned()),
-        Error::AccessDenied => StoreError::AccessDenied("Spin does not allow it".to_owned()),
-        Error::Other(words) => StoreError::Other(words),
+        Error::StoreTableFull => StoreError::Unavailable(
+            "too many stores are open in this instance; fix: close those that the application does not use"
+                .to_owned(),
+        ),
+        Error::NoSuchStore => StoreError::AccessDenied(
+            "Spin has no such store; fix: define it in Spin's runtime configuration".to_owned(),
+        ),
+        Error::AccessDenied => StoreError::AccessDenied(
+            "Spin does not allow it; fix: list the store in key_value_stores in spin.toml".to_owned(),
+        ),
+        Error::Other(words) => StoreError::Other(format!(
+            "{words}; fix: check the store's provider in Spin's runtime configuration"
+        )),
     }
 }
 

@@ -90,7 +90,8 @@ fn broker() -> Rc<WasiBroker> {
     })
 }
 
-const STUCK: &str = "the broker waits for an event that cannot come; fix: report this";
+const STUCK: &str =
+    "the broker waits for an event that cannot come; fix: report it, with the host and its version";
 
 type WasiBroker = Broker<Wasi, NoStore>;
 

@@ -28,5 +28,5 @@ impl Store for NoStore {
 }
 
 fn no_store() -> StoreError {
-    StoreError::Unavailable("this host has no store".to_owned())
+    StoreError::Unavailable("this component has no store; fix: unset TOKEN_BROKER_STORE_KEY".to_owned())
 }

@@ -83,8 +83,10 @@ impl Injector {
         };
         check_method(head.method())?;
         if names_another {
-            let host = &route.target;
-            return Err(Error::Denied(format!("no token goes to {host} with a Host header; leave it out")));
+            return Err(Error::denied(
+                format_args!("no token goes to {} with a Host header", route.target),
+                "leave the header out",
+            ));
         }
         Ok(Some(Rc::clone(route)))
     }
@@ -216,7 +218,7 @@ impl Injector {
 }
 
 fn without_host() -> Error {
-    Error::Denied("the request does not say in its URL which host it is for".to_owned())
+    Error::denied("the request has no host in its URL", "write the host into the URL")
 }
 
 fn unix_seconds() -> u64 {

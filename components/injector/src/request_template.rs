@@ -134,7 +134,10 @@ async fn unless_finished(mut contents: StreamReader<u8>) -> Option<StreamReader<
 }
 
 fn unfit(part: &str) -> Error {
-    Error::Other(format!("the host refuses {part} of a request that it took from the application"))
+    Error::Other(format!(
+        "the host refuses {part} of a request that it took from the application; fix: report it, with the host and its \
+         version"
+    ))
 }
 
 /// In nanoseconds. An application that writes its body only after the answer has begun waits for this long.

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
 /// The error of every call for a token, as far as the configuration decides it. The answer of a source is unknown.
 fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
     let Some(report) = reports.iter().find(|report| ends_the_chain(report)) else {
-        return Err(Error::Unavailable(reports.iter().map(declined).collect()));
+        return Err(unavailable(reports, "set the variables of the source that this platform has"));
     };
     if report.verdict != Verdict::Misconfigured {
         return Ok(());
@@ -37,8 +37,11 @@ fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
         Some(("misconfigured", why)) => Error::Misconfigured(why.to_owned()),
         // An id that AZURE_CLIENT_ID names, of a source that takes none.
         Some(("invalid-request", why)) => Error::InvalidRequest(why.to_owned()),
-        // What is configured and cannot be used by this host.
-        _ => Error::Unavailable(vec![declined(report)]),
+        // The source is configured, and this host cannot use it.
+        _ => unavailable(
+            std::slice::from_ref(report),
+            "use a host with this source, or configure another source",
+        ),
     })
 }
 
@@ -50,8 +53,17 @@ fn ends_the_chain(report: &SourceReport) -> bool {
     }
 }
 
-fn declined(report: &SourceReport) -> Failure {
-    Failure { source: report.source.clone().into(), message: report.reason.clone(), ..Failure::default() }
+fn unavailable(reports: &[SourceReport], fix: &str) -> Error {
+    let declined = |report: &SourceReport| Failure {
+        source: report.source.clone().into(),
+        message: report.reason.clone(),
+        ..Failure::default()
+    };
+    let mut failures: Vec<_> = reports.iter().map(declined).collect();
+    if let Some(last) = failures.last_mut() {
+        last.remedy = Some(fix.to_owned());
+    }
+    Error::Unavailable(failures)
 }
 
 fn describe_all(reports: &[SourceReport]) -> String {

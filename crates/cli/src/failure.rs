@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use token_broker::milliseconds;
 use token_broker_host::{Error, Failure};
 
 /// The error of a command.
@@ -11,8 +12,14 @@ use token_broker_host::{Error, Failure};
 pub(crate) struct Failed(Error);
 
 impl Failed {
-    pub(crate) fn other(error: impl fmt::Display) -> Self {
-        Self(Error::Other(error.to_string()))
+    /// A failure outside the broker, and its fix.
+    pub(crate) fn other(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self(Error::Other(format!("{what}; fix: {fix}")))
+    }
+
+    /// An error of the host, which has a fix in it.
+    pub(crate) fn of_host(error: &wasmtime::Error) -> Self {
+        Self(Error::Other(format!("{error:#}")))
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -43,7 +50,7 @@ fn failure_to_json(failure: &Failure) -> Value {
         "message": failure.message,
         "correlationId": failure.correlation_id,
         "remedy": failure.remedy,
-        "retryAfterMs": failure.retry_after.map(|wait| wait.as_millis() as u64),
+        "retryAfterMs": failure.retry_after.map(milliseconds),
     })
 }
 
@@ -64,7 +71,7 @@ impl From<wasmtime::Error> for Failed {
     fn from(error: wasmtime::Error) -> Self {
         match error.downcast_ref::<Error>() {
             Some(error) => Self(error.clone()),
-            None => Self::other(format!("{error:#}")),
+            None => Self::other(format_args!("{error:#}"), "report it, with `token-broker --version`"),
         }
     }
 }

@@ -35,8 +35,8 @@ fn main() -> ExitCode {
 
 /// One thread is enough, and starts faster than many: the command waits for the network.
 fn run(command: &Command) -> Result<ExitCode, Failed> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::other)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::other(error, FREE_RESOURCES))?;
     let output = runtime.block_on(async {
         match command {
             Command::Get(args) => get::run(args).await.map(|()| ExitCode::SUCCESS),
@@ -53,8 +53,15 @@ fn run(command: &Command) -> Result<ExitCode, Failed> {
 /// Write to stdout. A closed pipe is an error, and does not panic.
 fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failed::other)
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        Failed::other(
+            format_args!("cannot write to stdout: {error}"),
+            "give stdout a file, or a program that reads it",
+        )
+    })
 }
 
+/// The fix for a process that gets no thread, file or signal of the system.
+const FREE_RESOURCES: &str = "raise the limits of this process, `ulimit -a`";
 /// The limit of the wait for a reader of stderr at the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);

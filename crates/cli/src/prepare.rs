@@ -18,7 +18,8 @@ pub(crate) async fn broker() -> Result<ManuallyDrop<Instance>, Failed> {
             }
         });
     }
-    Ok(ManuallyDrop::new(builder.instantiate().await?))
+    let instance = builder.instantiate().await.map_err(|error| Failed::of_host(&error))?;
+    Ok(ManuallyDrop::new(instance))
 }
 
 /// Whether a log line repeats the error that the command itself prints.
@@ -28,7 +29,7 @@ fn repeats_the_error(line: &str) -> bool {
 
 /// A shared broker, which lives as long as the process.
 pub(crate) async fn shared_broker(environment: Environment) -> Result<Broker, Failed> {
-    Ok(builder(environment)?.build().await?)
+    builder(environment)?.build().await.map_err(|error| Failed::of_host(&error))
 }
 
 /// Whether a variable is set for this process, and not empty.

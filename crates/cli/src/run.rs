@@ -13,10 +13,10 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
 
-use crate::LAST_WORDS;
 use crate::args::Run;
 use crate::failure::Failed;
 use crate::prepare::{self, LOG};
+use crate::{FREE_RESOURCES, LAST_WORDS};
 
 /// Run a component to its end, with credentials from a broker outside it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
@@ -34,31 +34,36 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let mut store = Store::new(&engine, state);
     store.limiter(|state| &mut state.data);
     end_after(Duration::from_secs(args.timeout))?;
-    let ended = run_to_its_end(&mut store, linker.instantiate_pre(&component)?).await;
-    let ended = ended.map_err(|trap| match store.data().data.was_refused {
-        true => Failed::other(format!(
-            "the component needs more memory than {} MiB; fix: give it more with --max-memory ({trap:#})",
-            args.max_memory
-        )),
-        false => trap.into(),
+    let component = linker.instantiate_pre(&component).map_err(|error| {
+        Failed::other(
+            format_args!("the component imports what this command does not have: {error:#}"),
+            "build it for WASI 0.3 or 0.2 and token-broker:identity/credentials@0.1.0",
+        )
     })?;
-    // The component itself reports what went wrong.
+    let ended = run_to_its_end(&mut store, component).await;
+    let ended = ended.map_err(|trap| match store.data().data.was_refused {
+        true => Failed::other(
+            format_args!("the component needs more memory than {} MiB ({trap:#})", args.max_memory),
+            "give it more with --max-memory",
+        ),
+        false => Failed::other(format_args!("the component failed: {trap:#}"), "correct the component"),
+    })?;
+    // The component itself reports its error.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Names the option instead of the variable: the scopes are from the command line.
+/// The scopes of the policy are arguments of the command.
 fn of_arguments(error: Error) -> Error {
     match error {
-        Error::Misconfigured(why) => {
-            Error::InvalidRequest(why.replace("TOKEN_BROKER_ALLOWED_SCOPES", "--scope"))
-        }
+        Error::Misconfigured(why) => Error::InvalidRequest(why),
         other => other,
     }
 }
 
 fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
     Component::from_file(engine, file).map_err(|error| {
-        Error::InvalidRequest(format!("{} is not a component that can run: {error:#}", file.display())).into()
+        let what = format_args!("{} is not a component that can run: {error:#}", file.display());
+        Error::invalid_request(what, "build the component for WASI 0.3 or 0.2").into()
     })
 }
 
@@ -68,14 +73,14 @@ fn end_after(limit: Duration) -> Result<(), Failed> {
     let ended = move || {
         thread::sleep(limit);
         let seconds = limit.as_secs();
-        let text =
-            format!("the component did not end within {seconds} s; fix: give it more time with --timeout");
-        let failed = Failed::other(text);
+        let what = format_args!("the component did not end within {seconds} s");
+        let failed = Failed::other(what, "give it more time with --timeout");
         log_line(&failed.to_string());
         flush_log(LAST_WORDS);
         std::process::exit(1);
     };
-    thread::Builder::new().spawn(ended).map(drop).map_err(Failed::other)
+    let spawned = thread::Builder::new().spawn(ended);
+    spawned.map(drop).map_err(|error| Failed::other(error, FREE_RESOURCES))
 }
 
 /// By WASI 0.3 or 0.2, as the component exports it.
@@ -175,10 +180,8 @@ fn inherited(name: &str) -> Result<String, Failed> {
             VarError::NotPresent => "is not set here",
             VarError::NotUnicode(_) => "is not UTF-8",
         };
-        Error::InvalidRequest(format!(
-            "--env {name}: the variable {name} {why}; fix: set it, or use --env {name}=VALUE"
-        ))
-        .into()
+        let what = format_args!("--env {name}: the variable {name} {why}");
+        Error::invalid_request(what, format_args!("set it, or use --env {name}=VALUE")).into()
     })
 }
 

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Serve;
 use crate::failure::Failed;
 use crate::prepare::{self, LOG};
-use crate::print;
+use crate::{FREE_RESOURCES, print};
 use handler::Handler;
 use listener::Listener;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
         environment = environment.with(LOG, LEVEL);
     }
     let handler = Handler::new(prepare::shared_broker(environment).await?, api, audits);
-    let end = end().map_err(Failed::other)?;
+    let end = end().map_err(|error| Failed::other(error, FREE_RESOURCES))?;
     print(&announcement(&listener, &handler))?;
     server::serve(&listener, Arc::new(handler), end).await;
     Ok(())
@@ -48,17 +48,21 @@ fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
     let mut settings =
         Settings::from_pairs(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))));
     if let Some(file) = secret_file {
-        let unreadable =
-            |why: &str| Error::Misconfigured(format!("the secret file {}: {why}", file.display()));
+        let place = format!("the secret file {}", file.display());
         if settings.is_set(SECRET) {
-            return Err(unreadable(&format!("{SECRET} is set too; fix: use one of them")).into());
+            let what = format_args!("--secret-file is given, and {SECRET} is set");
+            return Err(Error::misconfigured(what, "use one of them").into());
         }
-        let text = std::fs::read_to_string(file).map_err(|error| unreadable(&error.to_string()))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let what = format_args!("{place} cannot be read: {error}");
+            Error::misconfigured(what, "name a text file that this user can read")
+        })?;
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
-            return Err(unreadable("it is empty; fix: write the secret into it").into());
+            let fix = "write the secret into it, `openssl rand -hex 32` prints one";
+            return Err(Error::misconfigured(format_args!("{place} is empty"), fix).into());
         }
-        settings.set(SECRET, secret.to_owned());
+        settings.set_from(&place, SECRET, secret.to_owned());
     }
     if !settings.is_set(LOG) {
         settings.set(LOG, LEVEL.to_owned());

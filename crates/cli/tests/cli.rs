@@ -72,6 +72,7 @@ impl Cli {
         let line = text(&output.stderr);
         assert_eq!(line.lines().count(), 1, "a failure is one line: {line}");
         assert!(!line.contains("eyJ"), "no token is in {line}");
+        assert_eq!(line.matches("; fix: ").count(), 1, "{line}");
         (output.status.code().unwrap(), line)
     }
 

@@ -245,11 +245,11 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
         (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "0.0.0.0:0".to_owned()], "--allow-remote"),
         (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "[::]:0".to_owned()], "--allow-remote"),
         (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("none")], "No such file"),
-        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("empty")], "it is empty"),
+        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("empty")], "empty is empty; fix: "),
         (
             mock.env(Endpoint::Imds),
             vec!["--secret-file".to_owned(), of("short")],
-            "TOKEN_BROKER_ENDPOINT_SECRET must be",
+            "short is not a usable secret; fix: ",
         ),
         (with_secret, vec!["--secret-file".to_owned(), of("secret")], "use one of them"),
     ] {
@@ -258,6 +258,7 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), line.lines().count()), (Some(3), 1), "{args:?}: {line}");
         assert!(line.contains(says) && !line.contains("s3ntinel"), "{args:?}: {line}");
+        assert_eq!(line.matches("; fix: ").count(), 1, "{args:?}: {line}");
     }
     assert_eq!(std::fs::read_to_string(of("file")).unwrap(), "precious");
     let args = ["--listen", "0.0.0.0:0", "--allow-remote"];

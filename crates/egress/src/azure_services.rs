@@ -1,9 +1,9 @@
-//! The hosts of Azure's services, and what their tokens are for.
+//! The hosts of Azure's services, and the audiences of their tokens.
 //!
-//! Only hosts at which Microsoft answers are here: whoever can put code of his own behind a host, as behind
-//! `*.azurewebsites.net`, reads the tokens that are sent there. Audiences are those of Azure's own libraries; where these
-//! know none for a cloud, there is no row. A registry of containers takes no token of Entra's but in exchange for one of
-//! its own, and a database is not asked over HTTP: neither is here.
+//! Only Microsoft answers at these hosts: a customer with code of his own behind a host, as behind
+//! `*.azurewebsites.net`, could read the tokens that are sent there. Audiences are those of Azure's own libraries; where
+//! these know none for a cloud, there is no row. A container registry takes a token of Entra's only in exchange for one of
+//! its own, and a database does not speak HTTP: neither is here.
 
 use crate::pattern::Key;
 use crate::rules::HeaderForm::{self, Bearer, CosmosDb};
@@ -20,7 +20,7 @@ fn key_of(pattern: &str) -> (&str, bool) {
     pattern.strip_prefix("*.").map_or((pattern, false), |domain| (domain, true))
 }
 
-/// By host, for a search by halves.
+/// By host, for a binary search.
 const TABLE: &[(&str, &str, HeaderForm)] = &[
     ("api.applicationinsights.io", "https://api.applicationinsights.io", Bearer),
     ("api.loganalytics.azure.cn", "https://api.loganalytics.azure.cn", Bearer),

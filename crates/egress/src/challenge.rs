@@ -1,4 +1,4 @@
-//! What a service says when it refuses a request: which token it wants (`WWW-Authenticate`).
+//! The challenge of a service that refuses a request (`WWW-Authenticate`): it names the token that the service wants.
 
 mod syntax;
 #[cfg(test)]
@@ -13,7 +13,7 @@ use syntax::{Item, Items};
 
 /// The `Bearer` challenge of a 401, as Key Vault, Managed HSM, Storage and continuous access evaluation send it.
 ///
-/// Whoever answers a request can name any scope and tenant in it. Ask for a token only after [`Challenge::scope_for`]
+/// The server that answers can name any scope and tenant in it. Ask for a token only after [`Challenge::scope_for`]
 /// has said that the scope is the service's own.
 ///
 /// ```
@@ -62,7 +62,9 @@ impl Challenge {
                 read(header.as_ref(), &mut found);
             }
         }
-        found.ok_or_else(|| unusable("is none: no Bearer challenge in the answer can be read"))
+        found.ok_or_else(|| {
+            error("the response has no Bearer challenge that can be read".to_owned(), CHECK_SERVICE)
+        })
     }
 
     /// The scope that the challenge names, for the service at this host and port to which the request went.
@@ -84,10 +86,10 @@ impl Challenge {
         }
     }
 
-    /// The scope that the challenge names, whoever it belongs to.
+    /// The scope that the challenge names, of this service or another.
     ///
     /// For services whose scope is not their domain, if the scope is then compared with the one they are known to have:
-    /// `https://storage.azure.com/.default` for Storage. Else a token goes to whoever asks for it.
+    /// `https://storage.azure.com/.default` for Storage. Otherwise any server could ask for a token of another one.
     ///
     /// # Errors
     /// [`Error::Protocol`] if it names none, or one that is no scope (RFC 6749, 3.3).
@@ -99,11 +101,13 @@ impl Challenge {
             .ok_or_else(|| unusable("names neither a scope nor a resource"))?;
         match Scope::parse(&scope) {
             Ok(_) => Ok(scope),
-            Err(_) => Err(unusable(&format!("names the scope {}, which is none", redacted(&scope, &[])))),
+            Err(_) => {
+                Err(unusable(&format!("names the scope {}, which is not a scope", redacted(&scope, &[]))))
+            }
         }
     }
 
-    /// Whether it says what a token is to be for.
+    /// Whether it names a scope or a resource.
     pub(crate) fn names_scope(&self) -> bool {
         [&self.scope, &self.resource, &self.resource_id].into_iter().any(|named| filled(named).is_some())
     }
@@ -125,7 +129,7 @@ impl Challenge {
         }
         match is_tenant(tenant) {
             true => Ok(Some(tenant.to_owned())),
-            false => Err(refuse("whose path begins with no tenant")),
+            false => Err(refuse("whose path does not begin with a tenant")),
         }
     }
 
@@ -135,7 +139,7 @@ impl Challenge {
     ///
     /// They count with the error `insufficient_claims`, and with `invalid_token`, with which Resource Manager sends them
     /// for a session that was revoked: without them the next token would be refused as this one was. They only narrow
-    /// what a token is given for, so a service that asks for them without need costs one more request and no more.
+    /// the use of a token, so a service that asks for them without need costs one more request and no more.
     ///
     /// Both alphabets of base64 are read, with and without padding.
     ///
@@ -193,7 +197,7 @@ fn read(header: &[u8], found: &mut Option<Challenge>) {
     keep(open, found);
 }
 
-/// Keep the first challenge, unless a later one asks for claims: that is what the service wants now.
+/// Keep the first challenge, unless a later one asks for claims: the service wants these now.
 fn keep(read: Option<Challenge>, found: &mut Option<Challenge>) {
     let asks =
         |challenge: &Option<Challenge>| challenge.as_ref().is_some_and(|it| it.wanted_claims().is_some());
@@ -210,14 +214,14 @@ fn filled(parameter: &Option<String>) -> Option<&str> {
 /// The https URL of a host, with nothing before it.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The flaw of the URL, as the end of a sentence.
 fn https(text: &str) -> Result<Uri, &'static str> {
     // For some readers of URLs a backslash ends the host, for others it does not.
     let uri = text.parse::<Uri>().ok().filter(|_| !text.contains('\\')).ok_or("which is not a URL")?;
     match uri.authority().and_then(place) {
         Some(_) if uri.scheme_str() == Some("https") => Ok(uri),
         Some(_) => Err("which is not https"),
-        None => Err("which names no host alone"),
+        None => Err("which has no valid host"),
     }
 }
 
@@ -234,8 +238,7 @@ fn place(authority: &Authority) -> Option<(String, u16)> {
 }
 
 fn unusable(why: &str) -> Error {
-    let remedy = "see what answers there: it does not ask for tokens as Azure's services do";
-    error(format!("the challenge {why}"), remedy)
+    error(format!("the challenge {why}"), CHECK_SERVICE)
 }
 
 fn foreign(service: &Authority, scope: &str) -> Error {
@@ -244,7 +247,7 @@ fn foreign(service: &Authority, scope: &str) -> Error {
     let [service, scope] = [service, scope].map(|text| redacted(text, &[]));
     error(
         format!("the challenge of {service} names the scope {scope}, of whose host {service} is no part"),
-        "check the service's address; a token goes to no service that asks for another one's",
+        "check the service's address: a service gets no token of another one",
     )
 }
 
@@ -253,6 +256,9 @@ fn error(message: String, remedy: &str) -> Error {
     Error::Protocol(Failure { source: "challenge".into(), message, remedy, ..Failure::default() })
 }
 
+/// The fix for a challenge that is not one of Azure's.
+const CHECK_SERVICE: &str =
+    "check the service's address: the server there does not ask for tokens as Azure's services do";
 /// The path by which an AD FS is known.
 const ADFS: &str = "adfs";
 const CLAIMS_ERRORS: [&str; 2] = ["insufficient_claims", "invalid_token"];

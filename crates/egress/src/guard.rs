@@ -1,7 +1,7 @@
-//! What an application must not reach, whoever else may: the places that give tokens to whoever asks.
+//! The guard of the identity endpoints, which give tokens to every caller, against an application's requests (SSRF).
 //!
-//! An application whose requests get their tokens on the way has no business there, and composed with the broker it
-//! shares the broker's list of allowed hosts. This is the only thing between them.
+//! An application whose requests get their tokens on the way has no business there. Composed with the broker, it shares
+//! the broker's list of allowed hosts, and nothing else stands between it and an endpoint.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use http::Uri;
 use token_broker::variables::{
     ALLOWED_ENDPOINT, AUTHORITY_HOST, IDENTITY_ENDPOINT, IMDS_ENDPOINT, MSI_ENDPOINT, POD_IDENTITY_HOST,
 };
-use token_broker::wire::ServerName;
+use token_broker::wire::{ServerName, is_only_dots};
 use token_broker::{EntraHosts, Error, Settings};
 
 use crate::target::{Scheme, Target};
@@ -19,7 +19,7 @@ use crate::target::{Scheme, Target};
 /// - Link-local addresses, where Azure's metadata service is, and that of its WireServer, in every spelling.
 /// - The endpoints that the configuration names, and Azure Arc's own: everything at that host and port. Where the host
 ///   does not prove its name, everything at that port of which a name leaves open whether it is the same host.
-/// - Entra and the configured authority, but for what they publish: their metadata and keys.
+/// - Entra and the configured authority, except for the documents that they publish: their metadata and keys.
 /// - Over plain http, requests with the headers without which no identity endpoint gives a token.
 ///
 /// A name may lead to any address, and only the host that resolves it knows which: this machine's own name, or one that
@@ -31,20 +31,24 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The variables that name what is guarded.
+    /// The variables that name guarded endpoints.
     pub const VARIABLES: [&str; 6] =
         [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT, AUTHORITY_HOST];
 
+    /// The guard of the endpoints that the configuration names.
+    ///
     /// # Errors
-    /// [`Error::Misconfigured`] that names the variable whose value is no URL: what cannot be read cannot be guarded.
+    /// [`Error::Misconfigured`] that names the variable whose value is not a URL: an endpoint that cannot be read cannot be
+    /// guarded.
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
-        let arc = Target::read(Scheme::Http, ARC).map_err(|why| refused("Azure Arc's agent", why, FORM))?;
+        let arc = Target::read(Scheme::Http, ARC);
+        let arc = arc.map_err(|why| settings.refused("the agent of Azure Arc", why, FORM))?;
         let mut endpoints = vec![arc];
         let named = [IDENTITY_ENDPOINT, MSI_ENDPOINT, IMDS_ENDPOINT, POD_IDENTITY_HOST, ALLOWED_ENDPOINT];
         for variable in named {
-            // Whatever its query is: Windows container groups have one.
+            // With any query: Windows container groups have one.
             if let Some(url) = settings.url(variable, FORM)? {
-                endpoints.push(place(variable, &url)?);
+                endpoints.push(place(settings, variable, &url)?);
             }
         }
         Ok(Self { endpoints, entra: EntraHosts::detect(settings)? })
@@ -53,18 +57,19 @@ impl Guard {
     /// How an application may use the place that a request is for.
     ///
     /// # Errors
-    /// [`Error::Denied`] that says what is there, if it may not at all.
+    /// [`Error::Denied`] that names the endpoint there, if it may not be used at all.
     pub fn access(&self, target: &Target) -> Result<Access, Error> {
         if matches!(target.host(), ServerName::Ip(address) if is_platform(*address)) {
-            return Err(denied(target, "is a service of the platform that gives tokens to whoever asks"));
+            return Err(denied(target, "is a service of the platform that gives tokens to every caller"));
         }
         if self.endpoints.iter().any(|endpoint| endpoint.server().is_same_server(target.server())) {
             return Err(denied(target, "is where the broker gets its tokens"));
         }
         if self.endpoints.iter().any(|endpoint| may_be_same(target, endpoint)) {
-            let why =
-                "may be where the broker gets its tokens: that has the same port, and a name may lead to it";
-            return Err(denied(target, why));
+            return Err(Error::denied(
+                format_args!("{target} may be where the broker gets its tokens: it has the same port"),
+                "request a service of your own by its address, over https or at another port",
+            ));
         }
         Ok(Access { target: target.clone(), is_authority: self.entra.contain(target.host()) })
     }
@@ -74,14 +79,14 @@ impl Guard {
     /// them, an address that is named to the letter is its operator's choice.
     ///
     /// # Errors
-    /// [`Error::Denied`] that says what is there, and how it is named if it is meant.
+    /// [`Error::Denied`] that names the address and the reason.
     pub fn check_address(target: &Target, address: IpAddr, is_own: bool) -> Result<(), Error> {
         let effective = ServerName::from(address);
         let why = match target.host() {
             _ if !target.may_be_at(address) => "which is not an address of that host",
             ServerName::Ip(_) => return Ok(()),
             ServerName::Name(_) if matches!(effective, ServerName::Ip(address) if is_platform(address)) => {
-                "where services of the platform give tokens to whoever asks"
+                "where the platform gives tokens to every caller"
             }
             ServerName::Name(_) if target.is_https() || target.host().is_loopback() => return Ok(()),
             ServerName::Name(_) if is_own || effective.is_loopback() => {
@@ -89,20 +94,22 @@ impl Guard {
             }
             ServerName::Name(_) => return Ok(()),
         };
-        Err(Error::Denied(format!(
-            "{target} leads to {address}, {why}; fix: name the address itself if it is meant"
-        )))
+        let what = format_args!("{target} leads to {address}, {why}");
+        Err(Error::denied(what, "name the address itself if it is meant"))
     }
 
-    /// Whether a path is one: a host might take anything else for the address of another (RFC 9112, 3.2).
+    /// Checks that a path is valid: a host might take another text for the address of another host (RFC 9112, 3.2).
     ///
     /// # Errors
-    /// [`Error::Denied`] if it is none.
+    /// [`Error::Denied`] if it is not.
     pub fn check_path(path_with_query: &str) -> Result<(), Error> {
         match path_with_query.is_empty() || path_with_query.starts_with(['/', '?']) || path_with_query == "*"
         {
             true => Ok(()),
-            false => Err(Error::Denied("the request's path does not begin with a slash".to_owned())),
+            false => Err(Error::denied(
+                "the request's path does not begin with a slash",
+                "put a `/` at its beginning",
+            )),
         }
     }
 }
@@ -123,7 +130,7 @@ impl Access {
     /// Whether a request may be sent there; `has` tells whether it has a header.
     ///
     /// # Errors
-    /// [`Error::Denied`] that says what is there. Neither the path nor a header is in it.
+    /// [`Error::Denied`] that gives the reason, without the path and the values of headers.
     pub fn check(
         &self,
         method: &str,
@@ -132,21 +139,22 @@ impl Access {
     ) -> Result<(), Error> {
         Guard::check_path(path_with_query)?;
         if self.is_authority && !(method == "GET" && is_published(path_with_query)) {
-            let why = "is an authority, of which only the metadata and the keys may be read";
-            return Err(denied(&self.target, why));
+            return Err(denied(&self.target, "is an authority, which shows only its metadata and its keys"));
         }
         if !self.target.is_https() && MARKS.iter().any(|name| has(name)) {
-            let why = "is sent a header by which identity endpoints are asked for tokens";
-            return Err(denied(&self.target, why));
+            return Err(Error::denied(
+                format_args!("the request to {} has a header of requests for tokens", self.target),
+                format_args!("leave out the headers {}, or use https", MARKS.join(", ")),
+            ));
         }
         Ok(())
     }
 }
 
-fn place(variable: &str, url: &Uri) -> Result<Target, Error> {
+fn place(settings: &Settings, variable: &str, url: &Uri) -> Result<Target, Error> {
     let scheme = if url.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https };
     let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    Target::read(scheme, authority).map_err(|why| refused(variable, why, FORM))
+    Target::read(scheme, authority).map_err(|why| settings.refused(variable, why, FORM))
 }
 
 fn is_platform(address: IpAddr) -> bool {
@@ -172,7 +180,7 @@ fn is_published(path_with_query: &str) -> bool {
     // Nothing that a server could read in another way.
     let is_plain = |segment: &&str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        !segment.bytes().all(|byte| byte == b'.') && segment.bytes().all(fits)
+        !is_only_dots(segment) && segment.bytes().all(fits)
     };
     let is_document = matches!(
         segments.as_slice(),
@@ -184,14 +192,11 @@ fn is_published(path_with_query: &str) -> bool {
     is_document && segments.iter().all(is_plain)
 }
 
-fn refused(variable: &str, why: &str, form: &str) -> Error {
-    Error::Misconfigured(format!("{variable} {why}; it must be {form}"))
-}
-
 fn denied(target: &Target, why: &str) -> Error {
-    Error::Denied(format!(
-        "{target} {why}; applications do not need it, their requests get their tokens on the way"
-    ))
+    Error::denied(
+        format_args!("{target} {why}"),
+        "remove the request from the application: its requests to services get their tokens on the way",
+    )
 }
 
 const FORM: &str = "the http or https URL of an identity endpoint";

@@ -1,8 +1,8 @@
 //! Egress: which requests of an application may go out, and with which token.
 //!
-//! - [`Guard`] keeps requests away from the endpoints that give tokens to whoever asks (SSRF).
+//! - [`Guard`] keeps requests away from the endpoints that give tokens to every caller (SSRF).
 //! - [`Rules`] say which token goes with a request to a host; those of Azure's services are built in.
-//! - [`Challenge`] reads what a service that refused a token asks for instead.
+//! - [`Challenge`] reads which other token a service asks for when it refuses one.
 //! - [`Problem`] is the HTTP response to a request for which there is no token.
 #![cfg_attr(
     not(test),

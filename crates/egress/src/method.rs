@@ -14,15 +14,16 @@ use token_broker::Error;
 /// [`Error::Denied`] that names the method.
 pub fn check_method(method: &str) -> Result<(), Error> {
     if let Some(method) = WITHOUT_TOKEN.into_iter().find(|listed| method.eq_ignore_ascii_case(listed)) {
-        return Err(Error::Denied(format!(
-            "a {method} request carries no token: its answer may show the token; fix: send another method, or have no rule \
-             for the host"
-        )));
+        return Err(Error::denied(
+            format_args!("a {method} request carries no token: the response could show it"),
+            "send another method, or ask the deployer to remove the rule for the host",
+        ));
     }
     if method.is_empty() || !method.bytes().all(is_token) {
-        let why =
-            "the request carries no token: its method is not a token of RFC 9110; fix: send a valid method";
-        return Err(Error::Denied(why.to_owned()));
+        return Err(Error::denied(
+            "the request carries no token: its method is not a token of RFC 9110",
+            "send a valid method",
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which requests a rule is for.
+//! The pattern of the requests that a rule is for.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ pub(crate) struct Pattern {
     is_wildcard: bool,
 }
 
-/// What patterns are searched by. Its order means nothing else.
+/// The key of a pattern in a search. Its order has no other meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key<'a> {
     place: Place<'a>,
-    /// Whether it is for what is in the domain, and not for the domain itself.
+    /// Whether it is for the hosts in the domain, and not for the domain itself.
     is_wildcard: bool,
     scheme: Scheme,
     port: u16,
@@ -33,7 +33,7 @@ impl Pattern {
     /// Read a pattern: a host, with `*.` or a scheme before it and a port behind it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The flaw of the pattern, as a clause.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Https, text),
@@ -43,12 +43,12 @@ impl Pattern {
         };
         let (is_wildcard, authority) = rest.strip_prefix("*.").map_or((false, rest), |domain| (true, domain));
         if authority.contains('*') {
-            return Err("a `*` may only be its first label".to_owned());
+            return Err("a `*` may be its first label only".to_owned());
         }
         let target = Target::read(scheme, authority).map_err(|why| format!("its host {why}"))?;
         let is_domain = matches!(target.host(), ServerName::Name(name) if name.contains('.'));
         if is_wildcard && !is_domain {
-            return Err("behind `*.` must come a domain of two labels at least".to_owned());
+            return Err("`*.` needs a domain of two or more labels after it".to_owned());
         }
         Ok(Self { target, is_wildcard })
     }

@@ -1,4 +1,4 @@
-//! Which token goes with a request: rules from hosts to scopes, built in for Azure's services and said by the deployer.
+//! The rules that give a request its token by its host: built in for Azure's services, and set by the deployer.
 
 use std::borrow::Cow;
 
@@ -15,13 +15,13 @@ use crate::target::Target;
 /// longer domain before a shorter one, and one that was said before one that is built in.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// By pattern, for a search by halves.
+    /// By pattern, for a binary search.
     said: Vec<(Pattern, Rule)>,
     with_built_in: bool,
     refuses_others: bool,
 }
 
-/// What holds for the requests to a host, or to all hosts of a domain.
+/// The token of the requests to a host, or to all hosts of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pattern: Cow<'static, str>,
@@ -59,7 +59,7 @@ impl HeaderForm {
 pub struct RawRule {
     /// `my.vault.azure.net` or `*.vault.azure.net`, with `http://` before it and a port behind it if it is so.
     pub pattern: String,
-    /// What its tokens are for. None: its requests pass without.
+    /// The scope of its tokens. None: its requests pass without a token.
     pub scope: Option<String>,
     /// Whose token it is.
     pub identity: Identity,
@@ -104,8 +104,7 @@ impl Rules {
     ) -> Result<Self, Error> {
         let mut said = Vec::new();
         for raw in rules {
-            let pattern = raw.pattern.clone();
-            said.push(checked(raw).map_err(|why| unusable(&pattern, &why))?);
+            said.push(checked(raw)?);
         }
         said.sort_by(|(one, _), (other, _)| one.key().cmp(&other.key()));
         let twice = said.windows(2).find_map(|pair| match pair {
@@ -131,10 +130,12 @@ impl Rules {
         let key = Key::of(target);
         let found = self.at(key).or_else(|| key.domains().find_map(|domain| self.at(domain)));
         match found {
-            None if self.refuses_others => Err(Error::Denied(format!(
-                "there is no rule for {target}, and {INJECT_OTHERS} has such requests refused; whoever deploys this can \
-                 add one to {INJECT}, `{target}=none` to let them pass without a token"
-            ))),
+            None if self.refuses_others => Err(Error::denied(
+                format_args!("there is no rule for {target}, and {INJECT_OTHERS} refuses such requests"),
+                format_args!(
+                    "ask the deployer to add one to {INJECT}, `{target}=none` to let them pass without a token"
+                ),
+            )),
             found => Ok(found),
         }
     }
@@ -152,7 +153,7 @@ impl Rule {
         &self.pattern
     }
 
-    /// What its tokens are for; none if its requests get no token.
+    /// The scope of its tokens; none if its requests get no token.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
     }
@@ -168,7 +169,7 @@ impl Rule {
     }
 
     /// Whether a request gets a token that brings a credential of its own: an `Authorization`, or the signature in the
-    /// query with which Storage lets in whoever has the URL.
+    /// query that makes a URL of Storage a credential.
     pub fn applies(&self, has_authorization: bool, path_with_query: &str) -> bool {
         self.replaces || !(has_authorization || has_signature(path_with_query))
     }
@@ -198,7 +199,7 @@ fn refuses_others(settings: &Settings) -> Result<bool, Error> {
 /// `pattern=scope`, and options behind semicolons.
 fn entry(text: &str) -> Result<RawRule, Error> {
     let refuse = |why: &str| unusable(text, why);
-    let (pattern, rest) = text.split_once('=').ok_or_else(|| refuse("it says no scope"))?;
+    let (pattern, rest) = text.split_once('=').ok_or_else(|| refuse("it has no scope"))?;
     let mut parts = rest.split(';');
     let scope = parts.next().filter(|scope| *scope != NO_TOKEN).map(str::to_owned);
     let mut rule = RawRule { pattern: pattern.to_owned(), scope, ..RawRule::default() };
@@ -216,25 +217,27 @@ fn entry(text: &str) -> Result<RawRule, Error> {
             Some(("client-id", id)) => Identity::client_id(id),
             Some(("object-id", id)) => Identity::object_id(id),
             Some(("resource-id", id)) => Identity::resource_id(id),
-            _ => return Err(refuse(&format!("`;{option}` is no option"))),
+            _ => return Err(refuse(&format!("`;{option}` is not an option"))),
         };
         if rule.identity != Identity::Default {
             return Err(refuse("it names two identities"));
         }
-        rule.identity = identity.map_err(|error| refuse(&error.to_string()))?;
+        rule.identity = identity.map_err(|error| part_refused(text, &error))?;
     }
     Ok(rule)
 }
 
 /// # Errors
-/// What is wrong with it.
-fn checked(raw: RawRule) -> Result<(Pattern, Rule), String> {
-    let pattern = Pattern::parse(&raw.pattern)?;
+/// [`Error::Misconfigured`] that names the rule.
+fn checked(raw: RawRule) -> Result<(Pattern, Rule), Error> {
+    let pattern = Pattern::parse(&raw.pattern).map_err(|why| unusable(&raw.pattern, &why))?;
     if let Some(scope) = &raw.scope {
-        let parsed = Scope::parse(scope).map_err(|error| error.to_string())?;
-        parsed.flaw().map_or(Ok(()), |(why, _)| Err(format!("its scope {scope} {why}")))?;
+        let parsed = Scope::parse(scope).map_err(|error| part_refused(&raw.pattern, &error))?;
+        if let Some((why, _)) = parsed.flaw() {
+            return Err(unusable(&raw.pattern, &format!("its scope {scope} {why}")));
+        }
     } else if raw.identity != Identity::Default || raw.replaces || raw.form != HeaderForm::Bearer {
-        return Err("it says how to show a token and gives none".to_owned());
+        return Err(unusable(&raw.pattern, "it has options for a token, and `none` for a scope"));
     }
     let RawRule { scope, identity, form, replaces, .. } = raw;
     let rule = Rule { pattern: raw.pattern.into(), scope: scope.map(Cow::Owned), identity, form, replaces };
@@ -244,6 +247,11 @@ fn checked(raw: RawRule) -> Result<(Pattern, Rule), String> {
 fn unusable(rule: &str, why: &str) -> Error {
     let what = format_args!("{INJECT} has the rule `{rule}`, which cannot be used: {why}");
     Error::misconfigured(what, format_args!("write a rule as {FORM}"))
+}
+
+/// For an error that has a fix of its own.
+fn part_refused(rule: &str, error: &Error) -> Error {
+    Error::Misconfigured(format!("{INJECT} has the rule `{rule}`, which cannot be used: {error}"))
 }
 
 const FORM: &str = "`host=scope`, where the host may begin with `*.` or `http://` and end with a port, the scope may be \
@@ -438,7 +446,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_rule_that_cannot_be_used_is_refused_with_the_variable_the_entry_and_the_form() {
+    fn a_rule_that_cannot_be_used_is_refused_with_the_variable_the_entry_and_one_fix() {
         for entry in [
             "a.example",
             "a.example=",
@@ -473,7 +481,10 @@ pub(crate) mod tests {
             let text = error.to_string();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             let named = entry.split_whitespace().last().unwrap().split('=').next().unwrap();
-            assert!(text.contains(INJECT) && text.contains(named) && text.contains("`host=scope`"), "{text}");
+            assert!(text.contains(INJECT) && text.contains(named), "{text}");
+            // An id or a scope that is refused by itself has a fix of its own.
+            assert!(text.contains("`host=scope`") || text.contains("invalid-request"), "{text}");
+            assert_eq!(text.matches("; fix: ").count(), 1, "{text}");
         }
         let twice = parse("a.example=https://a A.EXAMPLE.:443=https://b").unwrap_err().to_string();
         assert!(twice.contains("two rules"), "{twice}");

@@ -1,4 +1,4 @@
-//! Where a request goes, read as whoever connects will read it.
+//! The scheme, host and port of a request, read as the program reads them that connects.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,12 +14,12 @@ pub struct Target {
     server: HostPort,
 }
 
-/// How it is sent.
+/// The scheme of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scheme {
     Https,
     Http,
-    /// Something that is no concern of rules.
+    /// Another one, for which there are no rules.
     Other,
 }
 
@@ -34,12 +34,15 @@ impl Target {
         Self::read(scheme, authority).map_err(|why| {
             // Behind the user information, which may be a password.
             let place = authority.rsplit('@').next().unwrap_or_default();
-            Error::Denied(format!("the request goes to {}, which {why}", redacted(place, &[])))
+            Error::denied(
+                format_args!("the request goes to {}, which {why}", redacted(place, &[])),
+                "name a host or an address in the URL, with a valid port and without a user",
+            )
         })
     }
 
     /// # Errors
-    /// What is wrong with it, as the end of a sentence.
+    /// The flaw of the authority, as the end of a sentence.
     pub(crate) fn read(scheme: Scheme, authority: &str) -> Result<Self, &'static str> {
         Ok(Self { scheme, server: HostPort::parse(authority, scheme.port())? })
     }

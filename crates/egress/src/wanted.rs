@@ -1,4 +1,4 @@
-//! What a service that refused a token asks for instead, as far as it has a say in that.
+//! The other token that a service asks for when it refuses one, as far as it may choose.
 
 use token_broker::{Error, Scope};
 
@@ -9,7 +9,7 @@ use crate::target::Target;
 /// The token that a service wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// What it is for: the rule's scope, or another one in whose domain the service is; none if the service does not say.
+    /// Its scope: the rule's, or another one in whose domain the service is; none if the service names none.
     pub scope: Option<String>,
     /// Whose directory is to give it; none if the service does not say.
     pub tenant: Option<String>,
@@ -18,10 +18,10 @@ pub struct Wanted {
 }
 
 impl Rule {
-    /// What a service asks for with a challenge. None if it gets no tokens.
+    /// The token that a service asks for with a challenge. None if it gets no tokens.
     ///
     /// The deployer has said that the service gets tokens of the rule's scope. Tokens of another one it gets only if it is in
-    /// that one's domain, as [`Challenge::scope_for`] checks: whoever answers could else name any.
+    /// that one's domain, as [`Challenge::scope_for`] checks: any server could otherwise name any scope.
     ///
     /// # Errors
     /// [`Error::Protocol`] if the challenge names a scope that is not the service's own, or cannot be read.

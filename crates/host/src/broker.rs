@@ -189,16 +189,16 @@ impl Broker {
 
 fn trapped() -> Error {
     Error::Other(
-        "the broker's instance trapped while it served this call; the log says why, \
-         and the next call gets a new instance"
+        "the broker's instance trapped while it served this call; fix: call again: the next call gets a new \
+         instance; if it traps too, report the reason in the log"
             .to_owned(),
     )
 }
 
 fn silent() -> Error {
     Error::Other(format!(
-        "the broker's instance did not answer within {} s; fix: check that the program's store, settings and \
-         HTTP policy answer",
+        "the broker's instance did not answer within {} s; fix: make the program's store, settings \
+         and HTTP policy answer in time",
         DEADLINE.as_secs()
     ))
 }
@@ -287,6 +287,13 @@ mod tests {
         let (loud, calm) = (broker.for_linker(), broker.for_linker());
         assert_eq!(flood(&loud, forget).0, MAX_FORGETS);
         assert_eq!((forget(&calm), forget(&broker), get(&loud)), (None, None, None));
+    }
+
+    #[test]
+    fn each_error_of_a_call_ends_with_one_fix() {
+        for error in [trapped(), silent(), flooded(), gone()] {
+            assert_eq!(error.to_string().matches("; fix: ").count(), 1, "{error}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -206,10 +206,9 @@ impl Builder {
             return Ok(Some(value.to_owned()));
         }
         let Some(settings) = &self.settings else { return Ok(None) };
-        let value = settings
-            .get(name)
-            .await
-            .map_err(|error| format_err!("the settings failed to look up {name}: {error}"))?;
+        let value = settings.get(name).await.map_err(|error| {
+            format_err!("the program's settings failed to look up {name}: {error}; fix: make them answer")
+        })?;
         Ok(value.filter(|value| !value.is_empty()))
     }
 }

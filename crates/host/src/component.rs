@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
-use wasmtime::error::Context as _;
+use wasmtime::error::format_err;
 use wasmtime::{Config, Engine, Result};
 
 use crate::component::cache::{Cache, Digest};
+use crate::guest::USE_ANOTHER;
 
 /// The component, before it is compiled.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +43,12 @@ pub(crate) fn load(engine: &Engine, source: &Source, cache: Option<&Cache>) -> R
             precompiled::load(engine, path)
         }
         Source::File(path) => {
-            let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let bytes = fs::read(path).map_err(|error| {
+                format_err!(
+                    "cannot read {}: {error}; fix: name a component that this user can read",
+                    path.display()
+                )
+            })?;
             compile(engine, &bytes, cache, || Sha256::digest(&bytes).into())
         }
     }
@@ -54,10 +60,11 @@ fn compile(
     cache: Option<&Cache>,
     digest: impl FnOnce() -> Digest,
 ) -> Result<Component> {
-    match cache {
+    let compiled = match cache {
         Some(cache) => cache.component(engine, bytes, &digest()),
         None => Component::new(engine, bytes),
-    }
+    };
+    compiled.map_err(|error| format_err!("the component cannot be compiled: {error:#}; fix: {USE_ANOTHER}"))
 }
 
 /// `cargo xtask build` puts it there; the build script requires it and computes the digest.

@@ -26,7 +26,7 @@ pub struct Environment(BTreeMap<String, String>);
 impl Environment {
     /// The broker's variables in the environment of this process.
     pub fn inherit() -> Self {
-        // What is not UTF-8 must not count as unset: the character that takes its place is refused.
+        // A value that is not UTF-8 must not count as unset: the broker refuses the replacement character.
         let lossy = |text: OsString| text.to_string_lossy().into_owned();
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
     }
@@ -77,8 +77,10 @@ impl Environment {
         for (variable, file) in self.files() {
             let directory = directory_of(Path::new(file));
             if lent.insert(directory.clone()) {
-                let done = lend_directory(wasi, &directory).map_err(|why| unlendable(variable, file, &why));
-                outcome = outcome.and(done);
+                let lent = lend_directory(wasi, &directory);
+                outcome = outcome.and(lent.map_err(|(why, fix)| {
+                    Error::misconfigured(format_args!("{variable} names {file}, {why}"), fix)
+                }));
             }
         }
         outcome
@@ -110,23 +112,21 @@ fn directory_of(file: &Path) -> PathBuf {
 /// A directory that does not exist is not lent; the broker then reports the missing file.
 ///
 /// # Errors
-/// The reason, as a relative clause about the file.
-fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), String> {
+/// The reason, as a relative clause about the file, and the fix.
+fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), (String, &'static str)> {
     if !directory.is_dir() {
         return Ok(());
     }
     if directory.canonicalize().is_ok_and(|real| real.parent().is_none()) {
-        return Err(
-            "whose directory is the whole file system; fix: move the file into a directory of its own".into(),
-        );
+        let why = "whose directory is the whole file system".to_owned();
+        return Err((why, "move the file into a directory of its own"));
     }
-    let name = directory.to_str().ok_or("whose directory has a name that is not UTF-8")?;
+    let unopened = |why: &dyn fmt::Display| {
+        (format!("whose directory cannot be opened: {why}"), "let this user open the directory")
+    };
+    let name = directory.to_str().ok_or_else(|| unopened(&"its name is not UTF-8"))?;
     let lent = wasi.preopened_dir(directory, name, FsPerms::ReadOnly);
-    lent.map(drop).map_err(|error| format!("whose directory cannot be opened: {error:#}"))
-}
-
-fn unlendable(variable: &str, file: &str, why: &str) -> Error {
-    Error::Misconfigured(format!("{variable} names {file}, {why}"))
+    lent.map(drop).map_err(|error| unopened(&format_args!("{error:#}")))
 }
 
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {

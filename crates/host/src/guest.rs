@@ -1,4 +1,4 @@
-//! A broker instance in a wasmtime store: what it is lent, what it imports, what it exports.
+//! A broker instance in a wasmtime store: its resources, imports and exports.
 
 pub(crate) mod clock;
 pub(crate) mod imports;
@@ -9,3 +9,6 @@ pub(crate) mod prototype;
 pub(crate) mod random;
 pub(crate) mod state;
 pub(crate) mod wasi;
+
+/// The fix for a component that this host cannot use.
+pub(crate) const USE_ANOTHER: &str = "use the broker component of this version";

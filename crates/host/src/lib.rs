@@ -56,6 +56,8 @@ mod network;
 mod store;
 #[cfg(any(test, feature = "test-kit"))]
 pub mod test_kit;
+#[cfg(test)]
+mod tests;
 
 pub use token_broker::{Error, Failure, Identity, Policy, RawRequest, StoreError};
 

@@ -1,4 +1,4 @@
-//! The way to the network: who may send what where, and whom a connection trusts.
+//! The network: the requests that may be sent, and the certificates that a connection trusts.
 
 pub(crate) mod connect;
 pub(crate) mod egress;

@@ -1,4 +1,4 @@
-//! What a request asks for, and what it must show.
+//! The reader of requests for tokens: it checks their origin, their protocol and their parameters.
 
 use http::header::{AsHeaderName, HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -16,9 +16,9 @@ use crate::reply::{Refusal, Reply};
 /// The server's side of both protocols, as a deployment has configured it.
 #[derive(Debug)]
 pub struct IdentityApi {
-    /// What App Service's clients must show; none: its protocol is not spoken.
+    /// The secret of App Service's clients; none: its protocol is not spoken.
     secret: Option<Secret>,
-    /// Where the broker behind this asks, by the variables that say so.
+    /// The endpoints that the broker behind this asks, by their variables.
     upstream: Vec<(&'static str, HostPort)>,
 }
 
@@ -30,28 +30,29 @@ pub struct Question {
     audience: String,
 }
 
-/// How a client speaks.
+/// The protocol of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// As to the instance metadata service of a virtual machine.
+    /// That of the instance metadata service of a virtual machine.
     Imds,
-    /// As to the identity endpoint of App Service, version 2019-08-01.
+    /// That of the identity endpoint of App Service, version 2019-08-01.
     AppService,
 }
 
 impl IdentityApi {
     /// The path at which SDKs expect IMDS, behind `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     pub const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
-    /// The path of App Service's protocol: what `IDENTITY_ENDPOINT` ends with.
+    /// The path of App Service's protocol, at the end of `IDENTITY_ENDPOINT`.
     pub const APP_SERVICE_PATH: &str = "/msi/token";
 
-    /// Read what concerns the endpoint itself: `TOKEN_BROKER_ENDPOINT_SECRET`, and where the broker behind it asks.
+    /// Read the variables of the endpoint itself: `TOKEN_BROKER_ENDPOINT_SECRET`, and those of the endpoints that the broker
+    /// behind it asks.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for a secret that is too easily guessed or that no header can carry.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
         settings.check()?;
-        let secret = settings.get(ENDPOINT_SECRET).map(secret).transpose()?;
+        let secret = settings.get(ENDPOINT_SECRET).map(|text| secret(settings, text)).transpose()?;
         let upstream = [POD_IDENTITY_HOST, IDENTITY_ENDPOINT, MSI_ENDPOINT].into_iter();
         let upstream =
             upstream.filter_map(|variable| Some((variable, plain_server(settings.get(variable)?)?)));
@@ -63,18 +64,18 @@ impl IdentityApi {
         self.secret.is_some()
     }
 
-    /// What a request asks for. Its body is of no interest and need not be read.
+    /// The token that a request asks for. Its body need not be read.
     ///
     /// # Errors
     /// The refusal, in the form of the protocol. It repeats nothing of the request.
     pub fn read(&self, request: &Parts) -> Result<Question, Reply> {
         let Some(protocol) = Protocol::at(request.uri.path()) else {
-            return Err(Protocol::Imds.refused(&NOT_HERE));
+            return Err(Protocol::Imds.refused(&not_here()));
         };
         self.question(protocol, request).map_err(|refusal| protocol.refused(&refusal))
     }
 
-    /// Whether a request comes from a client that speaks to this endpoint by itself, for what is asked besides tokens.
+    /// Whether a request comes from a client that speaks to this endpoint directly, for requests other than for tokens.
     ///
     /// # Errors
     /// The refusal: it came through a proxy, or may be that of a web page.
@@ -82,14 +83,14 @@ impl IdentityApi {
         self.origin(request).map_err(|refusal| Protocol::Imds.refused(&refusal))
     }
 
-    /// The answer to every request where the configuration cannot be used.
+    /// The response to every request where the configuration cannot be used.
     pub fn refused(request: &Parts, error: &Error) -> Reply {
         Protocol::at(request.uri.path()).unwrap_or(Protocol::Imds).refused(&Refusal::of(error))
     }
 
     fn question(&self, protocol: Protocol, request: &Parts) -> Result<Question, Refusal> {
         if request.method != Method::GET {
-            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here"));
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not GET", "send GET"));
         }
         self.origin(request)?;
         match protocol {
@@ -99,18 +100,24 @@ impl IdentityApi {
         let Parameters { version, resource, identity } =
             Parameters::read(request.uri.query().unwrap_or_default())?;
         check_version(protocol, version.as_deref())?;
-        let resource = resource.ok_or_else(|| Refusal::bad("the parameter resource is missing"))?;
+        let resource = resource.ok_or_else(|| {
+            Refusal::bad(
+                "the parameter resource is missing",
+                "add it with the token's audience, `resource=https://vault.azure.net` for instance",
+            )
+        })?;
         let raw = RawRequest { scopes: vec![resource], identity, ..RawRequest::default() };
         let parsed = TokenRequest::parse(raw.clone()).map_err(|error| Refusal::of(&error))?;
         Ok(Question { protocol, request: raw, audience: parsed.scope().audience().to_owned() })
     }
 
-    /// A page in a browser on this machine may be able to send any header to whatever its own name is resolved to. It
-    /// needs a name that somebody can own.
+    /// A page in a browser on this machine may be able to send any header to the address that its own name is resolved to.
+    /// It needs a name that somebody can own.
     fn origin(&self, request: &Parts) -> Result<(), Refusal> {
         if request.headers.contains_key("x-forwarded-for") {
             return Err(Refusal::bad(
-                "requests with an X-Forwarded-For header are not answered: a proxy sent them",
+                "the request has an X-Forwarded-For header: a proxy sent it",
+                "send it to the endpoint directly",
             ));
         }
         authorities(request)?.try_for_each(|authority| self.check_authority(authority))
@@ -118,67 +125,71 @@ impl IdentityApi {
 
     fn check_authority(&self, authority: &str) -> Result<(), Refusal> {
         let server = HostPort::parse(authority, HTTP)
-            .map_err(|why| Refusal::bad(format!("the host that the request is for {why}")))?;
+            .map_err(|why| Refusal::bad(format_args!("the host of the request {why}"), SEND_HOST))?;
         if can_be_owned(server.host(), authority) {
-            let text = "an endpoint is addressed by its IP address, as localhost, or by a name without a dot";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "the host of the request is a name that a web page could own",
+                "address the endpoint by its IP address, as localhost, or by a name without a dot",
+            ));
         }
         match self.upstream.iter().find(|(_, upstream)| upstream.is_same_server(&server)) {
             None => Ok(()),
-            Some((variable, _)) => Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "misconfigured: {variable} of the broker names this endpoint itself, so that the broker would ask itself; \
-                     unset it there, or have it name the platform's endpoint"
-                ),
-            )),
+            Some((variable, _)) => Err(Refusal::of(&Error::misconfigured(
+                format_args!("{variable} of the broker names this endpoint: the broker would ask itself"),
+                "unset it for the broker, or set it to the platform's endpoint",
+            ))),
         }
     }
 
     fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(secret) = &self.secret else {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "misconfigured: this protocol needs a secret, and {ENDPOINT_SECRET} is not set for the endpoint; that of \
-                     IMDS needs none: set {POD_IDENTITY_HOST} instead of {IDENTITY_ENDPOINT}"
+            return Err(Refusal::of(&Error::misconfigured(
+                format_args!(
+                    "{ENDPOINT_SECRET} is not set for the endpoint, and this protocol needs a secret"
                 ),
-            ));
+                format_args!(
+                    "set it there, or use IMDS's protocol, which needs none: set {POD_IDENTITY_HOST} for the client instead \
+                     of {IDENTITY_ENDPOINT}"
+                ),
+            )));
         };
         let is_right = |given: &HeaderValue| given.as_bytes().ct_eq(secret.expose_secret().as_bytes()).into();
         if only(headers, "x-identity-header").is_some_and(is_right) {
             return Ok(());
         }
-        let text =
-            format!("the X-IDENTITY-HEADER is missing or wrong: it is the endpoint's {ENDPOINT_SECRET}");
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, text))
+        Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "the header X-IDENTITY-HEADER is missing or wrong",
+            format_args!("set IDENTITY_HEADER for the client to the endpoint's {ENDPOINT_SECRET}"),
+        ))
     }
 }
 
 impl Question {
-    /// How the client speaks.
+    /// The protocol of the client.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// What the broker is to be asked.
+    /// The request for the broker.
     pub fn request(&self) -> &RawRequest {
         &self.request
     }
 
-    /// What the token is for.
+    /// The audience of the token.
     pub fn audience(&self) -> &str {
         &self.audience
     }
 
-    /// Whose token it is.
+    /// The identity of the token.
     pub fn identity(&self) -> &Identity {
         &self.request.identity
     }
 }
 
 impl Protocol {
-    /// The protocol as a log names it.
+    /// The name of the protocol in a log.
     pub fn name(self) -> &'static str {
         match self {
             Self::Imds => "imds",
@@ -205,16 +216,16 @@ impl Protocol {
 }
 
 /// # Errors
-/// [`Error::Misconfigured`] that says what a secret is.
-fn secret(text: &str) -> Result<Secret, Error> {
+/// [`Error::Misconfigured`] with the accepted form.
+fn secret(settings: &Settings, text: &str) -> Result<Secret, Error> {
     let fits = (MIN_SECRET..=MAX_SECRET).contains(&text.len());
     if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text.into());
     }
-    Err(Error::Misconfigured(format!(
-        "{ENDPOINT_SECRET} must be {MIN_SECRET} to {MAX_SECRET} printable ASCII characters without a space; \
-         `openssl rand -hex 32` makes some"
-    )))
+    let form = format!(
+        "{MIN_SECRET} to {MAX_SECRET} printable ASCII characters without a space, as `openssl rand -hex 32` prints them"
+    );
+    Err(settings.refused(ENDPOINT_SECRET, "is not a usable secret", &form))
 }
 
 /// The hosts that a request is for, by its target and by its `Host` header: a server that reads one of them may stand
@@ -224,7 +235,7 @@ fn authorities(request: &Parts) -> Result<impl Iterator<Item = &str>, Refusal> {
         false => None,
         true => {
             let host = only(&request.headers, HOST).and_then(|host| host.to_str().ok());
-            Some(host.ok_or_else(|| Refusal::bad("the Host header is not one name or address"))?)
+            Some(host.ok_or_else(|| Refusal::bad("the Host header is not one name or address", SEND_HOST))?)
         }
     };
     Ok(request.uri.authority().map(Authority::as_str).into_iter().chain(header))
@@ -248,20 +259,38 @@ fn can_be_owned(host: &ServerName, authority: &str) -> bool {
     }
 }
 
+fn not_here() -> Refusal {
+    let (imds, app_service) = (IdentityApi::IMDS_PATH, IdentityApi::APP_SERVICE_PATH);
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "there are no tokens at this path",
+        format_args!(
+            "request {imds}, as clients of IMDS do, or {app_service}, the path in IDENTITY_ENDPOINT"
+        ),
+    )
+}
+
 fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
     match only(headers, "metadata") {
         Some(value) if value.as_bytes().eq_ignore_ascii_case(b"true") => Ok(()),
-        _ => Err(Refusal { code: Some("bad_request_102".to_owned()), ..Refusal::bad(NO_METADATA) }),
+        _ => {
+            let refusal = Refusal::bad(NO_METADATA, "send the header `Metadata: true`, once");
+            Err(Refusal { code: Some("bad_request_102".to_owned()), ..refusal })
+        }
     }
 }
 
 fn check_version(protocol: Protocol, version: Option<&str>) -> Result<(), Refusal> {
     let first = protocol.first_version();
-    let Some(version) = version else { return Err(Refusal::bad("the parameter api-version is missing")) };
+    let Some(version) = version else {
+        let fix = format_args!("add `api-version={first}`");
+        return Err(Refusal::bad("the parameter api-version is missing", fix));
+    };
     if is_date(version) && version >= first {
         return Ok(());
     }
-    Err(Refusal::bad(format!("the parameter api-version must be {first} or a later date")))
+    let what = "the parameter api-version is not a date on which this protocol exists";
+    Err(Refusal::bad(what, format_args!("set it to {first} or a later date")))
 }
 
 fn is_date(text: &str) -> bool {
@@ -276,10 +305,8 @@ fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
     values.next().filter(|_| values.next().is_none())
 }
 
-const NOT_HERE: Refusal = Refusal::fixed(
-    StatusCode::NOT_FOUND,
-    "tokens are at /metadata/identity/oauth2/token, where clients of IMDS look, and at /msi/token, for IDENTITY_ENDPOINT",
-);
+/// The fix for a request that is for no readable host.
+const SEND_HOST: &str = "send the host and the port of the endpoint's URL";
 /// The words of IMDS.
 const NO_METADATA: &str = "Required metadata header not specified";
 

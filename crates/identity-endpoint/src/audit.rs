@@ -1,4 +1,4 @@
-//! What the log says of each answer: which client got a token for what, or why it got none.
+//! The audit log: a line for each request, with the client and the token that it got, or the error.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ impl Question {
     /// The level of a line of the audit.
     pub const AUDIT: Level = Level::Info;
 
-    /// The line that says what came of the question. `client` is what is known of who asks, `now` the time since the Unix
-    /// epoch.
+    /// The line with the outcome of the question. `client` names the client as far as it is known, `now` is the time since
+    /// the Unix epoch.
     pub fn audit_line(&self, outcome: Outcome<'_>, client: &str, now: Duration) -> String {
         match outcome {
             Ok(Granted { token, expires_on, .. }) => {
@@ -34,7 +34,7 @@ impl Question {
     fn line(
         &self,
         event: &'static str,
-        came_of_it: &[(&'static str, &str)],
+        outcome: &[(&'static str, &str)],
         client: &str,
         now: Duration,
     ) -> String {
@@ -45,6 +45,6 @@ impl Question {
             ("audience", self.audience()),
             ("identity", &*identity),
         ];
-        Record { level: Self::AUDIT, event, fields: &[&asked, came_of_it].concat() }.to_json(now)
+        Record { level: Self::AUDIT, event, fields: &[&asked, outcome].concat() }.to_json(now)
     }
 }

@@ -5,7 +5,7 @@ use token_broker::{Error, Identity};
 
 use crate::reply::Refusal;
 
-/// What the query of a request says. Parameters that mean nothing here are passed over.
+/// The parameters in the query of a request. Others are passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Parameters {
     pub(crate) version: Option<String>,
@@ -17,24 +17,30 @@ impl Parameters {
     /// Each parameter once, and one identity at most: a parameter that is passed over would give the token of another.
     ///
     /// # Errors
-    /// What is wrong with it, without its text.
+    /// The refusal, without the text of the query.
     pub(crate) fn read(query: &str) -> Result<Self, Refusal> {
         if query.len() > MAX_QUERY {
-            return Err(Refusal::bad(format!("the query is longer than {MAX_QUERY} bytes")));
+            return Err(Refusal::bad(
+                format_args!("the query is longer than {MAX_QUERY} bytes"),
+                "send api-version, resource and one identity, and nothing else",
+            ));
         }
         let mut read = Self::default();
         for field in query.split('&') {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
-            let value =
-                || decoded(value).ok_or_else(|| Refusal::bad("a parameter is not percent-encoded UTF-8"));
+            let value = || {
+                decoded(value).ok_or_else(|| {
+                    Refusal::bad("a parameter is not percent-encoded UTF-8", "encode its value as that")
+                })
+            };
             match decoded(name).as_deref() {
                 Some("api-version") => once(&mut read.version, value()?)?,
                 Some("resource") => once(&mut read.resource, value()?)?,
                 Some("client_id") => read.of(Identity::client_id(&value()?))?,
                 // The second is an alias that App Service knows.
                 Some("object_id" | "principal_id") => read.of(Identity::object_id(&value()?))?,
-                // IMDS's name, App Service's, and what the asynchronous half of Azure's SDK for Python sends to both, which
-                // they pass over.
+                // IMDS's name, App Service's, and one that the asynchronous half of Azure's SDK for Python sends to both,
+                // which pass over it.
                 Some("msi_res_id" | "mi_res_id" | "resource_id") => {
                     read.of(Identity::resource_id(&value()?))?
                 }
@@ -48,7 +54,8 @@ impl Parameters {
         let identity = identity.map_err(|error| Refusal::of(&error))?;
         if self.identity != Identity::Default {
             return Err(Refusal::bad(
-                "one of client_id, object_id and the resource id can be given, and once",
+                "the query names more than one identity",
+                "send one of client_id, object_id and msi_res_id, once",
             ));
         }
         self.identity = identity;
@@ -58,7 +65,7 @@ impl Parameters {
 
 fn once(held: &mut Option<String>, value: String) -> Result<(), Refusal> {
     if held.is_some() {
-        return Err(Refusal::bad("a parameter is given twice"));
+        return Err(Refusal::bad("a parameter occurs twice", "send each parameter once"));
     }
     *held = Some(value);
     Ok(())

@@ -1,6 +1,6 @@
-//! How each protocol spells a token and a refusal.
+//! The forms of a token and of a refusal in each protocol.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -10,7 +10,7 @@ use token_broker::{Body, Error};
 
 use crate::api::{Protocol, Question};
 
-/// An answer as it goes on the wire. The body may hold a token.
+/// An HTTP response. The body may hold a token.
 pub type Reply = Response<Body>;
 
 /// A token to give out.
@@ -18,28 +18,30 @@ pub type Reply = Response<Body>;
 pub struct Granted<'a> {
     /// The secret.
     pub token: &'a str,
-    /// How it is presented, `Bearer` as a rule.
+    /// The scheme of the `Authorization` header, `Bearer` as a rule.
     pub token_type: &'a str,
-    /// When it ends, in Unix seconds.
+    /// The time at which it ends, in Unix seconds.
     pub expires_on: u64,
 }
 
-/// Why there is no token, before it has a form.
+/// A refusal, before it has the form of a protocol.
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     /// The service's own code, if it has one.
     pub(crate) code: Option<String>,
-    pub(crate) text: Cow<'static, str>,
+    /// The reason and the fix, in one line.
+    pub(crate) text: String,
     pub(crate) correlation_id: Option<String>,
     /// The value of `Retry-After`, in seconds.
     pub(crate) retry_after: Option<u64>,
 }
 
-/// What came of a question.
+/// The outcome of a question: a token, or the error for which there is none.
 pub type Outcome<'a> = Result<Granted<'a>, &'a Error>;
 
 impl Question {
-    /// The token, or why there is none in words that SDKs show to their user. `now` is the time since the Unix epoch.
+    /// The response with the token, or with the error in words that SDKs show to their users. `now` is the time since the
+    /// Unix epoch.
     pub fn answer(&self, outcome: Outcome<'_>, now: Duration) -> Reply {
         match outcome {
             Ok(granted) => self.granted(granted, now),
@@ -89,32 +91,30 @@ impl Protocol {
 }
 
 impl Refusal {
-    pub(crate) const fn fixed(status: StatusCode, text: &'static str) -> Self {
-        Self { status, text: Cow::Borrowed(text), code: None, correlation_id: None, retry_after: None }
+    pub(crate) fn new(status: StatusCode, what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        let text = format!("{what}; fix: {fix}");
+        Self { status, text, code: None, correlation_id: None, retry_after: None }
     }
 
-    pub(crate) fn new(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), ..Self::fixed(status, "") }
-    }
-
-    pub(crate) fn bad(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, text)
+    pub(crate) fn bad(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, what, fix)
     }
 
     pub(crate) fn of(error: &Error) -> Self {
         let last = error.failures().last();
         Self {
+            status: status(error),
             code: last.and_then(|failure| failure.code.clone()),
+            text: error.to_string(),
             correlation_id: last.and_then(|failure| failure.correlation_id.clone()),
             retry_after: error.retry_after_header(),
-            ..Self::new(status(error), error.to_string())
         }
     }
 }
 
-/// The status that makes SDKs do what is right: repeat what passes by itself, and nothing else; and let a chain of
-/// credentials go on where there is no identity, but not where there is one that is refused. They repeat 404, 410, 429 and
-/// whatever begins with 5, some for a minute and a half; and take 400 for a sign that there is no identity.
+/// The status to which SDKs react correctly: they repeat a request only if it can succeed with nothing fixed, and let a
+/// chain of credentials go on where there is no identity, but not where one is refused. They repeat a request after 404,
+/// 410, 429 and 5xx, some for a minute and a half, and take 400 for a sign that there is no identity.
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::InvalidRequest(_) | Error::Unavailable(_) | Error::Rejected(_) => StatusCode::BAD_REQUEST,
@@ -126,7 +126,7 @@ fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// As OAuth calls it where it has a name for it, else as HTTP does.
+/// The name of OAuth where it has one, else that of HTTP.
 fn usual_code(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "unauthorized_client",
@@ -139,7 +139,7 @@ fn usual_code(status: StatusCode) -> &'static str {
     }
 }
 
-/// `secret`: the length of what must not be left behind in a buffer that had to grow.
+/// `secret`: the length of the secret in the body, which must not stay behind in a buffer that had to grow.
 fn reply(status: StatusCode, body: &impl Serialize, secret: usize) -> Reply {
     let mut json = Vec::with_capacity(secret.saturating_add(ROOM));
     // Neither a Vec nor plain strings can fail to serialize.
@@ -152,7 +152,7 @@ fn reply(status: StatusCode, body: &impl Serialize, secret: usize) -> Reply {
     reply
 }
 
-/// A token as both protocols spell it. Numbers are texts in both, and some SDKs insist on it.
+/// A token in the form of both protocols. Numbers are texts in both, and some SDKs insist on it.
 #[derive(Serialize)]
 struct TokenBody<'a> {
     access_token: &'a str,

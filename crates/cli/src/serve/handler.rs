@@ -79,7 +79,7 @@ impl Handler {
     async fn statistics(&self, request: &Parts, client: &Client) -> Result<Reply, Reply> {
         self.api.check_origin(request)?;
         if !client.is_local() {
-            let text = "statistics are for clients on this machine";
+            let text = "statistics are for clients on this machine; fix: request them there";
             return Err(reply(StatusCode::FORBIDDEN, &refusal("access_denied", text)));
         }
         let broker = self.broker.stats().await.map_err(|error| {
@@ -126,6 +126,7 @@ fn too_long() -> Error {
     Error::Transient(Failure {
         source: "endpoint".into(),
         message: format!("the broker did not answer within {} s", LONGEST.as_secs()),
+        remedy: Some("request the token again".to_owned()),
         ..Failure::default()
     })
 }

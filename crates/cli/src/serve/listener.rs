@@ -30,12 +30,19 @@ impl Listener {
     /// The address is taken, or is not a loopback address and remote clients are not allowed.
     pub(crate) async fn tcp(address: SocketAddr, allow_remote: bool) -> Result<Self, Failed> {
         if !address.ip().is_loopback() && !allow_remote {
-            return Err(refused(format!(
-                "{address} is not a loopback address, and every client that reaches it gets tokens; \
-                 fix: listen on 127.0.0.1, or add --allow-remote"
-            )));
+            return Err(refused(
+                format_args!(
+                    "{address} is not a loopback address, and every client that reaches it gets tokens"
+                ),
+                "listen on 127.0.0.1, or add --allow-remote",
+            ));
         }
-        let taken = |error: io::Error| refused(format!("cannot listen on {address}: {error}"));
+        let taken = |error: io::Error| {
+            refused(
+                format_args!("cannot listen on {address}: {error}"),
+                "name another address in --listen, port 0 for a free port",
+            )
+        };
         let listener = TcpListener::bind(address).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         Ok(Self::Tcp(listener, address))
@@ -46,14 +53,17 @@ impl Listener {
     /// # Errors
     /// Another file or a listener is there, or this user may not create the socket.
     pub(crate) fn unix(path: &Path) -> Result<Self, Failed> {
-        let failed = |why: &str| refused(format!("cannot listen on {}: {why}", path.display()));
-        let of_io = |error: io::Error| failed(&error.to_string());
+        let failed =
+            |why: &str, fix: &str| refused(format_args!("cannot listen on {}: {why}", path.display()), fix);
+        let of_io = |error: io::Error| {
+            failed(&error.to_string(), "name a path in --unix in a directory that this user can write to")
+        };
         if let Ok(there) = metadata(path) {
             if !there.file_type().is_socket() {
-                return Err(failed("a file is there; fix: use another path"));
+                return Err(failed("a file is there", "use another path"));
             }
             match BlockingStream::connect(path) {
-                Ok(_) => return Err(failed("another process listens there; fix: use another path")),
+                Ok(_) => return Err(failed("another process listens there", "use another path")),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(of_io(error)),
             }
@@ -63,7 +73,8 @@ impl Listener {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let closed =
             tempfile::Builder::new().prefix(".").tempdir_in(parent.unwrap_or_else(|| Path::new(".")));
-        let new = closed.as_ref().map_err(|error| failed(&error.to_string()))?.path().join("s");
+        let closed = closed.map_err(of_io)?;
+        let new = closed.path().join("s");
         let listener = UnixListener::bind(&new).map_err(of_io)?;
         set_permissions(&new, Permissions::from_mode(0o600)).map_err(of_io)?;
         let socket = Socket { path: path.to_owned(), inode: inode(&new).map_err(of_io)? };
@@ -154,6 +165,6 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
     metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-fn refused(text: String) -> Failed {
-    Error::Misconfigured(text).into()
+fn refused(what: impl fmt::Display, fix: &str) -> Failed {
+    Error::misconfigured(what, fix).into()
 }

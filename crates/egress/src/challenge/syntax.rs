@@ -1,14 +1,14 @@
-//! The words of a `WWW-Authenticate` header, read so that what cannot be read spoils nothing but itself.
+//! The parser of a `WWW-Authenticate` header: it passes over parts that it cannot read, and reads the others.
 //!
 //! RFC 9110, 11.2 and 11.6.1. Libraries for it refuse what Storage sends (URLs without quotes, parameters separated by
 //! spaces) and give up the whole header at the first mistake.
 
-/// What comes next in a header.
+/// The next part of a header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item<'a> {
     /// A challenge begins, and the one before it is complete.
     Scheme(&'a [u8]),
-    /// A parameter of the challenge that began last; what an unreadable one says is not known.
+    /// A parameter of the challenge that began last; without a value if that is unreadable.
     Parameter(&'a [u8], Option<Vec<u8>>),
     /// The scheme's data without a name: `token68`.
     Data,
@@ -28,7 +28,7 @@ impl<'a> Items<'a> {
         Self { rest: header, behind_scheme: false }
     }
 
-    /// What comes before the first byte that is not wanted.
+    /// The bytes before the first one that is not wanted.
     fn take_while(&mut self, wanted: impl Fn(u8) -> bool) -> &'a [u8] {
         let length = self.rest.iter().position(|&byte| !wanted(byte)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
@@ -52,7 +52,7 @@ impl<'a> Items<'a> {
             self.rest = rest;
             return Some(value);
         }
-        // This quote begins nothing. What is behind it may well be another challenge.
+        // This quote begins nothing. Another challenge may follow.
         self.take_while(|byte| !is_separator(byte));
         None
     }
@@ -84,7 +84,7 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// The content of the quoted string that a text begins with, and what follows.
+/// The content of the quoted string at the beginning of a text, and the rest.
 ///
 /// None if it does not end, or if something sticks to its end: then it was another quote that ended it. An opening
 /// quote is looked for behind an equals sign only, so no two searches pass over the same bytes.

@@ -57,8 +57,12 @@ pub(crate) async fn drive(
                 // A panic is the embedder's, in its policy or store for instance; it must not end the broker for good.
                 let why = match AssertUnwindSafe(serve(instance, job, &mut jobs)).catch_unwind().await {
                     Ok(Ok(())) => continue,
-                    Ok(Err(trap)) => trap.root_cause().to_string(),
-                    Err(_) => "the program's HTTP policy, store, settings or log panicked".to_owned(),
+                    Ok(Err(trap)) => format!("{}; fix: report it", trap.root_cause()),
+                    Err(_) => {
+                        "the program's HTTP policy, store, settings or log panicked; fix: make it return an \
+                               error"
+                            .to_owned()
+                    }
                 };
                 prototype.resources.log.event("the broker's instance trapped", &why);
             }
@@ -135,10 +139,8 @@ impl Replacements {
     async fn make(&mut self, prototype: &Prototype) -> Result<Instance, Error> {
         self.admit(Instant::now())?;
         Instance::new(prototype).await.map_err(|error| {
-            Error::Other(format!(
-                "the broker's instance trapped and a new one cannot be made: {}",
-                error.root_cause()
-            ))
+            // It ends with a fix.
+            Error::Other(format!("the broker's instance trapped and a new one cannot be made: {error:#}"))
         })
     }
 
@@ -148,8 +150,8 @@ impl Replacements {
         }
         if self.0.len() >= MAX_REPLACEMENTS {
             return Err(Error::Other(format!(
-                "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s; the log says why, \
-                 and calls fail for up to that long",
+                "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s, and calls \
+                 fail for up to that long; fix: remove the reason that the log gives",
                 PERIOD.as_secs()
             )));
         }

@@ -89,9 +89,10 @@ impl Consumer {
     fn admit(&self, request: &RawRequest) -> Result<Identity, Error> {
         let assertion = request.user_assertion.as_ref().map_or(0, |secret| secret.expose_secret().len());
         if assertion > MAX_ASSERTION {
-            return Err(Error::InvalidRequest(format!(
-                "the user assertion is {assertion} bytes long; {MAX_ASSERTION} are allowed"
-            )));
+            return Err(Error::invalid_request(
+                format_args!("the user assertion is {assertion} bytes long"),
+                format_args!("use at most {MAX_ASSERTION} bytes"),
+            ));
         }
         self.policy.check(&TokenRequest::parse(request.clone())?, self.broker.default_identity())
     }

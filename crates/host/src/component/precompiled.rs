@@ -4,12 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wasmtime::component::Component;
-use wasmtime::error::{Context as _, bail};
+use wasmtime::error::{bail, format_err};
 use wasmtime::{Engine, Result};
 
 /// Load a precompiled component from a file that only this user or root could have written.
 pub(crate) fn load(engine: &Engine, file: &Path) -> Result<Component> {
-    deserialize(engine, &trusted(file)?)
+    deserialize(engine, &trusted(file)?).map_err(|error| {
+        format_err!(
+            "{} cannot be loaded: {error:#}; fix: precompile the component with this version, or use the .wasm file",
+            file.display()
+        )
+    })
 }
 
 /// Map a precompiled component into memory and run it as it is: wasmtime checks its version and settings, not its code.
@@ -35,10 +40,10 @@ pub(crate) fn trusted(file: &Path) -> Result<PathBuf> {
         let target = link.parent().unwrap_or(link).join(fs::read_link(link)?);
         file = if rest.as_os_str().is_empty() { target } else { target.join(rest) };
     }
-    bail!("{} goes through more than {MAX_LINKS} symbolic links", file.display())
+    bail!("{} leads through more than {MAX_LINKS} symbolic links; fix: name the file itself", file.display())
 }
 
-/// The first link on the way from the root to a file; everything before it is what its name says.
+/// The first link on the way from the root to a file. No step before it is a link.
 fn first_link<'a>(steps: &[&'a Path]) -> Result<Option<&'a Path>> {
     for step in steps {
         unchangeable_by_others(step)?;
@@ -54,9 +59,10 @@ fn unchangeable_by_others(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
 
     let user = rustix::process::geteuid().as_raw();
-    let metadata =
-        fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    // A link's mode means nothing, and in a sticky directory nobody can replace what is somebody else's.
+    let metadata = fs::symlink_metadata(path).map_err(|error| {
+        format_err!("cannot look at {}: {error}; fix: name a file that this user can read", path.display())
+    })?;
+    // A link's mode means nothing, and in a sticky directory nobody can replace the file of somebody else.
     let is_open = metadata.mode() & OTHERS_MAY_WRITE != 0
         && !metadata.is_symlink()
         && !(metadata.is_dir() && metadata.mode() & STICKY != 0);

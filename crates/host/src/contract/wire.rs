@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Failure, Identity, RawRequest, StoreError};
+use token_broker::{Error, Failure, Identity, RawRequest, StoreError, milliseconds};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 pub(crate) type TokenResult = Result<Arc<WireToken>, WireError>;
@@ -229,8 +229,4 @@ impl From<StoreError> for WireStoreError {
             StoreError::Other(text) => Self::Other(text),
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

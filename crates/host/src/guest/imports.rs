@@ -55,9 +55,10 @@ pub fn add_store_to_linker<T: Send + 'static>(
 /// Refuses a longer value: no broker put it there, and it must not fill the memory of one.
 fn bounded(value: Result<Option<Vec<u8>>, StoreError>) -> Result<Option<Vec<u8>>, StoreError> {
     match value {
-        Ok(Some(value)) if value.len() > MAX_VALUE => {
-            Err(StoreError::Other(format!("a value of {} bytes; {MAX_VALUE} are allowed", value.len())))
-        }
+        Ok(Some(value)) if value.len() > MAX_VALUE => Err(StoreError::Other(format!(
+            "the store holds a value of {} bytes, and {MAX_VALUE} are allowed; fix: let brokers alone write to it",
+            value.len()
+        ))),
         value => value,
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use token_broker::{Error, RawRequest};
 use wasmtime::Result;
 use wasmtime::component::{ComponentNamedList, Lift, TypedFunc};
-use wasmtime::error::Context as _;
+use wasmtime::error::{Context as _, format_err};
 
 use crate::contract::report::{SourceReport, Statistics, WireReport};
 use crate::contract::token::AccessToken;
 use crate::contract::wire::{WireError, WireRequest, WireToken};
+use crate::guest::USE_ANOTHER;
 use crate::guest::prototype::Prototype;
 use crate::guest::state::State;
 
@@ -125,12 +126,13 @@ impl Finder<'_> {
     {
         let interface = format!("token-broker:identity/{interface}@0.1.0");
         let parent = self.instance.get_export_index(&mut *self.store, None, &interface);
-        let parent =
-            parent.with_context(|| format!("the component does not export {interface}: is it a broker?"))?;
+        let parent = parent
+            .with_context(|| format!("the component does not export {interface}; fix: {USE_ANOTHER}"))?;
         let function = self.instance.get_export_index(&mut *self.store, Some(&parent), name);
-        let function = function.with_context(|| format!("the component's {interface} has no {name}"))?;
-        self.instance
-            .get_typed_func(&mut *self.store, function)
-            .with_context(|| format!("{name} of {interface} has a type that this host does not know"))
+        let function = function
+            .with_context(|| format!("the component's {interface} has no {name}; fix: {USE_ANOTHER}"))?;
+        self.instance.get_typed_func(&mut *self.store, function).map_err(|error| {
+            format_err!("{name} of {interface} has an unknown type: {error:#}; fix: {USE_ANOTHER}")
+        })
     }
 }

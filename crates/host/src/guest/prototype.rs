@@ -1,8 +1,9 @@
-//! The prototype of broker instances: the component, linked, and what the host lends to each instance.
+//! The prototype of broker instances: the linked component, and the resources that the host lends to each instance.
 
 use std::sync::Arc;
 
 use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
+use wasmtime::error::format_err;
 use wasmtime::{Engine, Result, Store as WasmStore};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
@@ -14,7 +15,7 @@ use crate::guest::clock::{Clock, GuestClock};
 use crate::guest::limits::Limits;
 use crate::guest::random::Random;
 use crate::guest::state::State;
-use crate::guest::{imports, open_at, wasi};
+use crate::guest::{USE_ANOTHER, imports, open_at, wasi};
 use crate::log::Log;
 use crate::network::hooks::Hooks;
 use crate::network::policy::HttpPolicy;
@@ -46,7 +47,10 @@ impl Prototype {
         wasi::add_to_linker(&mut linker)?;
         open_at::add_to_linker(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
-        Ok(Self { resources, pre: linker.instantiate_pre(component)? })
+        let pre = linker.instantiate_pre(component).map_err(|error| {
+            format_err!("the component's imports cannot be linked: {error:#}; fix: {USE_ANOTHER}")
+        })?;
+        Ok(Self { resources, pre })
     }
 
     /// A fresh instance in a store of its own.
@@ -54,7 +58,12 @@ impl Prototype {
         let environment = self.resources.environment.completed_from(self.resources.settings.as_deref()).await;
         let mut store = WasmStore::new(self.pre.engine(), self.resources.state(&environment));
         store.limiter(|state| &mut state.limits);
-        let instance = self.pre.instantiate_async(&mut store).await?;
+        let instance = self.pre.instantiate_async(&mut store).await.map_err(|error| {
+            let why = error.root_cause();
+            format_err!(
+                "the component cannot be instantiated: {why}; fix: raise the limit of its memory, or {USE_ANOTHER}"
+            )
+        })?;
         Ok((store, instance))
     }
 }

@@ -33,10 +33,10 @@ impl Network {
     pub(crate) fn of_broker() -> Self {
         Self::new(|target, address, _| match target.may_be_at(address) {
             true => Ok(()),
-            false => Err(Error::Denied(format!(
-                "{target} leads to {address}, which is not an address of that host; fix: name the address \
-                 itself, or correct what the name leads to"
-            ))),
+            false => Err(Error::denied(
+                format_args!("{target} leads to {address}, which is not an address of that host"),
+                "name the address itself, or correct the address of the name",
+            )),
         })
     }
 

@@ -59,7 +59,7 @@ async fn connect(
         Err(error) => {
             let (error, why) = tls::tls_error(&error);
             let server = format!("{}:{}", uri.host().unwrap_or_default(), tls::port(uri));
-            log.event("no secure connection", &format!("{server}: {why}; nothing was sent"));
+            log.event("no secure connection", &format!("{server}: nothing was sent: {why}"));
             Err(error)
         }
     }

@@ -57,17 +57,25 @@ impl Tls {
     }
 }
 
-/// The reason why a handshake failed: a WASI error for the guest, and a text for the operator.
+/// The error of a failed handshake: a WASI error for the guest, and the reason and the fix for the operator.
 pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
-            (HttpError::TlsCertificateError, why.to_string())
+            let fix = "restart the application, which renews the variable with the cluster's certificate";
+            (HttpError::TlsCertificateError, format!("{why}; fix: {fix}"))
         }
         Some(error @ rustls::Error::InvalidCertificate(_)) => {
-            (HttpError::TlsCertificateError, error.to_string())
+            let fix = "name its authority in SSL_CERT_FILE of the command, or in the program's TrustedRoots";
+            (HttpError::TlsCertificateError, format!("{error}; fix: {fix}"))
         }
-        Some(error) => (HttpError::TlsProtocolError, error.to_string()),
-        None => (HttpError::ConnectionTerminated, error.to_string()),
+        Some(error) => (
+            HttpError::TlsProtocolError,
+            format!("{error}; fix: check that the server at this port speaks TLS"),
+        ),
+        None => {
+            let fix = "check that the server runs, and that nothing between ends the connection";
+            (HttpError::ConnectionTerminated, format!("{error}; fix: {fix}"))
+        }
     }
 }
 
@@ -107,7 +115,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// None for what is neither https nor http.
+    /// None for a URL that is neither https nor http.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme()? {
             scheme if *scheme == Scheme::HTTPS => true,
@@ -172,7 +180,7 @@ pub(crate) fn thumbprint(certificate: &[u8]) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// The same form, whatever colons and white space stand between the digits.
+/// The same form, without colons and white space between the digits.
 fn normal(thumbprint: &str) -> Option<String> {
     let digits: String = thumbprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     let is_one = digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());

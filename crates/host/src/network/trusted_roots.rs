@@ -48,7 +48,8 @@ fn parse(pem: &[u8], place: &str) -> Result<TrustedRoots, Error> {
 }
 
 fn unusable(place: &str, why: &dyn Display) -> Error {
-    Error::Misconfigured(format!(
-        "the trusted root certificates cannot be read from {place}: {why}; fix: use a file of certificates in PEM"
-    ))
+    Error::misconfigured(
+        format_args!("the trusted root certificates cannot be read from {place}: {why}"),
+        "use a file of certificates in PEM",
+    )
 }

@@ -57,7 +57,7 @@ impl RedisStore {
         let client = Client::build_with_tls(url, certificates);
         Ok(Self::over(client.map_err(|error| match error.kind() {
             ErrorKind::InvalidClientConfig if url.starts_with("rediss://") => {
-                format_err!("the certificates of Redis' authorities are not in PEM")
+                format_err!("the certificates of Redis' authorities are not in PEM; fix: pass them in PEM")
             }
             _ => no_url(),
         })?))
@@ -100,7 +100,8 @@ impl RedisStore {
             Ok(Ok(value)) => (false, Ok(value)),
             Ok(Err(error)) => (!is_an_answer(&error), Err(store_error(error))),
             Err(_) => {
-                let words = format!("Redis did not answer within {} ms", RESPONSE.as_millis());
+                let words =
+                    format!("Redis did not answer within {} ms; fix: {CHECK_SERVER}", RESPONSE.as_millis());
                 (link.made.elapsed() > CONNECT, Err(StoreError::Unavailable(words)))
             }
         };
@@ -158,14 +159,24 @@ fn milliseconds(ttl: Duration) -> u64 {
 }
 
 fn store_error(error: RedisError) -> StoreError {
-    let words = error.to_string();
+    let with = |fix: &str| format!("{error}; fix: {fix}");
     match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            StoreError::AccessDenied(words)
+        ErrorKind::AuthenticationFailed => {
+            StoreError::AccessDenied(with("correct the user and the password in the URL"))
         }
-        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ReadOnly)
-        | ErrorKind::UnexpectedReturnType => StoreError::Other(words),
-        _ => StoreError::Unavailable(words),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => StoreError::AccessDenied(with(
+            "allow the user the keys that begin with token-broker-, and the commands GETRANGE, SET, EVALSHA, EVAL, GET \
+             and DEL",
+        )),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            StoreError::Other(with("name the primary server in the URL"))
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::UnexpectedReturnType => {
+            StoreError::Other(with(
+                "use a server with the commands of Redis, and let brokers alone write to its keys",
+            ))
+        }
+        _ => StoreError::Unavailable(with(CHECK_SERVER)),
     }
 }
 
@@ -186,6 +197,8 @@ fn provide_cryptography(url: &str) {
     }
 }
 
+/// The fix for a server that does not answer.
+const CHECK_SERVER: &str = "check the URL of the server, its load and the network between";
 /// The limit for making a connection. Operations give up before, and later ones find it made.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Shorter than the broker waits for an operation: after that, nobody is left to notice a dead connection.

@@ -1,4 +1,4 @@
-//! What is read of a request, what is refused, and how each protocol spells it.
+//! The requests that are read and refused, and the replies of each protocol.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn get(target: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// A request that is right but for what is behind its parameters.
+/// A valid request of IMDS's protocol, with more parameters at its end.
 fn imds(more: &str) -> Parts {
     let target = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULT}{more}");
     get(&target, &[("metadata", "true")])
@@ -170,6 +170,45 @@ fn what_a_request_must_have_is_said_of_one_that_has_it_not() {
     let old =
         get(&format!("/msi/token?api-version=2017-09-01&resource={VAULT}"), &[("x-identity-header", SECRET)]);
     assert!(refusal(&old).1.contains("2019-08-01 or a later"));
+}
+
+#[test]
+fn each_refusal_ends_with_one_fix() {
+    let (closed, looping) = (api(&[]), api(&[(POD_IDENTITY_HOST, "http://127.0.0.1:8080")]));
+    let open = open_api();
+    let head = |name: &'static str, value: &str| {
+        let mut request = imds("");
+        request.headers.insert(name, value.parse().unwrap());
+        request
+    };
+    let mut post = imds("");
+    post.method = Method::POST;
+    for (api, request) in [
+        (&open, get("/", &[])),
+        (&open, post),
+        (&open, get(IdentityApi::IMDS_PATH, &[])),
+        (&open, get(IdentityApi::IMDS_PATH, &[("metadata", "true")])),
+        (&open, get(&format!("{}?api-version=x", IdentityApi::IMDS_PATH), &[("metadata", "true")])),
+        (&open, get(&format!("{}?api-version=2018-02-01", IdentityApi::IMDS_PATH), &[("metadata", "true")])),
+        (&open, head("x-forwarded-for", "10.0.0.1")),
+        (&open, head("host", "rebound.example")),
+        (&open, head("host", "")),
+        (&open, head("host", "a\tb")),
+        (&open, get(IdentityApi::APP_SERVICE_PATH, &[])),
+        (&closed, app_service("")),
+        (&looping, head("host", "127.0.0.1:8080")),
+        (&open, imds("&resource=a")),
+        (&open, imds("&client_id=a&object_id=b")),
+        (&open, imds("&client_id=%")),
+        (&open, imds("&client_id=")),
+        (&open, imds(&format!("&x={}", "a".repeat(crate::query::MAX_QUERY)))),
+    ] {
+        let (_, body) = seen(&api.read(&request).unwrap_err());
+        assert_eq!(body.to_string().matches("; fix: ").count(), 1, "{body}");
+    }
+    let short = Settings::from_pairs([(ENDPOINT_SECRET.to_owned(), "short".to_owned())]);
+    let error = IdentityApi::new(&short).unwrap_err().to_string();
+    assert_eq!(error.matches("; fix: ").count(), 1, "{error}");
 }
 
 #[test]
