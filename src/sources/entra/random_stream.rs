@@ -1,19 +1,19 @@
-//! As many random bytes as a signature wants.
+//! The random bytes of a signature.
 
 use rsa::rand_core::{CryptoRng, Error, RngCore, impls};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a seed and a counter, block by block.
+/// A random generator: the SHA-256 of the host's random bits and a counter, block by block.
 ///
-/// A host whose bits are all zeros, as in tests, gives bytes that are always the same, and still not all zeros: what
-/// draws until it likes a number would else draw for ever.
+/// With a host whose bits are all zeros, as in tests, its bytes are deterministic, but not all zeros: rejection sampling
+/// would otherwise never end.
 pub(crate) struct Stream<F> {
     seed: F,
     counter: u64,
 }
 
 impl<F: FnMut() -> u64> Stream<F> {
-    /// `bits`: 64 of the host's.
+    /// A generator from a source of 64 random bits.
     pub(crate) fn new(bits: F) -> Self {
         Self { seed: bits, counter: 0 }
     }
@@ -46,5 +46,5 @@ impl<F: FnMut() -> u64> RngCore for Stream<F> {
     }
 }
 
-/// As good as the host's bits, of which each block takes as many as it gives.
+/// Cryptographically secure if the host's bits are: each block of 256 bits consumes 256 bits of the host.
 impl<F: FnMut() -> u64> CryptoRng for Stream<F> {}
