@@ -1,4 +1,4 @@
-//! Asking the sources in order until there is a token.
+//! Acquisition: tries the sources in order until there is a token.
 
 mod chain;
 mod context;
@@ -16,9 +16,9 @@ pub use self::source_slot::{SourceReport, Verdict};
 use crate::memory::{FetchResult, Lookup};
 use crate::model::Host;
 
-/// Get a token from the identity sources, and keep what comes of it.
+/// Gets a token from the identity sources, and stores it or the failure in memory.
 pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>) -> FetchResult {
-    fetch.asks();
+    fetch.mark_asked();
     let (instance, memory) = (fetch.instance, &fetch.instance.memory);
     let began = instance.now();
     let refreshes = !matches!(memory.look(fetch.request.key(), began), Lookup::Failed(..) | Lookup::Nothing);
@@ -33,7 +33,7 @@ pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>)
             Ok(token)
         }
         Err(error) => {
-            memory.rest(fetch.request, &error, instance.now());
+            memory.remember_failure(fetch.request, &error, instance.now());
             instance.stats.borrow_mut().count_failure(error.kind());
             Err(error)
         }

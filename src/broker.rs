@@ -1,4 +1,4 @@
-//! The broker as its host sees it: the calls, and the duty to refresh that a call may leave.
+//! The public interface of the broker.
 
 mod config;
 mod core;
@@ -15,33 +15,33 @@ use crate::model::{Error, Host, Identity, Scope, Statistics, Store, Token, Token
 use crate::policy::Policy;
 use crate::settings::Settings;
 
-/// The broker of one deployment: its configuration, its memory, and the host that it lives on.
+/// A broker of tokens for one deployment.
 ///
-/// A fetch belongs to the broker, and not to the call that began it: when its caller gives up, another that waits for
-/// it polls it on, or the next call for the same token does. It ends with the broker.
+/// A fetch belongs to the broker, not to the call that began it: if that call is dropped, another waiting call polls the
+/// fetch, or the next call for the same token resumes it. It is dropped with the broker.
 #[derive(Debug)]
 pub struct Broker<H, S>(Rc<Core<H, S>>);
 
-/// A token, and perhaps the duty to refresh it.
+/// A token, with a ticket if its refresh is due.
 #[derive(Debug)]
 pub struct Grant {
-    /// What was asked for.
+    /// The token.
     pub token: Rc<Token>,
-    /// Given to one caller at a time: pass it to [`Broker::refresh`], in a task of its own where the host has them.
-    /// Dropping it leaves the refresh to the next caller.
+    /// The ticket, which only one caller at a time gets: pass it to [`Broker::refresh`], in a separate task if the host has
+    /// tasks. If it is dropped, the next caller gets one.
     pub refresh: Option<RefreshTicket>,
 }
 
-/// The duty to refresh a token.
+/// The right to refresh a token, for [`Broker::refresh`].
 #[derive(Debug)]
 pub struct RefreshTicket {
     wait: Wait,
-    /// The caller has waited for it, for as long as a caller with a token does.
+    /// Whether the caller has waited for the refresh already, for the longest time of a caller with a valid token.
     was_awaited: bool,
 }
 
 impl<H: Host, S: Store> Broker<H, S> {
-    /// A broker with the configuration that the settings give. What is wrong with them is told at each call.
+    /// A broker with the configuration of the settings. Configuration errors are returned by every call.
     pub fn new(host: H, store: S, settings: &Settings) -> Self {
         Self(Rc::new(Core::new(host, store, settings)))
     }
@@ -52,51 +52,51 @@ impl<H: Host, S: Store> Broker<H, S> {
     /// As [`Broker::token`].
     pub async fn token_for_scope(&self, scope: &str) -> Result<Grant, Error> {
         self.0.instance.count(|stats| &mut stats.requests);
-        self.0.serve(self.0.demand_for(scope)?, None).await
+        self.0.serve(self.0.admit_scope(scope)?, None).await
     }
 
     /// A token, from memory or from the identity source that is configured here.
     ///
     /// # Errors
-    /// Every [`Error`] of the contract. A failed refresh is none while the held token can be used.
+    /// Every [`Error`] of the contract. A failed refresh is not an error while the cached token is valid.
     pub async fn token(&self, request: &TokenRequest) -> Result<Grant, Error> {
         self.0.instance.count(|stats| &mut stats.requests);
         self.0.serve(Rc::new(self.0.admit(request)?), None).await
     }
 
-    /// What it lives on.
+    /// The host.
     pub fn host(&self) -> &H {
         &self.0.instance.host
     }
 
-    /// Refresh a token. What comes of it is kept, or remembered as a failure.
-    pub async fn refresh(&self, duty: RefreshTicket) {
-        self.refresh_within(duty, |config| config.budget).await;
+    /// Refreshes a token. The new token or the failure is cached.
+    pub async fn refresh(&self, ticket: RefreshTicket) {
+        self.refresh_within(ticket, |config| config.budget).await;
     }
 
-    /// Refresh a token while its caller waits, who has one that works: for as long as one try may take, and not at all
-    /// if the caller has waited already.
-    pub async fn refresh_briefly(&self, duty: RefreshTicket) {
-        if !duty.was_awaited {
-            self.refresh_within(duty, |config| config.fetch.timeout.min(config.budget)).await;
+    /// Refreshes a token while a caller with a valid token waits: for the timeout of one request, or not at all if the caller
+    /// has waited already.
+    pub async fn refresh_briefly(&self, ticket: RefreshTicket) {
+        if !ticket.was_awaited {
+            self.refresh_within(ticket, |config| config.fetch.timeout.min(config.budget)).await;
         }
     }
 
-    async fn refresh_within(&self, duty: RefreshTicket, limit: impl FnOnce(&Config) -> Duration) {
+    async fn refresh_within(&self, ticket: RefreshTicket, limit: impl FnOnce(&Config) -> Duration) {
         if let Ok(config) = &self.0.config
-            && !duty.wait.is_closed()
+            && !ticket.wait.is_closed()
         {
             let now = self.0.instance.now();
-            duty.wait.set_deadline(now, now.saturating_add(limit(config)));
-            // A failure is logged and remembered; nobody waits for it.
-            let _ = duty.wait.await;
+            ticket.wait.set_deadline(now, now.saturating_add(limit(config)));
+            // The failure is logged and cached.
+            let _ = ticket.wait.await;
         }
     }
 
-    /// The Fresh token for a scope and the default identity, if memory has one. Starts nothing.
+    /// The token for a scope and the default identity, if memory holds one that is not due for a refresh. Starts nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
-        let demand = self.0.demand_for(scope).ok()?;
-        match self.0.instance.memory.look(demand.key(), self.0.instance.now()) {
+        let admitted = self.0.admit_scope(scope).ok()?;
+        match self.0.instance.memory.look(admitted.key(), self.0.instance.now()) {
             Lookup::Fresh(token) => {
                 let mut stats = self.0.instance.stats.borrow_mut();
                 count(&mut stats.requests);
@@ -107,24 +107,23 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// Drop every held token for a scope, because a service refused it, and every failure that is remembered. A scope
-    /// that is none holds nothing.
+    /// Forgets the tokens of all identities for a scope, because a service refused one, and the cached failures. False if
+    /// nothing was forgotten, as for an invalid scope.
     ///
-    /// What was forgotten less than half a minute ago stays: one refusal is worth one new token. False if nothing was
-    /// dropped.
+    /// A token is forgotten at most once in 30 seconds: a new token that is refused as well is kept for that time.
     ///
-    /// A copy in the store stays there until the next call replaces it, or [`Broker::forget_shared`] removes it.
+    /// A copy in the store stays until the next call replaces it, or [`Broker::forget_shared`] removes it.
     pub fn forget(&self, scope: &str) -> bool {
         let Ok(scope) = Scope::parse(scope) else { return false };
         let has_dropped = self.0.instance.memory.forget(&scope, self.0.instance.now());
         if has_dropped {
-            self.0.chain.forget();
+            self.0.chain.forget_absences();
         }
         has_dropped
     }
 
-    /// Remove from the store what was forgotten here, so that no other instance takes it: in a task of its own, after
-    /// [`Broker::forget`], where the host has tasks. A store that does not answer keeps it.
+    /// Removes forgotten tokens from the store, so that no other instance takes them. Call it after [`Broker::forget`], in a
+    /// separate task if the host has tasks. Errors of the store are ignored.
     pub async fn forget_shared(&self, scope: &str) {
         let Ok(config) = &self.0.config else { return };
         let (Some(fleet), Ok(scope)) = (&config.fleet, Scope::parse(scope)) else { return };
@@ -133,15 +132,16 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// How every identity source stands, in the order of trial, after what is wrong with the rest of the
-    /// configuration. Sends nothing.
+    /// The reports of the identity sources in the order in which they are tried, after that of an error in the rest of the
+    /// configuration. Nothing is sent.
     pub fn explain(&self) -> Vec<SourceReport> {
         let config = &self.0.config;
         let default = config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);
         let sample = TokenRequest::for_scope("AUDIENCE");
         let sample = sample.and_then(|request| Policy::default().admit(&request, default, |_| Ok(None)));
-        let sources =
-            sample.map(|demand| self.0.chain.explain(&demand, &self.0.instance.names)).unwrap_or_default();
+        let sources = sample
+            .map(|admitted| self.0.chain.explain(&admitted, &self.0.instance.names))
+            .unwrap_or_default();
         config.as_ref().err().map(misconfigured).into_iter().chain(sources).collect()
     }
 
@@ -150,7 +150,7 @@ impl<H: Host, S: Store> Broker<H, S> {
         self.0.instance.stats.borrow().clone()
     }
 
-    /// Where instances share what they hold.
+    /// The shared store.
     pub fn store(&self) -> &S {
         &self.0.store
     }
@@ -158,7 +158,7 @@ impl<H: Host, S: Store> Broker<H, S> {
 
 impl<H, S> Drop for Broker<H, S> {
     fn drop(&mut self) {
-        // Each fetch that is under way holds the core, which holds the fetches.
+        // Breaks the cycle of the core and its fetches.
         self.0.instance.memory.flights.clear();
     }
 }

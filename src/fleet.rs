@@ -1,18 +1,17 @@
-//! One fetch for the fleet: what instances tell each other through a store.
+//! One fetch for many instances, which share tokens through a store.
 //!
-//! For each key of the cache the store has a token, and while one is being fetched the *lease* of whoever fetches it
-//! (`fleet/lease.rs`). A fetch that failed leaves its failure in the place of the lease, for as long as it is the answer.
+//! For each cache key the store has a token, and during a fetch the *lease* of the fetching instance (`fleet/lease.rs`). A
+//! failed fetch replaces its lease by the failure, for the time of its cooldown.
 //!
-//! Whoever has the key is trusted: one key is for one deployment, whose instances have the same identities. A store
-//! that is down, slow, full of garbage or in the hands of somebody else costs a bounded delay and some more fetches,
-//! never a wrong token.
+//! Instances with the store key trust each other: one key is for one deployment, whose instances have the same identities. A
+//! store that is down, slow, corrupt or malicious causes a bounded delay and more fetches, never a wrong token.
 
 mod entry;
 mod fleet_fetch;
 mod lease;
 mod seal;
 mod sealed_store;
-mod shared_rest;
+mod shared_cooldown;
 
 use std::cell::{Cell, OnceCell};
 use std::time::Duration;
@@ -32,24 +31,24 @@ use crate::settings::variables::{
 
 pub(crate) use self::fleet_fetch::FleetFetch;
 
-/// What an instance knows of the store that it shares.
+/// The state of an instance that shares a store.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     seal: Seal,
-    /// What tells this deployment's identities from another's.
+    /// A digest of the settings that distinguish the identities of deployments.
     realm: [u8; 32],
-    /// What this instance is called in leases and in logs.
+    /// The name of this instance in leases and logs.
     name: OnceCell<String>,
-    has_told_deployment: Cell<bool>,
-    /// The store is left alone until then (time since the Unix epoch).
-    away: Cell<Duration>,
+    has_logged_deployment: Cell<bool>,
+    /// The time until which the store is not used (since the Unix epoch).
+    suspended_until: Cell<Duration>,
 }
 
 impl Fleet {
-    /// None if the settings have no key: nothing is shared.
+    /// The fleet of the settings; none if they have no store key.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for a key that is none.
+    /// [`Error::Misconfigured`] for an invalid key.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let Some(seal) = Seal::detect(settings)? else { return Ok(None) };
         let mut realm = Sha256::new();
@@ -61,12 +60,12 @@ impl Fleet {
             seal,
             realm: realm.finalize().into(),
             name: OnceCell::new(),
-            has_told_deployment: Cell::default(),
-            away: Cell::default(),
+            has_logged_deployment: Cell::default(),
+            suspended_until: Cell::default(),
         }))
     }
 
-    /// Remove the token under a key from the store, if it is the one with this fingerprint.
+    /// Removes the token under a key from the store, if it has this fingerprint.
     pub(crate) async fn remove_token<H: Host, S: Store>(
         &self,
         store: &S,
@@ -74,19 +73,19 @@ impl Fleet {
         key: &CacheKey,
         token_hash: &str,
     ) {
-        if !self.is_away(instance.now()) {
-            // If this fails, another instance takes the token, is refused by the service, and forgets it in turn.
+        if !self.is_suspended(instance.now()) {
+            // If this fails, another instance may take the token; the service refuses it, and the instance forgets it in turn.
             let _ = SealedStore::new(self, store, instance, key).remove_token(token_hash).await;
         }
     }
 
-    fn is_away(&self, now: Duration) -> bool {
-        // A clock that was set back must not make it last.
-        now < self.away.get() && self.away.get() <= now.saturating_add(AWAY)
+    fn is_suspended(&self, now: Duration) -> bool {
+        // A clock that was set back must not prolong it.
+        now < self.suspended_until.get() && self.suspended_until.get() <= now.saturating_add(SUSPENSION)
     }
 
-    fn leave_alone(&self, now: Duration) {
-        self.away.set(now.saturating_add(AWAY));
+    fn suspend(&self, now: Duration) {
+        self.suspended_until.set(now.saturating_add(SUSPENSION));
     }
 
     fn name<H: Host>(&self, host: &H) -> &str {
@@ -94,8 +93,8 @@ impl Fleet {
     }
 }
 
-/// What names the identities of a deployment, besides the request: the same token is never shared where they differ.
-/// Endpoints are not among them, since App Service gives each instance its own.
+/// The settings that determine the identities of a deployment. Deployments in which they differ share no tokens. Endpoints
+/// are not among them: on App Service each instance has another one.
 const REALM: [&str; 8] = [
     FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID,
@@ -107,5 +106,5 @@ const REALM: [&str; 8] = [
     IDENTITY_SERVER_THUMBPRINT,
 ];
 
-/// How long a store that does not answer is left alone.
-const AWAY: Duration = Duration::from_secs(5);
+/// The time for which a failing store is not used.
+const SUSPENSION: Duration = Duration::from_secs(5);

@@ -1,14 +1,14 @@
-//! Azure tokens without secrets: the core of token-broker, free of any host.
+//! Azure tokens without secrets: the host-independent core of token-broker.
 //!
-//! A [`Broker`] gets access tokens from Azure's managed identities and from Entra, keeps them, refreshes them before
-//! they end, and gives them to whoever its policy admits. It is `async`, single-threaded, and touches the world only
-//! through the traits [`Host`] and [`Store`], so the same code runs in a WASI component, in a proxy and natively in
-//! tests.
+//! A [`Broker`] gets access tokens from Azure's managed identities and from Entra, caches them, refreshes them before
+//! they expire, and gives them to the callers that its policy admits. It is `async` and single-threaded, and reaches
+//! the outside world only through the traits [`Host`] and [`Store`], so the same code runs in a WASI component, in a
+//! proxy, and natively in tests.
 //!
-//! - **One fetch**: callers that want the same token at the same time share one fetch, and its failure too.
-//! - **Never expired**: a token past its end is not returned; one close to it is replaced first.
-//! - **Not taken away**: a refresh that fails leaves a token that still works.
-//! - **No substitute**: an identity that is throttled or broken is never replaced by another one.
+//! - **Single-flight**: concurrent calls for the same token share one fetch, and its failure.
+//! - **Never expired**: an expired token is not returned; a token that expires soon is replaced first.
+//! - **Failed refreshes are harmless**: a token that is still valid stays in use.
+//! - **No substitution**: an identity that is throttled or broken is never replaced by another one.
 //!
 //! ```
 //! use token_broker::{Broker, Error, ExposeSecret, Host, Store, TokenRequest};
@@ -16,30 +16,30 @@
 //! async fn authorization<H: Host, S: Store>(broker: &Broker<H, S>) -> Result<String, Error> {
 //!     let request = TokenRequest::for_scope("https://vault.azure.net/.default")?;
 //!     let grant = broker.token(&request).await?;
-//!     if let Some(duty) = grant.refresh {
-//!         broker.refresh(duty).await; // in a task of its own, where the host has tasks
+//!     if let Some(ticket) = grant.refresh {
+//!         broker.refresh(ticket).await; // in a separate task, if the host has tasks
 //!     }
 //!     Ok(format!("Bearer {}", grant.token.secret().expose_secret()))
 //! }
 //! ```
 //!
 //! # Rooms
-//! Each imports only from those below it, which a test of `xtask` holds by this table.
+//! Each room imports only from the rooms below it. A test of `xtask` enforces this table.
 //!
 //! | room | |
 //! |---|---|
-//! | `broker` | a call: look, join, fetch, answer |
+//! | `broker` | one call: look up, join, fetch, answer |
 //! | `fleet` | one fetch for many instances, through a store: leases, sealed entries |
-//! | `acquire` | ask the sources in order until there is a token: retries, rate limits |
-//! | `sources` | one file a platform, a request and the reading of its response, both pure |
-//! | `memory` | what this instance holds, and who is fetching: cache, single flight, freshness |
-//! | `policy` | who may have a token for what; the key under which it is held |
-//! | `settings` | environment variables, and what their values are checked for |
-//! | `wire` | what peers say: expiry, hosts, loose JSON, redaction, forms |
-//! | `model` | what everybody speaks of: requests, tokens, errors, `Host` and `Store` |
+//! | `acquire` | tries the sources in order until there is a token: retries, rate limits |
+//! | `sources` | one file for each platform: a pure request and a pure parser |
+//! | `memory` | the state of this instance: cache, single-flight, freshness |
+//! | `policy` | the allowed scopes and identities; the cache key |
+//! | `settings` | environment variables and the checks of their values |
+//! | `wire` | formats of peers: expiry, hosts, loose JSON, redaction, forms |
+//! | `model` | the shared vocabulary: requests, tokens, errors, `Host` and `Store` |
 //!
 //! # Features
-//! - `certificate` (on): client certificates. Without it the core signs nothing and weighs 80 kB less as wasm.
+//! - `certificate` (default): client certificates. Without it the wasm module is 80 kB smaller.
 #![cfg_attr(
     not(test),
     deny(

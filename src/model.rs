@@ -1,5 +1,4 @@
-//! What everybody speaks of: requests, tokens, errors, and the traits of the world outside. It imports nothing else of
-//! ours.
+//! The vocabulary of all rooms: requests, tokens, errors, and the traits of the outside world. It imports no other room.
 
 mod claims;
 mod duration;

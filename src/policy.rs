@@ -1,4 +1,4 @@
-//! Who may have a token for what. Only this file makes a [`CacheKey`], so holding one proves admission.
+//! The policy: the scopes and identities that are allowed. Only this file makes a [`CacheKey`], so a key proves admission.
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
@@ -7,10 +7,10 @@ use crate::model::{Claims, Error, Id, Identity, OnBehalfOf, SEPARATORS, SEVERAL,
 use crate::settings::Settings;
 use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 
-/// The scopes and identities that a consumer may ask for. The default allows everything.
+/// The scopes and identities that a consumer may request. The default allows all.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Audiences, each without its closing slash.
+    /// Audiences, each without a trailing slash.
     scopes: Option<Vec<String>>,
     identities: Option<Identities>,
 }
@@ -22,13 +22,13 @@ struct Identities {
 }
 
 impl Policy {
-    /// A policy from two lists separated by white space; `None` allows all, a list allows nothing else.
+    /// A policy from two lists separated by white space. `None` allows all; a list allows nothing else.
     ///
-    /// An identity is written as its client id, object id or resource id, or as `system-assigned`. A scope is written
-    /// with or without `/.default`; an audience with and without its closing slash is one entry.
+    /// An identity is its client id, object id or resource id, or `system-assigned`. `/.default` at the end of a scope and a
+    /// trailing slash of an audience make no difference.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] if a list has no entry, or one that no request can match.
+    /// [`Error::Misconfigured`] for a list without entries, or an entry that no request can match.
     pub fn new(scopes: Option<&str>, identities: Option<&str>) -> Result<Self, Error> {
         Self::parse(("the list of allowed scopes", scopes), ("the list of allowed identities", identities))
     }
@@ -42,7 +42,7 @@ impl Policy {
         Self::parse(list(ALLOWED_SCOPES), list(ALLOWED_IDENTITIES))
     }
 
-    /// A policy from two lists, each with its name.
+    /// A policy from two lists, each with its name for errors.
     fn parse(
         (scopes_name, scopes): (&str, Option<&str>),
         (identities_name, identities): (&str, Option<&str>),
@@ -53,13 +53,13 @@ impl Policy {
         })
     }
 
-    /// Whom a request stands for, when [`Identity::Default`] stands for `default`, if it is allowed.
+    /// The identity of a request, if scope and identity are allowed. [`Identity::Default`] stands for `default`.
     ///
-    /// Where identities are listed, a default that names none is the system-assigned one and nothing else: a machine
-    /// with a single user-assigned identity would otherwise answer with that one.
+    /// With a list of identities, a default without an id is the system-assigned identity: a machine with a single
+    /// user-assigned identity would otherwise answer with that one.
     ///
     /// # Errors
-    /// [`Error::Denied`] that names what was asked for and the setting that would allow it.
+    /// [`Error::Denied`] that names the scope or identity and the setting that would allow it.
     pub fn check(&self, request: &TokenRequest, default: &Identity) -> Result<Identity, Error> {
         let identity = match (&request.identity, default) {
             (Identity::Default, Identity::Default) if self.identities.is_some() => &Identity::SystemAssigned,
@@ -86,11 +86,11 @@ impl Policy {
         Ok(identity.clone())
     }
 
-    /// Admit a request: check it, and work out the key under which its token is held. `tenant`: which other tenant than
-    /// its own to ask for an identity.
+    /// Checks a request, and makes the cache key of its token. `tenant` returns the tenant to use for an identity instead of
+    /// the configured one.
     ///
     /// # Errors
-    /// [`Error::Denied`] as [`Policy::check`], and for a tenant that is not allowed.
+    /// [`Error::Denied`] as [`Policy::check`], and the errors of `tenant`.
     pub(crate) fn admit(
         &self,
         request: &TokenRequest,
@@ -124,7 +124,7 @@ impl Identities {
     }
 }
 
-/// A request that was admitted: its key, and the texts that the key knows only by their digests.
+/// A request that the policy allows: its cache key, and the texts of which the key has only digests.
 #[derive(Clone, Debug)]
 pub(crate) struct AdmittedRequest {
     key: CacheKey,
@@ -133,8 +133,8 @@ pub(crate) struct AdmittedRequest {
 }
 
 impl AdmittedRequest {
-    /// The broker's own demand: a managed identity's token with which it proves an application's identity. No consumer
-    /// ever gets it, so no policy is asked.
+    /// A request of the broker itself: for a managed identity's token, the client assertion of an app registration. Consumers
+    /// never get it, so the policy does not apply.
     pub(crate) fn assertion(audience: Scope, identity: Identity) -> Self {
         let key = CacheKey {
             scope: audience,
@@ -161,7 +161,7 @@ impl AdmittedRequest {
     }
 }
 
-/// Under what a token is held. Two requests share a token exactly when their keys are equal.
+/// The key of a cached token. Two requests share a token exactly if their keys are equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CacheKey {
     scope: Scope,
@@ -170,11 +170,11 @@ pub(crate) struct CacheKey {
     cae: bool,
     claims: Option<[u8; 32]>,
     user: Option<User>,
-    /// It proves an application's identity, and is no consumer's.
+    /// Whether the token is a client assertion, which no consumer gets.
     is_assertion: bool,
 }
 
-/// A user, by the digest of the token with which the user called, and what is asked of that user.
+/// The user of an on-behalf-of request: the digest of the user's token, and the requested permission.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct User {
     assertion: [u8; 32],
@@ -200,12 +200,12 @@ impl CacheKey {
         &self.identity
     }
 
-    /// The tenant to ask instead of the configured one.
+    /// The tenant to use instead of the configured one.
     pub(crate) fn tenant_id(&self) -> Option<&str> {
         self.tenant_id.as_deref()
     }
 
-    /// Whether the token may be revoked before its end.
+    /// Whether the token may be revoked before it expires (continuous access evaluation).
     pub(crate) fn cae(&self) -> bool {
         self.cae
     }
@@ -218,7 +218,7 @@ impl CacheKey {
         self.is_assertion
     }
 
-    /// Equal bytes for equal keys, and for no others: a JSON array, so that nothing runs into what follows it.
+    /// An injective encoding: a JSON array, in which the fields are delimited.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let (kind, id) = match &self.identity {
             Identity::Default => ("default", None),
@@ -235,11 +235,11 @@ impl CacheKey {
             &self.tenant_id,
             (self.cae, self.claims, user, self.is_assertion),
         );
-        // Texts and numbers cannot fail to serialize.
+        // Serializing texts and numbers cannot fail.
         serde_json::to_vec(&fields).unwrap_or_default()
     }
 
-    /// The key of the same request made without claims: its token is replaced by the one with them.
+    /// The key of the same request without claims. A token with claims is stored under it.
     pub(crate) fn without_claims(&self) -> Self {
         Self { claims: None, ..self.clone() }
     }
@@ -258,10 +258,10 @@ fn parse_scopes(name: &str, list: &str) -> Result<Vec<String>, Error> {
         }
         scopes.push(entry_of(&scope).to_owned());
     }
-    non_empty(name, (scopes.is_empty(), scopes))
+    non_empty(name, scopes.is_empty(), scopes)
 }
 
-/// What a list says for a scope. On the wire, the audiences with and without the slash are two.
+/// The form of a scope in the list. In requests, audiences with and without a trailing slash differ.
 fn entry_of(scope: &Scope) -> &str {
     let audience = scope.audience();
     audience.strip_suffix('/').unwrap_or(audience)
@@ -282,7 +282,7 @@ fn parse_identities(name: &str, list: &str) -> Result<Identities, Error> {
         identities.user_assigned.extend(identity.id().cloned());
     }
     let is_empty = !identities.system_assigned && identities.user_assigned.is_empty();
-    non_empty(name, (is_empty, identities))
+    non_empty(name, is_empty, identities)
 }
 
 fn flaw_of_id(entry: &str) -> Option<(&'static str, &'static str)> {
@@ -293,7 +293,7 @@ fn flaw_of_id(entry: &str) -> Option<(&'static str, &'static str)> {
             Some(("has a `*` in it", "name each identity; unset the list to allow all"))
         }
         _ if entry.eq_ignore_ascii_case("default") => {
-            Some(("is not an identity", "write the id of the one that is the default, or `system-assigned`"))
+            Some(("is not an identity", "write the id of the default identity, or `system-assigned`"))
         }
         _ if letters.eq_ignore_ascii_case("systemassigned") => {
             Some(("is not an identity", "write `system-assigned`"))
@@ -302,12 +302,12 @@ fn flaw_of_id(entry: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A list without an entry would allow nothing: more likely a template that was not filled in.
-fn non_empty<T>(name: &str, (is_empty, list): (bool, T)) -> Result<T, Error> {
+/// Refuses an empty list: it would allow nothing, and is more likely a template that was not filled in.
+fn non_empty<T>(name: &str, is_empty: bool, list: T) -> Result<T, Error> {
     if is_empty {
         return Err(Error::misconfigured(
             format_args!("{name} has no entry"),
-            "unset it to allow all, or add what is allowed",
+            "unset it to allow all, or add the allowed entries",
         ));
     }
     Ok(list)

@@ -1,4 +1,4 @@
-//! The settings: environment variables, read once.
+//! Settings: the values of environment variables, read once.
 
 pub(crate) mod cloud;
 mod names;
@@ -20,24 +20,25 @@ use self::variables::{CLIENT_ID, FEDERATED_CLIENT_ID, LOG, TOKEN_CREDENTIALS};
 pub use self::variables::{VARIABLES, Variable};
 use crate::model::{Error, Identity, Level, Secret};
 
-/// The values of the broker's variables as they were when they were read. An empty value is an unset one.
+/// The values of the broker's variables. A variable with an empty value is not set.
 #[derive(Debug, Default)]
 pub struct Settings {
     values: Vec<(&'static Variable, Secret)>,
     names: SettingNames,
     store_key: Option<SecretBox<[u8; 32]>>,
-    /// The first name with the broker's prefix that is none of its variables.
+    /// The first variable that has the broker's prefix and is unknown.
     unknown: Option<UnknownName>,
 }
 
 impl Settings {
-    /// The variables on which the default identity depends.
+    /// The variables that determine the default identity.
     pub const DEFAULT_IDENTITY: [&str; 3] = [FEDERATED_CLIENT_ID, CLIENT_ID, TOKEN_CREDENTIALS];
 
     /// The variable that [`Settings::log_level`] reads.
     pub const LOG: &str = LOG;
 
-    /// Keep what the broker knows of some variables and drop the rest, but for the name of a mistaken one.
+    /// Settings from names and values. Variables that the broker does not read are dropped; an unknown variable with the
+    /// broker's prefix is remembered for [`Settings::check`].
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
         for (name, value) in pairs {
@@ -46,7 +47,7 @@ impl Settings {
         settings
     }
 
-    /// Set a variable, if the broker knows it and the value is not empty.
+    /// Sets a variable, if the broker reads it and the value is not empty.
     pub fn set(&mut self, name: &str, value: String) {
         match VARIABLES.iter().find(|variable| variable.name == name) {
             None => self.unknown = self.unknown.take().or_else(|| UnknownName::of(name, &value)),
@@ -58,24 +59,24 @@ impl Settings {
         }
     }
 
-    /// Set a variable from another place than the environment, by which errors call it: an option of a command, a field of a
-    /// file.
-    pub fn set_from(&mut self, place: &str, name: &'static str, value: String) {
+    /// Sets a variable from another origin than the environment, a command-line option or a field of a file. Errors call the
+    /// variable by the name of its origin.
+    pub fn set_from(&mut self, origin: &str, name: &'static str, value: String) {
         self.set(name, value);
-        self.names.add(name, place);
+        self.names.add(name, origin);
     }
 
-    /// Set the key by which instances seal what they share, in the place of `TOKEN_BROKER_STORE_KEY`: for a host that makes
-    /// it itself.
+    /// Sets the key that seals the entries of the shared store, instead of `TOKEN_BROKER_STORE_KEY`: for a host that
+    /// generates it.
     pub fn set_store_key(&mut self, key: &[u8; 32]) {
         self.store_key = Some(SecretBox::new(Box::new(*key)));
     }
 
-    /// What holds for all variables, before any of them is used.
+    /// Checks all names and values, before they are parsed.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for a name that has the broker's prefix and is none of its variables, for a value with a
-    /// control character, and for one with quotes around it that is no secret.
+    /// [`Error::Misconfigured`] for an unknown variable with the broker's prefix, for a value with a control character, and
+    /// for a quoted value that is not a secret.
     pub fn check(&self) -> Result<(), Error> {
         if let Some(unknown) = &self.unknown {
             return Err(unknown.error());
@@ -86,13 +87,13 @@ impl Settings {
         self.values.iter().try_for_each(check)
     }
 
-    /// Whether a variable has a value.
+    /// Whether a variable is set.
     pub fn is_set(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The URL that a variable gives, if it has a value: http or https, with a host that every reader reads alike. `form`
-    /// says what the variable accepts.
+    /// The URL of a variable, if it is set: http or https, with an unambiguous host. `form` is the accepted form, for the
+    /// error.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable and the accepted form.
@@ -105,10 +106,10 @@ impl Settings {
         url::refused(self.name(name), why, form)
     }
 
-    /// How much is logged.
+    /// The log level.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for a word that is no level.
+    /// [`Error::Misconfigured`] for an unknown level.
     pub fn log_level(&self) -> Result<Level, Error> {
         let Some(text) = self.get(LOG) else { return Ok(Level::default()) };
         [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug]
@@ -122,25 +123,25 @@ impl Settings {
             })
     }
 
-    /// Whether a switch is on, as Azure's libraries read it: they agree on these words only.
+    /// The value of a boolean variable. The accepted values are those on which Azure's libraries agree.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for any other word.
+    /// [`Error::Misconfigured`] for another value.
     pub(crate) fn is_on(&self, name: &str) -> Result<bool, Error> {
         let text = self.get(name).unwrap_or("0");
         let on = text == "1" || text.eq_ignore_ascii_case("true");
         if on || text == "0" || text.eq_ignore_ascii_case("false") {
             return Ok(on);
         }
-        let what = format_args!("{} is neither on nor off", self.name(name));
+        let what = format_args!("{} is not a boolean", self.name(name));
         Err(Error::misconfigured(what, "set it to `true`, `1`, `false` or `0`"))
     }
 
-    /// Whom a request stands for that names no identity: the federated app registration, unless
-    /// `AZURE_TOKEN_CREDENTIALS` leaves it out, else whom `AZURE_CLIENT_ID` names.
+    /// The identity of a request that names none: the federated app registration, unless `AZURE_TOKEN_CREDENTIALS` excludes
+    /// it, else that of `AZURE_CLIENT_ID`.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] if that is no client id.
+    /// [`Error::Misconfigured`] for an invalid client id.
     pub fn default_identity(&self) -> Result<Identity, Error> {
         let federated = Selection::parse(self)?.includes(Credential::ManagedIdentity);
         let named = [FEDERATED_CLIENT_ID, CLIENT_ID]
@@ -152,7 +153,7 @@ impl Settings {
             .map_err(|error| Error::Misconfigured(format!("{} cannot be used: {error}", self.name(name))))
     }
 
-    /// What the deployer calls a variable.
+    /// The name by which the deployer knows a variable.
     pub(crate) fn name<'a>(&'a self, variable: &'a str) -> &'a str {
         self.names.of(variable)
     }
@@ -165,13 +166,13 @@ impl Settings {
         self.store_key.as_ref().map(|key| key.expose_secret())
     }
 
-    /// The value of a variable, if it has one.
+    /// The value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(set, _)| set.name == name).map(|(_, value)| value.expose_secret())
     }
 }
 
-/// A value is not repeated: it may be a secret under the wrong name.
+/// Checks the characters of a value. The error does not repeat the value: it may be a secret under the wrong name.
 fn check_value(variable: &Variable, name: &str, value: &str) -> Result<(), Error> {
     let is_separator = |c: char| variable.lines && matches!(c, '\n' | '\r' | '\t');
     if let Some((at, c)) = value.char_indices().find(|(_, c)| c.is_control() && !is_separator(*c)) {
@@ -192,10 +193,10 @@ fn check_value(variable: &Variable, name: &str, value: &str) -> Result<(), Error
     Ok(())
 }
 
-/// The longest time that a variable of milliseconds may give: ten minutes.
+/// The maximum of a variable in milliseconds: ten minutes.
 pub const MAX_MS: u64 = 600_000;
 
-/// Whether a value has quotes around it, as env files keep them. A secret may begin and end with one all the same.
+/// Whether a value is enclosed in quotes, as some readers of env files keep them. A secret may contain such quotes.
 pub(crate) fn is_quoted(value: &str) -> bool {
     let inside = |quote: char| value.strip_prefix(quote).is_some_and(|rest| rest.ends_with(quote));
     inside('"') || inside('\'')

@@ -1,5 +1,5 @@
-//! The identity sources. Each is a file of its own with two pure functions, from a request to a call and from a response
-//! to an answer; this file is what they have in common. `acquire/source_client.rs` holds the only loop around them.
+//! The identity sources. Each is a file with two pure functions: `request` makes a request, and `parse` reads its response.
+//! This file has the parts that they share. The only loop around them is in `acquire/source_client.rs`.
 
 pub(crate) mod app_service;
 pub(crate) mod arc;
@@ -22,81 +22,108 @@ mod verify;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub(crate) use self::app_service::AppService;
-pub(crate) use self::arc::Arc;
-pub(crate) use self::cloud_shell::CloudShell;
-pub(crate) use self::container_instances::ContainerInstances;
+use self::app_service::AppService;
+use self::arc::Arc;
+use self::cloud_shell::CloudShell;
+use self::container_instances::ContainerInstances;
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
 pub use self::imds::IMDS_URL;
-pub(crate) use self::imds::Imds;
-pub(crate) use self::machine_learning::MachineLearning;
-pub(crate) use self::service_fabric::ServiceFabric;
-pub(crate) use self::verify::{TokenCheck, verify};
-
+use self::imds::Imds;
+use self::machine_learning::MachineLearning;
 use self::request::OutgoingRequest;
 use self::response::{CallSummary, RoundTrip};
+use self::service_fabric::ServiceFabric;
 pub(crate) use self::source_error::{RetryClass, SourceError};
+pub(crate) use self::verify::{TokenCheck, verify};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
 use crate::policy::{AdmittedRequest, CacheKey};
 use crate::settings::variables::{CLIENT_SECRET, IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
 use crate::settings::{Credential, SettingNames, Settings, is_quoted};
 use crate::wire::{Field, redacted};
 
-/// A place that gives tokens, ready to be asked.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Entra(Entra),
-    ServiceFabric(ServiceFabric),
-    ContainerInstances(ContainerInstances),
-    AppService(AppService),
-    MachineLearning(MachineLearning),
-    CloudShell(CloudShell),
-    Arc(Arc),
-    Imds(Imds),
-}
+/// Defines [`Source`] and [`SOURCES`] from one list, so that no source can be missing in the chain. The set of sources is
+/// closed, so an enum does: a trait object would box every result.
+macro_rules! sources {
+    ($($kind:ident: $infos:expr;)+) => {
+        /// A configured source.
+        #[derive(Debug)]
+        pub(crate) enum Source {
+            $($kind($kind),)+
+        }
 
-/// The set of sources is closed, so they are told apart by `match`: a trait object would make their answers boxes.
-macro_rules! each {
-    ($of:expr, $source:ident => $call:expr) => {
-        match $of {
-            Source::Entra($source) => $call,
-            Source::ServiceFabric($source) => $call,
-            Source::ContainerInstances($source) => $call,
-            Source::AppService($source) => $call,
-            Source::MachineLearning($source) => $call,
-            Source::CloudShell($source) => $call,
-            Source::Arc($source) => $call,
-            Source::Imds($source) => $call,
+        /// The sources in the order in which they are tried.
+        pub(crate) const SOURCES: &[&[&SourceInfo]] = &[$($infos,)+];
+
+        impl Source {
+            pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+                match self {
+                    $(Self::$kind(source) => source.summary(call),)+
+                }
+            }
+
+            pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+                match self {
+                    $(Self::$kind(source) => source.request(call),)+
+                }
+            }
+
+            fn read(
+                &self,
+                call: &SourceCall<'_>,
+                response: &http::Response<Body>,
+                round_trip: RoundTrip,
+            ) -> Result<Token, SourceError> {
+                match self {
+                    $(Self::$kind(source) => source.parse(call, response, round_trip),)+
+                }
+            }
         }
     };
 }
 
-/// What a source is called, and the variables that it looks at.
+sources! {
+    Entra: &entra::SOURCES;
+    ServiceFabric: &[&service_fabric::SOURCE];
+    ContainerInstances: &[&container_instances::SOURCE];
+    AppService: &[&app_service::SOURCE];
+    MachineLearning: &[&machine_learning::SOURCE];
+    CloudShell: &[&cloud_shell::SOURCE];
+    Arc: &[&arc::SOURCE];
+    Imds: &[&imds::SOURCE];
+}
+
+/// The description of a source.
 #[derive(Debug)]
 pub(crate) struct SourceInfo {
     pub(crate) name: &'static str,
-    /// The class of Azure's libraries that it is part of, as `AZURE_TOKEN_CREDENTIALS` names it.
+    /// The credential class of Azure's libraries to which it belongs, as in `AZURE_TOKEN_CREDENTIALS`.
     pub(crate) credential: Credential,
-    /// It is here if all of them are set.
-    pub(crate) needs: &'static [&'static str],
-    pub(crate) takes: &'static [&'static str],
-    /// Where to look when it does not answer as it should: the end of a sentence.
+    /// The variables without which it is not configured.
+    pub(crate) required: &'static [&'static str],
+    /// The other variables that it reads.
+    pub(crate) optional: &'static [&'static str],
+    /// The source of the settings, if they configure it.
+    ///
+    /// # Errors
+    /// [`Error::Misconfigured`] for invalid settings.
+    pub(crate) detect: fn(&Settings) -> Result<Option<Source>, Error>,
+    /// The advice for a source that does not answer as expected, as the end of a sentence.
     pub(crate) health: fn(&SettingNames) -> String,
 }
 
-/// What one call is made of.
+/// One call of a source.
 #[derive(Clone, Copy)]
 pub(crate) struct SourceCall<'a> {
     pub(crate) request: &'a AdmittedRequest,
-    /// What the asker proves itself with, where that is not part of the configuration.
-    pub(crate) proof: Option<&'a Secret>,
-    /// The token that is held, when claims say that it is of no use any more.
+    /// The credential that was obtained for the call: a client assertion, or the key of Arc's agent.
+    pub(crate) credential: Option<&'a Secret>,
+    /// The cached token, if claims tell that it was refused.
     pub(crate) refused: Option<&'a Token>,
     pub(crate) names: &'a SettingNames,
 }
 
-/// What a source needs before it can be called.
+/// The prerequisite of a call.
 #[derive(Debug)]
 pub(crate) enum Prerequisite<'a> {
     Nothing,
@@ -106,51 +133,47 @@ pub(crate) enum Prerequisite<'a> {
     Signature(&'a Entra, &'a Certificate),
     /// A managed identity's token.
     ManagedIdentity(&'a Rc<AdmittedRequest>),
-    /// The knowledge that this file is there.
+    /// The existence of this file.
     Presence(&'static str),
 }
 
-/// Whether a source, by its name, speaks for one machine: all do but Entra.
-pub(crate) fn is_of_the_machine(name: &str) -> bool {
+/// Whether a source answers for one machine only: all but Entra do.
+pub(crate) fn is_machine_local(name: &str) -> bool {
     entra::SOURCES.iter().all(|source| source.name != name)
 }
 
 impl Source {
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        each!(self, source => source.asked(ask))
-    }
-
-    /// Whether the source is one for this request.
+    /// Checks that the source serves a request.
     ///
     /// # Errors
-    /// [`SourceError::Declined`] if another may be, [`Error::InvalidRequest`] if what is asked for does not exist here,
-    /// [`Error::Misconfigured`] if the platform left out whom the source is for.
-    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
+    /// [`SourceError::Declined`] if another source may serve it, [`Error::InvalidRequest`] if this platform cannot,
+    /// [`Error::Misconfigured`] if the platform does not name the identity of the source.
+    pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
         if let Self::Entra(entra) = self {
-            return entra.takes(ask);
+            return entra.accepts(call);
         }
-        if ask.request.key().is_for_user() {
+        if call.request.key().is_for_user() {
             return Err(SourceError::Failed(Error::invalid_request(
                 "a managed identity cannot act on behalf of a user",
                 format_args!(
-                    "leave the user assertion out, or configure an app registration with {CLIENT_SECRET}, a certificate or a \
+                    "omit the user assertion, or configure an app registration with {CLIENT_SECRET}, a certificate or a \
                      federated credential"
                 ),
             )));
         }
         match self {
-            Self::ServiceFabric(source) => source.takes(ask),
-            Self::ContainerInstances(source) => source.takes(ask.request.key()),
-            Self::MachineLearning(source) => source.takes(ask.request.key()),
-            Self::CloudShell(source) => source.takes(ask.request.key()),
+            Self::ServiceFabric(source) => source.accepts(call),
+            Self::ContainerInstances(source) => source.accepts(call.request.key()),
+            Self::MachineLearning(source) => source.accepts(call.request.key()),
+            Self::CloudShell(source) => source.accepts(call.request.key()),
             Self::Entra(_) | Self::AppService(_) | Self::Arc(_) | Self::Imds(_) => Ok(()),
         }
     }
 
-    pub(crate) fn need(&self) -> Prerequisite<'_> {
+    pub(crate) fn prerequisite(&self) -> Prerequisite<'_> {
         match self {
-            Self::Entra(entra) => entra.need(),
-            Self::Arc(arc) => arc.need(),
+            Self::Entra(entra) => entra.prerequisite(),
+            Self::Arc(arc) => arc.prerequisite(),
             Self::ServiceFabric(_)
             | Self::ContainerInstances(_)
             | Self::AppService(_)
@@ -160,26 +183,25 @@ impl Source {
         }
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        each!(self, source => source.call(ask))
-    }
-
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// A [`SourceError`] if it has no token.
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let result = each!(self, source => source.parse(ask, response, exchange));
-        match (result, self.quoted_secret()) {
+        match (self.read(call, response, round_trip), self.quoted_secret()) {
             (Err(SourceError::Failed(Error::Rejected(failure))), Some(variable)) => {
-                Err(SourceError::Failed(Error::Rejected(quoted(failure, ask.names.of(variable)))))
+                Err(SourceError::Failed(Error::Rejected(with_quotes(failure, call.names.of(variable)))))
             }
             (result, _) => result,
         }
     }
 
-    /// The variable of its secret, if that has quotes around it.
+    /// The variable of the source's secret, if the secret is enclosed in quotes.
     fn quoted_secret(&self) -> Option<&'static str> {
         let (variable, secret) = match self {
             Self::Entra(source) => source.secret()?,
@@ -192,84 +214,89 @@ impl Source {
         is_quoted(secret).then_some(variable)
     }
 
-    /// What it means that there is no HTTP answer. `patient`: the source is known to be here.
-    pub(crate) fn unanswered(&self, ask: &SourceCall<'_>, error: &SendError, patient: bool) -> SourceError {
-        let asked = self.asked(ask);
-        let detail = redacted(&error.detail, &asked.secrets);
-        let again = |what: &str| {
-            let remedy = Some(unreached(&asked, error.kind));
-            let failure = Failure { remedy, ..asked.failure(&format!("{what}: {detail}")) };
+    /// The error for a request without a response. `is_present`: the source is known to be on this machine.
+    pub(crate) fn send_failed(
+        &self,
+        call: &SourceCall<'_>,
+        error: &SendError,
+        is_present: bool,
+    ) -> SourceError {
+        let summary = self.summary(call);
+        let detail = redacted(&error.detail, &summary.secrets);
+        let retry = |fault: &str| {
+            let remedy = Some(unreachable_remedy(&summary, error.kind));
+            let failure = Failure { remedy, ..summary.failure(&format!("{fault}: {detail}")) };
             SourceError::Retry(failure, RetryClass::Busy)
         };
         match error.kind {
-            SendErrorKind::NotConnected if self.may_be_absent() && !patient => {
-                SourceError::Absent(imds::absent(&asked, &format!("got no connection: {detail}")))
+            SendErrorKind::NotConnected if self.may_be_absent() && !is_present => {
+                SourceError::Absent(imds::absent(&summary, &format!("got no connection: {detail}")))
             }
-            SendErrorKind::NotConnected => again("got no connection"),
-            SendErrorKind::TimedOut => again("got no answer in time"),
-            SendErrorKind::Broken => again("lost the connection"),
-            SendErrorKind::Untrusted => untrusted(&asked, &detail, self.trusted_by()),
+            SendErrorKind::NotConnected => retry("got no connection"),
+            SendErrorKind::TimedOut => retry("got no answer in time"),
+            SendErrorKind::Broken => retry("lost the connection"),
+            SendErrorKind::Untrusted => untrusted(&summary, &detail, self.untrusted_remedy()),
             SendErrorKind::Truncated => {
-                asked.incomplete(None, &format!("got an answer without its end: {detail}"))
+                summary.incomplete(None, &format!("got an incomplete answer: {detail}"))
             }
             SendErrorKind::TooLarge => {
-                asked.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))
+                summary.protocol(None, &format!("got an answer of more than {MAX_BODY} bytes"))
             }
             SendErrorKind::Unsendable => SourceError::Failed(Error::Other(format!(
-                "the host cannot make the request to {}: {detail}; fix: report it, with the host and its version",
-                asked.endpoint
+                "the host cannot send the request to {}: {detail}; fix: report it, with the host and its version",
+                summary.endpoint
             ))),
             SendErrorKind::Forbidden => SourceError::Failed(Error::misconfigured(
-                format_args!("the host does not let the broker send to {}: {detail}", asked.endpoint),
+                format_args!("the host does not allow the broker to send to {}: {detail}", summary.endpoint),
                 "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy",
             )),
         }
     }
 
-    /// Whether nothing but an answer shows that the source is here. An endpoint that the configuration names is: it may
-    /// not be up yet.
+    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be up
+    /// yet.
     fn may_be_absent(&self) -> bool {
         matches!(self, Self::Imds(imds) if !imds.is_named())
     }
 
-    /// What to do about a certificate that is not trusted.
-    fn trusted_by(&self) -> &'static str {
+    /// The remedy for an untrusted certificate.
+    fn untrusted_remedy(&self) -> &'static str {
         match self {
             Self::ServiceFabric(_) => {
                 "restart the application: IDENTITY_SERVER_THUMBPRINT is renewed with the cluster's certificate"
             }
             _ => {
-                "see which certificate is there, `openssl s_client -connect <host>:443`; one of a private authority is \
-                 trusted if the host is given that authority, the command by SSL_CERT_FILE"
+                "check the server's certificate, `openssl s_client -connect <host>:443`; for a private certificate \
+                 authority, add its root to the host's trusted roots, for the command by SSL_CERT_FILE"
             }
         }
     }
 
-    /// How long a connection may take to be made, within `total`.
+    /// The time to establish a connection, within `total`.
     pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
         if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
     }
 }
 
-fn unreached(asked: &CallSummary<'_>, kind: SendErrorKind) -> String {
+fn unreachable_remedy(summary: &CallSummary<'_>, kind: SendErrorKind) -> String {
     let limit = match kind {
-        SendErrorKind::TimedOut => format!("; {} is how long a try may take", asked.names.of(TIMEOUT_MS)),
+        SendErrorKind::TimedOut => format!("; {} is the timeout of a request", summary.names.of(TIMEOUT_MS)),
         _ => String::new(),
     };
-    format!("check that the broker's host reaches {}; {}{limit}", asked.endpoint, asked.health())
+    format!("check that the broker's host reaches {}; {}{limit}", summary.endpoint, summary.health())
 }
 
-/// No other try makes a certificate better, and whoever shows it may be somebody else.
-fn untrusted(asked: &CallSummary<'_>, detail: &str, remedy: &str) -> SourceError {
-    let failure = asked.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
+/// A certificate does not become trusted by a retry, and the server may be another one.
+fn untrusted(summary: &CallSummary<'_>, detail: &str, remedy: &str) -> SourceError {
+    let failure = summary.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
     SourceError::Failed(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
-/// A refusal whose most likely cause is that a secret was sent with the quotes of an env file.
-fn quoted(failure: Failure, variable: &str) -> Failure {
+/// A refusal whose most likely cause is that the quotes of an env file were sent as part of the secret.
+fn with_quotes(failure: Failure, variable: &str) -> Failure {
     let mut remedy = format!(
-        "{variable} has quotes around it, which were sent as a part of it: leave them out, as `docker --env-file` and \
-         systemd's EnvironmentFile differ in whether they do"
+        "{variable} has quotes around it, which were sent as part of the secret: remove them, as `docker --env-file` and \
+         systemd's EnvironmentFile treat them differently"
     );
     if let Some(other) = &failure.remedy {
         remedy = format!("{remedy}; else {other}");
@@ -277,7 +304,7 @@ fn quoted(failure: Failure, variable: &str) -> Failure {
     Failure { remedy: Some(remedy), ..failure }
 }
 
-/// The parameter that names a user-assigned identity; `resource_id` is what the endpoint calls a resource id.
+/// The parameter that names a user-assigned identity. `resource_id` is the endpoint's name of the one for a resource id.
 fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> Option<Field<'a>> {
     match identity {
         Identity::Default | Identity::SystemAssigned => None,
@@ -288,18 +315,18 @@ fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> 
 }
 
 /// # Errors
-/// [`Error::InvalidRequest`] if a user-assigned identity is asked for where there is none.
-fn only_its_own_identity(key: &CacheKey, place: &str, remedy: &str) -> Result<(), SourceError> {
+/// [`Error::InvalidRequest`] for a user-assigned identity, on a platform that has none.
+fn refuse_user_assigned(key: &CacheKey, platform: &str, remedy: &str) -> Result<(), SourceError> {
     if key.identity().id().is_none() {
         return Ok(());
     }
     let identity = key.identity();
-    let what = format_args!("{place} has one identity of its own and cannot be asked for {identity}");
-    Err(SourceError::Failed(Error::invalid_request(what, remedy)))
+    let text = format_args!("{platform} has a single identity, and {identity} was requested");
+    Err(SourceError::Failed(Error::invalid_request(text, remedy)))
 }
 
 /// # Errors
-/// [`Error::Misconfigured`] if no header can carry the value of a variable.
+/// [`Error::Misconfigured`] for a value that cannot be sent in a header.
 fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error> {
     // A header's value has no white space around it (RFC 9110, 5.5).
     match http::HeaderValue::from_str(value) {
@@ -311,21 +338,20 @@ fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error
             format_args!(
                 "{variable} has a character that no header can carry, or a space at its beginning or end"
             ),
-            "pass it on as the platform sets it",
+            "pass it on unchanged from the platform",
         )),
     }
 }
 
-/// What to do about a 405: who answers takes another method or path.
-fn not_the_endpoint(variable: &str) -> String {
+/// The remedy for a 405: the server expects another method or path.
+fn wrong_endpoint(variable: &str) -> String {
     format!(
-        "{variable} does not name an endpoint for tokens: pass it on as the platform set it, path and all"
+        "{variable} is not the URL of a token endpoint: pass it on unchanged, with its path, from the platform"
     )
 }
 
-/// # Errors
-/// [`Error::Misconfigured`]: one variable of a pair says that the other is missing.
-fn half(settings: &Settings, set: &str, missing: &str) -> Error {
+/// [`Error::Misconfigured`] for a pair of variables of which one is missing.
+fn half_configured(settings: &Settings, set: &str, missing: &str) -> Error {
     let (set, missing) = (settings.name(set), settings.name(missing));
     Error::misconfigured(
         format_args!("{set} is set and {missing} is not"),
@@ -333,11 +359,11 @@ fn half(settings: &Settings, set: &str, missing: &str) -> Error {
     )
 }
 
-/// An id as it may stand in a command that an operator copies: a consumer's text is not pasted into a shell.
-pub(crate) fn in_a_command(id: &Id) -> &str {
+/// An id for a command that an operator copies; a placeholder for an id with characters that a shell could interpret.
+pub(crate) fn for_command(id: &Id) -> &str {
     let (text, plain) = (id.as_str(), |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-');
     if text.bytes().all(plain) && !text.starts_with('-') { text } else { "<id>" }
 }
 
-/// Four times the largest token that Entra issues, in bytes.
+/// The largest response body, in bytes: four times the largest token of Entra.
 pub(crate) const MAX_BODY: usize = 64 * 1024;

@@ -1,7 +1,7 @@
-//! Reading and writing what peers say, whoever they are.
+//! Readers and writers of the formats that peers use.
 //!
-//! What is public here is shared with the crates that stand beside the core, `token-broker-egress` and
-//! `token-broker-identity-endpoint`, and with bindings: each form has one reader.
+//! The public items are shared with the crates `token-broker-egress` and `token-broker-identity-endpoint` and with the
+//! bindings: each format has one reader.
 
 mod base64url;
 mod expiry;

@@ -328,7 +328,7 @@ fn bytes_are_sent_as_they_are() {
     assert_eq!(problem(&case), None);
     case["steps"][0]["http"][0]["reply"] =
         body(b"{\"access_token\":\"sentinel-good\xff\",\"expires_in\":\"3600\"}");
-    assert_fails(&case, &["there must be a token and is Error::Protocol", "is not the JSON of a token"]);
+    assert_fails(&case, &["there must be a token and is Error::Protocol", "is not a token response in JSON"]);
 }
 
 #[test]

@@ -60,9 +60,9 @@ async fn what_an_endpoint_can_do_to_a_connection_is_told_apart_and_never_waited_
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     for (answer, kind, words) in [
         (Answer::Empty, "Transient", "got 200 with an empty body"),
-        (Answer::Truncated, "Transient", "an answer without its end"),
-        (Answer::TruncatedChunks, "Transient", "an answer without its end"),
-        (Answer::TruncatedUnsized, "Transient", "got 200 with a body without its end"),
+        (Answer::Truncated, "Transient", "an incomplete answer"),
+        (Answer::TruncatedChunks, "Transient", "an incomplete answer"),
+        (Answer::TruncatedUnsized, "Transient", "got 200 with an incomplete body"),
         (Answer::Closed, "Transient", "lost the connection"),
         (Answer::Oversize, "Protocol", "an answer of more than"),
         (Answer::SlowDrip, "Transient", "no answer in time: nothing complete within 300 ms"),

@@ -1,8 +1,8 @@
-//! Which source answers here: the first that is configured. A source that declines lets the next one try; a source
-//! that fails stops the chain, so that a throttled or broken identity is never replaced by another one.
+//! The source chain: the first configured source answers. A source that declines lets the next one try; a source that
+//! fails stops the chain, so that a throttled or broken identity is never replaced by another one.
 //!
-//! Which sources are configured is known from the variables, before anything is sent. Of the two that show only when
-//! they are looked for, Arc costs the look at a file, and the absence of IMDS is remembered for a while.
+//! The variables tell which sources are configured, before anything is sent. Two sources are found only by looking: Arc by
+//! a file, and IMDS by a request. The absence of IMDS is cached for a while.
 
 use super::context::FetchContext;
 use super::source_client::SourceClient;
@@ -10,56 +10,31 @@ use super::source_slot::{SlotState, SourceReport, SourceSlot};
 use crate::model::{Error, Failure, Host, Identity, Token};
 use crate::policy::AdmittedRequest;
 use crate::settings::{Selection, SettingNames, Settings};
-use crate::sources::{
-    AppService, Arc, CloudShell, ContainerInstances, Imds, MachineLearning, ServiceFabric, Source,
-    SourceCall, SourceError, app_service, arc, cloud_shell, container_instances, entra, imds,
-    machine_learning, service_fabric,
-};
+use crate::sources::{SOURCES, Source, SourceCall, SourceError};
 
-/// The sources in the order in which they are tried, each as its variables left it.
+/// The sources in the order in which they are tried.
 #[derive(Debug)]
 pub(crate) struct Chain(Vec<SourceSlot>);
 
 impl Chain {
     pub(crate) fn detect(settings: &Settings) -> Self {
-        // A selection that cannot be read is told with the rest of the configuration.
-        let read = (settings, Selection::parse(settings).unwrap_or(Selection::All));
-        Self(vec![
-            SourceSlot::detect(read, &entra::FEDERATED_IDENTITY, entra::federated_identity, Source::Entra),
-            SourceSlot::detect(read, &entra::SECRET, entra::client_secret, Source::Entra),
-            SourceSlot::detect(read, &entra::CERTIFICATE, entra::client_certificate, Source::Entra),
-            SourceSlot::detect(read, &entra::WORKLOAD_IDENTITY, entra::workload_identity, Source::Entra),
-            SourceSlot::detect(read, &service_fabric::SOURCE, ServiceFabric::detect, Source::ServiceFabric),
-            SourceSlot::detect(
-                read,
-                &container_instances::SOURCE,
-                ContainerInstances::detect,
-                Source::ContainerInstances,
-            ),
-            SourceSlot::detect(read, &app_service::SOURCE, AppService::detect, Source::AppService),
-            SourceSlot::detect(
-                read,
-                &machine_learning::SOURCE,
-                MachineLearning::detect,
-                Source::MachineLearning,
-            ),
-            SourceSlot::detect(read, &cloud_shell::SOURCE, CloudShell::detect, Source::CloudShell),
-            SourceSlot::detect(read, &arc::SOURCE, Arc::detect, Source::Arc),
-            SourceSlot::detect(read, &imds::SOURCE, Imds::detect, Source::Imds),
-        ])
+        // An invalid selection is reported with the rest of the configuration.
+        let selection = Selection::parse(settings).unwrap_or(Selection::All);
+        let sources = SOURCES.iter().copied().flatten();
+        Self(sources.map(|info| SourceSlot::detect(settings, selection, info)).collect())
     }
 
-    /// Whether every source that is configured can be used, and the one that a request comes to can meet it.
+    /// Checks that the configured sources are valid, and that the one for a request accepts it.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] and [`Error::InvalidRequest`], known before anything is sent.
+    /// [`Error::Misconfigured`] or [`Error::InvalidRequest`]. Nothing is sent.
     pub(crate) fn check(&self, request: &AdmittedRequest, names: &SettingNames) -> Result<(), Error> {
         if let Some(error) = self.0.iter().find_map(SourceSlot::broken) {
             return Err(error.clone());
         }
-        let ask = SourceCall { request, proof: None, refused: None, names };
+        let call = SourceCall { request, credential: None, refused: None, names };
         for source in self.0.iter().filter_map(SourceSlot::ready) {
-            match source.takes(&ask) {
+            match source.accepts(&call) {
                 Err(SourceError::Absent(_) | SourceError::Declined(_)) => {}
                 Ok(()) | Err(SourceError::Blocked(_) | SourceError::Retry(..)) => return Ok(()),
                 Err(SourceError::Failed(error)) => return Err(error),
@@ -68,104 +43,103 @@ impl Chain {
         Ok(())
     }
 
-    /// The tenant of the app registration that is asked for an identity, if one is.
+    /// The tenant of the app registration that serves an identity, if one does.
     pub(crate) fn tenant_of(&self, identity: &Identity) -> Option<&str> {
         self.0.iter().filter_map(SourceSlot::ready).find_map(|source| match source {
-            Source::Entra(entra) if entra.is_for(identity) => Some(entra.tenant()),
+            Source::Entra(entra) if entra.serves(identity) => Some(entra.tenant()),
             _ => None,
         })
     }
 
-    /// Ask the sources in order.
+    /// Tries the sources in order.
     ///
     /// # Errors
-    /// That of the first source that fails; [`Error::Unavailable`] with every attempt if all decline, or if one cannot
-    /// be asked. If none is here at all, it says of each what it lacks.
+    /// The error of the first source that fails; [`Error::Unavailable`] if all decline or one is blocked, with a failure for
+    /// each. If no source is present, these include what each one lacks.
     pub(crate) async fn fetch<H: Host>(&self, fetch: &FetchContext<'_, H>) -> Result<Token, Error> {
         let mut attempts = Attempts::default();
-        for candidate in self.0.iter().filter(|candidate| candidate.is_for(fetch.request)) {
-            let source = match (&candidate.state, candidate.absence(fetch.instance.now())) {
+        for slot in self.0.iter().filter(|slot| slot.can_serve(fetch.request)) {
+            let source = match (&slot.state, slot.absence(fetch.instance.now())) {
                 (SlotState::Broken(error), _) => return Err(error.clone()),
                 (SlotState::Absent, _) => {
-                    attempts.missed(candidate.failure());
+                    attempts.add_unconfigured(slot.not_tried());
                     continue;
                 }
                 (SlotState::LeftOut, _) => continue,
                 (SlotState::Ready(_), Some(absence)) => {
-                    attempts.made(absence);
+                    attempts.add(absence);
                     continue;
                 }
                 (SlotState::Ready(source), None) => source,
             };
-            let asking = SourceClient { source, fetch, has_answered: &candidate.has_answered };
-            let outcome = asking.run().await;
-            candidate.remember(&outcome, fetch.instance.now());
+            let client = SourceClient { source, fetch, has_answered: &slot.has_answered };
+            let outcome = client.run().await;
+            slot.record(&outcome, fetch.instance.now());
             match outcome {
                 Ok(token) => {
-                    self.won(candidate);
+                    self.mark_used(slot);
                     return Ok(token);
                 }
-                Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => attempts.made(failure),
+                Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => attempts.add(failure),
                 Err(SourceError::Blocked(failure)) => {
-                    attempts.made(failure);
-                    attempts.is_here = true;
+                    attempts.add(failure);
+                    attempts.is_present = true;
                     break;
                 }
                 Err(SourceError::Failed(error)) => return Err(error),
                 Err(SourceError::Retry(failure, _)) => return Err(Error::Transient(failure)),
             }
         }
-        Err(Error::Unavailable(attempts.told()))
+        Err(Error::Unavailable(attempts.into_failures()))
     }
 
-    /// Look again for what was not here.
-    pub(crate) fn forget(&self) {
-        for candidate in &self.0 {
-            candidate.forget();
+    /// Forgets which sources were absent.
+    pub(crate) fn forget_absences(&self) {
+        self.0.iter().for_each(SourceSlot::forget_absence);
+    }
+
+    fn mark_used(&self, used: &SourceSlot) {
+        for slot in &self.0 {
+            slot.set_used(std::ptr::eq(slot, used));
         }
     }
 
-    fn won(&self, winner: &SourceSlot) {
-        for candidate in &self.0 {
-            candidate.won(std::ptr::eq(candidate, winner));
-        }
-    }
-
-    /// How every source stands. `request` is what a token would be asked for.
+    /// The reports of all sources. `request` is the request for which each shows its call.
     pub(crate) fn explain(&self, request: &AdmittedRequest, names: &SettingNames) -> Vec<SourceReport> {
-        self.0.iter().map(|candidate| candidate.report(request, names)).collect()
+        self.0.iter().map(|slot| slot.report(request, names)).collect()
     }
 }
 
-/// The sources that gave no token, in order.
+/// The failures of the sources, in order.
 #[derive(Default)]
 struct Attempts {
-    /// Whether it is told in any case, and the attempt.
+    /// Each failure, and whether its source is configured.
     all: Vec<(bool, Failure)>,
-    /// One of them is this platform's.
-    is_here: bool,
+    /// Whether one of the sources is present.
+    is_present: bool,
 }
 
 impl Attempts {
-    fn made(&mut self, failure: Failure) {
-        self.is_here |= failure.status.is_some();
+    fn add(&mut self, failure: Failure) {
+        self.is_present |= failure.status.is_some();
         self.all.push((true, failure));
     }
 
-    fn missed(&mut self, failure: Failure) {
+    fn add_unconfigured(&mut self, failure: Failure) {
         self.all.push((false, failure));
     }
 
-    /// What is told of them: of sources that are not configured only where no source is here at all.
-    fn told(self) -> Vec<Failure> {
-        let is_told = |&(always, _): &(bool, Failure)| always || !self.is_here;
-        let mut told: Vec<_> = self.all.into_iter().filter(is_told).map(|(_, failure)| failure).collect();
-        if let Some(last) = told.last_mut() {
+    /// The failures to report. Those of sources that are not configured are left out if a source is present.
+    fn into_failures(self) -> Vec<Failure> {
+        let is_reported = |&(is_configured, _): &(bool, Failure)| is_configured || !self.is_present;
+        let mut failures: Vec<_> =
+            self.all.into_iter().filter(is_reported).map(|(_, failure)| failure).collect();
+        if let Some(last) = failures.last_mut() {
             last.remedy.get_or_insert_with(|| NOT_CONFIGURED.to_owned());
         }
-        told
+        failures
     }
 }
 
 const NOT_CONFIGURED: &str =
-    "set the variables of the source that this platform has; `token-broker explain` shows them all";
+    "set the variables of this platform's source; `token-broker explain` shows those of all sources";

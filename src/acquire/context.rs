@@ -1,4 +1,4 @@
-//! One fetch: for whom and what, until when, and what it has taken so far.
+//! The context of one fetch.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -10,7 +10,7 @@ use super::instance::Instance;
 use crate::memory::{FetchResult, Term};
 use crate::policy::AdmittedRequest;
 
-/// What everybody who works on a fetch needs, and what the log tells of it in the end.
+/// The context of one fetch: its request, its limits, and counters for the log.
 pub(crate) struct FetchContext<'a, H> {
     pub(crate) instance: &'a Instance<H>,
     pub(crate) limits: &'a FetchLimits,
@@ -21,9 +21,9 @@ pub(crate) struct FetchContext<'a, H> {
     correlation_id: RefCell<String>,
 }
 
-/// Gets the tokens of managed identities with which applications prove themselves.
+/// The provider of client assertions: managed identities' tokens with which app registrations authenticate.
 pub(crate) trait Assertions {
-    /// Get one by a fetch of its own, until a deadline (time since the Unix epoch).
+    /// Gets an assertion by a separate fetch, until a deadline (time since the Unix epoch).
     fn assertion(
         &self,
         request: Rc<AdmittedRequest>,
@@ -31,12 +31,12 @@ pub(crate) trait Assertions {
     ) -> Pin<Box<dyn Future<Output = FetchResult> + '_>>;
 }
 
-/// What holds for every fetch.
+/// The limits of every fetch.
 #[derive(Debug)]
 pub(crate) struct FetchLimits {
-    /// One try.
+    /// The timeout of one request.
     pub(crate) timeout: Duration,
-    /// Managed identity was asked for by name, so that its absence is a fault to wait out.
+    /// Whether the configuration requires managed identity: an IMDS that cannot be reached is then retried.
     pub(crate) is_patient: bool,
 }
 
@@ -52,39 +52,39 @@ impl<'a, H> FetchContext<'a, H> {
         Self { instance, limits, request, assertions, term, requests, correlation_id }
     }
 
-    /// The identity sources are asked.
-    pub(crate) fn asks(&self) {
-        self.term.asks();
+    /// Records that the fetch has reached the identity sources.
+    pub(crate) fn mark_asked(&self) {
+        self.term.mark_asked();
     }
 
-    /// Its token is in memory, and nothing more is asked for.
+    /// Records that the token is in memory.
     pub(crate) fn mark_served(&self) {
         self.term.mark_served();
     }
 
-    /// A request is sent, known to the service by this id, and answered by a moment.
-    pub(crate) fn sends(&self, correlation_id: &str, limit: Duration) {
+    /// Records a request with its id and its limit (time since the Unix epoch).
+    pub(crate) fn mark_sent(&self, correlation_id: &str, limit: Duration) {
         self.requests.set(self.requests.get().saturating_add(1));
         correlation_id.clone_into(&mut self.correlation_id.borrow_mut());
         self.term.set_request_limit(Some(limit));
     }
 
-    /// The request was answered, or will not be.
+    /// Records that the request has ended.
     pub(crate) fn mark_answered(&self) {
         self.term.set_request_limit(None);
     }
 
-    /// How many requests were sent.
+    /// The number of requests.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.get()
     }
 
-    /// The id of the last request, empty if there was none.
+    /// The id of the last request; empty if there was none.
     pub(crate) fn correlation_id(&self) -> String {
         self.correlation_id.borrow().clone()
     }
 
-    /// How long it may still take. Nothing begins after it.
+    /// The remaining time. No request begins after it.
     pub(crate) fn left(&self, now: Duration) -> Duration {
         self.term.left(now)
     }

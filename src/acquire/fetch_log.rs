@@ -1,4 +1,4 @@
-//! The line that the log has for each fetch.
+//! The log record of a fetch.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::context::FetchContext;
 use crate::memory::FetchResult;
 use crate::model::{Host, Level, milliseconds};
 
-/// One line for each fetch, with what the operator of a fleet sums up and searches for.
+/// Logs the result of a fetch, with the fields by which operators aggregate and search.
 pub(super) fn log_fetch<H: Host>(
     fetch: &FetchContext<'_, H>,
     refreshes: bool,
@@ -21,8 +21,8 @@ pub(super) fn log_fetch<H: Host>(
     };
     let key = fetch.request.key();
     let (identity, duration_ms) = (key.identity().to_string(), milliseconds(took).to_string());
-    let (attempts, sent_as) = (fetch.requests().to_string(), fetch.correlation_id());
-    let of_all = [
+    let (attempts, correlation_id) = (fetch.requests().to_string(), fetch.correlation_id());
+    let common = [
         ("audience", key.audience()),
         ("identity", &*identity),
         ("duration_ms", &*duration_ms),
@@ -31,26 +31,26 @@ pub(super) fn log_fetch<H: Host>(
     match outcome {
         Ok(token) => {
             let (token_hash, expires_on) = (token.fingerprint(), token.expires_on().to_string());
-            let own = [
+            let fields = [
                 ("source", token.source()),
-                ("correlation_id", &*sent_as),
+                ("correlation_id", &*correlation_id),
                 ("token_sha256", &token_hash),
                 ("expires_on", &expires_on),
             ];
-            fetch.instance.log(Level::Info, event, &[of_all, own].concat());
+            fetch.instance.log(Level::Info, event, &[common, fields].concat());
         }
         Err(error) => {
             let last = error.failures().last();
             let source = last.map_or("", |failure| &failure.source);
-            let told = last.and_then(|failure| failure.correlation_id.as_deref());
+            let of_failure = last.and_then(|failure| failure.correlation_id.as_deref());
             let text = error.to_string();
-            let own = [
+            let fields = [
                 ("kind", error.kind()),
                 ("source", source),
-                ("correlation_id", told.unwrap_or(&sent_as)),
+                ("correlation_id", of_failure.unwrap_or(&correlation_id)),
                 ("error", &*text),
             ];
-            fetch.instance.log(Level::Warn, event, &[of_all, own].concat());
+            fetch.instance.log(Level::Warn, event, &[common, fields].concat());
         }
     }
 }

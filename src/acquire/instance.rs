@@ -1,4 +1,4 @@
-//! One instance of the broker: its host, and what its calls and its fetches share.
+//! One instance of the broker: the state that its calls and fetches share.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -8,20 +8,19 @@ use crate::memory::Memory;
 use crate::model::{Host, Level, Record, Statistics, count};
 use crate::settings::SettingNames;
 
-/// The host, the memory and the counters of an instance.
+/// The host, memory, rate limits and counters of an instance.
 #[derive(Debug)]
 pub(crate) struct Instance<H> {
     pub(crate) host: H,
     pub(crate) memory: Memory,
     pub(crate) rate_limits: RateLimits,
     pub(crate) stats: RefCell<Statistics>,
-    /// For errors that tell the deployer which setting to change.
+    /// The names of settings, for errors.
     pub(crate) names: SettingNames,
     log: Level,
 }
 
 impl<H: Host> Instance<H> {
-    /// `log`: how much is logged.
     pub(crate) fn new(host: H, names: SettingNames, log: Level) -> Self {
         let (memory, rate_limits, stats) = Default::default();
         Self { host, memory, rate_limits, stats, names, log }
@@ -43,7 +42,7 @@ impl<H: Host> Instance<H> {
         level <= self.log
     }
 
-    /// Tell the operator, if the level lets it through.
+    /// Logs an event, if the configured level includes its own.
     pub(crate) fn log(&self, level: Level, event: &'static str, fields: &[(&'static str, &str)]) {
         if self.logs(level) {
             self.host.log(&Record { level, event, fields });

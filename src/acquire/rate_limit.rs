@@ -1,4 +1,4 @@
-//! How often the broker asks an endpoint, whatever it is asked itself: a token bucket in front of each.
+//! The rate limit of requests: a token bucket for each endpoint.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::sources::Source;
 
-/// A limit for each endpoint, which are as many as the configuration names.
+/// The limits of all endpoints. The configuration bounds their number.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimits {
     limits: RefCell<BTreeMap<String, Limit>>,
-    is_alone: Cell<bool>,
+    is_store_lost: Cell<bool>,
 }
 
-/// So many requests at once, and one more each time that so much has passed.
+/// A rate: `burst` requests at once, and one more in each interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     burst: u32,
@@ -21,26 +21,26 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// An endpoint that speaks for one machine. IMDS answers five requests a second, and twenty at once.
-    pub(crate) const OF_A_MACHINE: Self = Self { burst: 20, every: Duration::from_millis(200) };
-    /// Entra and AD FS, whom each user of an app is a question of its own to. They document no number: it is what a busy
-    /// app needs, and what a guest that makes up questions cannot harm them with.
-    pub(crate) const OF_AN_AUTHORITY: Self = Self { burst: 100, every: Duration::from_millis(20) };
-    /// Any endpoint while the store is lost that tells what the other instances do: five instances of a machine stay
-    /// within what IMDS answers.
-    pub(crate) const ALONE: Self = Self { burst: 10, every: Duration::from_secs(1) };
+    /// The rate for an endpoint of one machine. IMDS answers five requests a second, and twenty at once.
+    pub(crate) const MACHINE: Self = Self { burst: 20, every: Duration::from_millis(200) };
+    /// The rate for Entra and AD FS, where each user of an app needs a token. They document no limit: this is enough for a
+    /// busy app, and protects them from a guest that makes up requests.
+    pub(crate) const AUTHORITY: Self = Self { burst: 100, every: Duration::from_millis(20) };
+    /// The additional limit for every endpoint while the shared store is unavailable: five instances on a machine together
+    /// stay within the limit of IMDS.
+    pub(crate) const WITHOUT_STORE: Self = Self { burst: 10, every: Duration::from_secs(1) };
 
-    /// How often a source is asked.
+    /// The rate for a source.
     pub(crate) fn of(source: &Source) -> Self {
-        if matches!(source, Source::Entra(_)) { Self::OF_AN_AUTHORITY } else { Self::OF_A_MACHINE }
+        if matches!(source, Source::Entra(_)) { Self::AUTHORITY } else { Self::MACHINE }
     }
 }
 
-/// What holds always, and what holds in addition while the store is lost
+/// The buckets of an endpoint: the second one counts while the store is unavailable.
 #[derive(Debug, Default)]
 struct Limit {
     always: Bucket,
-    alone: Bucket,
+    without_store: Bucket,
 }
 
 /// Times since the Unix epoch.
@@ -51,19 +51,19 @@ struct Bucket {
 }
 
 impl RateLimits {
-    /// Whether the store is lost that tells what the other instances do.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.is_alone.get()
+    /// Whether the shared store is unavailable.
+    pub(crate) fn is_store_lost(&self) -> bool {
+        self.is_store_lost.get()
     }
 
-    pub(crate) fn set_alone(&self, is_alone: bool) {
-        self.is_alone.set(is_alone);
+    pub(crate) fn set_store_lost(&self, is_store_lost: bool) {
+        self.is_store_lost.set(is_store_lost);
     }
 
-    /// How long to wait before a request to an endpoint, which is counted now.
+    /// Counts a request to an endpoint, and returns the time to wait before it.
     ///
     /// # Errors
-    /// The wait, if it leaves nothing of `longest`; nothing is counted.
+    /// The wait, if it is not shorter than `longest`. The request is not counted.
     pub(crate) fn take(
         &self,
         endpoint: &str,
@@ -74,24 +74,24 @@ impl RateLimits {
         let mut limits = self.limits.borrow_mut();
         let limit = limits.entry(endpoint.to_owned()).or_default();
         limit.always.set_back(rate, now);
-        limit.alone.set_back(Rate::ALONE, now);
+        limit.without_store.set_back(Rate::WITHOUT_STORE, now);
         let (always, mut wait) = limit.always.take(rate, now);
-        let (mut alone, wait_alone) = limit.alone.take(Rate::ALONE, now);
-        match self.is_alone() {
-            true => wait = wait.max(wait_alone),
-            // An instance that loses its store begins with an empty bucket, and owes nothing.
-            false => alone.full_at = alone.full_at.saturating_sub(wait_alone),
+        let (mut without_store, wait_without_store) = limit.without_store.take(Rate::WITHOUT_STORE, now);
+        match self.is_store_lost() {
+            true => wait = wait.max(wait_without_store),
+            // An instance that loses its store begins with at most an empty bucket, without debt.
+            false => without_store.full_at = without_store.full_at.saturating_sub(wait_without_store),
         }
         if !wait.is_zero() && wait >= longest {
             return Err(wait);
         }
-        *limit = Limit { always, alone };
+        *limit = Limit { always, without_store };
         Ok(wait)
     }
 }
 
 impl Bucket {
-    /// A clock that was set back empties the bucket, and no more than that.
+    /// Empties the bucket if the clock was set back, without debt.
     fn set_back(&mut self, rate: Rate, now: Duration) {
         if now < self.taken_at {
             let most = rate.every.saturating_mul(rate.burst);
@@ -99,7 +99,7 @@ impl Bucket {
         }
     }
 
-    /// The bucket after one more request, and how long that has to wait.
+    /// The bucket after one more request, and the time for which the request waits.
     fn take(self, rate: Rate, now: Duration) -> (Self, Duration) {
         let most = rate.every.saturating_mul(rate.burst);
         let full_at = self.full_at.max(now).saturating_add(rate.every);
@@ -116,8 +116,8 @@ mod tests {
     }
 
     fn take_alone(limits: &RateLimits, endpoint: &str, now: u64, longest: u64) -> Result<Duration, Duration> {
-        limits.set_alone(true);
-        limits.take(endpoint, Rate::ALONE, at(now), at(longest))
+        limits.set_store_lost(true);
+        limits.take(endpoint, Rate::WITHOUT_STORE, at(now), at(longest))
     }
 
     #[test]
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn an_instance_that_loses_its_store_does_not_begin_with_a_full_bucket() {
         let limits = RateLimits::default();
-        let take = |alone| {
-            limits.set_alone(alone);
-            limits.take("imds", Rate::OF_A_MACHINE, at(1000), at(3))
+        let take = |is_lost| {
+            limits.set_store_lost(is_lost);
+            limits.take("imds", Rate::MACHINE, at(1000), at(3))
         };
         assert!((0..20).all(|_| take(false) == Ok(at(0))));
         assert_eq!(take(false), Ok(Duration::from_millis(200)));
@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn a_store_that_comes_and_goes_gains_nobody_a_second_burst() {
         let limits = RateLimits::default();
-        let take = |alone| {
-            limits.set_alone(alone);
-            limits.take("imds", Rate::OF_A_MACHINE, at(1000), at(1))
+        let take = |is_lost| {
+            limits.set_store_lost(is_lost);
+            limits.take("imds", Rate::MACHINE, at(1000), at(1))
         };
         let sent = (0..60).filter(|turn| take(turn % 3 == 0) == Ok(at(0))).count();
         assert_eq!(sent, 20);

@@ -1,16 +1,16 @@
-//! Whether a try that failed is worth another, and when.
+//! The retry policy.
 
 use std::time::Duration;
 
 use crate::model::{Error, Failure, milliseconds, share};
 use crate::sources::RetryClass;
 
-/// What to do after a try that failed.
+/// The decision after a failed try.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Wait this long and try again.
+    /// Retry after this time.
     Wait(Duration),
-    /// Stop, with this error.
+    /// Stop with this error.
     Stop(Error),
 }
 
@@ -23,16 +23,16 @@ pub(crate) struct Retries {
 }
 
 impl Retries {
-    /// Decide after a failed try, with so much `left` of the fetch's time. `random` spreads the waits of many instances; zero leaves them as documented.
+    /// Decides after a failed try, with `left` of the fetch's time. `random` is the jitter; zero means none.
     pub(crate) fn next(&mut self, class: &RetryClass, failure: Failure, left: Duration, random: u64) -> Next {
         let left = left.saturating_sub(ROOM);
-        // What does not fit the budget is told to the caller, who can come back.
+        // A wait that exceeds the remaining time is left to the caller.
         if failure.retry_after.is_some_and(|wait| wait > left) {
             return Next::Stop(Error::Throttled(failure));
         }
         let Some(delay) = self.delay(class) else { return Next::Stop(exhausted(class, failure)) };
         let wait = match failure.retry_after {
-            Some(told) => told.max(SHORTEST_WAIT),
+            Some(requested) => requested.max(SHORTEST_WAIT),
             None => delay.saturating_add(spread(delay, random)),
         };
         if wait > left { Next::Stop(exhausted(class, failure)) } else { Next::Wait(wait) }
@@ -63,28 +63,28 @@ fn exhausted(class: &RetryClass, failure: Failure) -> Error {
     }
 }
 
-/// Up to a fifth more, never less: the waits are minima.
+/// The jitter of a delay: up to a fifth of it, added because the delays are minima.
 fn spread(delay: Duration, random: u64) -> Duration {
     let fifth = milliseconds(delay) / 5;
     Duration::from_millis(share(fifth, random))
 }
 
-/// A try that has less than this is not worth beginning: it would only hide why the one before it failed.
+/// The least time for another try. A shorter one would only hide the failure of the previous try.
 pub(crate) const ROOM: Duration = Duration::from_secs(1);
 
-/// Three retries, exponential: at least a second after a 5xx, less than half a minute in all.
+/// The delays of three retries, in seconds: exponential, as IMDS's documentation asks for after a 5xx.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];
 
-/// At once, since what was stale has been renewed, and once, since it may not have been.
+/// One retry without delay, with a renewed credential.
 const STALE_DELAYS: &[u64] = &[0];
 
-/// 70 s in all, after which IMDS is said to be back.
+/// The delays while IMDS is upgraded, in seconds: 70 s in all, as documented.
 const UPGRADE_DELAYS: &[u64] = &[5, 10, 15, 20, 20];
 
-/// A `Retry-After: 0` does not make a loop.
+/// The minimum for a `Retry-After`, so that zero does not cause a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What IMDS's 429 means when it does not say, as it never does: the default of MSAL for Python.
+/// The wait after a 429 without `Retry-After`, which IMDS never sends: the default of MSAL for Python.
 const THROTTLED_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One asking of a source, with everything that it needs and all its tries.
+//! The client of one source: its credential, its requests and their retries.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,52 +19,56 @@ use crate::sources::{
 };
 use crate::wire::{redacted, uuid};
 
-/// Who is asked, by whom, for what.
+/// The client of a source, for one fetch.
 pub(crate) struct SourceClient<'a, H> {
     pub(crate) source: &'a Source,
     pub(crate) fetch: &'a FetchContext<'a, H>,
-    /// Whether the source has ever shown that it is here: its absence is then a fault to wait out.
+    /// Whether the source has ever answered: a missing connection is then retried.
     pub(crate) has_answered: &'a Cell<bool>,
 }
 
 impl<H: Host> SourceClient<'_, H> {
-    /// Ask until there is a token, a no, or no time left.
+    /// Requests a token, with retries within the fetch's time.
+    ///
+    /// # Errors
+    /// A [`SourceError`] if the source gives no token.
     pub(crate) async fn run(&self) -> Result<Token, SourceError> {
         let refused = self
             .fetch
             .request
             .claims()
             .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
-        let ask = SourceCall {
+        let call = SourceCall {
             request: self.fetch.request,
-            proof: None,
+            credential: None,
             refused: refused.as_deref(),
             names: &self.instance().names,
         };
-        self.source.takes(&ask)?;
+        self.source.accepts(&call)?;
         let mut retries = Retries::default();
         loop {
-            let proof = self.proof(&ask).await?;
-            let (failure, class) = match self.answer(&SourceCall { proof: proof.as_ref(), ..ask }).await {
-                Ok(token) => return Ok(self.checked(&ask, token)?),
-                Err(SourceError::Retry(failure, class)) => (failure, class),
-                Err(error) => return Err(error),
-            };
+            let credential = self.credential(&call).await?;
+            let (failure, class) =
+                match self.attempt(&SourceCall { credential: credential.as_ref(), ..call }).await {
+                    Ok(token) => return Ok(self.checked(&call, token)?),
+                    Err(SourceError::Retry(failure, class)) => (failure, class),
+                    Err(error) => return Err(error),
+                };
             if class == RetryClass::Stale {
-                self.drop_proof();
+                self.drop_credential();
             }
             let message = failure.message.clone();
             match retries.next(&class, failure, self.fetch.left(self.now()), self.host().random()) {
                 Next::Stop(error) => return Err(error.into()),
                 Next::Wait(wait) => {
-                    self.tell_of_retry(&message, wait);
+                    self.log_retry(&message, wait);
                     self.host().sleep(wait).await;
                 }
             }
         }
     }
 
-    fn tell_of_retry(&self, message: &str, wait: Duration) {
+    fn log_retry(&self, message: &str, wait: Duration) {
         let key = self.fetch.request.key();
         let (identity, wait_ms) = (key.identity().to_string(), milliseconds(wait).to_string());
         let (attempt, correlation_id) = (self.fetch.requests().to_string(), self.fetch.correlation_id());
@@ -76,17 +80,17 @@ impl<H: Host> SourceClient<'_, H> {
             ("wait_ms", &*wait_ms),
             ("message", message),
         ];
-        self.instance().log(Level::Info, "trying again", &fields);
+        self.instance().log(Level::Info, "retrying", &fields);
     }
 
-    /// What this try proves itself with.
-    async fn proof(&self, ask: &SourceCall<'_>) -> Result<Option<Secret>, SourceError> {
-        match self.source.need() {
+    /// Obtains the credential of a request.
+    async fn credential(&self, call: &SourceCall<'_>) -> Result<Option<Secret>, SourceError> {
+        match self.source.prerequisite() {
             Prerequisite::Nothing => Ok(None),
-            Prerequisite::Presence(path) => self.presence(ask, path).await.map(|()| None),
-            Prerequisite::TokenFile(entra, path) => self.token_file(ask, entra, path).await.map(Some),
+            Prerequisite::Presence(path) => self.presence(call, path).await.map(|()| None),
+            Prerequisite::TokenFile(entra, path) => self.token_file(call, entra, path).await.map(Some),
             Prerequisite::Signature(entra, certificate) => {
-                self.signature(ask, entra, certificate).await.map(Some)
+                self.signature(call, entra, certificate).await.map(Some)
             }
             Prerequisite::ManagedIdentity(request) => {
                 let request = Rc::clone(request);
@@ -97,80 +101,81 @@ impl<H: Host> SourceClient<'_, H> {
         }
     }
 
-    fn drop_proof(&self) {
-        match self.source.need() {
-            Prerequisite::Signature(_, certificate) => certificate.drop_held(),
-            Prerequisite::ManagedIdentity(request) => self.instance().memory.drop_held(request),
+    fn drop_credential(&self) {
+        match self.source.prerequisite() {
+            Prerequisite::Signature(_, certificate) => certificate.drop_assertion(),
+            Prerequisite::ManagedIdentity(request) => self.instance().memory.drop_token(request),
             Prerequisite::Nothing | Prerequisite::Presence(_) | Prerequisite::TokenFile(..) => {}
         }
     }
 
-    async fn presence(&self, ask: &SourceCall<'_>, path: &str) -> Result<(), SourceError> {
+    async fn presence(&self, call: &SourceCall<'_>, path: &str) -> Result<(), SourceError> {
         let message = match self.host().read(path, 1, Links::Follow).await {
             Ok(_) | Err(ReadError::TooLarge) => return Ok(()),
             Err(ReadError::NotFound) => format!("there is no file {path}"),
             Err(error) => format!("the file {path} cannot be read: {error}"),
         };
-        let source = self.source.asked(ask).source.into();
-        let remedy = Some("on a server with Azure Arc, let the broker see its agent's file".to_owned());
+        let source = self.source.summary(call).source.into();
+        let remedy =
+            Some("on a server with Azure Arc, give the broker access to the agent's file".to_owned());
         Err(SourceError::Declined(Failure { source, message, remedy, ..Failure::default() }))
     }
 
-    /// The token in a file, read at every try: its issuer replaces it while we run.
+    /// The token in a file. It is read for every request, because its issuer replaces it.
     async fn token_file(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         entra: &Entra,
         path: &str,
     ) -> Result<Secret, SourceError> {
         let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
-        let text = read.map_err(|error| entra.unreadable(ask, path, &error))?;
+        let text = read.map_err(|error| entra.unreadable_file(call, path, &error))?;
         let token = text.expose_secret().trim();
         if token.is_empty() {
-            return Err(entra.unusable(ask, path, "is empty"));
+            return Err(entra.invalid_file(call, path, "is empty"));
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(entra.unusable(ask, path, "does not hold a token"));
+            return Err(entra.invalid_file(call, path, "does not contain a token"));
         }
         Ok(token.into())
     }
 
     async fn signature(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         entra: &Entra,
         certificate: &Certificate,
     ) -> Result<Secret, SourceError> {
-        let (claimed, now) = (entra.claimed(self.fetch.request.key()), self.now());
-        if let Some(held) = certificate.held(&claimed, now) {
-            return Ok(held);
+        let (claims, now) = (entra.assertion_claims(self.fetch.request.key()), self.now());
+        if let Some(assertion) = certificate.assertion(&claims, now) {
+            return Ok(assertion);
         }
         let path = certificate.path();
         let read = self.host().read(path, MAX_PEM, Links::Follow).await;
-        let pem = read.map_err(|error| entra.unreadable(ask, path, &error))?;
-        let signed = certificate.sign(&pem, &claimed, now, || self.host().random());
-        signed.map_err(|why| entra.unusable(ask, path, &why))
+        let pem = read.map_err(|error| entra.unreadable_file(call, path, &error))?;
+        let signed = certificate.sign(&pem, &claims, now, || self.host().random());
+        signed.map_err(|why| entra.invalid_file(call, path, &why))
     }
 
-    /// One try, a challenge answered.
-    async fn answer(&self, ask: &SourceCall<'_>) -> Result<Token, SourceError> {
-        let result = self.exchange(ask).await;
+    /// Sends a request, and answers a challenge.
+    async fn attempt(&self, call: &SourceCall<'_>) -> Result<Token, SourceError> {
+        let result = self.send(call).await;
         let Err(SourceError::Retry(_, RetryClass::KeyFile(path))) = &result else { return result };
-        let key = self.key_file(ask, path).await?;
-        self.exchange(&SourceCall { proof: Some(&key), ..*ask }).await
+        let key = self.key_file(call, path).await?;
+        self.send(&SourceCall { credential: Some(&key), ..*call }).await
     }
 
     /// The content of the file that a challenge names.
-    async fn key_file(&self, ask: &SourceCall<'_>, path: &str) -> Result<Secret, Error> {
+    async fn key_file(&self, call: &SourceCall<'_>, path: &str) -> Result<Secret, Error> {
         let why = match self.host().read(path, arc::MAX_KEY, Links::Refuse).await {
             Ok(key) if arc::is_key(&key) => return Ok(key),
-            Ok(_) => "does not hold a key".to_owned(),
-            Err(ReadError::NotFound) => "is not there, or is not shown to the broker".to_owned(),
+            Ok(_) => "does not contain a key".to_owned(),
+            Err(ReadError::NotFound) => "does not exist, or is not visible to the broker".to_owned(),
             Err(ReadError::TooLarge) => format!("is longer than {} bytes", arc::MAX_KEY),
             Err(error) => format!("cannot be read: {error}"),
         };
         let failure =
-            self.source.asked(ask).failure(&format!("got a challenge for the file {path}, which {why}"));
+            self.source.summary(call).failure(&format!("got a challenge for the file {path}, which {why}"));
         Err(Error::Protocol(Failure {
             status: Some(401),
             remedy: Some(arc::KEY_REMEDY.to_owned()),
@@ -178,36 +183,32 @@ impl<H: Host> SourceClient<'_, H> {
         }))
     }
 
-    /// One request and its answer.
-    async fn exchange(&self, ask: &SourceCall<'_>) -> Result<Token, SourceError> {
+    /// Sends one request, and reads its response.
+    async fn send(&self, call: &SourceCall<'_>) -> Result<Token, SourceError> {
         let request_id = uuid(|| self.host().random()).to_string();
-        let call = self.source.call(ask);
+        let request = self.source.request(call);
         if self.instance().logs(Level::Debug) {
-            let request = call.shown();
-            self.instance().log(
-                Level::Debug,
-                "asking",
-                &[("request", &request), ("request_id", &request_id)],
-            );
+            let fields = [("request", &*request.redacted()), ("request_id", &*request_id)];
+            self.instance().log(Level::Debug, "sending a request", &fields);
         }
-        let request = call.into_request(&request_id)?;
-        self.hold_back(request.uri()).await?;
-        let asked_at = self.now();
-        let limits = self.limits(asked_at);
-        self.fetch.sends(&request_id, asked_at.saturating_add(limits.total));
+        let request = request.into_http(&request_id)?;
+        self.wait_for_rate_limit(request.uri()).await?;
+        let sent_at = self.now();
+        let limits = self.limits(sent_at);
+        self.fetch.mark_sent(&request_id, sent_at.saturating_add(limits.total));
         let response = self.host().send(request, limits).await;
         self.fetch.mark_answered();
         let mut result = match response {
             Ok(response) => {
-                let exchange = RoundTrip { asked_at, received_at: self.now() };
-                let result = self.source.parse(ask, &response, exchange);
+                let round_trip = RoundTrip { sent_at, received_at: self.now() };
+                let result = self.source.parse(call, &response, round_trip);
                 self.has_answered
                     .set(self.has_answered.get() | !matches!(result, Err(SourceError::Absent(_))));
                 result
             }
             Err(error) => {
-                let patient = self.fetch.limits.is_patient || self.has_answered.get();
-                Err(self.source.unanswered(ask, &error, patient))
+                let is_present = self.fetch.limits.is_patient || self.has_answered.get();
+                Err(self.source.send_failed(call, &error, is_present))
             }
         };
         if let Err(
@@ -222,18 +223,18 @@ impl<H: Host> SourceClient<'_, H> {
         result
     }
 
-    /// Wait for a turn under the endpoint's rate limit. A turn that was missed, because nobody polled the fetch, is over.
+    /// Waits for the endpoint's rate limit. If the wait ends late, because nobody polled the fetch, it begins again.
     ///
     /// # Errors
-    /// [`Error::Throttled`] if that would leave the request less than [`ROOM`] of the fetch's time.
-    async fn hold_back(&self, endpoint: &http::Uri) -> Result<(), Error> {
+    /// [`Error::Throttled`] if less than [`ROOM`] of the fetch's time would be left.
+    async fn wait_for_rate_limit(&self, endpoint: &http::Uri) -> Result<(), Error> {
         let endpoint = endpoint.host().unwrap_or_default();
         loop {
             let now = self.now();
             let longest = self.fetch.left(now).saturating_sub(ROOM);
             let limits = &self.instance().rate_limits;
             let turn = limits.take(endpoint, Rate::of(self.source), now, longest);
-            let wait = turn.map_err(|wait| over_the_limit(endpoint, limits.is_alone(), wait))?;
+            let wait = turn.map_err(|wait| over_the_limit(endpoint, limits.is_store_lost(), wait))?;
             if wait.is_zero() {
                 return Ok(());
             }
@@ -250,16 +251,16 @@ impl<H: Host> SourceClient<'_, H> {
         Limits { connect: self.source.connect_limit(total), total, body: MAX_BODY }
     }
 
-    fn checked(&self, ask: &SourceCall<'_>, token: Token) -> Result<Token, Error> {
-        let asked = self.source.asked(ask);
-        let refuse = |came_back: &str, remedy: &str| {
+    fn checked(&self, call: &SourceCall<'_>, token: Token) -> Result<Token, Error> {
+        let summary = self.source.summary(call);
+        let refuse = |answer: &str, remedy: &str| {
             let remedy = Some(remedy.to_owned());
-            Err(Error::Protocol(Failure { remedy, ..asked.failure(came_back) }))
+            Err(Error::Protocol(Failure { remedy, ..summary.failure(answer) }))
         };
         match verify(&token, self.fetch.request.key()) {
-            TokenCheck::Fits => Ok(token),
+            TokenCheck::Matches => Ok(token),
             TokenCheck::OtherAudience(aud) => {
-                let aud = redacted(&aud, &asked.secrets);
+                let aud = redacted(&aud, &summary.secrets);
                 let fields = [("asked", self.fetch.request.key().audience()), ("aud", &aud)];
                 self.instance().log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
@@ -268,15 +269,15 @@ impl<H: Host> SourceClient<'_, H> {
                 &match value {
                     Some(value) => format!(
                         "got the token of another identity: its claim {claim} is {}",
-                        asked.quoted(&value)
+                        summary.quoted(&value)
                     ),
                     None => format!("got the token of another identity: its claim {claim} is not a text"),
                 },
-                "see which identities are assigned here, az identity list; the endpoint may have ignored the id",
+                "check the identities that are assigned here, `az identity list`; the endpoint may have ignored the id",
             ),
-            TokenCheck::Unreadable => refuse(
-                "got a JWT whose claims cannot be read",
-                "see what listens there: Azure's tokens have readable claims",
+            TokenCheck::InvalidClaims => refuse(
+                "got a JWT with invalid claims",
+                "check which server listens there: Azure's tokens have valid claims",
             ),
         }
     }
@@ -294,24 +295,24 @@ impl<H: Host> SourceClient<'_, H> {
     }
 }
 
-/// By how much a turn under a rate limit may be missed.
+/// The tolerated lateness of a wait for the rate limit.
 const LATE: Duration = Duration::from_secs(1);
 
-fn over_the_limit(endpoint: &str, is_alone: bool, wait: Duration) -> Error {
-    let (why, remedy) = if is_alone {
+fn over_the_limit(endpoint: &str, is_store_lost: bool, wait: Duration) -> Error {
+    let (why, remedy) = if is_store_lost {
         (
-            "without the store that instances share, which does not answer",
-            "mend the store: the log says what it answers; until then ask for fewer different tokens",
+            ", which is lower while the shared store is unavailable",
+            "repair the store, whose error is in the log; until then request fewer different tokens",
         )
     } else {
         (
-            "for all that was asked of the broker",
-            "ask for fewer different tokens: scopes, identities, tenants and claims; keep a token until its end",
+            "",
+            "request fewer different tokens: scopes, identities, tenants and claims; use a token until it expires",
         )
     };
     Error::Throttled(Failure {
         source: "token-broker".into(),
-        message: format!("this instance has asked {endpoint} as often as it may {why}"),
+        message: format!("this instance has reached its rate limit for {endpoint}{why}"),
         remedy: Some(remedy.to_owned()),
         retry_after: Some(wait),
         ..Failure::default()

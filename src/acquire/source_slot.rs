@@ -1,4 +1,4 @@
-//! A source's place in the chain: how its variables left it, and what has become of asking it.
+//! A source's slot in the chain: its state by configuration, and the history of its calls.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -9,66 +9,61 @@ use crate::settings::variables::TOKEN_CREDENTIALS;
 use crate::settings::{Selection, SettingNames, Settings};
 use crate::sources::{Prerequisite, Source, SourceCall, SourceError, SourceInfo};
 
-/// A source that may be in the chain.
+/// A source of the chain.
 #[derive(Debug)]
 pub(crate) struct SourceSlot {
-    about: &'static SourceInfo,
-    /// What it looks at, and whether that is set.
+    info: &'static SourceInfo,
+    /// The variables that the source reads, and whether each is set.
     variables: Vec<(&'static str, bool)>,
     pub(crate) state: SlotState,
-    /// Whether it has ever shown that it is here.
+    /// Whether the source has ever answered.
     pub(crate) has_answered: Cell<bool>,
-    memory: RefCell<SlotHistory>,
+    history: RefCell<SlotHistory>,
 }
 
-/// How a source stands by its variables.
+/// The state of a source by its configuration.
 #[derive(Debug)]
 pub(crate) enum SlotState {
-    /// It can be asked.
+    /// The source can be called.
     Ready(Source),
     /// Its variables are not set.
     Absent,
-    /// `AZURE_TOKEN_CREDENTIALS` leaves it out.
+    /// `AZURE_TOKEN_CREDENTIALS` excludes it.
     LeftOut,
-    /// They cannot be used.
+    /// Its variables are invalid.
     Broken(Error),
 }
 
-/// What has become of asking a source.
+/// The results of the calls of a source.
 #[derive(Debug, Default)]
 struct SlotHistory {
-    gave_the_last_token: bool,
+    gave_last_token: bool,
     last_failure: Option<Failure>,
-    /// Not here, and not looked for again until then (time since the Unix epoch).
+    /// The failure of an absent source, and the time of the next attempt (since the Unix epoch).
     absence: Option<(Failure, Duration)>,
 }
 
 impl SourceSlot {
-    /// What the variables make of a source.
-    pub(crate) fn detect<T>(
-        (settings, selection): (&Settings, Selection),
-        about: &'static SourceInfo,
-        detect: impl FnOnce(&Settings) -> Result<Option<T>, Error>,
-        source: impl FnOnce(T) -> Source,
-    ) -> Self {
-        let state = match detect(settings) {
-            _ if !selection.includes(about.credential) => SlotState::LeftOut,
-            Ok(Some(found)) => SlotState::Ready(source(found)),
+    /// The slot of a source with its state by the settings.
+    pub(crate) fn detect(settings: &Settings, selection: Selection, info: &'static SourceInfo) -> Self {
+        let state = match (info.detect)(settings) {
+            _ if !selection.includes(info.credential) => SlotState::LeftOut,
+            Ok(Some(source)) => SlotState::Ready(source),
             Ok(None) => SlotState::Absent,
             Err(error) => SlotState::Broken(error),
         };
-        let variables = about.needs.iter().chain(about.takes);
+        let variables = info.required.iter().chain(info.optional);
         Self {
-            about,
+            info,
             variables: variables.map(|name| (*name, settings.is_set(name))).collect(),
             state,
             has_answered: Cell::default(),
-            memory: RefCell::default(),
+            history: RefCell::default(),
         }
     }
 
-    /// An app is proved by a managed identity, and not by an app.
-    pub(crate) fn is_for(&self, request: &AdmittedRequest) -> bool {
+    /// Whether the source can serve a request: an app registration's assertion comes from a managed identity.
+    pub(crate) fn can_serve(&self, request: &AdmittedRequest) -> bool {
         !(request.key().is_assertion() && matches!(self.state, SlotState::Ready(Source::Entra(_))))
     }
 
@@ -86,35 +81,38 @@ impl SourceSlot {
         }
     }
 
-    pub(crate) fn won(&self, won: bool) {
-        self.memory.borrow_mut().gave_the_last_token = won;
+    /// Records whether this source gave the last token.
+    pub(crate) fn set_used(&self, is_used: bool) {
+        self.history.borrow_mut().gave_last_token = is_used;
     }
 
-    /// Look for it anew.
-    pub(crate) fn forget(&self) {
-        self.memory.borrow_mut().absence = None;
+    /// Forgets that the source was absent.
+    pub(crate) fn forget_absence(&self) {
+        self.history.borrow_mut().absence = None;
     }
 
+    /// The failure of a source that was absent less than [`ABSENCE`] ago.
     pub(crate) fn absence(&self, now: Duration) -> Option<Failure> {
-        let memory = self.memory.borrow();
-        let (failure, until) = memory.absence.as_ref()?;
-        // A clock that was set back would else make it last.
+        let history = self.history.borrow();
+        let (failure, until) = history.absence.as_ref()?;
+        // A clock that was set back must not prolong it.
         let left = until.checked_sub(now).filter(|left| !left.is_zero() && *left <= ABSENCE)?;
-        let message = format!("{}; it is looked for again in {} s", failure.message, left.as_secs().max(1));
+        let message = format!("{}; next attempt in {} s", failure.message, left.as_secs().max(1));
         Some(Failure { message, ..failure.clone() })
     }
 
-    pub(crate) fn remember(&self, outcome: &Result<Token, SourceError>, now: Duration) {
+    /// Records the result of a call.
+    pub(crate) fn record(&self, outcome: &Result<Token, SourceError>, now: Duration) {
         if matches!(outcome, Err(SourceError::Declined(failure)) if failure.status.is_none()) {
-            // It was not asked, so it has not failed: it is not for this request, or not on this machine.
+            // Nothing was sent: the source does not serve this request, or is not on this machine.
             return;
         }
-        let mut memory = self.memory.borrow_mut();
-        memory.absence = match outcome {
+        let mut history = self.history.borrow_mut();
+        history.absence = match outcome {
             Err(SourceError::Absent(failure)) => Some((failure.clone(), now.saturating_add(ABSENCE))),
             _ => None,
         };
-        memory.last_failure = match outcome {
+        history.last_failure = match outcome {
             Ok(_) => None,
             Err(
                 SourceError::Absent(failure)
@@ -123,61 +121,60 @@ impl SourceSlot {
                 | SourceError::Retry(failure, _),
             ) => Some(failure.clone()),
             Err(SourceError::Failed(error)) => {
-                Some(error.failures().last().cloned().unwrap_or_else(|| self.says(error.to_string())))
+                Some(error.failures().last().cloned().unwrap_or_else(|| self.failure(error.to_string())))
             }
         };
     }
 
-    /// Why this source was not asked.
-    pub(crate) fn failure(&self) -> Failure {
-        self.says(self.standing())
+    /// The failure of a source that was not tried.
+    pub(crate) fn not_tried(&self) -> Failure {
+        self.failure(self.state_text())
     }
 
-    fn says(&self, message: String) -> Failure {
-        Failure { source: self.about.name.into(), message, ..Failure::default() }
+    fn failure(&self, message: String) -> Failure {
+        Failure { source: self.info.name.into(), message, ..Failure::default() }
     }
 
-    /// How the source stands by its variables alone.
-    fn standing(&self) -> String {
+    fn state_text(&self) -> String {
         match &self.state {
-            SlotState::Ready(source) => match source.need() {
-                Prerequisite::Presence(path) => format!("would be asked if there is a file {path}"),
-                _ => "would be asked when no source before it answers".to_owned(),
+            SlotState::Ready(source) => match source.prerequisite() {
+                Prerequisite::Presence(path) => format!("will be tried if there is a file {path}"),
+                _ => "will be tried if no source before it answers".to_owned(),
             },
-            SlotState::Absent => self.missing(),
-            SlotState::LeftOut => format!("{TOKEN_CREDENTIALS} leaves it out"),
+            SlotState::Absent => self.missing_variables(),
+            SlotState::LeftOut => format!("{TOKEN_CREDENTIALS} excludes it"),
             SlotState::Broken(error) => error.to_string(),
         }
     }
 
-    fn missing(&self) -> String {
+    fn missing_variables(&self) -> String {
         let is_set = |name: &&&str| self.variables.iter().any(|(known, set)| known == *name && *set);
-        let missing: Vec<_> = self.about.needs.iter().filter(|name| !is_set(name)).copied().collect();
+        let missing: Vec<_> = self.info.required.iter().filter(|name| !is_set(name)).copied().collect();
         match missing.split_last() {
-            None => "its variables are those of another source here".to_owned(),
+            None => "its variables belong to another source here".to_owned(),
             Some((last, [])) => format!("{last} is not set"),
             Some((last, rest)) => format!("{} and {last} are not set", rest.join(", ")),
         }
     }
 
     pub(crate) fn report(&self, request: &AdmittedRequest, names: &SettingNames) -> SourceReport {
-        let memory = self.memory.borrow();
+        let history = self.history.borrow();
         let (mut verdict, mut reason) = match &self.state {
-            SlotState::Absent | SlotState::LeftOut => (Verdict::NotConfigured, self.standing()),
-            SlotState::Broken(_) => (Verdict::Misconfigured, self.standing()),
-            SlotState::Ready(_) if memory.last_failure.is_some() => {
-                (Verdict::Failed, "was asked and gave no token".to_owned())
+            SlotState::Absent | SlotState::LeftOut => (Verdict::NotConfigured, self.state_text()),
+            SlotState::Broken(_) => (Verdict::Misconfigured, self.state_text()),
+            SlotState::Ready(_) if history.last_failure.is_some() => {
+                (Verdict::Failed, "the last request failed".to_owned())
             }
-            SlotState::Ready(_) if memory.gave_the_last_token => {
+            SlotState::Ready(_) if history.gave_last_token => {
                 (Verdict::Used, "gave the last token".to_owned())
             }
-            SlotState::Ready(_) => (Verdict::Ready, self.standing()),
+            SlotState::Ready(_) => (Verdict::Ready, self.state_text()),
         };
         let mut would_send = None;
         if let Some(source) = self.ready() {
-            let ask = SourceCall { request, proof: None, refused: None, names };
-            match source.takes(&ask) {
-                Ok(()) => would_send = Some(source.call(&ask).shown()),
+            let call = SourceCall { request, credential: None, refused: None, names };
+            match source.accepts(&call) {
+                Ok(()) => would_send = Some(source.request(&call).redacted()),
                 Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => {
                     (verdict, reason) = (Verdict::NotConfigured, failure.message);
                 }
@@ -190,48 +187,48 @@ impl SourceSlot {
             }
         }
         SourceReport {
-            source: self.about.name,
+            source: self.info.name,
             verdict,
             reason,
             would_send,
             variables: self.variables.clone(),
-            last_failure: memory.last_failure.clone(),
+            last_failure: history.last_failure.clone(),
         }
     }
 }
 
-/// How long IMDS is not looked for again on a machine that has none: as long as the failure for a key is remembered.
+/// The time for which the absence of a source is cached: the same as that of its failure in the cache.
 const ABSENCE: Duration = Duration::from_secs(10);
 
-/// One identity source as seen from here. Nothing in it is secret.
+/// The report of one identity source. It contains no secret.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceReport {
     /// The source's name, as in [`Failure::source`].
     pub source: &'static str,
-    /// How it stands.
+    /// The state of the source.
     pub verdict: Verdict,
-    /// Why, in one sentence.
+    /// The reason for the state, in one sentence.
     pub reason: String,
-    /// The request it would send for a token, without its headers.
+    /// The request that it would send for a token, without its headers.
     pub would_send: Option<String>,
-    /// The variables that it looks at, and whether each is set.
+    /// The variables that it reads, and whether each is set.
     pub variables: Vec<(&'static str, bool)>,
-    /// What went wrong when it was last asked, if anything did.
+    /// The failure of the last request, if it failed.
     pub last_failure: Option<Failure>,
 }
 
-/// How a source stands.
+/// The state of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It gave the last token.
     Used,
-    /// It can be asked, and did not give the last token.
+    /// It can be called, and did not give the last token.
     Ready,
-    /// Its variables are not set here, or it is not for what was asked.
+    /// Its variables are not set here, or it does not serve the request.
     NotConfigured,
     /// Its variables are set and cannot be used here.
     Misconfigured,
-    /// It was asked last and gave no token.
+    /// Its last request failed.
     Failed,
 }

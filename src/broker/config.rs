@@ -1,4 +1,4 @@
-//! The configuration: the settings, checked before anything is sent.
+//! The configuration: the parsed settings.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::settings::tenant::Tenants;
 use crate::settings::variables::{BUDGET_MS, TIMEOUT_MS};
 use crate::settings::{Credential, MAX_MS, Selection, Settings};
 
-/// What holds for every request, whatever source answers it.
+/// The configuration of a broker, without that of the sources.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) policy: Policy,
     pub(crate) default_identity: Identity,
-    /// One call.
+    /// The timeout of one call.
     pub(crate) budget: Duration,
     pub(crate) fetch: FetchLimits,
     pub(crate) log: Level,
     pub(crate) tenants: Tenants,
-    /// None: nothing is shared.
+    /// None if no store is shared.
     pub(crate) fleet: Option<Fleet>,
 }
 

@@ -1,4 +1,4 @@
-//! The inside of a broker: the instance, its store, its configuration and its sources.
+//! The core of a broker: its instance, store, configuration and sources.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::model::{Error, Host, Identity, Level, Store, TokenRequest};
 use crate::policy::AdmittedRequest;
 use crate::settings::Settings;
 
-/// What a broker's calls and its fetches share.
+/// The state that the calls and fetches of a broker share.
 #[derive(Debug)]
 pub(super) struct Core<H, S> {
     pub(super) instance: Instance<H>,
@@ -27,19 +27,19 @@ impl<H: Host, S: Store> Core<H, S> {
         Self { instance, store, config, chain: Chain::detect(settings), recent: RefCell::default() }
     }
 
-    /// What a scope and the default identity demand. The last few are kept: consumers ask for the same ones again and
-    /// again, and what is allowed does not change.
-    pub(super) fn demand_for(&self, scope: &str) -> Result<Rc<AdmittedRequest>, Error> {
-        if let Some((_, demand)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
-            return Ok(Rc::clone(demand));
+    /// The admitted request for a scope and the default identity. The last few are cached, because consumers repeat them and
+    /// the policy does not change.
+    pub(super) fn admit_scope(&self, scope: &str) -> Result<Rc<AdmittedRequest>, Error> {
+        if let Some((_, admitted)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
+            return Ok(Rc::clone(admitted));
         }
-        let demand = Rc::new(self.admit(&TokenRequest::for_scope(scope)?)?);
+        let admitted = Rc::new(self.admit(&TokenRequest::for_scope(scope)?)?);
         let mut recent = self.recent.borrow_mut();
         if recent.len() >= RECENT {
             recent.remove(0);
         }
-        recent.push((scope.to_owned(), Rc::clone(&demand)));
-        Ok(demand)
+        recent.push((scope.to_owned(), Rc::clone(&admitted)));
+        Ok(admitted)
     }
 
     pub(super) fn admit(&self, request: &TokenRequest) -> Result<AdmittedRequest, Error> {
@@ -47,11 +47,11 @@ impl<H: Host, S: Store> Core<H, S> {
         let tenant = |identity: &Identity| {
             config.tenants.resolve(request.tenant_id.as_deref(), self.chain.tenant_of(identity))
         };
-        let demand = config.policy.admit(request, &config.default_identity, tenant)?;
-        self.chain.check(&demand, &self.instance.names)?;
-        Ok(demand)
+        let admitted = config.policy.admit(request, &config.default_identity, tenant)?;
+        self.chain.check(&admitted, &self.instance.names)?;
+        Ok(admitted)
     }
 }
 
-/// More scopes than a consumer asks for in turn.
+/// The number of cached requests: more than the scopes that a consumer uses in turn.
 const RECENT: usize = 16;

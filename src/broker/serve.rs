@@ -1,4 +1,4 @@
-//! A call: look, join, fetch, answer.
+//! A call: look up, join, fetch, answer.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -17,7 +17,8 @@ use crate::model::{Error, Host, Store, Token, milliseconds};
 use crate::policy::AdmittedRequest;
 
 impl<H: Host, S: Store> Core<H, S> {
-    /// `deadline` (time since the Unix epoch): that of the fetch which this call is part of.
+    /// Answers a call. `deadline` (time since the Unix epoch) is that of the fetch to which the call belongs, if it gets a
+    /// client assertion.
     pub(super) async fn serve(
         self: &Rc<Self>,
         request: Rc<AdmittedRequest>,
@@ -28,13 +29,13 @@ impl<H: Host, S: Store> Core<H, S> {
         loop {
             let held = match self.memory().look(key, self.now()) {
                 Lookup::Fresh(token) => return Ok(self.hit(token)),
-                Lookup::Resting(token) => return Ok(self.stale_hit(token, None)),
-                // A part of a fetch hands no duty on: it refreshes at once.
+                Lookup::RefreshPaused(token) => return Ok(self.stale_hit(token, None)),
+                // A part of a fetch gives no ticket: it refreshes at once.
                 Lookup::Stale(token) if !is_part => {
-                    return Ok(self.stale_hit(token, self.duty(&request)));
+                    return Ok(self.stale_hit(token, self.refresh_ticket(&request)));
                 }
                 Lookup::Failed(error, left) => {
-                    self.look_despite(config, &request, &error, left).await;
+                    self.check_store_despite(config, &request, &error, left).await;
                     return self
                         .memory()
                         .held(&request, self.now())
@@ -44,13 +45,13 @@ impl<H: Host, S: Store> Core<H, S> {
                 Lookup::Nothing => None,
             };
             self.instance.count(|stats| &mut stats.misses);
-            // Only now: a call that memory answers asks for the time once.
+            // Not before: a call that memory answers reads the clock once.
             let now = self.now();
             let until = deadline.unwrap_or_else(|| now.saturating_add(config.budget));
             let left = call.get_or_insert_with(|| Term::new(now, until)).left(now);
             let deadline = now.saturating_add(left);
             let wait = self.memory().flights.join(key, now, &|| self.begin(&request, deadline))?;
-            if wait.is_for_anothers() {
+            if wait.is_shared() {
                 self.instance.count(|stats| &mut stats.waiters);
             }
             let outcome = match held {
@@ -64,24 +65,25 @@ impl<H: Host, S: Store> Core<H, S> {
                     Either::Right(wait) => wait.await,
                 },
             };
-            // A token may have ended before its waiter came to it, and the clock may have been set.
+            // The token may have expired before its waiter was polled, or the clock may have been set.
             if outcome.as_ref().map_or(true, |token| token.is_usable(self.now())) {
                 return self.grant(&request, outcome);
             }
         }
     }
 
-    /// Wait for a fetch with a token that still works: for half of its life, and no longer than [`PATIENCE`].
+    /// Waits for a fetch with a valid token: for half of its remaining lifetime, and no longer than [`PATIENCE`].
     async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<FetchResult, Wait> {
-        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.life_left(self.now())) / 2));
+        let patience =
+            PATIENCE.min(Duration::from_millis(milliseconds(held.remaining_lifetime(self.now())) / 2));
         match select(wait, pin!(self.instance.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
-            Either::Right(((), wait)) => Either::Right(wait.put_off()),
+            Either::Right(((), wait)) => Either::Right(wait.deferred()),
         }
     }
 
-    /// Look for a token of another instance although a fetch failed here, which rests for `left` more.
-    async fn look_despite(
+    /// Looks into the store for a token of another instance during the cooldown of a failure.
+    async fn check_store_despite(
         self: &Rc<Self>,
         config: &Config,
         request: &AdmittedRequest,
@@ -90,10 +92,10 @@ impl<H: Host, S: Store> Core<H, S> {
     ) {
         let Some(fleet) = &config.fleet else { return };
         let now = self.now();
-        if self.memory().looks_again(request, now) {
+        if self.memory().should_check_store(request, now) {
             let term = Term::new(now, now.saturating_add(config.fetch.timeout));
             let fetch = FetchContext::new(&self.instance, &config.fetch, request, term, self);
-            FleetFetch::new(fleet, &self.store, &self.chain, &fetch).look_despite(error, left).await;
+            FleetFetch::new(fleet, &self.store, &self.chain, &fetch).check_store_despite(error, left).await;
         }
     }
 
@@ -107,37 +109,40 @@ impl<H: Host, S: Store> Core<H, S> {
         Grant { token, refresh }
     }
 
-    /// The duty to refresh, unless somebody has it.
-    fn duty(self: &Rc<Self>, request: &Rc<AdmittedRequest>) -> Option<RefreshTicket> {
+    /// The ticket for a refresh, unless another caller has it.
+    fn refresh_ticket(self: &Rc<Self>, request: &Rc<AdmittedRequest>) -> Option<RefreshTicket> {
         let now = self.now();
-        // Until it is taken up, it has the time of a call.
+        // Until the ticket is used, the deadline is that of a call.
         let budget = self.config.as_ref().map_or(Duration::ZERO, |config| config.budget);
         let begin = || self.begin(request, now.saturating_add(budget));
         let wait = self.memory().flights.lead(request.key(), now, &begin)?;
         Some(RefreshTicket { wait, was_awaited: false })
     }
 
-    /// The answer that a caller gets for an outcome: a fetch that failed does not take away a token that still works,
-    /// and what another instance fetched may be due for a refresh.
+    /// The answer for the result of a fetch. A failed fetch does not take a valid token away, and a token of another instance
+    /// may be due for a refresh.
     fn grant(self: &Rc<Self>, request: &Rc<AdmittedRequest>, outcome: FetchResult) -> Result<Grant, Error> {
         let (outcome, refresh) = match (outcome, self.memory().look(request.key(), self.now())) {
-            (Ok(token), Lookup::Stale(_)) => (Ok(token), self.duty(request)),
+            (Ok(token), Lookup::Stale(_)) => (Ok(token), self.refresh_ticket(request)),
             (
                 Err(_),
-                Lookup::Fresh(held) | Lookup::Stale(held) | Lookup::Resting(held) | Lookup::Expiring(held),
+                Lookup::Fresh(held)
+                | Lookup::Stale(held)
+                | Lookup::RefreshPaused(held)
+                | Lookup::Expiring(held),
             ) => (Ok(held), None),
             (outcome, _) => (outcome, None),
         };
         Ok(Grant { token: outcome?, refresh })
     }
 
-    /// A fetch, which holds all that it needs: it may outlive the call.
+    /// Creates a fetch, which owns its state and may outlive the call.
     fn begin(self: &Rc<Self>, request: &Rc<AdmittedRequest>, deadline: Duration) -> (Rc<Term>, Work) {
         let term = Term::new(self.now(), deadline);
         (Rc::clone(&term), Box::pin(Rc::clone(self).fetch(Rc::clone(request), term)))
     }
 
-    /// Get a token for a key that memory has nothing good for.
+    /// Gets a token for a key without a fresh one in memory.
     async fn fetch(self: Rc<Self>, request: Rc<AdmittedRequest>, term: Rc<Term>) -> FetchResult {
         let config = self.config.as_ref().map_err(Clone::clone)?;
         let fetch = FetchContext::new(&self.instance, &config.fetch, &request, term, &self);
@@ -156,7 +161,7 @@ impl<H: Host, S: Store> Core<H, S> {
     }
 }
 
-/// They are for the broker's own use: held, shared and refreshed like any other token.
+/// Client assertions are cached, shared and refreshed like other tokens.
 impl<H: Host, S: Store> Assertions for Rc<Core<H, S>> {
     fn assertion(
         &self,
@@ -167,5 +172,5 @@ impl<H: Host, S: Store> Assertions for Rc<Core<H, S>> {
     }
 }
 
-/// How long a caller waits for a fetch who has a token that still works. An endpoint that is well answers sooner.
+/// The longest wait for a fetch of a caller with a valid token. A healthy endpoint answers sooner.
 const PATIENCE: Duration = Duration::from_secs(2);

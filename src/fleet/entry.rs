@@ -1,4 +1,4 @@
-//! What is kept in a store: for each key of the cache a token, and who fetches the next one.
+//! The entries of a store: tokens, leases and failures, as JSON.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 
-use super::lease::LASTS;
+use super::lease::LEASE_TTL;
 use crate::model::{CLOCK_TOLERANCE, Error, Failure, Secret, Token, milliseconds};
 
-/// What is in the place of a lease. A holder is an instance, by its name.
+/// The entry under the name of a lease. The holder is the name of an instance.
 #[derive(Debug)]
 pub(super) enum LeaseEntry {
-    /// Somebody fetches.
+    /// A lease.
     Taken { holder: String },
-    /// Nobody does: fetching failed. That is the answer for so long by our clock, and never for no time at all.
+    /// A failure with its remaining cooldown, which is not zero.
     Failed { error: Error, left: Duration, holder: String },
-    /// It is of another time than ours.
-    Over,
+    /// An expired lease or failure.
+    Expired,
 }
 
-pub(super) fn of_token(token: &Token) -> Zeroizing<Vec<u8>> {
+pub(super) fn token_bytes(token: &Token) -> Zeroizing<Vec<u8>> {
     bytes(&TokenText {
         secret: Cow::Borrowed(token.secret.expose_secret()),
         token_type: Cow::Borrowed(&token.token_type),
@@ -32,7 +32,7 @@ pub(super) fn of_token(token: &Token) -> Zeroizing<Vec<u8>> {
     })
 }
 
-/// Another clock wrote its times: it may be ahead of ours, which is why the token ends earlier here.
+/// The token of an entry. It expires earlier here, because the clock of its writer may be ahead.
 pub(super) fn token(bytes: &[u8]) -> Option<Token> {
     let text: TokenText<'_> = serde_json::from_slice(bytes).ok()?;
     Some(Token {
@@ -45,35 +45,42 @@ pub(super) fn token(bytes: &[u8]) -> Option<Token> {
     })
 }
 
-/// Times are those since the Unix epoch.
-pub(super) fn taken(holder: &str, now: Duration) -> Zeroizing<Vec<u8>> {
+/// The entry of a lease. `now` is the time since the Unix epoch.
+pub(super) fn lease_bytes(holder: &str, now: Duration) -> Zeroizing<Vec<u8>> {
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: None })
 }
 
-/// `rest`: for how long the failure is the answer, from `now` on.
-pub(super) fn failed(error: &Error, holder: &str, now: Duration, rest: Duration) -> Zeroizing<Vec<u8>> {
+/// The entry of a failure with its cooldown.
+pub(super) fn failure_bytes(
+    error: &Error,
+    holder: &str,
+    now: Duration,
+    cooldown: Duration,
+) -> Zeroizing<Vec<u8>> {
     let failures = error.failures().iter().map(FailureText::of).collect();
-    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(rest) };
+    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(cooldown) };
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: Some(failed) })
 }
 
-/// It is the store that ends what is over, since the clocks of two machines may be apart by more than it lasts. A lease
-/// that is over by [`APART`] was put back by somebody. A failure is over by [`CLOCK_TOLERANCE`] where the store does not
-/// end what it has: it would else be the answer for hours.
-pub(super) fn holding(bytes: &[u8], now: Duration) -> Option<LeaseEntry> {
+/// The lease or failure of an entry; none if it is invalid.
+///
+/// Entries expire by the store's clock, because the clocks of two machines may differ by more than an entry lasts. A lease
+/// that has expired more than [`MAX_CLOCK_SKEW`] ago was replayed. A failure that has expired more than [`CLOCK_TOLERANCE`]
+/// ago is ignored: in a store that does not remove entries it would last for hours.
+pub(super) fn lease_entry(bytes: &[u8], now: Duration) -> Option<LeaseEntry> {
     let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
     let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());
     let passed = now.saturating_sub(at);
     Some(match failed {
-        _ if at > now.saturating_add(APART) => LeaseEntry::Over,
-        None if passed > LASTS.saturating_add(APART) => LeaseEntry::Over,
+        _ if at > now.saturating_add(MAX_CLOCK_SKEW) => LeaseEntry::Expired,
+        None if passed > LEASE_TTL.saturating_add(MAX_CLOCK_SKEW) => LeaseEntry::Expired,
         None => LeaseEntry::Taken { holder },
         Some(failed) => {
-            let rest = Duration::from_millis(failed.rest_ms);
-            if passed > rest.saturating_add(CLOCK_TOLERANCE) {
-                return Some(LeaseEntry::Over);
+            let cooldown = Duration::from_millis(failed.rest_ms);
+            if passed > cooldown.saturating_add(CLOCK_TOLERANCE) {
+                return Some(LeaseEntry::Expired);
             }
-            let left = if passed < rest { rest.saturating_sub(passed) } else { SHORTEST };
+            let left = if passed < cooldown { cooldown.saturating_sub(passed) } else { MIN_COOLDOWN };
             let failures = failed.failures.into_iter().map(|text| text.into_failure(passed)).collect();
             LeaseEntry::Failed { error: error(&failed.kind, failures)?.with_wait_left(left), left, holder }
         }
@@ -91,16 +98,16 @@ fn error(kind: &str, mut failures: Vec<Failure>) -> Option<Error> {
     }
 }
 
-/// Plain texts and numbers cannot fail to serialize.
+/// Serializing texts and numbers cannot fail.
 fn bytes(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// For how long a failure is the answer that is over by our clock and not by the store's.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The remaining cooldown of a failure that has expired by the local clock, but not by the store's.
+const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 
-/// A clock that was set to the wrong hour is not further off.
-const APART: Duration = Duration::from_secs(2 * 3600);
+/// The largest plausible difference between two clocks: one may be set to the wrong hour.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Serialize, Deserialize)]
 struct TokenText<'a> {
@@ -152,7 +159,7 @@ impl<'a> FailureText<'a> {
     }
 
     fn into_failure(self, passed: Duration) -> Failure {
-        let left = |told| Duration::from_millis(told).saturating_sub(passed);
+        let left = |ms| Duration::from_millis(ms).saturating_sub(passed);
         Failure {
             source: Cow::Owned(self.source.into_owned()),
             status: self.status,
@@ -176,7 +183,7 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_was_but_ends_a_minute_earlier() {
         let token = Token::new("imds", "the-secret".into(), "Bearer".into(), (1000, 9000), Some(500));
-        let back = super::token(&of_token(&token)).unwrap();
+        let back = super::token(&token_bytes(&token)).unwrap();
         assert_eq!(back.secret().expose_secret(), "the-secret");
         assert_eq!((back.token_type(), back.source()), ("Bearer", "imds"));
         assert_eq!((back.expires_on(), back.refresh_on(), back.received_on), (8940, Some(1500), 1000));
@@ -194,8 +201,8 @@ mod tests {
             retry_after: Some(Duration::from_secs(40)),
         };
         let error = Error::Throttled(failure.clone());
-        let text = failed(&error, "one", NOW, Duration::from_secs(40));
-        let back = |now| match holding(&text, now) {
+        let text = failure_bytes(&error, "one", NOW, Duration::from_secs(40));
+        let back = |now| match lease_entry(&text, now) {
             Some(LeaseEntry::Failed { error, left, holder }) if holder == "one" => (error, left),
             other => panic!("{other:?}"),
         };
@@ -205,9 +212,9 @@ mod tests {
         let by_a_clock_behind = back(NOW - Duration::from_secs(30));
         assert_eq!(by_a_clock_behind.1, Duration::from_secs(40));
         let (by_a_clock_ahead, left) = back(NOW + Duration::from_secs(100));
-        assert_eq!((by_a_clock_ahead.retry_after(), left), (Some(SHORTEST), SHORTEST));
+        assert_eq!((by_a_clock_ahead.retry_after(), left), (Some(MIN_COOLDOWN), MIN_COOLDOWN));
         assert!(
-            matches!(holding(&text, NOW + Duration::from_secs(101)), Some(LeaseEntry::Over)),
+            matches!(lease_entry(&text, NOW + Duration::from_secs(101)), Some(LeaseEntry::Expired)),
             "not ended"
         );
     }
@@ -225,25 +232,27 @@ mod tests {
             Error::Transient(failure(Some(20))),
             Error::Protocol(failure(None)),
         ] {
-            let text = failed(&error, "one", NOW, NOW);
-            let Some(LeaseEntry::Failed { error: back, .. }) = holding(&text, NOW) else { panic!("{error}") };
+            let text = failure_bytes(&error, "one", NOW, NOW);
+            let Some(LeaseEntry::Failed { error: back, .. }) = lease_entry(&text, NOW) else {
+                panic!("{error}")
+            };
             assert_eq!(back, error);
         }
     }
 
     #[test]
     fn a_lease_of_another_time_is_nobodys() {
-        let text = taken("one", NOW);
-        let stands = |now| match holding(&text, now) {
+        let text = lease_bytes("one", NOW);
+        let stands = |now| match lease_entry(&text, now) {
             Some(LeaseEntry::Taken { holder }) => holder == "one",
-            Some(LeaseEntry::Over) => false,
+            Some(LeaseEntry::Expired) => false,
             other => panic!("{other:?}"),
         };
-        assert!(stands(NOW) && stands(NOW + LASTS + APART) && stands(NOW - APART));
-        assert!(!stands(NOW + LASTS + APART + Duration::from_secs(1)), "it was put back");
-        assert!(!stands(NOW - APART - Duration::from_secs(1)), "no clock is ahead as far");
-        let text = failed(&Error::Rejected(Failure::default()), "one", NOW, NOW);
-        assert!(matches!(holding(&text, NOW - APART * 2), Some(LeaseEntry::Over)));
+        assert!(stands(NOW) && stands(NOW + LEASE_TTL + MAX_CLOCK_SKEW) && stands(NOW - MAX_CLOCK_SKEW));
+        assert!(!stands(NOW + LEASE_TTL + MAX_CLOCK_SKEW + Duration::from_secs(1)), "it was put back");
+        assert!(!stands(NOW - MAX_CLOCK_SKEW - Duration::from_secs(1)), "no clock is ahead as far");
+        let text = failure_bytes(&Error::Rejected(Failure::default()), "one", NOW, NOW);
+        assert!(matches!(lease_entry(&text, NOW - MAX_CLOCK_SKEW * 2), Some(LeaseEntry::Expired)));
     }
 
     #[test]
@@ -256,7 +265,7 @@ mod tests {
             r#"{"holder":"h","at_ms":0,"failed":{"kind":"other","failures":[],"rest_ms":0}}"#,
             r#"{"holder":"h","at_ms":0,"failed":{"kind":"rejected","failures":[],"rest_ms":0}}"#,
         ] {
-            assert!(holding(text.as_bytes(), Duration::ZERO).is_none(), "{text}");
+            assert!(lease_entry(text.as_bytes(), Duration::ZERO).is_none(), "{text}");
             assert!(token(text.as_bytes()).is_none(), "{text}");
         }
     }
@@ -305,18 +314,18 @@ mod tests {
         fn entries(text in text(), now in any::<u32>(), cut in any::<usize>(), changed in any::<u8>()) {
             let now = Duration::from_secs(now.into());
             let _ = token(&text);
-            if let Some(LeaseEntry::Failed { left, .. }) = holding(&text, now) {
+            if let Some(LeaseEntry::Failed { left, .. }) = lease_entry(&text, now) {
                 prop_assert!(!left.is_zero());
             }
             let seal = super::super::seal::Seal::parse("KEY", KEY).unwrap();
-            let place = seal.place(b"token");
-            prop_assert!(place.open(&text).is_none(), "nobody sealed it");
-            let mut sealed = place.seal(&text, || 7);
-            let whole = place.open(&sealed);
+            let slot = seal.slot(b"token");
+            prop_assert!(slot.open(&text).is_none(), "nobody sealed it");
+            let mut sealed = slot.seal(&text, || 7);
+            let whole = slot.open(&sealed);
             prop_assert_eq!(whole.as_deref(), Some(&text));
             let at = cut % sealed.len();
             sealed[at] ^= changed.max(1);
-            prop_assert!(place.open(&sealed).is_none() && place.open(&sealed[..at]).is_none());
+            prop_assert!(slot.open(&sealed).is_none() && slot.open(&sealed[..at]).is_none());
         }
     }
 

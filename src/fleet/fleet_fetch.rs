@@ -1,4 +1,4 @@
-//! One fetch for the fleet: take what others have, wait for whoever fetches, or fetch for all.
+//! One fetch of a fleet: takes a token from the store, waits for the instance that fetches one, or fetches for all.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,14 +10,14 @@ use secrecy::ExposeSecret as _;
 use super::Fleet;
 use super::lease::{self, Lease, LeaseState};
 use super::sealed_store::SealedStore;
-use super::shared_rest::shared_rest;
+use super::shared_cooldown::shared_cooldown;
 use crate::acquire::{Chain, FetchContext, Instance, acquire};
 use crate::memory::{FetchResult, Freshness, Memory, is_expiring};
 use crate::model::{Error, Failure, Host, Level, Store, StoreError, Token, share};
 use crate::settings::variables::BUDGET_MS;
 use crate::wire::redacted;
 
-/// One fetch, for which memory has nothing good, and the store that may.
+/// A fetch with a shared store.
 pub(crate) struct FleetFetch<'a, H, S> {
     pub(super) fleet: &'a Fleet,
     chain: &'a Chain,
@@ -25,28 +25,28 @@ pub(crate) struct FleetFetch<'a, H, S> {
     pub(super) store: SealedStore<'a, H, S>,
 }
 
-/// What the store makes of it.
+/// The result of the look into the store.
 enum Found {
-    /// Somebody's token, which is in memory now.
+    /// Another instance's token, which is in memory now.
     Token(Rc<Token>),
-    /// Somebody's failure, which is the answer for so long.
+    /// Another instance's failure, with its remaining cooldown.
     Failure(Error, Duration),
-    /// Somebody is fetching, and the token in memory does until then.
-    Underway(Rc<Token>),
-    /// It is ours to fetch for all.
-    Ours(Lease),
-    /// The store does not answer. `together`: others find that out now, too.
-    Nothing { together: bool },
+    /// Another instance is fetching. The token in memory is used until then.
+    InProgress(Rc<Token>),
+    /// The lease: this instance fetches for all.
+    Lease(Lease),
+    /// The store is unavailable. `has_waited`: other waiting instances notice it at the same time.
+    NoStore { has_waited: bool },
 }
 
-/// What one call has seen of the store so far.
+/// The observations of one call in the store.
 #[derive(Default)]
 struct StoreWatch {
     pauses: u32,
-    /// Since when the store fails (time since the Unix epoch).
+    /// The beginning of the store's failures (time since the Unix epoch).
     fails_since: Option<Duration>,
     has_missed: bool,
-    /// The fingerprint of the token that was there when this call began to wait.
+    /// The fingerprint of the last token in the store that was not better than the one in memory.
     token: Option<String>,
     lease: lease::LeaseWatch,
 }
@@ -62,37 +62,37 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         Self { fleet, chain, fetch, store }
     }
 
-    /// Take what others have, or fetch for all.
+    /// Takes a token from the store, or fetches one for all.
     pub(crate) async fn run(&self) -> FetchResult {
-        self.tell_of_deployment();
+        self.log_deployment();
         if self.fetch.request.claims().is_some() {
-            // No other token can do, because the request says something besides.
-            return self.alone().await;
+            // Tokens with claims are not shared.
+            return self.fetch_alone().await;
         }
         match self.find().await {
             Found::Token(token) => Ok(token),
-            Found::Underway(token) => {
+            Found::InProgress(token) => {
                 self.memory().pause_refresh(self.fetch.request, self.now());
                 Ok(token)
             }
             Found::Failure(error, left) => {
-                self.memory().rest_for(self.fetch.request, &error, self.now(), left);
+                self.memory().remember_failure_for(self.fetch.request, &error, self.now(), left);
                 Err(error)
             }
-            Found::Ours(lease) => self.lead(lease).await,
-            Found::Nothing { together } => {
-                if together {
+            Found::Lease(lease) => self.fetch_for_all(lease).await,
+            Found::NoStore { has_waited } => {
+                if has_waited {
                     self.spread().await;
                 }
-                self.alone().await
+                self.fetch_alone().await
             }
         }
     }
 
-    /// Fetch for all, and tell them.
-    async fn lead(&self, mut lease: Lease) -> FetchResult {
+    /// Fetches under a lease, and publishes the result.
+    async fn fetch_for_all(&self, mut lease: Lease) -> FetchResult {
         let has_time = self.fetch.left(self.now()) >= self.fetch.limits.timeout;
-        let outcome = match self.keeping(&mut lease, acquire(self.chain, self.fetch)).await {
+        let outcome = match self.hold_while(&mut lease, acquire(self.chain, self.fetch)).await {
             Either::Left(outcome) => outcome,
             Either::Right(token) => {
                 self.fetch.mark_served();
@@ -105,46 +105,46 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
                 self.publish(token).await;
                 self.end(&lease).await;
             }
-            Err(error) => match shared_rest(error, has_time) {
-                Some(rest) => self.fail(error, rest).await,
+            Err(error) => match shared_cooldown(error, has_time) {
+                Some(cooldown) => self.fail(error, cooldown).await,
                 None => self.end(&lease).await,
             },
         }
-        self.or_anothers(outcome).await
+        self.or_token_of_other(outcome).await
     }
 
-    /// Fetch without the others; what comes of it may be of use to them.
-    async fn alone(&self) -> FetchResult {
+    /// Fetches without a lease, and publishes a token.
+    async fn fetch_alone(&self) -> FetchResult {
         let outcome = acquire(self.chain, self.fetch).await;
         if let Ok(token) = &outcome
-            && !self.fleet.is_away(self.now())
+            && !self.fleet.is_suspended(self.now())
         {
             self.publish(token).await;
         }
-        self.or_anothers(outcome).await
+        self.or_token_of_other(outcome).await
     }
 
-    /// A fetch that failed, and had no lease all the time, may have been overtaken.
-    async fn or_anothers(&self, outcome: FetchResult) -> FetchResult {
+    /// Replaces a failure by the token of another instance, if there is one: this fetch may have lost its lease.
+    async fn or_token_of_other(&self, outcome: FetchResult) -> FetchResult {
         let Err(error) = outcome else { return outcome };
-        let token = self.anothers_token().await;
-        // One that is due for a refresh does not end the rest after the failure.
-        self.memory().rest(self.fetch.request, &error, self.now());
+        let token = self.token_of_other().await;
+        // A token that is due for a refresh does not end the cooldown.
+        self.memory().remember_failure(self.fetch.request, &error, self.now());
         token.ok_or(error)
     }
 
-    /// Take a token that another instance fetched into memory. This one still may not ask for so long.
-    pub(crate) async fn look_despite(&self, error: &Error, left: Duration) {
-        // Also one in its last minutes, which is nothing to come back with for whoever may ask.
-        let _ = self.anothers_token().await;
+    /// Takes a token of another instance into memory during the cooldown of a failure, which continues.
+    pub(crate) async fn check_store_despite(&self, error: &Error, left: Duration) {
+        // Also a token that expires soon, for which the result is none.
+        let _ = self.token_of_other().await;
         if self.memory().held(self.fetch.request, self.now()).is_some() {
-            self.memory().rest_for(self.fetch.request, error, self.now(), left);
+            self.memory().remember_failure_for(self.fetch.request, error, self.now(), left);
         }
     }
 
-    /// A token that another instance fetched meanwhile.
-    pub(super) async fn anothers_token(&self) -> Option<Rc<Token>> {
-        if self.fetch.request.claims().is_some() || self.fleet.is_away(self.now()) {
+    /// A token of another instance.
+    pub(super) async fn token_of_other(&self) -> Option<Rc<Token>> {
+        if self.fetch.request.claims().is_some() || self.fleet.is_suspended(self.now()) {
             return None;
         }
         self.token(&mut StoreWatch::default()).await.ok().flatten()
@@ -152,26 +152,27 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
 
     async fn publish(&self, token: &Token) {
         if let Err(error) = self.store.put_token(token).await {
-            self.leave_alone(&error);
+            self.suspend(&error);
         }
     }
 
-    /// Whoever finds no store does so when all others do; an endpoint would have all of them at once.
+    /// Waits for a random time. All waiting instances notice the loss of the store at the same time, and their requests would
+    /// reach the endpoint at once.
     async fn spread(&self) {
-        let spread = Duration::from_micros(share(ALONE_WITHIN_US, self.instance().random()));
+        let spread = Duration::from_micros(share(SPREAD_US, self.instance().random()));
         if !spread.is_zero() {
             self.host().sleep(spread.min(self.fetch.left(self.now()))).await;
         }
     }
 
-    /// An error of the store is borne for [`PATIENCE`], in which one restarts.
+    /// Looks into the store until there is a result. Errors are tolerated for [`PATIENCE`], so that the store can restart.
     async fn find(&self) -> Found {
         let mut watch = StoreWatch::default();
         loop {
-            if self.fleet.is_away(self.now()) {
-                return Found::Nothing { together: watch.pauses > 0 };
+            if self.fleet.is_suspended(self.now()) {
+                return Found::NoStore { has_waited: watch.pauses > 0 };
             }
-            // From before the look, so that nothing is missed.
+            // Created before the look, so that no change is missed.
             let changed = pin!(self.store.changed());
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
@@ -179,22 +180,22 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
                 Err(error) => {
                     let (now, patience) = (self.now(), patience(&error));
                     let since = *watch.fails_since.get_or_insert(now);
-                    // A clock that was set back must not make it last.
+                    // A clock that was set back must not prolong it.
                     if now < since || now >= since.saturating_add(patience) {
-                        self.leave_alone(&error);
-                        return Found::Nothing { together: watch.pauses > 0 };
+                        self.suspend(&error);
+                        return Found::NoStore { has_waited: watch.pauses > 0 };
                     }
                 }
             }
             if self.fetch.left(self.now()).is_zero() {
-                return Found::Failure(self.waited_in_vain(watch.lease.holder()), Duration::ZERO);
+                return Found::Failure(self.wait_timed_out(watch.lease.holder()), Duration::ZERO);
             }
             let pause = pin!(self.host().sleep(watch.pause(self.instance().random())));
             select(changed, pause).await;
         }
     }
 
-    /// Look once. Nothing if somebody else fetches what we need: look again.
+    /// Looks into the store once. None if another instance is fetching, and this one must wait.
     async fn look(&self, watch: &mut StoreWatch) -> Result<Option<Found>, StoreError> {
         if let Some(token) = self.token(watch).await? {
             return Ok(Some(Found::Token(token)));
@@ -202,16 +203,16 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         if !std::mem::replace(&mut watch.has_missed, true) {
             self.instance().count(|stats| &mut stats.store_misses);
         }
-        let lease = match self.lease_stands(&mut watch.lease).await? {
+        let lease = match self.lease_state(&mut watch.lease).await? {
             LeaseState::Ours(lease) => lease,
             LeaseState::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
-            LeaseState::Held => return Ok(self.good_until_then().map(Found::Underway)),
+            LeaseState::Held => return Ok(self.usable_token().map(Found::InProgress)),
             LeaseState::Free => match self.take(&mut watch.lease).await? {
                 Some(lease) => lease,
                 None => return Ok(None),
             },
         };
-        // Somebody's lease may have ended between our look and now.
+        // Another instance may have published a token since the look.
         if let Some(token) = self.token(watch).await? {
             self.fetch.mark_served();
             self.end(&lease).await;
@@ -220,11 +221,11 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         if watch.lease.has_waited() {
             self.instance().count(|stats| &mut stats.lease_takeovers);
         }
-        Ok(Some(Found::Ours(lease)))
+        Ok(Some(Found::Lease(lease)))
     }
 
-    /// A token in the store that is better than what memory has, which it goes into. One in its last minutes is none to
-    /// come back with, unless it is what this call has waited for; but it does if the fetch fails.
+    /// Takes a token from the store into memory, if it is better than the one there. None for a token that expires soon,
+    /// unless this call has waited for it; it remains in memory in case the fetch fails.
     async fn token(&self, watch: &mut StoreWatch) -> Result<Option<Rc<Token>>, StoreError> {
         let Some(token) = self.store.token(&mut watch.lease).await? else { return Ok(None) };
         let token_hash = token.fingerprint();
@@ -264,38 +265,38 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         }
     }
 
-    /// The token that memory has, if it can be used while somebody else fetches the next one.
-    fn good_until_then(&self) -> Option<Rc<Token>> {
+    /// The token in memory, if it does not expire soon.
+    fn usable_token(&self) -> Option<Rc<Token>> {
         self.memory().held(self.fetch.request, self.now()).filter(|held| !is_expiring(held, self.now()))
     }
 
-    /// For whoever wonders why two instances do not share: the same key and identities are the same deployment.
-    fn tell_of_deployment(&self) {
-        if !self.fleet.has_told_deployment.replace(true) {
-            let deployment = self.fleet.seal.place(&[b"realm", &self.fleet.realm[..]].concat()).name;
+    /// Logs a fingerprint of the store key and the identities once, by which operators see which instances share tokens.
+    fn log_deployment(&self) {
+        if !self.fleet.has_logged_deployment.replace(true) {
+            let deployment = self.fleet.seal.slot(&[b"realm", &self.fleet.realm[..]].concat()).name;
             let deployment: String = deployment.chars().rev().take(12).collect();
             let fields = [("instance", self.fleet.name(self.host())), ("deployment", &*deployment)];
-            self.instance().log(Level::Info, "shares tokens with the instances of its deployment", &fields);
+            self.instance().log(Level::Info, "sharing tokens with this deployment", &fields);
         }
     }
 
-    fn leave_alone(&self, error: &StoreError) {
-        self.fleet.leave_alone(self.now());
-        self.instance().rate_limits.set_alone(true);
-        let words = redacted(&error.to_string(), &[]);
-        let fields = [("error", &*words), ("instance", self.fleet.name(self.host()))];
-        self.instance().log(Level::Warn, "the store does not do its work: going on without it", &fields);
+    fn suspend(&self, error: &StoreError) {
+        self.fleet.suspend(self.now());
+        self.instance().rate_limits.set_store_lost(true);
+        let text = redacted(&error.to_string(), &[]);
+        let fields = [("error", &*text), ("instance", self.fleet.name(self.host()))];
+        self.instance().log(Level::Warn, "store unavailable, continuing without it", &fields);
     }
 
-    fn waited_in_vain(&self, holder: &str) -> Error {
+    fn wait_timed_out(&self, holder: &str) -> Error {
         Error::Transient(Failure {
             source: "token-broker".into(),
             message: format!(
-                "the instance {holder} has been fetching the token for {} for as long as this call may take",
+                "timed out waiting for the instance {holder}, which is fetching the token for {}",
                 self.fetch.request.key().audience()
             ),
             remedy: Some(format!(
-                "see why in the log of the instance {holder}; {} is how long a call may take",
+                "read the log of the instance {holder} for the cause; {} is the timeout of a call",
                 self.instance().names.of(BUDGET_MS)
             )),
             ..Failure::default()
@@ -320,7 +321,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
 }
 
 impl StoreWatch {
-    /// Until the next look: short at first, since a fetch takes milliseconds as a rule.
+    /// The time until the next look: short at first, because most fetches take milliseconds.
     fn pause(&mut self, random: u64) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(6)).min(LONGEST_PAUSE);
         self.pauses = self.pauses.saturating_add(1);
@@ -329,7 +330,7 @@ impl StoreWatch {
     }
 }
 
-/// What is forbidden does not come back within a second.
+/// The time for which an error is tolerated: none for a refusal, which does not pass within a second.
 fn patience(error: &StoreError) -> Duration {
     match error {
         StoreError::AccessDenied(_) => Duration::ZERO,
@@ -337,10 +338,10 @@ fn patience(error: &StoreError) -> Duration {
     }
 }
 
-/// In which a store that fails may come back, before we go on without it.
+/// The time for which errors of the store are tolerated.
 const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Over how long instances that find no store spread their requests, in microseconds: so that the few hundred of a large
-/// machine are connections that its endpoint takes.
-const ALONE_WITHIN_US: u64 = 1_000_000;
+/// The time over which instances without a store spread their requests, in microseconds, so that the endpoint can accept
+/// the connections of several hundred instances on one machine.
+const SPREAD_US: u64 = 1_000_000;

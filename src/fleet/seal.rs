@@ -1,10 +1,10 @@
-//! What a store is given: values that only holders of the key can read or make, under names that say nothing.
+//! Sealing: authenticated encryption of store entries, under opaque names.
 //!
-//! AES-256-GCM, with a key for each name that HKDF-SHA256 (RFC 5869) derives from `TOKEN_BROKER_STORE_KEY`. A value is a
-//! version byte, a nonce and the sealed text; what it is for, and under which key of the cache, is authenticated with it,
-//! so that a value that was moved or copied to another name does not open. A nonce is 96 random bits: a key may seal four
-//! billion values (NIST SP 800-38D, 8.3), and under one name there are a token for each refresh, and a lease for each
-//! second and each instance that wants to fetch it.
+//! Entries are encrypted with AES-256-GCM. HKDF-SHA256 (RFC 5869) derives the key of each name from
+//! `TOKEN_BROKER_STORE_KEY`. A value is a version byte, a nonce and the ciphertext. The kind of the entry and its cache key
+//! are authenticated as associated data, so a value that was moved or copied to another name cannot be decrypted. A nonce is
+//! 96 random bits: a key may seal four billion values (NIST SP 800-38D, 8.3), and under one name there are a token for each
+//! refresh, and a lease for each second and each fetching instance.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::model::Error;
 use crate::settings::Settings;
 use crate::settings::variables::STORE_KEY;
 
-/// The keys of a deployment: the one that seals, and the one before it while keys are changed.
+/// The keys of a deployment: the sealing key, and during a rotation the previous one.
 #[derive(Debug)]
 pub(super) struct Seal {
     key: SealingKey,
@@ -31,7 +31,7 @@ struct SealingKey {
     ciphers: Hkdf<Sha256>,
 }
 
-/// Where something is kept: a name of fixed length, the key for what is there, and what is authenticated with it.
+/// The slot of an entry: a name of fixed length, the key, and the associated data.
 pub(super) struct StoreSlot {
     cipher: Cipher,
     context: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) struct StoreSlot {
 }
 
 impl Seal {
-    /// None if the settings have no key.
+    /// The seal of the settings; none if they have no key.
     ///
     /// # Errors
     /// As [`Seal::parse`].
@@ -51,7 +51,7 @@ impl Seal {
     }
 
     /// # Errors
-    /// [`Error::Misconfigured`] if the text is not one key of 32 bytes in base64, or two with a comma between them.
+    /// [`Error::Misconfigured`] if the text is not a key of 32 bytes in base64, or two separated by a comma.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, Error> {
         let parse = |text| SealingKey::parse(name, text);
         let (key, older) = match text.split_once(',') {
@@ -61,16 +61,16 @@ impl Seal {
         Ok(Self { key, older })
     }
 
-    /// The places where something may be, that of [`Seal::place`] first. `what` says which kind it is and under which key
-    /// of the cache: equal bytes are the same thing.
-    pub(super) fn places(&self, what: &[u8]) -> Vec<StoreSlot> {
-        let older = self.older.iter().map(|key| key.place(what));
-        std::iter::once(self.place(what)).chain(older).collect()
+    /// The slots that may contain an entry, that of [`Seal::slot`] first. `subject` identifies the entry: its kind and cache
+    /// key.
+    pub(super) fn slots(&self, subject: &[u8]) -> Vec<StoreSlot> {
+        let older = self.older.iter().map(|key| key.slot(subject));
+        std::iter::once(self.slot(subject)).chain(older).collect()
     }
 
-    /// Where something is put.
-    pub(super) fn place(&self, what: &[u8]) -> StoreSlot {
-        self.key.place(what)
+    /// The slot to which an entry is written.
+    pub(super) fn slot(&self, subject: &[u8]) -> StoreSlot {
+        self.key.slot(subject)
     }
 }
 
@@ -81,8 +81,8 @@ impl SealingKey {
         key.ok_or_else(|| {
             Error::misconfigured(
                 format_args!("{name} is not a key of 32 bytes in base64"),
-                "set it to what `openssl rand -base64 32` prints; to change keys, to the new and the old one with a comma \
-                 between them",
+                "set it to the output of `openssl rand -base64 32`; during a rotation, to the new and the old key separated \
+                 by a comma",
             )
         })
     }
@@ -93,22 +93,22 @@ impl SealingKey {
         Some(Self { names: of(b"token-broker 1 names")?, ciphers: of(b"token-broker 1 seals")? })
     }
 
-    fn place(&self, what: &[u8]) -> StoreSlot {
-        let hex: String = expanded(&self.names, what).iter().map(|byte| format!("{byte:02x}")).collect();
-        let cipher = Cipher::new(&expanded(&self.ciphers, what));
-        StoreSlot { cipher, context: [&[VERSION], what].concat(), name: format!("token-broker-{hex}") }
+    fn slot(&self, subject: &[u8]) -> StoreSlot {
+        let hex: String = expanded(&self.names, subject).iter().map(|byte| format!("{byte:02x}")).collect();
+        let cipher = Cipher::new(&expanded(&self.ciphers, subject));
+        StoreSlot { cipher, context: [&[VERSION], subject].concat(), name: format!("token-broker-{hex}") }
     }
 }
 
-/// 32 bytes of the 8160 that HKDF can give.
-fn expanded(from: &Hkdf<Sha256>, what: &[u8]) -> Zeroizing<[u8; 32]> {
+/// Expands a key to 32 bytes, which cannot fail: HKDF's limit is 8160.
+fn expanded(from: &Hkdf<Sha256>, subject: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut bytes = Zeroizing::new([0; 32]);
-    let _ = from.expand(what, bytes.as_mut());
+    let _ = from.expand(subject, bytes.as_mut());
     bytes
 }
 
 impl StoreSlot {
-    /// The value that holds `plain`. `random` is asked for the nonce, and must never give the same one twice.
+    /// Seals a text. `random` provides the nonce, and must never repeat itself.
     pub(super) fn seal(&self, plain: &[u8], mut random: impl FnMut() -> u64) -> Vec<u8> {
         let bits = (u128::from(random()) << 64) | u128::from(random());
         let mut nonce = [0; NONCE];
@@ -117,7 +117,7 @@ impl StoreSlot {
         [&[VERSION], &nonce[..], &sealed].concat()
     }
 
-    /// What a value holds, if it was sealed for this place with this key.
+    /// The text of a value that was sealed for this slot with this key.
     pub(super) fn open(&self, value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = value.strip_prefix(&[VERSION])?.split_first_chunk::<NONCE>()?;
         self.cipher.open(nonce, &self.context, sealed)
@@ -130,7 +130,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// The form of what is sealed, and of the text inside. Another version's values are as if they were not there.
+/// The version of the format of values and their texts. Values of another version are treated as invalid.
 const VERSION: u8 = 1;
 
 #[cfg(test)]
@@ -164,43 +164,44 @@ mod tests {
         assert!(Seal::detect(&settings).unwrap().is_none());
         settings.set_store_key(b"new new new new new new new new!");
         let made = Seal::detect(&settings).unwrap().unwrap();
-        assert_eq!(made.place(b"token a").name, seal(NEW).place(b"token a").name);
+        assert_eq!(made.slot(b"token a").name, seal(NEW).slot(b"token a").name);
         assert!(!format!("{settings:?}").contains("110"), "the bytes of the key");
     }
 
     #[test]
     fn what_is_sealed_opens_in_its_own_place_and_nowhere_else() {
         let (new, old) = (seal(NEW), seal(OLD));
-        let place = &new.places(b"token a")[0];
-        let value = place.seal(b"text", || 7);
-        assert_eq!(place.open(&value).unwrap().as_slice(), b"text");
-        assert!(new.places(b"token b")[0].open(&value).is_none(), "moved to another name");
-        assert!(old.places(b"token a")[0].open(&value).is_none(), "sealed with another key");
+        let slot = &new.slots(b"token a")[0];
+        let value = slot.seal(b"text", || 7);
+        assert_eq!(slot.open(&value).unwrap().as_slice(), b"text");
+        assert!(new.slots(b"token b")[0].open(&value).is_none(), "moved to another name");
+        assert!(old.slots(b"token a")[0].open(&value).is_none(), "sealed with another key");
         assert!(value.windows(4).all(|bytes| bytes != b"text"));
     }
 
     #[test]
     fn a_value_that_was_cut_or_changed_anywhere_does_not_open() {
         let seal = seal(NEW);
-        let place = &seal.places(b"token a")[0];
-        let value = place.seal(b"text", || 7);
+        let slot = &seal.slots(b"token a")[0];
+        let value = slot.seal(b"text", || 7);
         for n in 0..value.len() {
-            assert!(place.open(&value[..n]).is_none(), "cut after {n}");
+            assert!(slot.open(&value[..n]).is_none(), "cut after {n}");
             let mut changed = value.clone();
             changed[n] ^= 1;
-            assert!(place.open(&changed).is_none(), "changed at {n}");
+            assert!(slot.open(&changed).is_none(), "changed at {n}");
         }
-        assert!(place.open(&[&value[..], &[0]].concat()).is_none());
+        assert!(slot.open(&[&value[..], &[0]].concat()).is_none());
     }
 
     #[test]
     fn names_have_one_length_and_differ_by_content_and_by_key() {
         let both = seal(&format!("{NEW},{OLD}"));
-        let names = |what: &[u8]| both.places(what).into_iter().map(|place| place.name).collect::<Vec<_>>();
+        let names =
+            |subject: &[u8]| both.slots(subject).into_iter().map(|slot| slot.name).collect::<Vec<_>>();
         let (a, b) = (names(b"a"), names(&[b'b'; 5000]));
         assert!(a.iter().chain(&b).all(|name| name.len() == "token-broker-".len() + 64));
         assert!(a[0] != a[1] && a[0] != b[0]);
-        assert_eq!(a[0], seal(NEW).places(b"a")[0].name);
-        assert_eq!(a[1], seal(OLD).places(b"a")[0].name);
+        assert_eq!(a[0], seal(NEW).slots(b"a")[0].name);
+        assert_eq!(a[1], seal(OLD).slots(b"a")[0].name);
     }
 }

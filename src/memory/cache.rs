@@ -1,4 +1,4 @@
-//! What is held in memory: for each key a token, how it stands, and until when a failed fetch is not repeated.
+//! The cache: for each key a token with the state of its refresh, and a failure with its cooldown.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::freshness::{Freshness, jittered_refresh};
 use crate::model::{Error, Scope, Token};
 use crate::policy::CacheKey;
 
-/// Tokens and failures by key, [`CAPACITY`] at most.
+/// Tokens and failures by key, at most [`CAPACITY`].
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     entries: BTreeMap<CacheKey, Entry>,
@@ -20,13 +20,13 @@ pub(crate) struct Cache {
 struct Entry {
     held: Option<CachedToken>,
     failure: Option<(Error, Cooldown)>,
-    /// When the store was last looked into for what other instances fetched since the failure.
-    looked_at: Cell<Duration>,
-    /// The fingerprint of a token that a service refused.
+    /// The time of the last look into the store for a token of another instance since the failure.
+    checked_at: Cell<Duration>,
+    /// The fingerprint of the last token that a service refused.
     refused: Option<String>,
-    /// After a token was forgotten, and after a failure was.
+    /// The limits of how often a token, and a failure, may be forgotten.
     pauses: [Pause; 2],
-    /// When it was last of use, in ticks of the cache.
+    /// The time of the last use, in ticks of the cache.
     used: Cell<u64>,
 }
 
@@ -34,31 +34,31 @@ struct Entry {
 struct CachedToken {
     token: Rc<Token>,
     refresh_at: u64,
-    /// After a refresh that failed.
-    rest: Option<Cooldown>,
+    /// The pause after a refresh that failed or was left to another instance.
+    refresh_pause: Option<Cooldown>,
 }
 
-/// A time during which something is not tried again, since the Unix epoch.
+/// A period without another attempt, in time since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 struct Cooldown {
     from: Duration,
     until: Duration,
 }
 
-/// What memory has for a key.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// Use it.
+    /// A token to use.
     Fresh(Rc<Token>),
-    /// Use it, and have it refreshed.
+    /// A token to use and to refresh.
     Stale(Rc<Token>),
-    /// Use it: a refresh is due, and failed a moment ago.
-    Resting(Rc<Token>),
-    /// Fetch another, and use this one if that fails.
+    /// A token to use. Its refresh is due and paused.
+    RefreshPaused(Rc<Token>),
+    /// A token to use if a fetch fails.
     Expiring(Rc<Token>),
-    /// This failure is still the answer, for so long.
+    /// A cached failure, and the time for which it is the answer.
     Failed(Error, Duration),
-    /// Fetch one.
+    /// Neither a token nor a failure.
     Nothing,
 }
 
@@ -69,80 +69,86 @@ impl Cache {
         let Some(held) = entry.held.as_ref().filter(|held| held.token.is_usable(now)) else {
             return entry.failed(now).map_or(Lookup::Nothing, |(error, left)| Lookup::Failed(error, left));
         };
-        let (token, rests) = (Rc::clone(&held.token), held.rest.is_some_and(|rest| rest.left(now).is_some()));
+        let (token, is_paused) =
+            (Rc::clone(&held.token), held.refresh_pause.is_some_and(|rest| rest.left(now).is_some()));
         match Freshness::of(&token, held.refresh_at, now) {
             Freshness::Fresh => Lookup::Fresh(token),
-            Freshness::Stale | Freshness::Expiring if rests => Lookup::Resting(token),
+            Freshness::Stale | Freshness::Expiring if is_paused => Lookup::RefreshPaused(token),
             Freshness::Stale => Lookup::Stale(token),
             Freshness::Expiring => Lookup::Expiring(token),
             Freshness::Gone => Lookup::Nothing,
         }
     }
 
-    /// Keep a token. One that was fetched with claims takes the place of the one without.
+    /// Stores a token. A token that was fetched with claims replaces the one without.
     pub(crate) fn keep(&mut self, key: &CacheKey, token: Rc<Token>, random: u64) {
         let refresh_at = jittered_refresh(&token, random);
         let entry = self.entry(key.without_claims());
-        entry.held = Some(CachedToken { token, refresh_at, rest: None });
+        entry.held = Some(CachedToken { token, refresh_at, refresh_pause: None });
         entry.failure = None;
     }
 
-    /// Remember that fetching failed, for as long as the failure deserves.
-    pub(crate) fn rest(&mut self, key: &CacheKey, error: &Error, now: Duration) {
-        self.rest_for(key, error, now, error.rest().unwrap_or_default());
+    /// Stores a failure for its own cooldown.
+    pub(crate) fn remember_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
+        self.remember_failure_for(key, error, now, error.cooldown().unwrap_or_default());
     }
 
-    /// Remember that fetching failed, for so long.
-    pub(crate) fn rest_for(&mut self, key: &CacheKey, error: &Error, now: Duration, rest: Duration) {
-        let until = |rest| Cooldown { from: now, until: now.saturating_add(rest) };
+    /// Stores a failure for `left`.
+    pub(crate) fn remember_failure_for(
+        &mut self,
+        key: &CacheKey,
+        error: &Error,
+        now: Duration,
+        left: Duration,
+    ) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
-            held.rest = Some(until(rest.max(BETWEEN_REFRESHES)));
+            held.refresh_pause = Some(Cooldown::new(now, left.max(BETWEEN_REFRESHES)));
         }
-        if !rest.is_zero() {
+        if !left.is_zero() {
             let entry = self.entry(key.clone());
-            entry.failure = Some((error.clone(), until(rest)));
-            entry.looked_at.set(now);
+            entry.failure = Some((error.clone(), Cooldown::new(now, left)));
+            entry.checked_at.set(now);
         }
     }
 
-    /// Whether it is time to look into the store for a token again, which is counted as done.
-    pub(crate) fn looks_again(&self, key: &CacheKey, now: Duration) -> bool {
+    /// Whether it is time to look into the store for a token again. The time of the look-up is recorded.
+    pub(crate) fn should_check_store(&self, key: &CacheKey, now: Duration) -> bool {
         self.entries.get(key).is_some_and(|entry| {
-            let is_time = now.saturating_sub(entry.looked_at.get()) >= BETWEEN_LOOKS;
+            let is_time = now.saturating_sub(entry.checked_at.get()) >= BETWEEN_CHECKS;
             if is_time {
-                entry.looked_at.set(now);
+                entry.checked_at.set(now);
             }
             is_time
         })
     }
 
-    /// Drop every token for a scope, whosever it is, and let the next call fetch unless the service asked for a rest.
-    /// What was forgotten less than [`BETWEEN_FORGETS`] ago stays. False if all of it does.
+    /// Drops the tokens of all identities for a scope, and the failures other than throttling. An entry that was forgotten
+    /// less than [`BETWEEN_FORGETS`] ago stays. False if nothing was dropped.
     pub(crate) fn forget(&mut self, scope: &Scope, now: Duration) -> bool {
         let of_scope = self.entries.iter_mut().filter(|(key, _)| key.scope() == scope);
         of_scope.fold(false, |any, (_, entry)| entry.forget(now) | any)
     }
 
-    /// The fingerprint of the token under a key that was forgotten last.
+    /// The fingerprint of the last refused token under a key.
     pub(crate) fn refused(&self, key: &CacheKey) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
     }
 
-    /// The keys for a scope of which a token was refused, each with its fingerprint.
+    /// The keys of a scope with a refused token, each with the token's fingerprint.
     pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(CacheKey, String)> {
         let refused = self.entries.iter().filter(|(key, _)| key.scope() == scope);
         refused.filter_map(|(key, entry)| Some((key.clone(), entry.refused.clone()?))).collect()
     }
 
-    /// Do not refresh for a moment: another instance does.
+    /// Pauses the refresh of a token, because another instance refreshes it.
     pub(crate) fn pause_refresh(&mut self, key: &CacheKey, now: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
-            held.rest = Some(Cooldown { from: now, until: now.saturating_add(BETWEEN_REFRESHES) });
+            held.refresh_pause = Some(Cooldown::new(now, BETWEEN_REFRESHES));
         }
     }
 
-    /// Drop the token under a key, because it did not do what it was for.
-    pub(crate) fn drop_held(&mut self, key: &CacheKey) {
+    /// Drops the token under a key, because a service refused it.
+    pub(crate) fn drop_token(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.refuse();
         }
@@ -163,11 +169,11 @@ impl Cache {
         self.ticks.get()
     }
 
-    /// Drop the entry that is worth least: one without a token, else the one that was of no use for longest.
+    /// Evicts the least recently used entry, first among those without a token.
     fn evict(&mut self) {
-        let worth = |entry: &Entry| (entry.held.is_some(), entry.used.get());
+        let rank = |entry: &Entry| (entry.held.is_some(), entry.used.get());
         if let Some(key) =
-            self.entries.iter().min_by_key(|(_, entry)| worth(entry)).map(|(key, _)| key.clone())
+            self.entries.iter().min_by_key(|(_, entry)| rank(entry)).map(|(key, _)| key.clone())
         {
             self.entries.remove(&key);
         }
@@ -195,45 +201,49 @@ impl Entry {
     }
 
     fn failed(&self, now: Duration) -> Option<(Error, Duration)> {
-        let (error, rest) = self.failure.as_ref()?;
-        let left = rest.left(now)?;
+        let (error, cooldown) = self.failure.as_ref()?;
+        let left = cooldown.left(now)?;
         Some((error.clone().with_wait_left(left), left))
     }
 }
 
-/// The time between two things of a kind.
+/// A limit of how often something may happen: once in [`BETWEEN_FORGETS`].
 #[derive(Debug, Default)]
 struct Pause(Option<Cooldown>);
 
 impl Pause {
-    /// False if it has not ended.
+    /// Begins a new pause, unless the last one has not ended. False if it has not.
     fn begin(&mut self, now: Duration) -> bool {
-        let has_ended = self.0.is_none_or(|rest| rest.left(now).is_none());
+        let has_ended = self.0.is_none_or(|pause| pause.left(now).is_none());
         if has_ended {
-            self.0 = Some(Cooldown { from: now, until: now.saturating_add(BETWEEN_FORGETS) });
+            self.0 = Some(Cooldown::new(now, BETWEEN_FORGETS));
         }
         has_ended
     }
 }
 
 impl Cooldown {
-    /// What is left of it. A clock that was set back ends a rest: it would otherwise last longer than it was meant to.
+    fn new(from: Duration, duration: Duration) -> Self {
+        Self { from, until: from.saturating_add(duration) }
+    }
+
+    /// The remaining time. A clock that was set back ends the cooldown, which would otherwise be prolonged.
     fn left(&self, now: Duration) -> Option<Duration> {
         (self.from <= now).then(|| self.until.saturating_sub(now)).filter(|left| !left.is_zero())
     }
 }
 
-/// After a refresh failed, a token that can be used is used this long before the next attempt.
+/// The pause after a failed refresh.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(30);
 
-/// While a failure rests, its instance looks this often for a token of another one, which may not have been told of it.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// The interval of looks into the store during a cooldown: another instance may not know of the failure, and fetch a token.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(5);
 
-/// A refusal is worth one new token at once, and another one no sooner than this: a consumer that forgets whatever it gets
-/// would else have a fetch for each call.
+/// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token would
+/// cause a fetch with each call.
 const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 
-/// More keys than any consumer has audiences and identities; what it bounds is a consumer that makes them up.
+/// More keys than a consumer has audiences and identities: the limit is for a consumer that makes them up.
 const CAPACITY: usize = 1024;
 
 #[cfg(test)]
@@ -260,7 +270,7 @@ mod tests {
     fn a_full_cache_gives_up_failures_first_and_then_what_is_not_used() {
         let mut cache = Cache::default();
         let gone = Error::Unavailable(Vec::new());
-        cache.rest(&key("failed"), &gone, at(1000));
+        cache.remember_failure(&key("failed"), &gone, at(1000));
         for n in 1..CAPACITY {
             cache.keep(&key(&format!("s{n}")), token(100_000 + n as u64), 0);
         }
@@ -286,7 +296,7 @@ mod tests {
             (Error::Protocol(failure(None)), 1),
         ] {
             let mut cache = Cache::default();
-            cache.rest(&key("s"), &error, at(1000));
+            cache.remember_failure(&key("s"), &error, at(1000));
             let failed = |now| matches!(cache.look(&key("s"), now), Lookup::Failed(..));
             assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
             assert!(!failed(at(1000 + seconds)), "{error}");
@@ -296,7 +306,7 @@ mod tests {
     #[test]
     fn mistakes_that_sent_nothing_are_not_remembered() {
         let mut cache = Cache::default();
-        cache.rest(&key("s"), &Error::Misconfigured(String::new()), at(1000));
+        cache.remember_failure(&key("s"), &Error::Misconfigured(String::new()), at(1000));
         assert!(matches!(cache.look(&key("s"), at(1000)), Lookup::Nothing));
     }
 
@@ -305,7 +315,7 @@ mod tests {
         for kind in [Error::Throttled, Error::Transient, Error::Rejected] {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
-            cache.rest(&key("s"), &kind(failure), at(1000));
+            cache.remember_failure(&key("s"), &kind(failure), at(1000));
             let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
                 panic!("the failure is forgotten")
             };
@@ -317,9 +327,9 @@ mod tests {
     fn a_token_is_forgotten_once_in_half_a_minute_and_so_is_a_failure() {
         let (mut cache, scope) = (Cache::default(), Scope::parse("s").unwrap());
         assert!(!cache.forget(&scope, at(1000)), "there is nothing");
-        cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
+        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
         assert!(cache.forget(&scope, at(1000)));
-        cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
+        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
         assert!(!cache.forget(&scope, at(1002)));
         cache.keep(&key("s"), token(100_000), 0);
         assert!(cache.forget(&scope, at(1003)), "the first token is refused");
@@ -333,7 +343,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_ends_a_rest() {
         let mut cache = Cache::default();
-        cache.rest(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
+        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
         assert!(matches!(cache.look(&key("s"), at(999_999)), Lookup::Nothing));
     }
 }

@@ -1,10 +1,10 @@
-//! Single-flight: for each key one fetch is under way at most, and it is the broker's, not a caller's.
+//! Single-flight: at most one fetch for each key is in progress. It belongs to the broker, not to a caller.
 //!
-//! - Keys do not wait for one another.
-//! - All who wait share the outcome, success or failure.
-//! - The first of those who wait polls the fetch. When it gives up, or puts its wait off, the next one does.
-//! - When nobody is left, the fetch stays as it is, and the next caller resumes it, if it has asked and is within its
-//!   own limits ([`Term`]); else it is begun anew.
+//! - Fetches for different keys do not wait for each other.
+//! - All waiters share the result, success or failure.
+//! - The first waiter polls the fetch. When it is dropped or deferred, the next waiter polls.
+//! - Without waiters a fetch is idle. The next caller resumes it if it has asked a source and is within its limits
+//!   ([`Term`]); otherwise a new fetch begins.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -24,64 +24,64 @@ use crate::policy::CacheKey;
 /// The result of a fetch.
 pub(crate) type FetchResult = Result<Rc<Token>, Error>;
 
-/// A fetch, which keeps its result itself.
+/// The future of a fetch, which stores its own result.
 pub(crate) type Work = Pin<Box<dyn Future<Output = FetchResult>>>;
 
-/// Makes a fetch that has not begun.
+/// Creates a fetch, without polling it.
 type Begin<'a> = dyn Fn() -> (Rc<Term>, Work) + 'a;
 
-/// The fetches that are under way: few enough to be looked through.
+/// The fetches in progress. They are few, so a list is searched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flights(Rc<RefCell<Vec<Rc<Flight>>>>);
 
 struct Flight {
     key: CacheKey,
     term: Rc<Term>,
-    /// None while it is polled, and after its end.
+    /// None while it is polled, and after it has ended.
     work: RefCell<Option<Work>>,
     has_begun: Cell<bool>,
-    /// Nobody else joins it. Those who wait for it may still go on with it.
+    /// Whether new callers are refused. The present waiters continue.
     is_closed: Cell<bool>,
     outcome: RefCell<Option<FetchResult>>,
-    /// How many [`Wait`]s there are, those included that were not polled yet.
+    /// The number of [`Wait`]s, including those that were not polled yet.
     waits: Cell<usize>,
-    /// Those that were polled, in the order in which they came. The first polls the work.
+    /// The waiters that were polled, in the order of their arrival. The first polls the work.
     waiting: RefCell<Vec<(u64, Waker)>>,
     next_seat: Cell<u64>,
     relay: Arc<Relay>,
 }
 
-/// Wakes the waiter that polls the work. Its task may end before the work does, and is not woken then.
+/// Wakes the waiter that polls the work, which may change.
 #[derive(Default)]
 struct Relay(AtomicWaker);
 
 impl Flights {
-    /// Wait for the fetch for a key; `begin` begins it if none is under way.
+    /// Waits for the fetch for a key. `begin` creates it if there is none.
     ///
     /// # Errors
-    /// [`Error::Throttled`] when [`CAPACITY`] fetches are under way.
+    /// [`Error::Throttled`] if [`CAPACITY`] fetches are in progress.
     pub(crate) fn join(&self, key: &CacheKey, now: Duration, begin: &Begin<'_>) -> Result<Wait, Error> {
         self.drop_idle(now);
-        let flight = match self.flying(key) {
+        let flight = match self.in_flight(key) {
             Some(flight) => flight,
             None => self.begin(key, begin).ok_or_else(full)?,
         };
         Ok(Wait::new(self, flight))
     }
 
-    /// As [`Flights::join`], unless somebody waits for the fetch already, or it cannot begin.
+    /// As [`Flights::join`]; none if the fetch has a waiter already, or cannot begin.
     pub(crate) fn lead(&self, key: &CacheKey, now: Duration, begin: &Begin<'_>) -> Option<Wait> {
-        self.flying(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
+        self.in_flight(key).is_none_or(|flight| flight.is_alone()).then(|| self.join(key, now, begin).ok())?
     }
 
-    /// Have nobody join a fetch whose token was forgotten while the store is still told of it.
+    /// Closes fetches whose token was forgotten while they still publish it to the store.
     pub(crate) fn close_served(&self, is_forgotten: impl Fn(&CacheKey) -> bool) {
         let flights = self.0.borrow();
         let served = flights.iter().filter(|flight| flight.term.is_served() && is_forgotten(&flight.key));
         served.for_each(|flight| flight.is_closed.set(true));
     }
 
-    /// Drop all fetches.
+    /// Drops all fetches.
     pub(crate) fn clear(&self) {
         drop(self.0.take());
     }
@@ -97,12 +97,11 @@ impl Flights {
         Some(flight)
     }
 
-    fn flying(&self, key: &CacheKey) -> Option<Rc<Flight>> {
+    fn in_flight(&self, key: &CacheKey) -> Option<Rc<Flight>> {
         self.0.borrow().iter().find(|flight| flight.key == *key && !flight.is_closed.get()).cloned()
     }
 
-    /// Close the fetches that nobody polls and that are not worth going on with, and drop those that nobody can go on
-    /// with.
+    /// Closes idle fetches that cannot be resumed, and drops closed fetches without waiters.
     fn drop_idle(&self, now: Duration) {
         let is_idle = |flight: &&Rc<Flight>| flight.is_idle() && !flight.term.is_resumable(now);
         self.0.borrow().iter().filter(is_idle).for_each(|flight| flight.is_closed.set(true));
@@ -116,12 +115,12 @@ impl Flights {
         drop(removed);
     }
 
-    /// A fetch that nobody polls may be the first of those who wait for a managed identity's token, its proof: the
-    /// others are woken and line up anew.
-    fn line_up_anew(&self) {
-        let proofs: Vec<_> =
+    /// Wakes all waiters for client assertions, so that another one becomes the first: the present first one may belong to
+    /// a fetch that has become idle.
+    fn requeue_assertion_waiters(&self) {
+        let assertions: Vec<_> =
             self.0.borrow().iter().filter(|flight| flight.key.is_assertion()).cloned().collect();
-        for flight in proofs {
+        for flight in assertions {
             flight.wake_all();
         }
     }
@@ -155,7 +154,7 @@ impl Flight {
         self.outcome.borrow().is_some()
     }
 
-    /// Wake all who wait, who may take a seat again.
+    /// Removes and wakes all waiters, which may queue again.
     fn wake_all(&self) {
         self.waiting.take().into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -164,13 +163,13 @@ impl Flight {
         self.waiting.borrow().first().is_some_and(|(first, _)| *first == seat)
     }
 
-    /// Take a seat, or keep it.
-    fn sit(&self, seat: Option<u64>, waker: &Waker) -> u64 {
+    /// Adds a waiter to the queue, or updates its waker. Returns its number.
+    fn queue(&self, seat: Option<u64>, waker: &Waker) -> u64 {
         let mut waiting = self.waiting.borrow_mut();
         if let Some(seat) = seat
-            && let Some((_, place)) = waiting.iter_mut().find(|(taken, _)| *taken == seat)
+            && let Some((_, known)) = waiting.iter_mut().find(|(taken, _)| *taken == seat)
         {
-            place.clone_from(waker);
+            known.clone_from(waker);
             return seat;
         }
         let seat = self.next_seat.get();
@@ -179,7 +178,7 @@ impl Flight {
         seat
     }
 
-    /// Leave a seat, and have the next one poll if it was the first.
+    /// Removes a waiter from the queue. If it was the first, the next one is woken to poll.
     fn leave(&self, seat: u64) {
         let was_first = self.is_first(seat);
         let next = {
@@ -188,14 +187,14 @@ impl Flight {
             waiting.first().filter(|_| was_first).map(|(_, waker)| waker.clone())
         };
         if was_first {
-            // Its task may be gone.
+            // Its task may have ended.
             drop(self.relay.0.take());
         }
         next.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// Poll the work on behalf of the first of those who wait.
-    fn work_on(&self, waker: &Waker) -> Option<FetchResult> {
+    /// Polls the work on behalf of the first waiter.
+    fn poll_work(&self, waker: &Waker) -> Option<FetchResult> {
         self.relay.0.register(waker);
         let mut work = self.work.take()?;
         self.has_begun.set(true);
@@ -215,7 +214,7 @@ impl Wake for Relay {
     }
 }
 
-/// Resolves to the outcome of a fetch, and polls it meanwhile if it is its turn.
+/// A waiter: resolves to the result of a fetch, and polls the fetch while it is the first waiter.
 #[derive(Debug)]
 pub(crate) struct Wait {
     flights: Flights,
@@ -229,18 +228,18 @@ impl Wait {
         Self { flights: flights.clone(), flight, seat: None }
     }
 
-    /// Whether it waits for a fetch that another call began.
-    pub(crate) fn is_for_anothers(&self) -> bool {
+    /// Whether the fetch was begun by another call.
+    pub(crate) fn is_shared(&self) -> bool {
         self.flight.has_begun.get()
     }
 
-    /// Whether another fetch has taken the place of this one, which nobody polled for too long.
+    /// Whether the fetch is closed: another one may have replaced it.
     pub(crate) fn is_closed(&self) -> bool {
         self.flight.is_closed.get()
     }
 
-    /// Have others poll the fetch until this is polled again, which may be long from now.
-    pub(crate) fn put_off(mut self) -> Self {
+    /// Leaves the queue until the next poll, which may be much later, so that other waiters poll the fetch.
+    pub(crate) fn deferred(mut self) -> Self {
         self.leave();
         self
     }
@@ -249,11 +248,11 @@ impl Wait {
         let Some(seat) = self.seat.take() else { return };
         self.flight.leave(seat);
         if self.flight.is_idle() && !self.flight.has_ended() && !self.flight.key.is_assertion() {
-            self.flights.line_up_anew();
+            self.flights.requeue_assertion_waiters();
         }
     }
 
-    /// Let a fetch that nobody has polled yet take until then, and no longer.
+    /// Sets the deadline of a fetch that was not polled yet.
     pub(crate) fn set_deadline(&self, now: Duration, deadline: Duration) {
         if !self.flight.has_begun.get() {
             self.flight.term.restart(now, deadline);
@@ -269,12 +268,12 @@ impl Future for Wait {
         if let Some(outcome) = &*flight.outcome.borrow() {
             return Poll::Ready(outcome.clone());
         }
-        let seat = flight.sit(self.seat, context.waker());
+        let seat = flight.queue(self.seat, context.waker());
         self.seat = Some(seat);
         if !flight.is_first(seat) {
             return Poll::Pending;
         }
-        let Some(outcome) = flight.work_on(context.waker()) else { return Poll::Pending };
+        let Some(outcome) = flight.poll_work(context.waker()) else { return Poll::Pending };
         flight.outcome.replace(Some(outcome.clone()));
         self.flights.remove(&flight);
         flight.waiting.borrow_mut().retain(|(taken, _)| *taken != seat);
@@ -303,12 +302,12 @@ impl fmt::Debug for Flight {
 fn full() -> Error {
     Error::Throttled(Failure {
         source: "token-broker".into(),
-        message: format!("{CAPACITY} different tokens are being fetched at once"),
+        message: format!("{CAPACITY} fetches of different tokens are in progress"),
         remedy: Some("ask for fewer different scopes and identities at once".to_owned()),
         retry_after: Some(Duration::from_secs(1)),
         ..Failure::default()
     })
 }
 
-/// Fetches under way at once. A caller that makes up scopes is stopped here, before it floods the endpoint.
+/// The limit of concurrent fetches, for a caller that makes up scopes.
 const CAPACITY: usize = 256;

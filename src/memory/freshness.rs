@@ -1,24 +1,24 @@
-//! Whether a token may be used, and when its refresh is due.
+//! Freshness: whether a token may be used, and when its refresh is due.
 
 use std::time::Duration;
 
 use crate::model::{EXPIRING, Token, share};
 
-/// Whether a held token may be used, and whether it is time for a new one.
+/// The state of a cached token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Before its refresh: use it.
+    /// Not due for a refresh: used as it is.
     Fresh,
-    /// Due for a refresh, with more than [`EXPIRING`] left: use it and refresh it meanwhile.
+    /// Due for a refresh, and valid for more than [`EXPIRING`]: used while it is refreshed.
     Stale,
-    /// In its last [`EXPIRING`]: fetch a new one first, and use this one if that fails.
+    /// Valid for less than [`EXPIRING`]: used only if a fetch fails.
     Expiring,
-    /// Ended, or from the future: never use it.
+    /// Expired, or received in the future: never used.
     Gone,
 }
 
 impl Freshness {
-    /// How the token stands, when its refresh is due at `refresh_at` (Unix seconds, jitter included).
+    /// The freshness of a token whose refresh is due at `refresh_at` (Unix seconds, with jitter).
     pub(crate) fn of(token: &Token, refresh_at: u64, now: Duration) -> Self {
         let seconds = now.as_secs();
         if !token.is_usable(now) {
@@ -33,13 +33,13 @@ impl Freshness {
     }
 }
 
-/// Whether a token is in its last [`EXPIRING`], or has ended.
+/// Whether a token is valid for less than [`EXPIRING`], or not at all.
 pub(crate) fn is_expiring(token: &Token, now: Duration) -> bool {
     matches!(Freshness::of(token, u64::MAX, now), Freshness::Expiring | Freshness::Gone)
 }
 
-/// When the refresh is really due: earlier than `refresh_on` by up to a tenth of the way to it, never later,
-/// so that instances which started together do not refresh together.
+/// The refresh time with jitter: earlier than `refresh_on` by up to a tenth of the time since the reception, so that
+/// instances that started together do not refresh together.
 pub(crate) fn jittered_refresh(token: &Token, random: u64) -> u64 {
     let Some(refresh_on) = token.refresh_on else { return token.received_on };
     let tenth = refresh_on.saturating_sub(token.received_on) / 10;

@@ -8,13 +8,13 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Term {
     from: Cell<Duration>,
-    /// Nothing begins after it.
+    /// No request begins after it.
     deadline: Cell<Duration>,
-    /// The limit of the request that is under way.
+    /// The limit of the current request.
     request: Cell<Option<Duration>>,
-    /// Whether the identity sources are asked. Before that there is a store to look into, and others who do.
+    /// Whether the fetch has reached the identity sources. Before that it waits for the store.
     has_asked: Cell<bool>,
-    /// Whether its token is in memory, and only the store is left to be told.
+    /// Whether its token is in memory, and only the publication to the store is left.
     is_served: Cell<bool>,
 }
 
@@ -29,18 +29,18 @@ impl Term {
         })
     }
 
-    /// Whether the token is in memory: if it was forgotten there, nobody joins the fetch any more.
+    /// Whether the token is in memory.
     pub(crate) fn is_served(&self) -> bool {
         self.is_served.get()
     }
 
-    /// Its token is in memory, and nothing more is asked for.
+    /// Records that the token is in memory.
     pub(crate) fn mark_served(&self) {
         self.is_served.set(true);
     }
 
-    /// The identity sources are asked.
-    pub(crate) fn asks(&self) {
+    /// Records that the fetch has reached the identity sources.
+    pub(crate) fn mark_asked(&self) {
         self.has_asked.set(true);
     }
 
@@ -48,7 +48,7 @@ impl Term {
         self.request.set(limit);
     }
 
-    /// The time that is left. It begins anew with a clock that was set back, which would prolong it otherwise.
+    /// The remaining time. If the clock was set back, the whole time begins again, so that it is not prolonged further.
     pub(crate) fn left(&self, now: Duration) -> Duration {
         if now < self.from.get() {
             let whole = self.deadline.get().saturating_sub(self.from.get());
@@ -62,8 +62,8 @@ impl Term {
         self.deadline.set(deadline);
     }
 
-    /// Whether a fetch that nobody has polled for a while is worth going on with: it has asked, and no limit has passed
-    /// which is all that it would tell. A clock that was set back does not tell for how long.
+    /// Whether an idle fetch can be resumed: it has asked a source, and no limit has passed. If the clock was set back, the
+    /// idle time is unknown, and the fetch is not resumed.
     pub(crate) fn is_resumable(&self, now: Duration) -> bool {
         let times = self.from.get()..self.deadline.get();
         let is_within = times.contains(&now) && self.request.get().is_none_or(|limit| now < limit);
@@ -91,7 +91,7 @@ mod tests {
     fn a_fetch_that_was_left_alone_is_not_resumed_with_a_clock_that_was_set_back() {
         let term = Term::new(at(5000), at(5090));
         assert!(!term.is_resumable(at(5010)), "it has not asked");
-        term.asks();
+        term.mark_asked();
         assert_eq!([5010, 5090, 4990].map(|now| term.is_resumable(at(now))), [true, false, false]);
     }
 }

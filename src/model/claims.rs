@@ -1,4 +1,4 @@
-//! The claims of a challenge: which a token must have, as a resource asked for them.
+//! The claims of a challenge: claims that a resource requires in a token.
 
 use serde_json::{Map, Value, json};
 
@@ -9,10 +9,10 @@ use super::error::Error;
 pub struct Claims(String);
 
 impl Claims {
-    /// Check the claims of a challenge.
+    /// Parses the claims of a challenge.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] if it is not a JSON object, or its `access_token` is none.
+    /// [`Error::InvalidRequest`] if it or its `access_token` is not a JSON object, or it is longer than 16 KiB.
     pub fn parse(text: String) -> Result<Self, Error> {
         if text.len() > MAX_CLAIMS {
             return Err(invalid(&format!("are longer than {MAX_CLAIMS} bytes")));
@@ -26,14 +26,14 @@ impl Claims {
         }
     }
 
-    /// The claims as they were written.
+    /// The claims as they were given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What is sent as `claims`: those asked for, and with `cae` the word that this client can answer a claims challenge,
-/// as MSAL merges the two.
+/// The `claims` parameter of a request: the requested claims, and with `cae` the client capability that declares support
+/// for claims challenges. MSAL merges the two in the same way.
 pub(crate) fn merged(claims: Option<&Claims>, cae: bool) -> Option<String> {
     if !cae {
         return claims.map(|claims| claims.0.clone());
@@ -46,7 +46,7 @@ pub(crate) fn merged(claims: Option<&Claims>, cae: bool) -> Option<String> {
     Some(Value::Object(object).to_string())
 }
 
-/// From bytes, as all JSON here is read: a second kind of reader weighs as much as the first.
+/// Parses from bytes, as everywhere else: a second instantiation of the JSON reader costs as much code as the first.
 fn read(text: &str) -> serde_json::Result<Map<String, Value>> {
     serde_json::from_slice(text.as_bytes())
 }
@@ -58,7 +58,7 @@ fn invalid(what: &str) -> Error {
     )
 }
 
-/// "Can answer a claims challenge": what makes Entra issue tokens that can be revoked before their end.
+/// The client capability "handles claims challenges": with it, Entra issues tokens that can be revoked before they expire.
 pub(crate) const CAPABILITY: &str = "CP1";
 
 const ACCESS_TOKEN: &str = "access_token";

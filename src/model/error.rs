@@ -1,4 +1,4 @@
-//! Why there is no token: the errors of the contract, and what an operator can do about each.
+//! The errors of the contract, and their remedies.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,69 +6,68 @@ use std::time::Duration;
 
 use super::duration::milliseconds;
 
-/// Why there is no token.
+/// The reason why there is no token.
 ///
-/// The cases are those of the contract and as closed as it is: adding one breaks every consumer that was built
-/// against the WIT. Which case it is gets decided where the cause is known; what to make of it is asked of the
-/// predicates. `Display` is one line that says what was asked, of whom, what came back and what to do next.
+/// The cases are those of the contract. The enum is exhaustive because the contract is: a new case breaks every consumer
+/// that was built against the WIT. `Display` is one line: the request, the service, the answer, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The caller's mistake. Nothing was sent.
     InvalidRequest(String),
-    /// The deployer's mistake: the variable and its accepted form. Nothing was sent.
+    /// A mistake in the configuration: the variable and its accepted form. Nothing was sent.
     Misconfigured(String),
-    /// Policy refuses this scope or identity to this consumer. Nothing was sent.
+    /// The policy refuses this scope or identity. Nothing was sent.
     Denied(String),
-    /// No source works here, one entry for each that was tried, in order.
+    /// No source works here: one failure for each that was tried, in order.
     Unavailable(Vec<Failure>),
-    /// The identity service said no. Trying again will not help.
+    /// The identity service refuses the request. A retry does not help.
     Rejected(Failure),
-    /// The identity service wants to be left alone for [`Error::retry_after`].
+    /// The identity service limits the rate of requests. Retry after [`Error::retry_after`].
     Throttled(Failure),
     /// The network or the service failed, after the retries.
     Transient(Failure),
-    /// An answer that cannot be read or trusted.
+    /// The answer cannot be read or trusted.
     Protocol(Failure),
     /// A defect of the broker or of its host.
     Other(String),
 }
 
-/// What one identity source answered, fit to be shown to an operator.
+/// The failure of one identity source. It contains no secret, and can be shown to an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// The source that was asked, as in the contract's `source-report`.
+    /// The name of the source, as in the contract's `source-report`.
     pub source: Cow<'static, str>,
-    /// The HTTP status that came back, if one did.
+    /// The HTTP status of the answer, if there was one.
     pub status: Option<u16>,
-    /// The service's own code.
+    /// The error code of the service.
     pub code: Option<String>,
-    /// What was asked, of whom, and what came back.
+    /// The request, the service, and the answer, in one sentence.
     pub message: String,
-    /// What Azure's support asks for first.
+    /// The id of the request, which Azure's support asks for.
     pub correlation_id: Option<String>,
-    /// What mends it: the command to run or the setting to change.
+    /// The fix: the command to run or the setting to change.
     pub remedy: Option<String>,
-    /// How long the service wants to be left alone.
+    /// The time to wait before the next request.
     pub retry_after: Option<Duration>,
 }
 
 impl Error {
-    /// A mistake of the caller, and what mends it.
+    /// An [`Error::InvalidRequest`] with its fix.
     pub fn invalid_request(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self::InvalidRequest(with_fix(what, fix))
     }
 
-    /// A mistake of the deployer, and what mends it.
+    /// An [`Error::Misconfigured`] with its fix.
     pub fn misconfigured(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self::Misconfigured(with_fix(what, fix))
     }
 
-    /// A refusal by policy, and what the deployer can change.
+    /// An [`Error::Denied`] with the change that would allow the request.
     pub fn denied(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
         Self::Denied(with_fix(what, fix))
     }
 
-    /// The case as the contract spells it.
+    /// The name of the case in the contract.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "invalid-request",
@@ -83,22 +82,22 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later with nothing mended.
+    /// Whether the same call may succeed later without a fix.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Transient(_))
     }
 
-    /// The shortest wait after which a try could succeed: of several sources, that of the one that is ready first.
+    /// The time after which a retry may succeed: the shortest one of all failures.
     pub fn retry_after(&self) -> Option<Duration> {
         self.failures().iter().filter_map(|failure| failure.retry_after).min()
     }
 
-    /// What mends it: the command to run or the setting to change.
+    /// The fix: the command to run or the setting to change.
     pub fn remedy(&self) -> Option<&str> {
         self.failures().iter().rev().find_map(|failure| failure.remedy.as_deref())
     }
 
-    /// What each source answered, in the order in which they were asked.
+    /// The failures of the sources, in the order in which they were tried.
     pub fn failures(&self) -> &[Failure] {
         match self {
             Self::Unavailable(failures) => failures,
@@ -110,8 +109,8 @@ impl Error {
         }
     }
 
-    /// How long a failure is the answer for whoever asks next, so that a herd behind a broken endpoint stays calm.
-    pub(crate) fn rest(&self) -> Option<Duration> {
+    /// The time for which the failure is cached, so that callers do not flood a broken endpoint; none if it is not cached.
+    pub(crate) fn cooldown(&self) -> Option<Duration> {
         let floor = match self {
             Self::Unavailable(_) | Self::Rejected(_) => Duration::from_secs(10),
             Self::Throttled(_) | Self::Transient(_) | Self::Protocol(_) => Duration::from_secs(1),
@@ -119,17 +118,17 @@ impl Error {
                 return None;
             }
         };
-        Some(self.retry_after().map_or(floor, |told| told.max(floor)).min(LONGEST_REST))
+        Some(self.retry_after().map_or(floor, |wait| wait.max(floor)).min(MAX_COOLDOWN))
     }
 
-    /// The value of `Retry-After` in seconds: as long as the broker repeats this failure without another try, if a try
-    /// after that can succeed with nothing fixed.
+    /// The value of a `Retry-After` header, in seconds: the time for which the failure is cached. None if a retry does not
+    /// help.
     pub fn retry_after_header(&self) -> Option<u64> {
-        let rest = self.rest().filter(|_| self.is_transient())?;
-        Some(milliseconds(rest).div_ceil(1000))
+        let cooldown = self.cooldown().filter(|_| self.is_transient())?;
+        Some(milliseconds(cooldown).div_ceil(1000))
     }
 
-    /// The same error, told later: less of the wait is left.
+    /// The same error with the time that is left of its wait.
     pub(crate) fn with_wait_left(mut self, left: Duration) -> Self {
         match &mut self {
             Self::Throttled(failure) => failure.retry_after = Some(left),
@@ -146,7 +145,7 @@ impl Error {
     }
 }
 
-/// The end of each error that has no [`Failure::remedy`].
+/// The text of an error without a [`Failure`], which ends with its fix.
 fn with_fix(what: impl fmt::Display, fix: impl fmt::Display) -> String {
     format!("{what}; fix: {fix}")
 }
@@ -188,8 +187,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What no `Retry-After` exceeds.
-const LONGEST_REST: Duration = Duration::from_secs(3600);
+/// The longest time for which a failure is cached.
+const MAX_COOLDOWN: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

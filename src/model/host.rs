@@ -1,4 +1,4 @@
-//! The trait through which the core touches the world, and what an implementer owes it.
+//! The trait through which the core reaches the outside world, and its contract.
 
 use std::fmt;
 use std::future::Future;
@@ -7,45 +7,45 @@ use std::time::Duration;
 use super::log::Record;
 use super::secret::Secret;
 
-/// The bytes of a request or of an answer. They may hold a secret, so they are one.
+/// The body of a request or response. It may contain a secret, so it is treated as one.
 pub type Body = secrecy::SecretSlice<u8>;
 
-/// Everything the core needs from where it runs.
+/// The environment in which the core runs.
 ///
-/// An implementer owes:
-/// - **secrecy**: no body and no header value is ever logged, and none is put into an error;
-/// - **bounds**: the limits given to [`send`](Host::send) and [`read`](Host::read) are enforced, also against a
-///   peer that sends one byte at a time;
-/// - **framing**: the `content-length` that a request with a body has reaches the peer, and no chunks do: Entra answers
-///   404 to a request in chunks. One without a body is sent without any;
-/// - **no redirects**, no proxy, no cookies, no retries: a 3xx is an answer like any other.
+/// An implementation guarantees:
+/// - **Secrecy**: bodies and header values are never logged, and never part of an error.
+/// - **Limits**: the limits of [`send`](Host::send) and [`read`](Host::read) are enforced, even against a peer that sends
+///   one byte at a time.
+/// - **Framing**: a request with a body is sent with its `content-length`, and never chunked: Entra answers 404 to a
+///   chunked request. A request without a body is sent without a body.
+/// - **No redirects, proxies, cookies or retries**: a 3xx status is a response like any other.
 ///
-/// Futures need not be `Send`: the core is single-threaded. A future may be polled by one task and later by another.
+/// Futures need not be `Send`: the core is single-threaded. Different tasks may poll the same future.
 pub trait Host: 'static {
-    /// The time since the Unix epoch by this host's clock. It may jump.
+    /// The time since the Unix epoch by the host's clock, which may jump.
     fn now(&self) -> Duration;
 
-    /// Send a request and read the whole answer, within the limits.
+    /// Sends a request and reads the whole response, within the limits.
     ///
     /// # Errors
-    /// A [`SendError`] that says whether the request may have reached the peer. An HTTP status is never an error.
+    /// A [`SendError`] if there is no complete response. An HTTP status is never an error.
     fn send(
         &self,
         request: http::Request<Body>,
         limits: Limits,
     ) -> impl Future<Output = Result<http::Response<Body>, SendError>>;
 
-    /// Wait.
+    /// Waits.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    /// Random bits of a cryptographic source, never the same twice: what is sealed for a store depends on it. All zeros,
-    /// in a test, means: no jitter.
+    /// 64 bits from a cryptographically secure generator, which never repeats its output: the sealing of store entries
+    /// depends on it. Zero, in tests, disables jitter.
     fn random(&self) -> u64;
 
-    /// The text of a file of at most `max_bytes`.
+    /// Reads a UTF-8 text file of at most `max_bytes`.
     ///
     /// # Errors
-    /// A [`ReadError`], also for a file that is longer or is not UTF-8, or is a link where links are refused.
+    /// A [`ReadError`] if the file is longer, is not UTF-8, or is a symbolic link and `links` refuses links.
     fn read(
         &self,
         path: &str,
@@ -53,70 +53,70 @@ pub trait Host: 'static {
         links: Links,
     ) -> impl Future<Output = Result<Secret, ReadError>>;
 
-    /// Write a record that passed the configured level to wherever this host keeps its log.
+    /// Writes a record to the host's log. The record has passed the configured level.
     fn log(&self, record: &Record<'_>);
 }
 
-/// What one try may cost.
+/// The limits of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Until the connection stands.
+    /// The time until the connection is established.
     pub connect: Duration,
-    /// From the first step to the last byte. Never zero.
+    /// The time until the last byte of the response. Never zero.
     pub total: Duration,
-    /// The longest body that is read, in bytes.
+    /// The size of the response body, in bytes.
     pub body: usize,
 }
 
-/// Why there is no HTTP answer.
+/// The reason why there is no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendError {
-    /// What happened, as far as it changes what to do.
+    /// The kind of failure.
     pub kind: SendErrorKind,
-    /// The host's words for it, without anything that was sent or received.
+    /// The host's description, without any part of the request or the response.
     pub detail: String,
 }
 
-/// What happened to a request that got no answer.
+/// The kind of a [`SendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendErrorKind {
-    /// No connection: refused, unreachable, unknown name, or the connect limit passed. The peer saw nothing.
+    /// No connection: refused, unreachable, unknown name, or the connect limit has passed. Nothing was sent.
     NotConnected,
-    /// The host does not let us send there. The peer saw nothing.
+    /// The host does not allow requests to this address. Nothing was sent.
     Forbidden,
-    /// The host cannot make such a request at all. The peer saw nothing.
+    /// The host does not support such a request. Nothing was sent.
     Unsendable,
-    /// The total limit passed. The peer may have seen the request.
+    /// The total limit has passed. The request may have been received.
     TimedOut,
-    /// The peer's certificate is not trusted. The peer saw nothing.
+    /// The peer's certificate is not trusted. Nothing was sent.
     Untrusted,
-    /// The connection broke before an answer began. The peer may have seen the request.
+    /// The connection was lost before the response began. The request may have been received.
     Broken,
-    /// The answer ended before it was complete.
+    /// The response ended before it was complete.
     Truncated,
-    /// The answer is longer than the limit.
+    /// The response is larger than the limit.
     TooLarge,
 }
 
 /// Whether a file may be a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// It may: Kubernetes replaces mounted files by moving a link.
+    /// Links are followed: Kubernetes updates mounted files by replacing a link.
     Follow,
-    /// It must be the file itself: a link could lead to one that was never meant to be sent.
+    /// Links are refused: a link could lead to a file that must not be sent.
     Refuse,
 }
 
-/// Why a file could not be read.
+/// The reason why a file could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadError {
     /// There is no such file.
     NotFound,
-    /// The file is longer than was allowed.
+    /// The file is larger than the limit.
     TooLarge,
-    /// A symbolic link on the way to it leads out of the directories that the host shows.
+    /// A symbolic link in the path leads out of the directories that the host exposes.
     Outside,
-    /// Anything else, in the host's words, without the file's content.
+    /// Another error, in the host's words, without the content of the file.
     Other(String),
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for ReadError {
             Self::NotFound => "there is no such file",
             Self::TooLarge => "it is too large",
             Self::Outside => "a symbolic link leads out of the directory that the host shows to the broker",
-            Self::Other(words) => words,
+            Self::Other(text) => text,
         })
     }
 }

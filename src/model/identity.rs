@@ -1,23 +1,23 @@
-//! Whose token it is.
+//! Identities and their ids.
 
 use std::cmp::Ordering;
 
 use super::error::Error;
 use super::text::{MAX_ID, check_text};
 
-/// Whose token it is.
+/// The identity that a token is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Identity {
-    /// The one that the deployment names, else the one that the platform gives to whoever names none.
+    /// The identity that the deployment names, else the platform's default.
     #[default]
     Default,
-    /// The one that Azure ties to the resource.
+    /// The identity that Azure ties to the resource.
     SystemAssigned,
-    /// A user-assigned one or an app registration, by its client id.
+    /// The user-assigned identity or app registration with this client id.
     ClientId(Id),
-    /// User-assigned, by its object id.
+    /// The user-assigned identity with this object id.
     ObjectId(Id),
-    /// User-assigned, by its Azure resource id.
+    /// The user-assigned identity with this Azure resource id.
     ResourceId(Id),
 }
 
@@ -25,7 +25,7 @@ impl Identity {
     /// The user-assigned identity or app registration with this client id.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] as for every id: empty, too long, or with a space or control character in it.
+    /// [`Error::InvalidRequest`] if the id is empty, too long, or contains a space or a control character.
     pub fn client_id(text: &str) -> Result<Self, Error> {
         Id::parse("client id", text, |c| c.is_ascii_graphic()).map(Self::ClientId)
     }
@@ -43,11 +43,11 @@ impl Identity {
     /// # Errors
     /// [`Error::InvalidRequest`] as [`Identity::client_id`].
     pub fn resource_id(text: &str) -> Result<Self, Error> {
-        // Resource groups may be named in any script.
+        // Names of resource groups may contain letters of any script.
         Id::parse("resource id", text, |c| !c.is_control() && !c.is_whitespace()).map(Self::ResourceId)
     }
 
-    /// The id that names a user-assigned identity.
+    /// The id of a user-assigned identity or app registration.
     pub fn id(&self) -> Option<&Id> {
         match self {
             Self::Default | Self::SystemAssigned => None,
@@ -68,7 +68,7 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// The id of an identity. Azure compares ids without regard to case, and so does this type.
+/// The id of an identity. Ids are compared without regard to case, as in Azure.
 #[derive(Clone, Debug)]
 pub struct Id(String);
 
@@ -90,7 +90,7 @@ impl Id {
         Ok(Self(text.to_owned()))
     }
 
-    /// The id as it was written.
+    /// The id as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What the broker tells the operator while it runs: JSON lines, by level, never a secret.
+//! The log: JSON lines with a level, without secrets.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::duration::milliseconds;
 
-/// How much is logged. Each level includes the ones above it.
+/// A log level. Each level includes the levels above it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Nothing.
     Off,
-    /// What needs somebody.
+    /// Faults that need an operator.
     Error,
-    /// What may need somebody soon.
+    /// Faults that may need an operator soon.
     #[default]
     Warn,
     /// Every fetch.
     Info,
-    /// Every try.
+    /// Every request.
     Debug,
 }
 
 impl Level {
-    /// The level as it is spelled in `TOKEN_BROKER_LOG` and in a log line.
+    /// The name of the level in `TOKEN_BROKER_LOG` and in log lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -35,22 +35,22 @@ impl Level {
     }
 }
 
-/// One thing that happened.
+/// One log record.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// How urgent it is.
+    /// The level.
     pub level: Level,
-    /// What happened, in a few fixed words.
+    /// The event: a fixed text to search for.
     pub event: &'static str,
-    /// The particulars, by name.
+    /// The details, by name.
     pub fields: &'a [(&'static str, &'a str)],
 }
 
 impl Record<'_> {
-    /// The record as one JSON line without its end of line: `time` in Unix milliseconds, `level`, `event`, the fields.
+    /// The record as one line of JSON without a line end: `time` in Unix milliseconds, `level`, `event`, the fields.
     pub fn to_json(&self, now: Duration) -> String {
         let mut line = Vec::new();
-        // Neither a Vec nor plain strings can fail to serialize; a line that did would be cut, not lost.
+        // Writing strings into a Vec cannot fail.
         let _ = self.write(&mut serde_json::Serializer::new(&mut line), now);
         String::from_utf8(line).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a caller asks for, parsed once: nothing invalid exists behind these types.
+//! The caller's request, parsed once: these types hold no invalid value.
 
 use secrecy::ExposeSecret as _;
 
@@ -9,24 +9,24 @@ use super::scope::Scope;
 use super::secret::Secret;
 use super::text::{MAX_ID, check_text, is_only_dots, is_tenant_char};
 
-/// Everything that can be said when asking for a token, with texts that are still unchecked.
+/// A request for a token, unchecked.
 #[derive(Clone, Debug, Default)]
 pub struct RawRequest {
-    /// What the token is for. Exactly one is accepted.
+    /// The scope of the token: exactly one.
     pub scopes: Vec<String>,
-    /// Whose token it is.
+    /// The identity that the token is for.
     pub identity: Identity,
     /// Another tenant than the configured one.
     pub tenant_id: Option<String>,
     /// The claims of a challenge, as JSON.
     pub claims: Option<String>,
-    /// Ask for a token that can be revoked before its end.
+    /// Asks for a token that can be revoked before it expires (continuous access evaluation).
     pub enable_cae: bool,
-    /// The token with which a user called, for on-behalf-of.
+    /// On-behalf-of: the access token of the user who called the consumer.
     pub user_assertion: Option<Secret>,
 }
 
-/// A request in which every part has an acceptable form.
+/// A valid request for a token.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     pub(crate) scope: Scope,
@@ -37,12 +37,12 @@ pub struct TokenRequest {
     pub(crate) on_behalf_of: Option<OnBehalfOf>,
 }
 
-/// A user for whom a token is asked.
+/// The user of an on-behalf-of request.
 #[derive(Clone, Debug)]
 pub(crate) struct OnBehalfOf {
-    /// The token with which the user called.
+    /// The access token of the user.
     pub(crate) assertion: Secret,
-    /// The permission as it was written: a user grants more of them than `.default`.
+    /// The scope as it was given: a user's scope names a permission, which may be another one than `.default`.
     pub(crate) permission: String,
 }
 
@@ -62,10 +62,10 @@ impl TokenRequest {
         })
     }
 
-    /// Check every part of a request.
+    /// Parses a request.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] that names the part and its accepted form.
+    /// [`Error::InvalidRequest`] that names the invalid part and its accepted form.
     pub fn parse(raw: RawRequest) -> Result<Self, Error> {
         let [scope] = raw.scopes.as_slice() else {
             let count = raw.scopes.len();
@@ -84,12 +84,12 @@ impl TokenRequest {
         })
     }
 
-    /// What the token is for.
+    /// The scope of the token.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// Whose token it is.
+    /// The identity that the token is for.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -1,18 +1,18 @@
-//! What a token is for.
+//! Scopes and audiences.
 
 use super::error::Error;
 use super::text::{SEPARATORS, SEVERAL, check_text, is_guid};
 
-/// What a token is for: an audience, written alone or with `/.default` behind it.
+/// The scope of a token: an audience, given alone or followed by `/.default`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope(String);
 
 impl Scope {
-    /// Check a scope against RFC 6749, 3.3, and keep its audience.
+    /// Parses a scope (RFC 6749, 3.3).
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`] if it is empty, longer than 2048 bytes, or holds a space, a quote, a backslash or
-    /// anything that is not printable ASCII.
+    /// [`Error::InvalidRequest`] if it is empty, longer than 2048 bytes, or contains a space, a quote, a backslash or
+    /// another character than printable ASCII.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let audience = audience_of(text);
         if audience.is_empty() {
@@ -25,13 +25,13 @@ impl Scope {
         Ok(Self(audience.to_owned()))
     }
 
-    /// The scope of an audience of our own.
+    /// The scope of a known audience.
     pub(crate) fn of_audience(audience: &'static str) -> Self {
         Self(audience.to_owned())
     }
 
-    /// Why no token is for this audience, as the end of a sentence, and what mends it. An audience names an application by a
-    /// URI or by its id.
+    /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or the
+    /// id of an application.
     pub fn flaw(&self) -> Option<(&'static str, &'static str)> {
         let audience = self.audience();
         let is_scheme = |text: &str| {
@@ -56,13 +56,13 @@ impl Scope {
         }
     }
 
-    /// The audience: what managed identities call `resource`, and what `aud` of the token names.
+    /// The audience: the `resource` of managed identities and the `aud` claim of tokens.
     pub fn audience(&self) -> &str {
         &self.0
     }
 }
 
-/// Only one `/.default` at the very end is notation; anything else is part of the audience.
+/// Only one `/.default` at the end is removed; everything else is part of the audience.
 fn audience_of(scope: &str) -> &str {
     scope.strip_suffix("/.default").unwrap_or(scope)
 }

@@ -1,11 +1,11 @@
-//! Text that must not be seen, and what may be shown of it.
+//! Secrets and their fingerprints.
 
 use sha2::{Digest as _, Sha256};
 
-/// Text that must not be seen: no `Display`, an opaque `Debug`, wiped when dropped.
+/// A secret text: it has no `Display` and an opaque `Debug`, and is wiped when it is dropped.
 pub type Secret = secrecy::SecretString;
 
-/// What a log may say of a token: the beginning of its SHA-256, enough to tell one from another.
+/// The fingerprint of a token, for logs: the first 6 bytes of its SHA-256, in hexadecimal.
 pub fn fingerprint(token: &str) -> String {
     Sha256::digest(token.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,38 +1,38 @@
-//! Counters since the instance began.
+//! The counters of an instance.
 
-/// What has happened so far; the fields are those of the contract's `statistics`, documented there.
+/// Counters since the instance began: the contract's `statistics`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Calls for a token, peeks that were answered included.
+    /// Calls for a token, with the peeks that were answered.
     pub requests: u64,
-    /// Answered from memory with a Fresh token.
+    /// Calls answered from memory with a token that is not due for a refresh.
     pub hits: u64,
-    /// Answered from memory with a token that is due for a refresh.
+    /// Calls answered from memory with a token that is due for a refresh.
     pub stale_hits: u64,
     /// Calls that memory could not answer: each led a fetch or waited for one.
     pub misses: u64,
-    /// Fetches that replace a token which can still be used.
+    /// Fetches that replace a token that is still valid.
     pub refreshes: u64,
-    /// Times that the identity sources were asked; the tries of one fetch count once.
+    /// Fetches from the identity sources. The tries of one fetch count once.
     pub fetches: u64,
     /// Calls that waited for another call's fetch.
     pub waiters: u64,
     /// Failed fetches by [`kind`](crate::Error::kind) of error.
     pub failures: Vec<(&'static str, u64)>,
-    /// Tokens that another instance had put into the store.
+    /// Tokens taken from the shared store.
     pub store_hits: u64,
-    /// Times that the store had no token to offer.
+    /// Look-ups in the shared store that found no usable token.
     pub store_misses: u64,
-    /// Operations of the store that failed or took too long.
+    /// Operations of the shared store that failed or timed out.
     pub store_errors: u64,
-    /// Entries of the store that do not open: changed, moved, or put there by somebody else.
+    /// Entries of the shared store that could not be decrypted.
     pub store_tampered: u64,
-    /// Calls that found another instance fetching.
+    /// Fetches left to the holder of a lease.
     pub lease_waits: u64,
-    /// Times that another instance's lease ended without a token, and this one took it.
+    /// Leases whose holder gave no result, taken over.
     pub lease_takeovers: u64,
-    /// Requests that were held back by the rate limit of an endpoint.
+    /// Requests delayed by the rate limit of an endpoint.
     pub budget_waits: u64,
 }
 
@@ -45,7 +45,7 @@ impl Statistics {
     }
 }
 
-/// Count one more, for as long as an instance may live.
+/// Increments a counter, saturating.
 pub(crate) fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }

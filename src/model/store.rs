@@ -1,60 +1,60 @@
-//! The trait of the place that instances share.
+//! The trait of the store that instances share.
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-/// A place shared by broker instances, as the interface `store` of the contract says.
+/// A store that broker instances share: the interface `store` of the contract.
 pub trait Store: 'static {
-    /// The value under a key, or none when there is none or it has ended.
+    /// The value under a key; none if there is no value or it has expired.
     ///
     /// # Errors
-    /// A [`StoreError`]; the broker then serves itself.
+    /// A [`StoreError`]; the broker then continues without the store.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, StoreError>>;
 
-    /// Put a value under a key, whatever was there, for a time.
+    /// Puts a value under a key for a time, and replaces a value that is there.
     ///
     /// # Errors
-    /// A [`StoreError`]; the broker then serves itself.
+    /// As [`get`](Self::get).
     fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Put a value under a key only if nothing is there, for a time. True if it was put.
+    /// Puts a value under a key for a time if there is none. True if it was put.
     ///
     /// # Errors
-    /// A [`StoreError`]; the broker then serves itself.
+    /// As [`get`](Self::get).
     fn add(&self, key: &str, value: Vec<u8>, ttl: Duration)
     -> impl Future<Output = Result<bool, StoreError>>;
 
-    /// Remove what is under a key, if it is this value: nobody ends another's lease.
+    /// Removes the value under a key if it is this value, so that no instance ends another's lease.
     ///
     /// # Errors
-    /// A [`StoreError`]; the broker then serves itself.
+    /// As [`get`](Self::get).
     fn delete(&self, key: &str, value: &[u8]) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Wait until something may have changed since this was called, so that whoever waits for another instance need not
-    /// wait for its next look. A store that does not know never says so.
+    /// Waits until the store may have changed since this call, so that a waiter need not poll. Never ends in a store that
+    /// does not report changes.
     fn changed(&self) -> impl Future<Output = ()> {
         std::future::pending()
     }
 }
 
-/// Why the store did not do it.
+/// The reason why a store operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The store cannot be reached now.
     Unavailable(String),
-    /// The host does not let us use the store.
+    /// The host does not allow the use of the store.
     AccessDenied(String),
-    /// Anything else.
+    /// Another error.
     Other(String),
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(words) => write!(f, "it cannot be reached: {words}"),
-            Self::AccessDenied(words) => write!(f, "it may not be used: {words}"),
-            Self::Other(words) => f.write_str(words),
+            Self::Unavailable(text) => write!(f, "unavailable: {text}"),
+            Self::AccessDenied(text) => write!(f, "access denied: {text}"),
+            Self::Other(text) => f.write_str(text),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A token: a secret and the times that decide whether it may be used.
+//! Tokens with their lifetimes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::secret::{Secret, fingerprint};
 use secrecy::ExposeSecret as _;
 
-/// A token that was received, read and verified.
+/// An access token with its type, its times and its source.
 #[derive(Clone, Debug)]
 pub struct Token {
     pub(crate) secret: Secret,
@@ -18,7 +18,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token received at `received_on`, with the moment of its refresh worked out; times in Unix seconds.
+    /// A token with its reception and expiry in Unix seconds. The time of its refresh is computed.
     pub(crate) fn new(
         source: &'static str,
         secret: Secret,
@@ -30,61 +30,63 @@ impl Token {
         Self { secret, token_type, expires_on, refresh_on, received_on, source: source.into() }
     }
 
-    /// The secret itself.
+    /// The secret.
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 
-    /// How the token is presented, `Bearer` as a rule.
+    /// The type of the token, usually `Bearer`.
     pub fn token_type(&self) -> &str {
         &self.token_type
     }
 
-    /// When it ends, in Unix seconds by the host's clock.
+    /// The time at which the token expires, in Unix seconds by the host's clock.
     pub fn expires_on(&self) -> u64 {
         self.expires_on
     }
 
-    /// When it was received, in Unix seconds by the clock of the host that received it.
+    /// The time at which the token was received, in Unix seconds by the clock of the host that received it.
     pub fn received_on(&self) -> u64 {
         self.received_on
     }
 
-    /// When a new one is due, in Unix seconds, without jitter; none if it lives no longer than [`EXPIRING`].
+    /// The time from which the token is due for a refresh, in Unix seconds, without jitter; none if its lifetime is not
+    /// longer than [`EXPIRING`].
     pub fn refresh_on(&self) -> Option<u64> {
         self.refresh_on
     }
 
-    /// The source that gave it.
+    /// The name of the source that issued the token.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether the token may still be presented to a service.
+    /// Whether the token is valid: not expired, and not received in the future.
     pub fn is_usable(&self, now: Duration) -> bool {
         let now = now.as_secs();
         now < self.expires_on && self.received_on <= now.saturating_add(CLOCK_TOLERANCE.as_secs())
     }
 
-    /// What a log may say of the secret, as [`fingerprint`].
+    /// The [`fingerprint`] of the secret, for logs.
     pub fn fingerprint(&self) -> String {
         fingerprint(self.secret.expose_secret())
     }
 
-    /// How long it can still be used; nothing for one that has ended.
-    pub(crate) fn life_left(&self, now: Duration) -> Duration {
+    /// The time until the token expires; zero if it has expired.
+    pub(crate) fn remaining_lifetime(&self, now: Duration) -> Duration {
         Duration::from_secs(self.expires_on).saturating_sub(now)
     }
 }
 
-/// The server's `refresh_in` wins; a long-lived token is renewed at half its life; any other just before it is Expiring.
+/// The refresh time: the server's `refresh_in`, else half of the lifetime of a long-lived token, else [`EXPIRING`] before
+/// the expiry, which is also the latest time.
 fn refresh_on(received_on: u64, expires_on: u64, refresh_in: Option<u64>) -> Option<u64> {
     let lifetime = expires_on.saturating_sub(received_on);
     let last = expires_on.saturating_sub(EXPIRING.as_secs());
     if last <= received_on {
         return None;
     }
-    // A refresh_in of zero would make every call a refresh.
+    // With a refresh_in of zero every call would refresh.
     let wanted = match refresh_in.filter(|seconds| *seconds > 0) {
         Some(seconds) => received_on.saturating_add(seconds),
         None if lifetime >= LONG_LIVED.as_secs() => received_on.saturating_add(lifetime / 2),
@@ -93,13 +95,14 @@ fn refresh_on(received_on: u64, expires_on: u64, refresh_in: Option<u64>) -> Opt
     Some(wanted.min(last))
 }
 
-/// A token with less than this left is fetched anew before it is used: what Azure's libraries keep as margin.
+/// The time before its expiry in which a token is replaced before it is used. Azure's libraries have the same margin.
 pub const EXPIRING: Duration = Duration::from_secs(5 * 60);
 
-/// Tokens that live at least this long are refreshed at half their life, as azure-identity for Python does.
+/// The lifetime from which tokens are refreshed at half of it, as azure-identity for Python does.
 const LONG_LIVED: Duration = Duration::from_secs(7200);
 
-/// A token received this much later than now was received by a clock that has been set back since.
+/// The tolerated difference between clocks. A token received later than this in the future was received before the clock
+/// was set back.
 pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The clouds of Azure: where their tokens are asked for, and what they are exchanged under.
+//! Azure's clouds: their Entra authorities, and the audiences of token exchange.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud>
 
@@ -18,16 +18,16 @@ use crate::wire::{HostPort, ServerName};
 pub(crate) struct Authority {
     /// Scheme, host and port.
     base: String,
-    /// The same for requests that may be answered in a region.
+    /// The same for requests of applications, if a region is configured.
     regional: Option<String>,
     exchange_audience: &'static str,
 }
 
 impl Authority {
-    /// The authority that the variables name, the public cloud's if they name none, for the tenant of a variable.
+    /// The configured authority, else that of the public cloud, for the tenant of a variable.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] that names the variable and the accepted form: what is sent there includes secrets.
+    /// [`Error::Misconfigured`] for an invalid URL: secrets are sent there.
     pub(crate) fn detect(settings: &Settings, (variable, tenant): (&str, &str)) -> Result<Self, Error> {
         let uri = url(settings)?;
         if !is_of_tenant(uri.path(), tenant) {
@@ -50,7 +50,7 @@ impl Authority {
         Ok(Self { base, regional, exchange_audience })
     }
 
-    /// The token endpoint of a tenant. Regions serve applications, not users.
+    /// The token endpoint of a tenant. Regional endpoints serve applications only.
     pub(crate) fn token_url(&self, tenant: &str, for_user: bool) -> String {
         let base = self.regional.as_ref().filter(|_| !for_user).unwrap_or(&self.base);
         match tenant {
@@ -59,7 +59,7 @@ impl Authority {
         }
     }
 
-    /// The audience of a token that is to be exchanged for another in this cloud.
+    /// The audience of a token for exchange in this cloud.
     ///
     /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
     pub(crate) fn exchange_audience(&self) -> &'static str {
@@ -67,13 +67,15 @@ impl Authority {
     }
 }
 
-/// The hosts of Entra: those of every cloud and region, and the one that the variables name.
+/// The hosts of Entra: those of all clouds and regions, and the configured one.
 #[derive(Clone, Debug)]
 pub struct EntraHosts {
     configured: ServerName,
 }
 
 impl EntraHosts {
+    /// The hosts of Entra with the one of `AZURE_AUTHORITY_HOST`.
+    ///
     /// # Errors
     /// [`Error::Misconfigured`] for an authority that is not an https URL.
     pub fn detect(settings: &Settings) -> Result<Self, Error> {
@@ -84,7 +86,7 @@ impl EntraHosts {
         Ok(Self { configured: server.host().clone() })
     }
 
-    /// Whether a host is one of them. Regions have names in front of the host's.
+    /// Whether a host is one of Entra's, or a subdomain of one: regional hosts are subdomains.
     pub fn contain(&self, host: &ServerName) -> bool {
         match (host, &self.configured) {
             (ServerName::Name(name), _) if is_authority(name) => true,
@@ -94,16 +96,16 @@ impl EntraHosts {
     }
 }
 
-/// The URL of the authority that the variables name.
+/// The URL of the configured authority.
 ///
 /// # Errors
 /// As [`Authority::detect`].
 fn url(settings: &Settings) -> Result<Uri, Error> {
-    // Azure's libraries take a bare host too.
+    // Azure's libraries accept a host without a scheme, too.
     let (variable, text) = (settings.name(AUTHORITY_HOST), settings.get(AUTHORITY_HOST).unwrap_or(PUBLIC));
-    // For some readers of URLs a backslash ends the host, for others it does not.
+    // A backslash ends the host for some URL parsers, and not for others.
     if text.contains('\\') {
-        return Err(refused(variable, "holds a backslash", FORM));
+        return Err(refused(variable, "contains a backslash", FORM));
     }
     let text = if text.contains("://") { Cow::from(text) } else { format!("{HTTPS}{text}").into() };
     let uri = checked(variable, &text, FORM)?;
@@ -113,13 +115,13 @@ fn url(settings: &Settings) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-/// Whether a host, in lower case, is Entra's in some cloud, or that of one of its regions.
+/// Whether a host, in lower case, is a host of Entra in any cloud or region.
 fn is_authority(host: &str) -> bool {
     let known = [PUBLIC_HOSTS.as_slice(), &US_GOVERNMENT_HOSTS, &CHINA_HOSTS, &OTHER_HOSTS];
     known.into_iter().flatten().any(|authority| is_at(host, authority))
 }
 
-/// Whether a host is another, or has a name in front of it.
+/// Whether a host is a domain or a subdomain of it.
 fn is_at(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
 }
@@ -129,7 +131,7 @@ fn base(uri: &Uri) -> String {
     format!("{HTTPS}{}", authority.to_ascii_lowercase())
 }
 
-/// Whether a path says no more than a tenant: nothing, the tenant, or one of the URLs that portals show for it.
+/// Whether a path is empty, the tenant, or one of the tenant's endpoints that portals show.
 fn is_of_tenant(path: &str, tenant: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let path = path.trim_matches('/');
@@ -144,13 +146,13 @@ fn region(settings: &Settings) -> Result<Option<&str>, Error> {
     }
     Err(Error::misconfigured(
         format_args!("{} is not the name of a region", settings.name(REGIONAL_AUTHORITY)),
-        "set it to one, `westeurope` for instance; the region is not detected here",
+        "set it to a region, `westeurope` for example; the region is not detected automatically",
     ))
 }
 
 const FORM: &str =
-    "an https URL, alone or with the tenant as its path, https://login.microsoftonline.com for instance";
-/// What may stand behind a tenant.
+    "an https URL, alone or with the tenant as its path, https://login.microsoftonline.com for example";
+/// The paths below a tenant that portals show.
 const ENDPOINTS: [&str; 5] =
     ["", "/v2.0", "/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration"];
 const HTTPS: &str = "https://";
@@ -159,7 +161,7 @@ const PUBLIC_HOST: &str = "login.microsoftonline.com";
 const PUBLIC_HOSTS: [&str; 4] = [PUBLIC_HOST, "login.microsoft.com", "login.windows.net", "sts.windows.net"];
 const US_GOVERNMENT_HOSTS: [&str; 2] = ["login.microsoftonline.us", "login.usgovcloudapi.net"];
 const CHINA_HOSTS: [&str; 2] = ["login.chinacloudapi.cn", "login.partner.microsoftonline.cn"];
-/// Known to MSAL besides.
+/// Further hosts that MSAL knows.
 const OTHER_HOSTS: [&str; 4] = [
     "login-us.microsoftonline.com",
     "login.sovcloud-identity.fr",

@@ -1,4 +1,4 @@
-//! `AZURE_TOKEN_CREDENTIALS`: which of the credentials of Azure's libraries a deployment wants.
+//! `AZURE_TOKEN_CREDENTIALS`: the selection of a credential, as in Azure's libraries.
 //!
 //! <https://learn.microsoft.com/azure/developer/python/sdk/authentication/credential-chains>
 
@@ -30,7 +30,7 @@ impl Credential {
     }
 }
 
-/// The credentials that may be asked.
+/// The credentials that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
     All,
@@ -38,10 +38,10 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    /// Names are compared as Azure's libraries do: without regard to case or to white space around them.
+    /// Parses the selection. As in Azure's libraries, case and surrounding white space do not matter.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for a credential that is not available here, or none.
+    /// [`Error::Misconfigured`] for a credential that is unknown or not available here.
     pub(crate) fn parse(settings: &Settings) -> Result<Self, Error> {
         let Some(text) = settings.get(TOKEN_CREDENTIALS) else { return Ok(Self::All) };
         let is_named = |name: &str| name.eq_ignore_ascii_case(text.trim());
@@ -67,7 +67,7 @@ fn refused(variable: &str, developers: Option<&str>) -> Error {
         Some(name) => {
             format!("names {name}, which needs a developer's tools and is not available in a component")
         }
-        None => "names no credential".to_owned(),
+        None => "does not name a credential".to_owned(),
     };
     Error::misconfigured(
         format_args!("{variable} {why}"),
@@ -113,7 +113,7 @@ mod tests {
         assert!(parse("dev").unwrap_err().to_string().contains("names dev"));
         let nonsense = parse("InvalidCredential").unwrap_err();
         assert_eq!(nonsense.kind(), "misconfigured");
-        assert!(nonsense.to_string().contains("names no credential"));
+        assert!(nonsense.to_string().contains("does not name a credential"));
         assert!(parse("SharedTokenCacheCredential").is_err());
     }
 }

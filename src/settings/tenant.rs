@@ -1,10 +1,10 @@
-//! The directory that is asked for a token: the deployment's own, or another one that it allows.
+//! The tenant of a token: the configured one, or another one that the deployment allows.
 
 use super::Settings;
 use super::variables::{ADDITIONAL_TENANTS, DISABLE_MULTITENANT};
 use crate::model::{Error, is_guid, is_tenant_char};
 
-/// The tenant that a variable names, in lower case: the one to which an application proves itself.
+/// Parses the tenant of a variable to lower case.
 ///
 /// # Errors
 /// [`Error::Misconfigured`] that names the variable and the accepted form.
@@ -16,10 +16,10 @@ pub(crate) fn parse(variable: &str, text: &str) -> Result<String, Error> {
     }
 }
 
-/// Why a text, in lower case, is not the tenant of an application, as the end of a sentence.
+/// The reason why a text, in lower case, is not the tenant of an application, as the end of a sentence.
 fn flaw(tenant: &str) -> Option<&'static str> {
     if OF_USERS.contains(&tenant) {
-        return Some("is a tenant for the sign-in of users, and an application has none there");
+        return Some("is a placeholder for the sign-in of users, not the tenant of an application");
     }
     if tenant.len() > MAX_TENANT || !tenant.chars().all(is_tenant_char) {
         return Some("is not a tenant");
@@ -34,16 +34,18 @@ fn flaw(tenant: &str) -> Option<&'static str> {
 /// The other tenants that a request may name.
 #[derive(Clone, Debug)]
 pub(crate) enum Tenants {
-    /// These, and no other.
+    /// These tenants only.
     Only(Vec<String>),
     All,
-    /// Another tenant is taken for the deployment's own.
+    /// The tenant of a request is ignored.
     Ignored,
 }
 
 impl Tenants {
+    /// The tenants of the settings.
+    ///
     /// # Errors
-    /// [`Error::Misconfigured`] that names the variable.
+    /// [`Error::Misconfigured`] for an invalid tenant or switch.
     pub(crate) fn detect(settings: &Settings) -> Result<Self, Error> {
         if settings.is_on(DISABLE_MULTITENANT)? {
             return Ok(Self::Ignored);
@@ -58,14 +60,13 @@ impl Tenants {
         tenants.map(Self::Only)
     }
 
-    /// Which other tenant than its own to ask an app registration in, if any.
+    /// The tenant to use instead of the app registration's `own` tenant, if the request names another one.
     ///
-    /// Without an `own` one it is a managed identity that is asked, which takes no other: for it the request's tenant is
-    /// left out, as all of Azure's libraries do.
+    /// A managed identity has no `own` tenant here, and ignores that of the request, as in Azure's libraries.
     ///
     /// # Errors
-    /// [`Error::Denied`] that names the setting which would allow the tenant, [`Error::InvalidRequest`] for one that no
-    /// application has.
+    /// [`Error::Denied`] for a tenant that is not allowed, [`Error::InvalidRequest`] for a text that is not the tenant of an
+    /// application.
     pub(crate) fn resolve(
         &self,
         requested: Option<&str>,
@@ -96,10 +97,10 @@ fn denied(tenant: &str) -> Error {
     )
 }
 
-/// The tenant that stands for an AD FS.
+/// The tenant name that selects an AD FS.
 pub(crate) const ADFS: &str = "adfs";
 
-/// The tenants that stand for any: <https://learn.microsoft.com/entra/identity-platform/v2-protocols#endpoints>
+/// Placeholders for the sign-in of users: <https://learn.microsoft.com/entra/identity-platform/v2-protocols#endpoints>
 const OF_USERS: [&str; 3] = ["common", "organizations", "consumers"];
 
 const FORM: &str = "use the directory's id, as `az account show --query tenantId` prints it, one of its domains, or `adfs` \

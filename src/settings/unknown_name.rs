@@ -1,37 +1,37 @@
-//! Names of environment variables that have the broker's prefix: known ones, mistaken ones, and those of Kubernetes.
+//! Variables with the broker's prefix: known ones, misspelled ones, and those that Kubernetes sets.
 
 use super::VARIABLES;
 use crate::model::Error;
 
-/// A variable that has the broker's prefix and that no part of token-broker reads.
+/// The name of a variable that has the broker's prefix and is not read by token-broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownName(String);
 
 impl UnknownName {
-    /// The mistake in a name of the environment, if there is one. An empty value is an unset one, so it is no mistake.
+    /// The unknown name of a variable; none if the name is known, does not have the prefix, or the value is empty.
     pub(crate) fn of(name: &str, value: &str) -> Option<Self> {
         let is_mistake =
             !value.is_empty() && has_prefix(name) && !is_known(name) && !is_service_link(name, value);
         is_mistake.then(|| Self(name.chars().take(MAX_SHOWN).filter(|c| !c.is_control()).collect()))
     }
 
-    /// What is wrong, with the known name that is most like it.
+    /// The error, with the most similar known name.
     pub(crate) fn error(&self) -> Error {
         let Self(name) = self;
         let nearest = nearest(&name.to_ascii_uppercase());
         Error::misconfigured(
-            format_args!("{name} is not a variable of token-broker; the nearest one is {nearest}"),
+            format_args!("{name} is not a variable of token-broker; the most similar one is {nearest}"),
             "correct the name, or unset it",
         )
     }
 }
 
-/// Whether a host passes a variable to the broker: one that the broker reads, or one that it refuses by its name.
+/// Whether a host must pass a variable to the broker: the broker reads it, or refuses its name.
 pub fn concerns_broker(name: &str, value: &str) -> bool {
     VARIABLES.iter().any(|variable| variable.name == name) || UnknownName::of(name, value).is_some()
 }
 
-/// In any case: on Spin, names are written small.
+/// Whether a name has the broker's prefix, in any case: names are in lower case on Spin.
 fn has_prefix(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
@@ -40,8 +40,7 @@ fn is_known(name: &str) -> bool {
     VARIABLES.iter().map(|variable| variable.name).chain(OF_OTHER_PARTS).any(|known| known == name)
 }
 
-/// Whether a variable is one that Kubernetes sets in each pod of a namespace for a Service whose name begins with
-/// `token-broker`.
+/// Whether Kubernetes sets a variable, in each pod, for a Service whose name begins with `token-broker`.
 ///
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>
 fn is_service_link(name: &str, value: &str) -> bool {
@@ -52,7 +51,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || name.rsplit_once("_PORT_").is_some_and(|(_, port)| is_port(port))
 }
 
-/// `4141_TCP`, `4141_TCP_ADDR` and the like.
+/// Whether a text is the end of such a name: `4141_TCP` or `4141_TCP_ADDR`, for example.
 fn is_port(text: &str) -> bool {
     let Some((number, rest)) = text.split_once('_') else { return false };
     let (protocol, part) = rest.split_once('_').unwrap_or((rest, "ADDR"));
@@ -62,7 +61,7 @@ fn is_port(text: &str) -> bool {
         && ["PROTO", "PORT", "ADDR"].contains(&part)
 }
 
-/// The known name with the fewest letters to change (Levenshtein).
+/// The known name with the smallest Levenshtein distance.
 fn nearest(name: &str) -> &'static str {
     let known = VARIABLES.iter().map(|variable| variable.name).filter(|known| known.starts_with(PREFIX));
     known.min_by_key(|known| strsim::levenshtein(known, name)).unwrap_or_default()
@@ -70,10 +69,10 @@ fn nearest(name: &str) -> &'static str {
 
 const PREFIX: &str = "TOKEN_BROKER_";
 
-/// Read by the command, which gives its environment to the broker.
+/// Variables that the command reads, which passes its environment to the broker.
 const OF_OTHER_PARTS: [&str; 1] = ["TOKEN_BROKER_COMPONENT"];
 
-/// The most of a name that is shown, in characters.
+/// The longest part of a name that is shown, in characters.
 const MAX_SHOWN: usize = 80;
 
 #[cfg(test)]
@@ -100,7 +99,7 @@ mod tests {
             let text = complaint(name).unwrap();
             assert!(
                 text.contains(&format!(": {name} is not"))
-                    && text.contains(&format!("nearest one is {meant};")),
+                    && text.contains(&format!("most similar one is {meant};")),
                 "{text}"
             );
         }

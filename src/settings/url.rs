@@ -1,11 +1,11 @@
-//! URLs that variables give.
+//! URLs of variables.
 
 use http::Uri;
 
 use crate::model::Error;
 use crate::wire::HostPort;
 
-/// What holds for every URL that a variable gives; `form` says what the variable accepts.
+/// Parses the URL of a variable, without a query. `form` is the accepted form, for the error.
 ///
 /// # Errors
 /// [`Error::Misconfigured`] that names the variable and the accepted form.
@@ -17,7 +17,7 @@ pub(crate) fn checked(variable: &str, text: &str, form: &str) -> Result<Uri, Err
     }
 }
 
-/// The same, for a URL that may have a query.
+/// As [`checked`], for a URL that may have a query.
 ///
 /// # Errors
 /// As [`checked`].
@@ -28,7 +28,7 @@ pub(crate) fn absolute(variable: &str, text: &str, form: &str) -> Result<Uri, Er
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return refuse("is neither http nor https");
     }
-    // Of `[::1].evil.example` the host is to some readers the part in brackets.
+    // Some parsers read the host of `[::1].evil.example` as the part in brackets.
     if let Err(why) = HostPort::parse(authority.as_str(), 443) {
         return refuse(why);
     }
@@ -38,7 +38,7 @@ pub(crate) fn absolute(variable: &str, text: &str, form: &str) -> Result<Uri, Er
     Ok(uri)
 }
 
-/// The refusal of a variable.
+/// The error for the value of a variable.
 pub(crate) fn refused(variable: &str, why: &str, form: &str) -> Error {
     Error::misconfigured(format_args!("{variable} {why}"), format_args!("set it to {form}"))
 }

@@ -1,22 +1,22 @@
-//! The environment variables that the broker reads, by name; [`VARIABLES`] says of each what it does.
+//! The environment variables that the broker reads. [`VARIABLES`] describes each of them.
 #![expect(missing_docs, reason = "VARIABLES describes each of them")]
 
 /// A variable that the broker reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// Its name in the environment.
+    /// The name in the environment.
     pub name: &'static str,
-    /// Whether its value is a secret.
+    /// Whether the value is a secret.
     pub secret: bool,
-    /// Whether its value is the path of a file that the broker reads.
+    /// Whether the value is the path of a file that the broker reads.
     pub file: bool,
-    /// Whether its value may have line ends and tabs in it.
+    /// Whether the value may contain line ends and tabs.
     pub lines: bool,
-    /// Its form, its default and what it does; empty in a component, which shows it to nobody.
+    /// The accepted form, the default, and the effect. Empty in a component, which shows it to nobody.
     pub about: &'static str,
 }
 
-/// Every variable that the broker reads; a host need not show it any other.
+/// All variables that the broker reads. A host need not expose others.
 pub const VARIABLES: &[Variable] = &[
     lines(ALLOWED_SCOPES, "scopes or audiences separated by spaces; unset: all, set: nothing else"),
     lines(
@@ -25,60 +25,60 @@ pub const VARIABLES: &[Variable] = &[
     ),
     lines(
         INJECT,
-        "`host=scope` separated by spaces: which requests that pass the injector get which token; behind a leading `+` \
-         together with the built-in rules, else in their place",
+        "`host=scope` separated by spaces: the requests to which the injector adds a token, and its scope; after a leading \
+         `+` in addition to the built-in rules, else instead of them",
     ),
-    plain(
-        INJECT_OTHERS,
-        "`pass` or `refuse` (pass): what becomes of a request for which there is no such rule",
-    ),
-    plain(TIMEOUT_MS, "milliseconds that one try may take, 1 to 600000 (10000)"),
-    plain(BUDGET_MS, "milliseconds that one call may take with all its tries, 1 to 600000 (90000)"),
+    plain(INJECT_OTHERS, "`pass` or `refuse` (pass): the treatment of requests without a rule"),
+    plain(TIMEOUT_MS, "the timeout of one request in milliseconds, 1 to 600000 (10000)"),
+    plain(BUDGET_MS, "the timeout of one call with all its retries in milliseconds, 1 to 600000 (90000)"),
     plain(LOG, "`off`, `error`, `warn`, `info` or `debug` (warn); JSON lines on stderr"),
     secret(
         STORE_KEY,
-        "32 random bytes in base64, the same for all instances of a deployment: they share tokens through the host's store; \
-         two with a comma between them while keys are changed, the new one first",
+        "32 random bytes in base64, the same for all instances of a deployment, which then share tokens through the host's \
+         store; during a rotation two keys separated by a comma, the new one first",
     ),
     plain(
         FEDERATED_CLIENT_ID,
-        "with the next: the client id of the app registration that trusts this machine's managed identity, and is then \
-         the default identity",
+        "with the next: the client id of the app registration that trusts this machine's managed identity; it is then the \
+         default identity",
     ),
     plain(FEDERATED_TENANT_ID, "the tenant of that app registration"),
     secret(
         ENDPOINT_SECRET,
-        "the secret that clients of an endpoint of ours show as `IDENTITY_HEADER`, 16 to 1024 characters; unset: it speaks \
-         IMDS's protocol only, which has none",
+        "the secret that clients of the broker's own endpoint send as `IDENTITY_HEADER`, 16 to 1024 characters; unset: the \
+         endpoint serves IMDS's protocol only, which has no secret",
     ),
     plain(
         ALLOWED_ENDPOINT,
-        "an identity endpoint at a private address that may be sent its secret over plain http: the value of \
-         `IDENTITY_ENDPOINT`, `MSI_ENDPOINT` or `AZURE_POD_IDENTITY_AUTHORITY_HOST`, to the letter",
+        "an identity endpoint at a private address to which its secret may be sent over plain http: exactly the value of \
+         `IDENTITY_ENDPOINT`, `MSI_ENDPOINT` or `AZURE_POD_IDENTITY_AUTHORITY_HOST`",
     ),
     plain(
         PINNED_THUMBPRINT,
-        "set by a host that compares the certificate of Service Fabric's endpoint: the thumbprint it insists on",
+        "set by a host that pins the certificate of Service Fabric's endpoint: the pinned thumbprint",
     ),
     plain(
         TOKEN_CREDENTIALS,
-        "`prod` (as if unset), `EnvironmentCredential`, `WorkloadIdentityCredential`, or `ManagedIdentityCredential`: an \
-         IMDS that does not answer is then retried",
+        "`prod` (as if unset), `EnvironmentCredential`, `WorkloadIdentityCredential`, or `ManagedIdentityCredential`, with \
+         which an IMDS that does not answer is retried",
     ),
-    plain(CLIENT_ID, "the client id of the app registration or user-assigned identity that is the default"),
+    plain(
+        CLIENT_ID,
+        "the client id of the default identity: an app registration or a user-assigned identity",
+    ),
     plain(TENANT_ID, "the tenant of the app registration: its id or one of its domains; `adfs` for an AD FS"),
     secret(CLIENT_SECRET, "the client secret of the app registration"),
     file(CERTIFICATE_PATH, "the PEM file with the certificate and the RSA key of the app registration"),
-    secret(CERTIFICATE_PASSWORD, "not accepted: a component opens no encrypted key"),
+    secret(CERTIFICATE_PASSWORD, "not accepted: encrypted keys are not supported"),
     plain(
         SEND_CERTIFICATE_CHAIN,
-        "`1` or `true`: show the certificate chain, for apps that trust its issuer and subject",
+        "`1` or `true`: send the certificate chain, for apps that trust its issuer and subject",
     ),
     file(FEDERATED_TOKEN_FILE, "the file with the token of an issuer that the app registration trusts"),
     plain(AUTHORITY_HOST, "the https URL of the cloud's Entra endpoint (https://login.microsoftonline.com)"),
     plain(
         REGIONAL_AUTHORITY,
-        "the region whose Entra endpoint is asked for an app's tokens, `westeurope` for instance",
+        "the region of the Entra endpoint for an app's tokens, `westeurope` for example",
     ),
     plain(ADDITIONAL_TENANTS, "other tenants that a request may name, separated by `;`, or `*`"),
     plain(DISABLE_MULTITENANT, "`1` or `true`: the tenant of a request is ignored"),
@@ -93,21 +93,18 @@ pub const VARIABLES: &[Variable] = &[
          link-local, or of Service Fabric",
     ),
     secret(IDENTITY_HEADER, "the secret that the identity endpoint expects"),
-    plain(IDENTITY_SERVER_THUMBPRINT, "the SHA-1 thumbprint by which Service Fabric's endpoint is known"),
+    plain(IDENTITY_SERVER_THUMBPRINT, "the SHA-1 thumbprint of the certificate of Service Fabric's endpoint"),
     plain(
         IMDS_ENDPOINT,
         "with `IDENTITY_ENDPOINT` and without its header: this is a server with the Azure Arc agent",
     ),
     plain(
         MSI_ENDPOINT,
-        "the URL of the identity endpoint of Azure Machine Learning or App Service of 2017, without `MSI_SECRET` of Cloud \
-         Shell, on loopback or link-local",
+        "the URL of the identity endpoint of Azure Machine Learning or App Service of 2017, or without `MSI_SECRET` that of \
+         Cloud Shell, on loopback or link-local",
     ),
     secret(MSI_SECRET, "the secret that this endpoint expects"),
-    plain(
-        DEFAULT_IDENTITY_CLIENT_ID,
-        "the client id of the identity that is Azure Machine Learning's default",
-    ),
+    plain(DEFAULT_IDENTITY_CLIENT_ID, "the client id of the default identity of Azure Machine Learning"),
 ];
 
 pub const ALLOWED_SCOPES: &str = "TOKEN_BROKER_ALLOWED_SCOPES";

@@ -1,4 +1,4 @@
-//! The identity endpoint of App Service, version 2019-08-01, which Functions and Container Apps have too.
+//! The identity endpoint of App Service, version 2019-08-01, which Functions and Container Apps have as well.
 //!
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
@@ -7,8 +7,8 @@ use http::HeaderValue;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    Endpoint, SourceCall, SourceError, SourceInfo, half, identity_parameter, in_a_command, not_the_endpoint,
-    response, secret_header,
+    Endpoint, Source, SourceCall, SourceError, SourceInfo, for_command, half_configured, identity_parameter,
+    response, secret_header, wrong_endpoint,
 };
 use crate::model::{Body, Error, Token};
 use crate::policy::CacheKey;
@@ -28,25 +28,26 @@ pub(crate) struct AppService {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "app-service",
     credential: Credential::ManagedIdentity,
-    needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
-    takes: &[CLIENT_ID, ALLOWED_ENDPOINT],
-    health: |_| "see the app's log, and restart the app".to_owned(),
+    required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
+    optional: &[CLIENT_ID, ALLOWED_ENDPOINT],
+    detect: |settings| Ok(AppService::detect(settings)?.map(Source::AppService)),
+    health: |_| "read the app's log, and restart the app".to_owned(),
 };
 
 impl AppService {
-    /// The endpoint, if there is one.
+    /// The endpoint of the settings, if they have one.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for half of the pair and for values that cannot be used.
+    /// [`Error::Misconfigured`] for an incomplete pair, and for invalid values.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
             (None, None) => Ok(None),
-            // Service Fabric's or those of Azure Container Instances, which have their own say on halves.
+            // The variables of Service Fabric or Azure Container Instances, whose sources check for incomplete pairs.
             _ if settings.is_set(IDENTITY_SERVER_THUMBPRINT) => Ok(None),
-            // Azure Arc's half of the variables.
+            // The variables of Azure Arc.
             (Some(_), None) if settings.is_set(IMDS_ENDPOINT) => Ok(None),
-            (Some(_), None) => Err(half(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER)),
-            (None, Some(_)) => Err(half(settings, IDENTITY_HEADER, IDENTITY_ENDPOINT)),
+            (Some(_), None) => Err(half_configured(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER)),
+            (None, Some(_)) => Err(half_configured(settings, IDENTITY_HEADER, IDENTITY_ENDPOINT)),
             (Some(endpoint), Some(header)) => Self::new(settings, endpoint, header).map(Some),
         }
     }
@@ -56,34 +57,34 @@ impl AppService {
         Ok(Self { endpoint, secret: secret_header(settings.name(IDENTITY_HEADER), header)? })
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
         self.secret.to_str().ok()
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut query = vec![("api-version", "2019-08-01".into()), ("resource", key.audience().into())];
-        // `msi_res_id` would be ignored without a word, and the token be another identity's.
+        // `msi_res_id` would be ignored silently, and the token would be that of another identity.
         query.extend(identity_parameter(key.identity(), "mi_res_id"));
         OutgoingRequest::get(self.endpoint.with_query(&query))
             .header("x-identity-header", self.secret.clone())
-            // Azure Automation speaks this protocol and insists on the second header.
+            // Azure Automation, which has the same protocol, requires this header.
             .header("metadata", HeaderValue::from_static("true"))
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
-        response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
+        let summary = self.summary(call);
+        response::read(&summary, response, round_trip, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
         })
     }
 }
@@ -98,12 +99,12 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
                 refusal.setting(IDENTITY_HEADER)
             )
         }
-        (405, _) => not_the_endpoint(refusal.setting(IDENTITY_ENDPOINT)),
+        (405, _) => wrong_endpoint(refusal.setting(IDENTITY_ENDPOINT)),
         // Azure Automation on a hybrid worker.
-        (_, Some(_)) if refusal.says("not supported") => {
-            format!("this endpoint has no user-assigned identities: leave the identity out, and unset {client_id}")
+        (_, Some(_)) if refusal.mentions("not supported") => {
+            format!("this endpoint has no user-assigned identities: omit the identity, and unset {client_id}")
         }
-        _ if refusal.says("automation account") => {
+        _ if refusal.mentions("automation account") => {
             "give the Automation account an identity: `Set-AzAutomationAccount -ResourceGroupName <group> -Name <account> \
              -AssignSystemIdentity`"
                 .to_owned()
@@ -112,7 +113,7 @@ fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
             "assign the identity {} to the app, `az webapp identity assign -g <group> -n <app> --identities \
              <resource id>` (`az functionapp` and `az containerapp` likewise), or correct the id in the request or in \
              {client_id}",
-            in_a_command(id)
+            for_command(id)
         ),
         (_, None) => format!(
             "give the app an identity: `az webapp identity assign -g <group> -n <app>` (`az functionapp` and \

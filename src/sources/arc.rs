@@ -1,5 +1,5 @@
-//! The identity endpoint of an Azure Arc-enabled server: its agent names a file that only the machine's trusted users
-//! can read, and expects its content.
+//! The identity endpoint of an Azure Arc-enabled server. Its agent names a file that only trusted users of the machine can
+//! read, and expects the content of the file as the credential.
 //!
 //! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>
 
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    Endpoint, Prerequisite, RetryClass, SourceCall, SourceError, SourceInfo, half, identity_parameter,
-    response,
+    Endpoint, Prerequisite, RetryClass, Source, SourceCall, SourceError, SourceInfo, half_configured,
+    identity_parameter, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Secret, Token};
 use crate::policy::CacheKey;
@@ -20,91 +20,92 @@ use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, 
 use crate::settings::{Credential, Settings};
 use crate::wire::LooseText;
 
-/// The agent's endpoint, named by two variables or known by the agent's own file.
+/// The agent's endpoint: configured by two variables, or found by a file of the agent.
 #[derive(Debug)]
 pub(crate) struct Arc {
     endpoint: Endpoint,
-    named: bool,
+    is_configured: bool,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-arc",
     credential: Credential::ManagedIdentity,
-    needs: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
-    takes: &[CLIENT_ID],
-    health: |_| "`azcmagent check` and `systemctl status himdsd` show how the agent is".to_owned(),
+    required: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
+    optional: &[CLIENT_ID],
+    detect: |settings| Ok(Arc::detect(settings)?.map(Source::Arc)),
+    health: |_| "`azcmagent check` and `systemctl status himdsd` show the state of the agent".to_owned(),
 };
 
 /// A file that every Arc-enabled Linux machine has.
 pub(crate) const AGENT: &str = "/opt/azcmagent/bin/himds";
 
-/// Where the agent puts its keys on Linux, which is where guests run.
+/// The agent's directory of key files on Linux.
 const KEYS: &str = "/var/opt/azcmagent/tokens/";
 
 /// The longest key that Azure's libraries read, in bytes.
 pub(crate) const MAX_KEY: usize = 4096;
 
 impl Arc {
-    /// The endpoint. Without its variables it is there if [`AGENT`] is.
+    /// The endpoint of the settings. Without its variables, the prerequisite is the file [`AGENT`].
     ///
     /// # Errors
     /// [`Error::Misconfigured`] as [`Endpoint::parse`], and for `IMDS_ENDPOINT` alone.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         if settings.is_set(IMDS_ENDPOINT) && !settings.is_set(IDENTITY_ENDPOINT) {
-            return Err(half(settings, IMDS_ENDPOINT, IDENTITY_ENDPOINT));
+            return Err(half_configured(settings, IMDS_ENDPOINT, IDENTITY_ENDPOINT));
         }
         let pair = (settings.get(IDENTITY_ENDPOINT), settings.get(IMDS_ENDPOINT));
-        let (text, named) = match pair {
+        let (text, is_configured) = match pair {
             (Some(endpoint), Some(_)) if !settings.is_set(IDENTITY_HEADER) => (endpoint, true),
             _ => (DEFAULT, false),
         };
-        // The agent listens on IPv4 only, and the key must not go wherever else `localhost` points.
+        // The agent listens on IPv4 only, and the key must not be sent to another address of `localhost`.
         let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, text)?.on_ipv4_loopback();
-        Ok(Some(Self { endpoint, named }))
+        Ok(Some(Self { endpoint, is_configured }))
     }
 
-    pub(crate) fn need(&self) -> Prerequisite<'static> {
-        if self.named { Prerequisite::Nothing } else { Prerequisite::Presence(AGENT) }
+    pub(crate) fn prerequisite(&self) -> Prerequisite<'static> {
+        if self.is_configured { Prerequisite::Nothing } else { Prerequisite::Presence(AGENT) }
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut query = vec![("api-version", "2020-06-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
-        let call = OutgoingRequest::get(self.endpoint.with_query(&query))
+        let request = OutgoingRequest::get(self.endpoint.with_query(&query))
             .header("metadata", HeaderValue::from_static("true"));
-        match ask.proof.and_then(basic) {
-            Some(proof) => call.header("authorization", proof),
-            None => call,
+        match call.credential.and_then(basic) {
+            Some(credential) => request.header("authorization", credential),
+            None => request,
         }
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
+        let summary = self.summary(call);
         let status = response.status().as_u16();
-        if status == 401 && ask.proof.is_none() {
-            return Err(challenge(&asked, response));
+        if status == 401 && call.credential.is_none() {
+            return Err(challenge(&summary, response));
         }
-        let token = response::read(&asked, response, exchange, |refusal| {
+        let token = response::read(&summary, response, round_trip, |refusal| {
             refusal.not_found_by_code_is_final().error(remedy)
         })?;
-        if ask.proof.is_none() {
-            let came_back =
-                format!("got {status} and a token without a challenge, which Arc's agent gives to nobody");
-            return Err(asked.protocol(Some(status), &came_back));
+        if call.credential.is_none() {
+            let answer =
+                format!("got {status} and a token without a challenge, which Arc's agent never sends");
+            return Err(summary.protocol(Some(status), &answer));
         }
-        match echoes(response, ask.request.key()) {
+        match echoes(response, call.request.key()) {
             true => Ok(token),
-            false => Err(SourceError::Failed(Error::Protocol(unconfirmed(&asked)))),
+            false => Err(SourceError::Failed(Error::Protocol(unconfirmed(&summary)))),
         }
     }
 }
@@ -112,42 +113,42 @@ impl Arc {
 fn remedy(refusal: &Refusal<'_>) -> String {
     let remedy = match refusal.status {
         401 | 403 => {
-            "see that the agent runs, `azcmagent show`; it did not accept the content of its own key file"
+            "check that the agent runs, `azcmagent show`; it did not accept the content of its own key file"
         }
         _ => {
-            "see which identities the machine has, `az connectedmachine show -g <group> -n <machine> --query identity`"
+            "check the machine's identities, `az connectedmachine show -g <group> -n <machine> --query identity`"
         }
     };
     remedy.to_owned()
 }
 
-fn unconfirmed(asked: &CallSummary<'_>) -> Failure {
-    let came_back = "got a token and no word of whose it is: \
-                     an agent that knows only the system-assigned identity answers so";
-    let remedy = "update the Connected Machine agent, `azcmagent version` tells which one it is";
-    Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
+fn unconfirmed(summary: &CallSummary<'_>) -> Failure {
+    let answer =
+        "got a token without its identity, as from an agent that supports only the system-assigned identity";
+    let remedy = "update the Connected Machine agent; `azcmagent version` prints its version";
+    Failure { remedy: Some(remedy.to_owned()), ..summary.failure(answer) }
 }
 
-fn challenge(asked: &CallSummary<'_>, response: &http::Response<Body>) -> SourceError {
+fn challenge(summary: &CallSummary<'_>, response: &http::Response<Body>) -> SourceError {
     let header = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     match header.map(key_file) {
         Some(Ok(path)) => SourceError::Retry(
-            asked.failure("got 401 with a challenge"),
+            summary.failure("got 401 with a challenge"),
             RetryClass::KeyFile(path.to_owned()),
         ),
         Some(Err(why)) => {
-            let challenge = header.map(|challenge| asked.quoted(challenge)).unwrap_or_default();
-            asked.protocol(Some(401), &format!("got 401 with the challenge {challenge}, which {why}"))
+            let challenge = header.map(|challenge| summary.quoted(challenge)).unwrap_or_default();
+            summary.protocol(Some(401), &format!("got 401 with the challenge {challenge}, which {why}"))
         }
-        None => asked.protocol(Some(401), "got 401 without a challenge"),
+        None => summary.protocol(Some(401), "got 401 without a challenge"),
     }
 }
 
-/// The file that a challenge names: `Basic realm=<path>`. Whoever answers on the agent's port could else have any file
-/// of the machine sent to it.
+/// The key file of a challenge, `Basic realm=<path>`. Only the agent's own files are accepted: another server on the agent's
+/// port could otherwise obtain any file of the machine.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The fault of the challenge, as the end of a sentence.
 fn key_file(challenge: &str) -> Result<&str, String> {
     let (scheme, parameter) = challenge.trim().split_once(' ').ok_or("names no file")?;
     let (name, path) = parameter.trim().split_once('=').ok_or("names no file")?;
@@ -166,31 +167,31 @@ fn key_file(challenge: &str) -> Result<&str, String> {
     Ok(path)
 }
 
-/// Whether a text can go into the header as it is.
+/// Whether a text is a key: printable ASCII, which a header can carry.
 pub(crate) fn is_key(text: &Secret) -> bool {
     let text = text.expose_secret();
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The key as a header, byte for byte as it is in the file.
+/// The key as a header, unchanged from the file.
 fn basic(key: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Basic {}", key.expose_secret())).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// Whether an answer says that the token is that of the user-assigned identity asked for. An agent that does not know
-/// such identities ignores the parameter and answers with the system-assigned one's.
+/// Whether a response confirms that the token is for the requested user-assigned identity. An agent without support for such
+/// identities ignores the parameter, and answers with the token of the system-assigned identity.
 fn echoes(response: &http::Response<Body>, key: &CacheKey) -> bool {
     let echo: Echo = serde_json::from_slice(response.body().expose_secret()).unwrap_or_default();
-    let (wanted, echoed) = match key.identity() {
+    let (requested, echoed) = match key.identity() {
         Identity::Default | Identity::SystemAssigned => return true,
         Identity::ClientId(id) => (id, [echo.client_id, LooseText::Absent]),
         Identity::ObjectId(id) => (id, [echo.object_id, LooseText::Absent]),
         Identity::ResourceId(id) => (id, [echo.msi_res_id, echo.mi_res_id]),
     };
-    let mut said = echoed.into_iter().filter_map(LooseText::into_option).peekable();
-    said.peek().is_some() && said.all(|text| text.eq_ignore_ascii_case(wanted.as_str()))
+    let mut ids = echoed.into_iter().filter_map(LooseText::into_option).peekable();
+    ids.peek().is_some() && ids.all(|id| id.eq_ignore_ascii_case(requested.as_str()))
 }
 
 #[derive(Default, Deserialize)]
@@ -203,7 +204,7 @@ struct Echo {
 }
 
 pub(crate) const KEY_REMEDY: &str = "let the broker read the agent's keys: its user must be in the group himds, \
-                                     `usermod -aG himds <user>`, and its host must show it the directory";
+                                     `usermod -aG himds <user>`, and its host must give it access to the directory";
 
 const DEFAULT: &str = "http://127.0.0.1:40342/metadata/identity/oauth2/token";
 
@@ -254,6 +255,6 @@ mod tests {
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let arc = Arc::detect(&Settings::from_pairs(pairs)).unwrap().unwrap();
         assert_eq!(arc.endpoint.as_str(), "http://127.0.0.1:40342/x");
-        assert!(arc.named);
+        assert!(arc.is_configured);
     }
 }

@@ -1,10 +1,10 @@
-//! The identity endpoint of Cloud Shell: the token of the user who opened it.
+//! The identity endpoint of Cloud Shell, whose identity is the user who opened it.
 
 use http::HeaderValue;
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
-use super::{Endpoint, SourceCall, SourceError, SourceInfo, only_its_own_identity, response};
+use super::{Endpoint, Source, SourceCall, SourceError, SourceInfo, refuse_user_assigned, response};
 use crate::model::{Body, Error, Token};
 use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, MSI_ENDPOINT, MSI_SECRET};
@@ -19,13 +19,14 @@ pub(crate) struct CloudShell {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "cloud-shell",
     credential: Credential::ManagedIdentity,
-    needs: &[MSI_ENDPOINT],
-    takes: &[MSI_SECRET],
+    required: &[MSI_ENDPOINT],
+    optional: &[MSI_SECRET],
+    detect: |settings| Ok(CloudShell::detect(settings)?.map(Source::CloudShell)),
     health: |_| "restart Cloud Shell".to_owned(),
 };
 
 impl CloudShell {
-    /// The endpoint, if there is one.
+    /// The endpoint of the settings, if they have one.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] as [`Endpoint::parse`].
@@ -36,31 +37,31 @@ impl CloudShell {
         Ok(Some(Self { endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)? }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
     }
 
     /// # Errors
     /// [`Error::InvalidRequest`] for a user-assigned identity: the endpoint would answer with the user's token.
-    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
-        only_its_own_identity(key, "Cloud Shell", &format!("leave the identity out, and unset {CLIENT_ID}"))
+    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
+        refuse_user_assigned(key, "Cloud Shell", &format!("omit the identity, and unset {CLIENT_ID}"))
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let form = vec![("resource", ask.request.key().audience().into())];
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let form = vec![("resource", call.request.key().audience().into())];
         OutgoingRequest::post(self.endpoint.as_str().to_owned(), form)
             .header("metadata", HeaderValue::from_static("true"))
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
-        response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
+        let summary = self.summary(call);
+        response::read(&summary, response, round_trip, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
         })
     }
 }
@@ -68,17 +69,16 @@ impl CloudShell {
 fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     let audience = key.audience();
     match refusal.status {
-        // Container Apps sets MSI_ENDPOINT without MSI_SECRET, and takes no POST there.
+        // Container Apps sets MSI_ENDPOINT without MSI_SECRET, and its endpoint does not accept POST.
         405 => format!(
-            "what {MSI_ENDPOINT} names is not Cloud Shell's: on App Service and Container Apps pass {IDENTITY_ENDPOINT} \
-             and {IDENTITY_HEADER} on to the broker"
+            "{MSI_ENDPOINT} is not the endpoint of Cloud Shell: on App Service and Container Apps pass \
+             {IDENTITY_ENDPOINT} and {IDENTITY_HEADER} on to the broker"
         ),
-        _ if refusal.says("audiencenotsupported") => format!(
-            "Cloud Shell has no tokens for {audience}: ask for one of the audiences that it supports, or elsewhere for \
-             this one"
+        _ if refusal.mentions("audiencenotsupported") => format!(
+            "Cloud Shell does not support the audience {audience}: request one that it supports, or use another platform"
         ),
         _ => format!(
-            "see that the user may have a token for {audience}: `az account get-access-token --resource <audience>`"
+            "check that the user can get a token for {audience}: `az account get-access-token --resource <audience>`"
         ),
     }
 }

@@ -1,6 +1,6 @@
-//! The identity endpoint of Windows container groups of Azure Container Instances. Linux ones have IMDS.
+//! The identity endpoint of Windows container groups of Azure Container Instances. Linux container groups have IMDS.
 //!
-//! Its variables are Service Fabric's, and its URL is plain http with a query of its own.
+//! Its variables are those of Service Fabric. Its URL is plain http, and has a query.
 //!
 //! <https://learn.microsoft.com/azure/container-instances/container-instances-managed-identity>
 
@@ -8,7 +8,9 @@ use http::HeaderValue;
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
-use super::{Endpoint, SourceCall, SourceError, SourceInfo, half, response, secret_header};
+use super::{
+    Endpoint, Source, SourceCall, SourceError, SourceInfo, half_configured, response, secret_header,
+};
 use crate::model::{Body, Error, Identity, Token};
 use crate::policy::CacheKey;
 use crate::settings::variables::{
@@ -26,28 +28,29 @@ pub(crate) struct ContainerInstances {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "container-instances",
     credential: Credential::ManagedIdentity,
-    needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
-    takes: &[ALLOWED_ENDPOINT],
+    required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
+    optional: &[ALLOWED_ENDPOINT],
+    detect: |settings| Ok(ContainerInstances::detect(settings)?.map(Source::ContainerInstances)),
     health: |_| "restart the container group".to_owned(),
 };
 
-/// Whether the variables are those of a Windows container group, and not those of Service Fabric.
+/// Whether the variables are those of a Windows container group, rather than those of Service Fabric.
 pub(crate) fn is_here(settings: &Settings) -> bool {
     let is_form = |url: &str| url.starts_with("http://") && url.contains('?');
     settings.is_set(IDENTITY_SERVER_THUMBPRINT) && settings.get(IDENTITY_ENDPOINT).is_some_and(is_form)
 }
 
 impl ContainerInstances {
-    /// The endpoint, if there is one.
+    /// The endpoint of the settings, if they have one.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for an endpoint without its header, and for values that cannot be used.
+    /// [`Error::Misconfigured`] for an endpoint without its header, and for invalid values.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let Some(endpoint) = settings.get(IDENTITY_ENDPOINT).filter(|_| is_here(settings)) else {
             return Ok(None);
         };
         let Some(header) = settings.get(IDENTITY_HEADER) else {
-            return Err(half(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER));
+            return Err(half_configured(settings, IDENTITY_ENDPOINT, IDENTITY_HEADER));
         };
         Ok(Some(Self {
             endpoint: Endpoint::parse_with_query(settings, IDENTITY_ENDPOINT, endpoint)?,
@@ -55,8 +58,8 @@ impl ContainerInstances {
         }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -64,12 +67,12 @@ impl ContainerInstances {
     }
 
     /// # Errors
-    /// [`Error::InvalidRequest`] for an id that the endpoint has no parameter for: it would ignore it.
-    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
+    /// [`Error::InvalidRequest`] for an id for which the endpoint has no parameter: it would ignore it.
+    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
             return Err(SourceError::Failed(Error::invalid_request(
                 format_args!(
-                    "the endpoint of a Windows container group takes object ids only, and was asked for {}",
+                    "the endpoint of a Windows container group accepts object ids only, and {} was requested",
                     key.identity()
                 ),
                 "name the identity by its object id, which `az identity show --query principalId` prints",
@@ -78,8 +81,8 @@ impl ContainerInstances {
         Ok(())
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut query = vec![("resource", key.audience().into())];
         if let Identity::ObjectId(id) = key.identity() {
             query.push(("principalId", id.as_str().into()));
@@ -89,12 +92,12 @@ impl ContainerInstances {
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
         // 404: the container group has no identity by default.
-        response::read(&self.asked(ask), response, exchange, |refusal| {
+        response::read(&self.summary(call), response, round_trip, |refusal| {
             refusal.not_found_is_final().error(remedy)
         })
     }

@@ -1,4 +1,4 @@
-//! Where a managed identity endpoint may be: on this machine or on its link, nowhere else.
+//! URLs of managed identity endpoints, which must be on this machine or link-local.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,21 +10,21 @@ use crate::settings::url::{absolute, checked, refused};
 use crate::settings::variables::ALLOWED_ENDPOINT;
 use crate::wire::{Field, form_encoded};
 
-/// The URL of an identity endpoint, known to be local.
+/// The URL of an identity endpoint, checked to be local or trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(String);
 
 impl Endpoint {
-    /// Check the URL that a variable gives.
+    /// Parses the URL of a variable.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret header would otherwise go to
-    /// whoever set the variable.
+    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret is sent to the endpoint, so it must
+    /// not be a remote server.
     pub(crate) fn parse(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
         Self::local(settings, variable, checked(settings.name(variable), text, FORM)?, text)
     }
 
-    /// The same, for a platform whose URL has a query of its own.
+    /// As [`Endpoint::parse`], for a platform whose URL has a query.
     ///
     /// # Errors
     /// As [`Endpoint::parse`].
@@ -38,12 +38,12 @@ impl Endpoint {
             _ if is_local(host) => Ok(Self(uri.to_string())),
             Some(_) if is_allowed(settings, text) => Ok(Self(uri.to_string())),
             Some(platform) => {
-                let other = if settings.is_set(ALLOWED_ENDPOINT) { " (it has another one)" } else { "" };
+                let other = if settings.is_set(ALLOWED_ENDPOINT) { " (its value differs)" } else { "" };
                 Err(Error::misconfigured(
                     format_args!("{variable} names the private address {host}{platform}"),
                     format_args!(
-                        "set it to {FORM}, or set {} to the same value{other}, to the letter, which lets secrets and tokens \
-                         pass there unencrypted",
+                        "set it to {FORM}, or set {} to exactly the same value{other}, with which secrets and tokens are \
+                         sent there unencrypted",
                         settings.name(ALLOWED_ENDPOINT)
                     ),
                 ))
@@ -52,12 +52,12 @@ impl Endpoint {
         }
     }
 
-    /// Check the URL of a variable whose host is known by its certificate, and may be anywhere.
+    /// Parses the https URL of a variable. The server is authenticated by its certificate, so it may be remote.
     ///
     /// # Errors
     /// As [`Endpoint::parse`], and for plain http.
     pub(crate) fn parse_tls(variable: &str, text: &str) -> Result<Self, Error> {
-        let form = "an https URL, https://localhost:2377/metadata/identity/oauth2/token for instance";
+        let form = "an https URL, https://localhost:2377/metadata/identity/oauth2/token for example";
         let uri = checked(variable, text, form)?;
         if uri.scheme_str() != Some("https") {
             return Err(refused(variable, "is not https", form));
@@ -65,12 +65,12 @@ impl Endpoint {
         Ok(Self(uri.to_string()))
     }
 
-    /// The same endpoint with another path, for a variable that gives only the base.
+    /// The endpoint with a path, for a variable that has only the base URL.
     pub(crate) fn join(self, path: &str) -> Self {
         Self(format!("{}{path}", self.0.trim_end_matches('/')))
     }
 
-    /// The same endpoint, with the address in the place of `localhost`.
+    /// The endpoint with the address 127.0.0.1 instead of `localhost`.
     pub(crate) fn on_ipv4_loopback(self) -> Self {
         let Some((scheme, rest)) = self.0.split_once("://") else { return self };
         match rest.split_at_checked("localhost".len()) {
@@ -85,19 +85,19 @@ impl Endpoint {
         &self.0
     }
 
-    /// The URL with a query of these parameters, behind its own if it has one.
+    /// The URL with these parameters added to its query.
     pub(crate) fn with_query(&self, parameters: &[Field<'_>]) -> String {
         let separator = if self.0.contains('?') { '&' } else { '?' };
         format!("{}{separator}{}", self.0, form_encoded(parameters))
     }
 }
 
-/// Whether the operator allows an endpoint at a private address, by its whole URL.
+/// Whether the operator allows the endpoint at a private address by its exact URL.
 fn is_allowed(settings: &Settings, text: &str) -> bool {
     settings.get(ALLOWED_ENDPOINT).is_some_and(|allowed| allowed == text)
 }
 
-/// Which platforms have their endpoint at a private address, as the end of a sentence; none if the address is not one.
+/// The platform with endpoints at such a private address, as the end of a sentence; none if the address is not private.
 fn private(host: &str) -> Option<&'static str> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address = host.parse::<Ipv4Addr>().ok();
@@ -120,7 +120,7 @@ fn is_local(host: &str) -> bool {
 }
 
 const FORM: &str =
-    "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for instance";
+    "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for example";
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +164,7 @@ mod tests {
             "http://10.92.0.22:2377/token",
         ] {
             let error = Endpoint::parse(&allowing(allowed), "V", url).unwrap_err().to_string();
-            assert!(error.contains("it has another one"), "{allowed}: {error}");
+            assert!(error.contains("its value differs"), "{allowed}: {error}");
         }
         for url in [
             "http://8.8.8.8/token",

@@ -1,4 +1,4 @@
-//! The token endpoint of Entra ID: an app registration that proves itself by a secret, a certificate, a token of
+//! The token endpoint of Entra ID, for an app registration that authenticates by a client secret, a certificate, a token of
 //! another issuer, or a managed identity.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
@@ -21,7 +21,7 @@ pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, RoundTrip};
-use super::{Prerequisite, RetryClass, SourceCall, SourceError, SourceInfo, response};
+use super::{Prerequisite, RetryClass, Source, SourceCall, SourceError, SourceInfo, response};
 use crate::model::{Body, Error, Failure, Identity, ReadError, Scope, Secret, Token, merged};
 use crate::policy::{AdmittedRequest, CacheKey};
 use crate::settings::cloud::Authority;
@@ -34,65 +34,70 @@ use crate::settings::variables::{
 use crate::settings::{Credential, SettingNames, Settings, tenant};
 use crate::wire::Field;
 
-/// An app registration and what it proves itself with.
+/// An app registration with its credential.
 #[derive(Debug)]
 pub(crate) struct Entra {
-    about: &'static SourceInfo,
+    info: &'static SourceInfo,
     authority: Authority,
     tenant: String,
-    /// The app. Without one the request must name it.
+    /// The app. [`Identity::Default`]: each request must name it.
     client: Identity,
-    proof: Proof,
+    credential: ClientCredential,
 }
 
+/// The credential of an app registration.
 #[derive(Debug)]
-enum Proof {
+enum ClientCredential {
     Secret(Secret),
     Certificate(Certificate),
     /// The path of a file with a token of another issuer.
     TokenFile(String),
-    /// What a managed identity is asked for: its token is the assertion.
+    /// The request for a managed identity's token, which is the client assertion.
     ManagedIdentity(Rc<AdmittedRequest>),
 }
 
 pub(crate) const FEDERATED_IDENTITY: SourceInfo = SourceInfo {
     name: "federated-identity",
     credential: Credential::ManagedIdentity,
-    needs: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
-    takes: &[AUTHORITY_HOST, CLIENT_ID],
+    required: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
+    optional: &[AUTHORITY_HOST, CLIENT_ID],
+    detect: |settings| Ok(federated_identity(settings)?.map(Source::Entra)),
     health,
 };
 
 pub(crate) const SECRET: SourceInfo = SourceInfo {
     name: "client-secret",
     credential: Credential::Environment,
-    needs: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
-    takes: &[AUTHORITY_HOST],
+    required: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
+    optional: &[AUTHORITY_HOST],
+    detect: |settings| Ok(client_secret(settings)?.map(Source::Entra)),
     health,
 };
 
 pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
     name: "client-certificate",
     credential: Credential::Environment,
-    needs: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
-    takes: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
+    required: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
+    optional: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
+    detect: |settings| Ok(client_certificate(settings)?.map(Source::Entra)),
     health,
 };
 
 pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     name: "workload-identity",
     credential: Credential::WorkloadIdentity,
-    needs: &[FEDERATED_TOKEN_FILE, TENANT_ID],
-    takes: &[CLIENT_ID, AUTHORITY_HOST],
+    required: &[FEDERATED_TOKEN_FILE, TENANT_ID],
+    optional: &[CLIENT_ID, AUTHORITY_HOST],
+    detect: |settings| Ok(workload_identity(settings)?.map(Source::Entra)),
     health,
 };
 
 pub(super) const SOURCES: [&SourceInfo; 4] = [&FEDERATED_IDENTITY, &SECRET, &CERTIFICATE, &WORKLOAD_IDENTITY];
 
-/// A managed identity that proves to be an app.
+/// An app registration that trusts this machine's managed identity.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] for half of the pair and for values that cannot be used.
+/// [`Error::Misconfigured`] for an incomplete pair, and for invalid values.
 pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
     let (client_id, tenant) = match (settings.get(FEDERATED_CLIENT_ID), settings.get(FEDERATED_TENANT_ID)) {
         (None, None) => return Ok(None),
@@ -108,30 +113,30 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
     let request = AdmittedRequest::assertion(Scope::of_audience(authority.exchange_audience()), managed);
     Ok(Some(Entra {
-        about: &FEDERATED_IDENTITY,
+        info: &FEDERATED_IDENTITY,
         authority,
         tenant,
         client: client(settings.name(FEDERATED_CLIENT_ID), client_id)?,
-        proof: Proof::ManagedIdentity(Rc::new(request)),
+        credential: ClientCredential::ManagedIdentity(Rc::new(request)),
     }))
 }
 
-/// An app with a client secret.
+/// An app registration with a client secret.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] if it is not said whose secret it is, and for values that cannot be used.
+/// [`Error::Misconfigured`] for a secret without a client id or tenant, and for invalid values.
 pub(crate) fn client_secret(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(secret) = settings.get(CLIENT_SECRET) else { return Ok(None) };
-    app(settings, &SECRET, CLIENT_SECRET, Proof::Secret(secret.into())).map(Some)
+    app(settings, &SECRET, CLIENT_SECRET, ClientCredential::Secret(secret.into())).map(Some)
 }
 
-/// An app with a certificate.
+/// An app registration with a certificate.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] if it is not said whose certificate it is, and for values that cannot be used.
+/// [`Error::Misconfigured`] for a certificate without a client id or tenant, for a password, and for invalid values.
 pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(path) = settings.get(CERTIFICATE_PATH) else {
-        // Beside a client secret it is left over.
+        // With a client secret, the password has no effect.
         let is_half = settings.is_set(CERTIFICATE_PASSWORD) && !settings.is_set(CLIENT_SECRET);
         return match is_half {
             true => Err(incomplete(settings, CERTIFICATE_PASSWORD, CERTIFICATE_PATH)),
@@ -141,23 +146,22 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
     if settings.is_set(CERTIFICATE_PASSWORD) {
         return Err(Error::misconfigured(
             format_args!(
-                "{} is set, and a component opens no encrypted key",
+                "{} is set, and encrypted keys are not supported",
                 settings.name(CERTIFICATE_PASSWORD)
             ),
-            "make a PEM file without a password, `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, and \
-             unset the variable",
+            "create a PEM file without a password, `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, \
+             and unset the variable",
         ));
     }
     let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;
-    let proof = Proof::Certificate(Certificate::new(path.to_owned(), send_chain)?);
-    app(settings, &CERTIFICATE, CERTIFICATE_PATH, proof).map(Some)
+    let credential = ClientCredential::Certificate(Certificate::new(path.to_owned(), send_chain)?);
+    app(settings, &CERTIFICATE, CERTIFICATE_PATH, credential).map(Some)
 }
 
-/// An app that trusts the issuer of the token in a file.
+/// An app registration that trusts the issuer of the token in a file. The app is named by a variable or by each request.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] for a file without a tenant and for values that cannot be used. The app is named by the
-/// variable or by each request.
+/// [`Error::Misconfigured`] for a file without a tenant, and for invalid values.
 pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(path) = settings.get(FEDERATED_TOKEN_FILE) else { return Ok(None) };
     let Some(tenant) = settings.get(TENANT_ID) else {
@@ -166,37 +170,37 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     if let Some(variable) = KUBERNETES_PROXY.into_iter().find(|name| settings.is_set(name)) {
         return Err(Error::misconfigured(
             format_args!(
-                "{variable} asks for the cluster's token proxy, whose certificate a component cannot check"
+                "{variable} selects the cluster's token proxy, whose certificate a component cannot check"
             ),
             format_args!("let the host's TLS check it, and unset {}", KUBERNETES_PROXY.join(", ")),
         ));
     }
     let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;
     Ok(Some(Entra {
-        about: &WORKLOAD_IDENTITY,
+        info: &WORKLOAD_IDENTITY,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
         client: settings
             .get(CLIENT_ID)
             .map_or(Ok(Identity::Default), |id| client(settings.name(CLIENT_ID), id))?,
-        proof: Proof::TokenFile(path.to_owned()),
+        credential: ClientCredential::TokenFile(path.to_owned()),
     }))
 }
 
 fn app(
     settings: &Settings,
-    about: &'static SourceInfo,
+    info: &'static SourceInfo,
     variable: &str,
-    proof: Proof,
+    credential: ClientCredential,
 ) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(settings, variable, missing));
     let tenant = tenant::parse(settings.name(TENANT_ID), needed(TENANT_ID)?)?;
     Ok(Entra {
-        about,
+        info,
         client: client(settings.name(CLIENT_ID), needed(CLIENT_ID)?)?,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
-        proof,
+        credential,
     })
 }
 
@@ -206,15 +210,15 @@ pub(super) fn client(variable: &str, id: &str) -> Result<Identity, Error> {
 }
 
 /// <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>
-fn nameless(names: &SettingNames) -> Error {
+fn missing_client_id(names: &SettingNames) -> Error {
     let [file, tenant, client] =
         [FEDERATED_TOKEN_FILE, TENANT_ID, CLIENT_ID].map(|variable| names.of(variable));
     Error::misconfigured(
         format_args!("{file} and {tenant} are set and {client} is not, and the request names no client id"),
         format_args!(
             "on AKS annotate the pod's service account, `kubectl annotate serviceaccount <name> \
-             azure.workload.identity/client-id=<client id>`, and restart the pod, since the variables are set when it is \
-             made; for the machine's own identity set {TOKEN_CREDENTIALS} to ManagedIdentityCredential"
+             azure.workload.identity/client-id=<client id>`, and restart the pod, since its variables are set when it is \
+             created; for the machine's own identity set {TOKEN_CREDENTIALS} to ManagedIdentityCredential"
         ),
     )
 }
@@ -226,47 +230,44 @@ fn incomplete(settings: &Settings, set: &str, missing: &str) -> Error {
 
 impl Entra {
     /// # Errors
-    /// [`SourceError::Declined`] if another identity than an app is asked for; [`Error::Misconfigured`] if none is, and the
-    /// platform did not say which app this is: whoever answered next would be another identity.
-    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
-        let identity = ask.request.key().identity();
+    /// [`SourceError::Declined`] for another identity; [`Error::Misconfigured`] if neither the request nor the platform names
+    /// the app: the next source would answer with another identity.
+    pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+        let identity = call.request.key().identity();
         match identity {
-            _ if self.is_for(identity) => Ok(()),
-            Identity::Default => Err(SourceError::Failed(nameless(ask.names))),
+            _ if self.serves(identity) => Ok(()),
+            Identity::Default => Err(SourceError::Failed(missing_client_id(call.names))),
             _ => Err(SourceError::Declined(Failure {
-                source: self.about.name.into(),
-                message: format!("is for {}, and {identity} was asked for", self.client),
-                remedy: Some(
-                    "ask for the identity that is configured, or configure the one that is asked for"
-                        .to_owned(),
-                ),
+                source: self.info.name.into(),
+                message: format!("is for {}, and {identity} was requested", self.client),
+                remedy: Some("request the configured identity, or configure the requested one".to_owned()),
                 ..Failure::default()
             })),
         }
     }
 
-    /// Whether an identity is this app: a file's token may be trusted by any.
-    pub(crate) fn is_for(&self, identity: &Identity) -> bool {
+    /// Whether an identity is this app. Any app may trust the token of a file.
+    pub(crate) fn serves(&self, identity: &Identity) -> bool {
         matches!(identity, Identity::ClientId(_))
-            && (*identity == self.client || matches!(self.proof, Proof::TokenFile(_)))
+            && (*identity == self.client || matches!(self.credential, ClientCredential::TokenFile(_)))
     }
 
-    /// The tenant that is asked unless a request names another.
+    /// The configured tenant, which a request may override.
     pub(crate) fn tenant(&self) -> &str {
         &self.tenant
     }
 
-    pub(crate) fn need(&self) -> Prerequisite<'_> {
-        match &self.proof {
-            Proof::Secret(_) => Prerequisite::Nothing,
-            Proof::Certificate(certificate) => Prerequisite::Signature(self, certificate),
-            Proof::TokenFile(path) => Prerequisite::TokenFile(self, path),
-            Proof::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
+    pub(crate) fn prerequisite(&self) -> Prerequisite<'_> {
+        match &self.credential {
+            ClientCredential::Secret(_) => Prerequisite::Nothing,
+            ClientCredential::Certificate(certificate) => Prerequisite::Signature(self, certificate),
+            ClientCredential::TokenFile(path) => Prerequisite::TokenFile(self, path),
+            ClientCredential::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
         }
     }
 
-    /// What an assertion for this request says.
-    pub(crate) fn claimed(&self, key: &CacheKey) -> AssertionClaims {
+    /// The claims of an assertion for a request.
+    pub(crate) fn assertion_claims(&self, key: &CacheKey) -> AssertionClaims {
         AssertionClaims {
             client_id: client_id(key).to_owned(),
             audience: self.token_url(key),
@@ -274,30 +275,35 @@ impl Entra {
         }
     }
 
-    /// What it means that the file of this source cannot be read.
-    pub(crate) fn unreadable(&self, ask: &SourceCall<'_>, path: &str, error: &ReadError) -> SourceError {
+    /// The error for a file of this source that cannot be read.
+    pub(crate) fn unreadable_file(
+        &self,
+        call: &SourceCall<'_>,
+        path: &str,
+        error: &ReadError,
+    ) -> SourceError {
         let fix = match error {
-            ReadError::NotFound => Some("mount the file, and let the host show its directory to the broker"),
-            ReadError::Outside => {
-                Some("show the broker the directory that the file is really in, and name the file there")
-            }
+            ReadError::NotFound => Some("mount the file, and give the broker access to its directory"),
+            ReadError::Outside => Some(
+                "give the broker access to the directory that really contains the file, and name the file there",
+            ),
             ReadError::TooLarge | ReadError::Other(_) => None,
         };
-        self.of_no_use(ask, path, &format!("cannot be read: {error}"), fix)
+        self.unusable_file(call, path, &format!("cannot be read: {error}"), fix)
     }
 
-    /// What it means that the content of this source's file is of no use; `why` begins with a verb.
-    pub(crate) fn unusable(&self, ask: &SourceCall<'_>, path: &str, why: &str) -> SourceError {
-        self.of_no_use(ask, path, why, None)
+    /// The error for a file of this source with invalid content. `why` begins with a verb.
+    pub(crate) fn invalid_file(&self, call: &SourceCall<'_>, path: &str, why: &str) -> SourceError {
+        self.unusable_file(call, path, why, None)
     }
 
-    fn of_no_use(&self, ask: &SourceCall<'_>, path: &str, why: &str, fix: Option<&str>) -> SourceError {
-        match &self.proof {
-            Proof::TokenFile(_) => SourceError::Blocked(Failure {
-                source: self.about.name.into(),
+    fn unusable_file(&self, call: &SourceCall<'_>, path: &str, why: &str, fix: Option<&str>) -> SourceError {
+        match &self.credential {
+            ClientCredential::TokenFile(_) => SourceError::Blocked(Failure {
+                source: self.info.name.into(),
                 message: format!(
                     "the token file {path}, which {} names, {why}; nothing is sent without it",
-                    ask.names.of(FEDERATED_TOKEN_FILE)
+                    call.names.of(FEDERATED_TOKEN_FILE)
                 ),
                 remedy: Some(format!(
                     "{}; {PROJECTED}",
@@ -305,8 +311,10 @@ impl Entra {
                 )),
                 ..Failure::default()
             }),
-            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => {
-                let variable = ask.names.of(CERTIFICATE_PATH);
+            ClientCredential::Secret(_)
+            | ClientCredential::Certificate(_)
+            | ClientCredential::ManagedIdentity(_) => {
+                let variable = call.names.of(CERTIFICATE_PATH);
                 SourceError::Failed(Error::misconfigured(
                     format_args!("the file {path}, which {variable} names, {why}"),
                     fix.unwrap_or(PEM),
@@ -315,24 +323,26 @@ impl Entra {
         }
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
         let secret = self.secret().map(|(_, secret)| secret);
-        let asked = CallSummary::new(self.about, self.token_url(ask.request.key()), ask, secret);
-        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..asked }
+        let summary = CallSummary::new(self.info, self.token_url(call.request.key()), call, secret);
+        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..summary }
     }
 
-    /// The client secret and its variable.
+    /// The client secret with its variable.
     pub(super) fn secret(&self) -> Option<(&'static str, &str)> {
-        match &self.proof {
-            Proof::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
-            Proof::Certificate(_) | Proof::TokenFile(_) | Proof::ManagedIdentity(_) => None,
+        match &self.credential {
+            ClientCredential::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
+            ClientCredential::Certificate(_)
+            | ClientCredential::TokenFile(_)
+            | ClientCredential::ManagedIdentity(_) => None,
         }
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut form: Vec<Field<'a>> = vec![("client_id", client_id(key).into())];
-        match ask.request.on_behalf_of() {
+        match call.request.on_behalf_of() {
             None => form.extend([
                 ("grant_type", "client_credentials".into()),
                 ("scope", format!("{}/.default", key.audience()).into()),
@@ -345,40 +355,40 @@ impl Entra {
                 ("assertion", user.assertion.expose_secret().into()),
             ]),
         }
-        form.extend(merged(ask.request.claims(), key.cae()).map(|claims| ("claims", claims.into())));
-        form.extend(self.proof_fields(ask));
+        form.extend(merged(call.request.claims(), key.cae()).map(|claims| ("claims", claims.into())));
+        form.extend(self.credential_fields(call));
         OutgoingRequest::post(self.token_url(key), form)
     }
 
-    fn proof_fields<'a>(&'a self, ask: &SourceCall<'a>) -> Vec<Field<'a>> {
-        if let Proof::Secret(secret) = &self.proof {
+    fn credential_fields<'a>(&'a self, call: &SourceCall<'a>) -> Vec<Field<'a>> {
+        if let ClientCredential::Secret(secret) = &self.credential {
             return vec![("client_secret", secret.expose_secret().into())];
         }
-        let assertion = ask.proof.map_or("", |proof| proof.expose_secret());
+        let assertion = call.credential.map_or("", |credential| credential.expose_secret());
         vec![("client_assertion_type", Cow::from(ASSERTION_TYPE)), ("client_assertion", assertion.into())]
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
-        let renewable = !matches!(self.proof, Proof::Secret(_));
-        // Without a number: the refusal of a proxy, or of an AD FS.
+        let summary = self.summary(call);
+        let renewable = !matches!(self.credential, ClientCredential::Secret(_));
+        // Without an AADSTS number, the refusal is that of a proxy or an AD FS.
         let remedy = || {
             format!(
-                "check that {} names the authority, and see what stands between; {}",
-                ask.names.of(AUTHORITY_HOST),
+                "check that {} names the authority, and check for a proxy on the way; {}",
+                call.names.of(AUTHORITY_HOST),
                 self.trust()
             )
         };
-        response::read(&asked, response, exchange, |refusal| {
-            let again = renewable && refusal.is(STALE_ASSERTION);
+        response::read(&summary, response, round_trip, |refusal| {
+            let is_stale = renewable && refusal.is(STALE_ASSERTION);
             // 404: there is no Entra at this address.
             match refusal.not_found_is_final().error(|_| remedy()) {
-                SourceError::Failed(Error::Rejected(failure)) if again => {
+                SourceError::Failed(Error::Rejected(failure)) if is_stale => {
                     SourceError::Retry(failure, RetryClass::Stale)
                 }
                 other => other,
@@ -386,24 +396,28 @@ impl Entra {
         })
     }
 
-    /// How what the app proves itself with is renewed.
+    /// Instructions for renewing the credential.
     fn renewal(&self) -> &'static str {
-        match self.proof {
-            Proof::TokenFile(_) => PROJECTED,
-            Proof::Secret(_) | Proof::Certificate(_) | Proof::ManagedIdentity(_) => self.trust(),
+        match self.credential {
+            ClientCredential::TokenFile(_) => PROJECTED,
+            ClientCredential::Secret(_)
+            | ClientCredential::Certificate(_)
+            | ClientCredential::ManagedIdentity(_) => self.trust(),
         }
     }
 
-    /// How to see what the app accepts as a proof.
+    /// Instructions for listing the credentials that the app accepts.
     fn trust(&self) -> &'static str {
-        match self.proof {
-            Proof::Secret(_) => "`az ad app credential reset --id <client id>` makes a new secret",
-            Proof::Certificate(_) => {
-                "`az ad app credential list --id <client id> --cert` shows the certificates that the app has"
+        match self.credential {
+            ClientCredential::Secret(_) => {
+                "`az ad app credential reset --id <client id>` creates a new secret"
             }
-            Proof::TokenFile(_) | Proof::ManagedIdentity(_) => {
+            ClientCredential::Certificate(_) => {
+                "`az ad app credential list --id <client id> --cert` lists the certificates of the app"
+            }
+            ClientCredential::TokenFile(_) | ClientCredential::ManagedIdentity(_) => {
                 "`az identity federated-credential list -g <group> --identity-name <name>` for a managed identity, or \
-                 `az ad app federated-credential list --id <client id>` for an app, shows which issuers it trusts"
+                 `az ad app federated-credential list --id <client id>` for an app, lists the trusted issuers"
             }
         }
     }
@@ -413,7 +427,7 @@ impl Entra {
     }
 }
 
-/// A request that the source takes is for a client id.
+/// The client id of an accepted request.
 fn client_id(key: &CacheKey) -> &str {
     key.identity().id().map_or("", |id| id.as_str())
 }
@@ -422,8 +436,8 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 
 fn health(names: &SettingNames) -> String {
     format!(
-        "see https://azure.status.microsoft for outages, whether {} names the authority, and which DNS, firewall or proxy \
-         stands between",
+        "check https://azure.status.microsoft for outages, that {} names the authority, and DNS, firewalls and proxies on \
+         the way",
         names.of(AUTHORITY_HOST)
     )
 }
@@ -431,7 +445,8 @@ fn health(names: &SettingNames) -> String {
 const PROJECTED: &str = "on AKS, `kubectl describe pod <pod>` shows whether the workload identity webhook mounted the \
                          token, and `kubectl get serviceaccount -o yaml` the account's annotations";
 
-const PEM: &str = "use a PEM file with the certificate and its RSA key; `openssl pkcs12 -in app.pfx -nodes` makes one of a PFX";
+const PEM: &str =
+    "use a PEM file with the certificate and its RSA key; `openssl pkcs12 -in app.pfx -nodes` converts a PFX";
 
-/// The longest token file that is read, in bytes: what Entra takes as an assertion.
+/// The largest token file, in bytes: Entra does not accept larger assertions.
 pub(crate) const MAX_TOKEN_FILE: usize = 64 * 1024;

@@ -12,29 +12,31 @@ use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::service_error::Form;
 use super::{
-    Endpoint, RetryClass, SourceCall, SourceError, SourceInfo, identity_parameter, in_a_command, response,
+    Endpoint, RetryClass, Source, SourceCall, SourceError, SourceInfo, for_command, identity_parameter,
+    response,
 };
 use crate::model::{Body, Error, Failure, Identity, Token};
 use crate::settings::variables::{CLIENT_ID, POD_IDENTITY_HOST, TOKEN_CREDENTIALS};
 use crate::settings::{Credential, Settings};
 
-/// IMDS at the address that every Azure machine has, or where `AZURE_POD_IDENTITY_AUTHORITY_HOST` says.
+/// IMDS at its link-local address, or at that of `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
 #[derive(Debug)]
 pub(crate) struct Imds {
     endpoint: Endpoint,
-    /// Whether the configuration says that it is there.
+    /// Whether the configuration names the endpoint.
     is_named: bool,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "imds",
     credential: Credential::ManagedIdentity,
-    needs: &[],
-    takes: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
+    required: &[],
+    optional: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
+    detect: |settings| Ok(Imds::detect(settings)?.map(Source::Imds)),
     health: |names| {
         format!(
-            "check that this machine reaches IMDS directly, without a proxy, a firewall or a network policy between; {} moves \
-             the address that is asked",
+            "check that this machine reaches IMDS directly, without a proxy, a firewall or a network policy; {} changes the \
+             address",
             names.of(POD_IDENTITY_HOST)
         )
     },
@@ -43,11 +45,12 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
 /// The URL of IMDS, the same on every Azure machine.
 pub const IMDS_URL: &str = "http://169.254.169.254";
 
-/// A machine without IMDS shows it by not connecting; one with it connects at once, however slow its answer is.
+/// The time to establish a connection. IMDS accepts connections at once, however slow its answers are, so a longer wait only
+/// delays a machine without IMDS.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Imds {
-    /// The endpoint, which every machine may have.
+    /// The endpoint of the settings, or the default one.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] as [`Endpoint::parse`].
@@ -62,12 +65,12 @@ impl Imds {
         self.is_named
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, None)
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut query = vec![("api-version", "2018-02-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
         OutgoingRequest::get(self.endpoint.with_query(&query))
@@ -76,82 +79,83 @@ impl Imds {
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
+        let summary = self.summary(call);
         let status = response.status().as_u16();
         let is_empty = response.body().expose_secret().is_empty();
         if status == 200 && !is_empty && !response::is_labelled_json(response) && !response::is_json(response)
         {
             return Err(SourceError::Absent(absent(
-                &asked,
-                "got 200 with a body that is not JSON: something else answers there",
+                &summary,
+                "got 200 with a body that is not JSON, so it is not IMDS",
             )));
         }
-        response::read(&asked, response, exchange, |refusal| refused(&asked, refusal))
+        response::read(&summary, response, round_trip, |refusal| refused(&summary, refusal))
     }
 }
 
-fn refused(asked: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
-    let (key, status) = (asked.key, refusal.status);
-    if status == 403 && refusal.says("unreachable") {
-        // What Docker Desktop answers in the place of IMDS.
-        return SourceError::Absent(absent(asked, "got 403: a proxy cannot reach it"));
+fn refused(summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+    let (key, status) = (summary.key, refusal.status);
+    if status == 403 && refusal.mentions("unreachable") {
+        // Docker Desktop answers so.
+        return SourceError::Absent(absent(summary, "got 403: a proxy cannot reach it"));
     }
     if status < 500 && status != 429 && refusal.form() == Form::Markup {
-        // The metadata service of another cloud, or a proxy's page.
+        // The metadata service of another cloud, or a proxy.
         return SourceError::Absent(absent(
-            asked,
-            &format!("got {status} with a web page: something else answers there"),
+            summary,
+            &format!("got {status} with a web page, so it is not IMDS"),
         ));
     }
-    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
+    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.mentions(words));
     let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
     let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
-    match refusal.error(|refusal| remedy(asked, refusal)) {
+    match refusal.error(|refusal| remedy(summary, refusal)) {
         SourceError::Failed(Error::Rejected(failure)) if declines => SourceError::Declined(failure),
         SourceError::Retry(failure, _) if status == 410 => SourceError::Retry(failure, RetryClass::Upgrading),
         other => other,
     }
 }
 
-/// The failure of an IMDS that is not there.
-pub(crate) fn absent(asked: &CallSummary<'_>, came_back: &str) -> Failure {
-    let remedy = "run this on an Azure VM, or configure the identity that this platform has; \
-                  `token-broker explain` shows what is looked for";
-    Failure { remedy: Some(remedy.to_owned()), ..asked.failure(came_back) }
+/// The failure of an IMDS that is not present.
+pub(crate) fn absent(summary: &CallSummary<'_>, answer: &str) -> Failure {
+    let remedy = "run this on an Azure VM, or configure this platform's identity; `token-broker explain` shows the variables";
+    Failure { remedy: Some(remedy.to_owned()), ..summary.failure(answer) }
 }
 
-fn remedy(asked: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
-    let (key, client_id, health) = (asked.key, refusal.setting(CLIENT_ID), asked.health());
+fn remedy(summary: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
+    let (key, client_id, health) = (summary.key, refusal.setting(CLIENT_ID), summary.health());
     let property = match key.identity() {
         Identity::Default | Identity::SystemAssigned => None,
-        Identity::ClientId(id) => Some(("clientId", in_a_command(id))),
-        Identity::ObjectId(id) => Some(("principalId", in_a_command(id))),
-        Identity::ResourceId(id) => Some(("id", in_a_command(id))),
+        Identity::ClientId(id) => Some(("clientId", for_command(id))),
+        Identity::ObjectId(id) => Some(("principalId", for_command(id))),
+        Identity::ResourceId(id) => Some(("id", for_command(id))),
     };
-    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.says(words));
+    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.mentions(words));
     match property {
-        _ if refusal.says("multiple user assigned identities") => format!(
+        _ if refusal.mentions("multiple user assigned identities") => format!(
             "name the one to use: set {client_id} to the clientId that \
              `az vm identity show -g <group> -n <vm>` lists"
         ),
-        _ if refusal.says("resource principal") || refusal.says("invalid_resource") => format!(
-            "check the audience {}: no such application is known in the tenant; it is spelled as the service's \
-             documentation says, and some end with a slash",
+        _ if refusal.mentions("resource principal") || refusal.mentions("invalid_resource") => format!(
+            "check the audience {}: the tenant has no such application; use the exact audience of the service's \
+             documentation, in some cases with a trailing slash",
             key.audience()
         ),
-        _ if refusal.says("metadata header") => {
-            format!("see which proxy drops the header `Metadata: true` that the broker sends; {health}")
+        _ if refusal.mentions("metadata header") => {
+            format!("find the proxy that removes the header `Metadata: true`; {health}")
         }
         _ if refusal.form() == Form::PlainText && !has_no_identity => format!(
-            "see what answers in the place of IMDS, which itself refuses in JSON: a proxy, or on AKS the retired pod \
-             identity (`kubectl get azureidentitybinding -A`), after which comes workload identity; {health}"
+            "check which server answers instead of IMDS, whose errors are JSON: a proxy, or on AKS the retired pod identity \
+             (`kubectl get azureidentitybinding -A`), which workload identity replaces; {health}"
         ),
         _ if refusal.status != 400 && !has_no_identity => {
-            format!("see what stands between this machine and IMDS, which itself refuses with 400; {health}")
+            format!(
+                "check for a proxy between this machine and IMDS, which itself refuses with 400; {health}"
+            )
         }
         Some((property, id)) => format!(
             "assign the identity to this machine, `az vm identity assign -g <group> -n <vm> --identities \
@@ -165,7 +169,7 @@ fn remedy(asked: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
     }
 }
 
-/// What IMDS and the endpoints in its place say where an identity is not assigned, in lower case.
+/// The texts, in lower case, with which IMDS and compatible endpoints answer if an identity is not assigned.
 const IDENTITY_MISSING: [&str; 2] = ["identity not found", "defaultidentitynotdefined"];
 
 const PATH: &str = "/metadata/identity/oauth2/token";

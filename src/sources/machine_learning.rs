@@ -1,4 +1,4 @@
-//! The identity endpoint of Azure Machine Learning, which is App Service's of version 2017-09-01.
+//! The identity endpoint of Azure Machine Learning, which has the protocol of App Service's version 2017-09-01.
 //!
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
@@ -7,7 +7,8 @@ use http::HeaderValue;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    Endpoint, SourceCall, SourceError, SourceInfo, entra, half, not_the_endpoint, response, secret_header,
+    Endpoint, Source, SourceCall, SourceError, SourceInfo, entra, half_configured, response, secret_header,
+    wrong_endpoint,
 };
 use crate::model::{Body, Error, Identity, Token};
 use crate::policy::CacheKey;
@@ -21,32 +22,33 @@ use crate::settings::{Credential, Settings};
 pub(crate) struct MachineLearning {
     endpoint: Endpoint,
     secret: HeaderValue,
-    /// The identity of the compute, where that is a user-assigned one.
+    /// The user-assigned identity of the compute, if it has one.
     default_client_id: Option<String>,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-ml",
     credential: Credential::ManagedIdentity,
-    needs: &[MSI_ENDPOINT, MSI_SECRET],
-    takes: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
+    required: &[MSI_ENDPOINT, MSI_SECRET],
+    optional: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
+    detect: |settings| Ok(MachineLearning::detect(settings)?.map(Source::MachineLearning)),
     health: |_| "restart the compute, the job or the app".to_owned(),
 };
 
 impl MachineLearning {
-    /// The endpoint, if there is one.
+    /// The endpoint of the settings, if they have one.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for a secret without an endpoint, for an endpoint with a default identity and without a
-    /// secret, and for values that cannot be used.
+    /// secret, and for invalid values.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         match (settings.get(MSI_ENDPOINT), settings.get(MSI_SECRET)) {
             (Some(_), None) if settings.is_set(DEFAULT_IDENTITY_CLIENT_ID) => {
-                Err(half(settings, MSI_ENDPOINT, MSI_SECRET))
+                Err(half_configured(settings, MSI_ENDPOINT, MSI_SECRET))
             }
             // Without a secret the endpoint is Cloud Shell's.
             (_, None) => Ok(None),
-            (None, Some(_)) => Err(half(settings, MSI_SECRET, MSI_ENDPOINT)),
+            (None, Some(_)) => Err(half_configured(settings, MSI_SECRET, MSI_ENDPOINT)),
             (Some(endpoint), Some(secret)) => Self::new(settings, endpoint, secret).map(Some),
         }
     }
@@ -61,8 +63,8 @@ impl MachineLearning {
         })
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -70,13 +72,13 @@ impl MachineLearning {
     }
 
     /// # Errors
-    /// [`Error::InvalidRequest`] for an id that this version of the protocol has no parameter for: the endpoint would
-    /// ignore it and answer with another identity's token.
-    pub(crate) fn takes(&self, key: &CacheKey) -> Result<(), SourceError> {
+    /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would ignore
+    /// it, and answer with another identity's token.
+    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
             return Err(SourceError::Failed(Error::invalid_request(
                 format_args!(
-                    "the endpoint of Azure Machine Learning takes client ids only, and was asked for {}",
+                    "the endpoint of Azure Machine Learning accepts client ids only, and {} was requested",
                     key.identity()
                 ),
                 "name the identity by its client id, which `az identity show --query clientId` prints",
@@ -85,28 +87,28 @@ impl MachineLearning {
         Ok(())
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let client_id = match key.identity() {
             Identity::ClientId(id) => Some(id.as_str()),
             Identity::Default => self.default_client_id.as_deref(),
             Identity::SystemAssigned | Identity::ObjectId(_) | Identity::ResourceId(_) => None,
         };
         let mut query = vec![("api-version", "2017-09-01".into()), ("resource", key.audience().into())];
-        // `client_id` is of later versions, and would be ignored.
+        // `client_id` is a parameter of later versions, and would be ignored.
         query.extend(client_id.map(|id| ("clientid", id.into())));
         OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
     }
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
-        response::read(&asked, response, exchange, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(ask.request.key(), refusal))
+        let summary = self.summary(call);
+        response::read(&summary, response, round_trip, |refusal| {
+            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
         })
     }
 }
@@ -114,19 +116,19 @@ impl MachineLearning {
 fn remedy(key: &CacheKey, refusal: &Refusal<'_>) -> String {
     let client_id = refusal.setting(CLIENT_ID);
     match refusal.status {
-        405 => not_the_endpoint(refusal.setting(MSI_ENDPOINT)),
-        status if matches!(status, 401 | 403) || refusal.says("secret token header") => format!(
-            "the endpoint does not accept {}, which is renewed with the job or the app: start it anew",
+        405 => wrong_endpoint(refusal.setting(MSI_ENDPOINT)),
+        status if matches!(status, 401 | 403) || refusal.mentions("secret token header") => format!(
+            "the endpoint does not accept {}, which is renewed with the job or the app: restart it",
             refusal.setting(MSI_SECRET)
         ),
-        // App Service's words, in the version of the protocol that Azure Machine Learning has.
-        _ if refusal.says("no msi found") => format!(
-            "no such identity is assigned here: `az webapp identity assign -g <group> -n <app>`, or on Azure Machine \
+        // App Service's text in this version of the protocol.
+        _ if refusal.mentions("no msi found") => format!(
+            "the identity is not assigned here: `az webapp identity assign -g <group> -n <app>`, or on Azure Machine \
              Learning `az ml compute update`; correct the client id in the request or in {client_id}"
         ),
         _ => format!(
-            "see which identity the compute has, `az ml compute show -n <compute> --query identity`, and that {client_id} \
-             or {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
+            "check the identity of the compute, `az ml compute show -n <compute> --query identity`, and that {client_id} or \
+             {DEFAULT_IDENTITY_CLIENT_ID} is its client id; check the audience too: {}",
             key.audience()
         ),
     }

@@ -1,4 +1,4 @@
-//! A request for a token, before it becomes HTTP.
+//! Requests to identity endpoints.
 
 use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
@@ -6,7 +6,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use crate::model::{Body, Error};
 use crate::wire::{Field, form_encoded};
 
-/// What a source wants sent. A call with a form is a POST, any other a GET.
+/// A request of a source: a POST if it has a form, else a GET.
 pub(crate) struct OutgoingRequest<'a> {
     url: String,
     headers: Vec<(&'static str, HeaderValue)>,
@@ -27,16 +27,18 @@ impl<'a> OutgoingRequest<'a> {
         self
     }
 
-    /// The call on one line, without its headers and without what is secret in its form.
-    pub(crate) fn shown(&self) -> String {
+    /// The request on one line, without its headers and the secret fields of its form.
+    pub(crate) fn redacted(&self) -> String {
         let Some(form) = &self.form else { return format!("GET {}", self.url) };
-        let open: Vec<_> = form.iter().filter(|(name, _)| !SECRET_FIELDS.contains(name)).cloned().collect();
-        format!("POST {} {}", self.url, form_encoded(&open))
+        let public: Vec<_> = form.iter().filter(|(name, _)| !SECRET_FIELDS.contains(name)).cloned().collect();
+        format!("POST {} {}", self.url, form_encoded(&public))
     }
 
+    /// The HTTP request, with an id.
+    ///
     /// # Errors
-    /// [`Error::InvalidRequest`] if the URL is too long or otherwise none.
-    pub(crate) fn into_request(self, request_id: &str) -> Result<http::Request<Body>, Error> {
+    /// [`Error::InvalidRequest`] if the URL is too long or invalid.
+    pub(crate) fn into_http(self, request_id: &str) -> Result<http::Request<Body>, Error> {
         let method = if self.form.is_some() { http::Method::POST } else { http::Method::GET };
         let mut builder = http::Request::builder()
             .method(method)
@@ -51,7 +53,7 @@ impl<'a> OutgoingRequest<'a> {
             None => Vec::new(),
             Some(form) => {
                 let body = form_encoded(&form).into_bytes();
-                // Entra answers 404 to a request in chunks, and a host cannot know the length of what is yet to come.
+                // Entra answers 404 to a chunked request, and a host does not know the length of a streamed body.
                 builder = builder
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .header(CONTENT_LENGTH, body.len());
@@ -78,8 +80,8 @@ mod tests {
     fn a_call_with_a_form_is_a_post_whose_secrets_are_not_shown() {
         let form = || vec![("client_secret", "a b&c=d".into()), ("scope", "https://x/.default".into())];
         let call = OutgoingRequest::post("https://login.example/t".to_owned(), form());
-        assert_eq!(call.shown(), "POST https://login.example/t scope=https%3A%2F%2Fx%2F.default");
-        let request = call.into_request("id").unwrap();
+        assert_eq!(call.redacted(), "POST https://login.example/t scope=https%3A%2F%2Fx%2F.default");
+        let request = call.into_http("id").unwrap();
         assert_eq!(request.method(), "POST");
         assert_eq!(
             request.body().expose_secret(),
@@ -92,8 +94,8 @@ mod tests {
     fn a_call_without_a_form_is_a_get_with_its_headers() {
         let secret = HeaderValue::from_static("s");
         let call = OutgoingRequest::get("http://127.0.0.1/x?a=b".to_owned()).header("secret", secret);
-        assert_eq!(call.shown(), "GET http://127.0.0.1/x?a=b");
-        let request = call.into_request("id").unwrap();
+        assert_eq!(call.redacted(), "GET http://127.0.0.1/x?a=b");
+        let request = call.into_http("id").unwrap();
         assert_eq!((request.method().as_str(), request.headers()["secret"].as_bytes()), ("GET", &b"s"[..]));
         assert_eq!(request.headers()["x-ms-client-request-id"], "id");
         assert!(request.body().expose_secret().is_empty());
@@ -113,6 +115,6 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_sent_is_the_callers_mistake() {
         let url = format!("http://127.0.0.1/?resource={}", "a".repeat(100_000));
-        assert_eq!(OutgoingRequest::get(url).into_request("id").unwrap_err().kind(), "invalid-request");
+        assert_eq!(OutgoingRequest::get(url).into_http("id").unwrap_err().kind(), "invalid-request");
     }
 }

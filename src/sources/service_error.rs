@@ -1,4 +1,4 @@
-//! The error of an identity endpoint, or of another service that answers in its place, read once for everybody.
+//! The errors of identity endpoints, and of other services that answer instead of them.
 //!
 //! Known forms, with keys in any case and with or without underscores:
 //! - OAuth's and IMDS's `{"error": "...", "error_description": "..."}`;
@@ -14,23 +14,23 @@ use serde_json::{Map, Value};
 use crate::model::Body;
 use crate::wire::redacted;
 
-/// An error in the service's own words, unredacted: only [`ServiceError::told`] and what it gives may be shown.
+/// The error of a service, unredacted. Only the result of [`ServiceError::redacted`] may be logged.
 #[derive(Default)]
 pub(crate) struct ServiceError {
     code: Option<String>,
-    /// OAuth's `suberror`, which tells apart what a code has in common.
-    detail: Option<String>,
-    words: Option<String>,
+    /// OAuth's `suberror`.
+    suberror: Option<String>,
+    message: Option<String>,
     correlation_id: Option<String>,
     timestamp: Option<String>,
-    /// What a user must satisfy before there is a token on the user's behalf: JSON.
+    /// The claims that the user must satisfy, as JSON, in answers to an on-behalf-of request.
     claims: Option<String>,
-    /// A token that came with the error.
+    /// A token that the error contains.
     token: Option<String>,
     form: Form,
 }
 
-/// What a body is, as far as it tells who answered.
+/// The form of a body, which hints at the server that sent it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Form {
     #[default]
@@ -39,11 +39,11 @@ pub(crate) enum Form {
     PlainText,
     /// HTML or XML, which no identity endpoint sends: a gateway, a proxy, or the metadata service of another cloud.
     Markup,
-    /// Neither of them.
+    /// Another form.
     Unknown,
 }
 
-/// An error as an operator may see it.
+/// An error without secrets.
 pub(crate) struct RedactedError {
     pub(crate) code: Option<String>,
     /// The end of a sentence that begins with `got 400`.
@@ -57,15 +57,15 @@ impl ServiceError {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let error = match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Self::of_fields(&fields),
-            Ok(Value::String(words)) => Self { words: Some(words), form: Form::Json, ..Self::default() },
+            Ok(Value::String(words)) => Self { message: Some(words), form: Form::Json, ..Self::default() },
             Ok(_) => Self { form: Form::Json, ..Self::default() },
             Err(_) => Self::of_text(bytes, response.headers()),
         };
-        let in_words = error.words.as_deref().and_then(|words| between(words, "Correlation ID:"));
+        let in_words = error.message.as_deref().and_then(|words| between(words, "Correlation ID:"));
         let correlation_id =
             error.correlation_id.clone().or_else(|| header_id(response.headers())).or(in_words);
-        let words = error.words.filter(|words| !may_hold_token(words));
-        Self { correlation_id, words, ..error }
+        let message = error.message.filter(|words| !may_hold_token(words));
+        Self { correlation_id, message, ..error }
     }
 
     fn of_fields(fields: &Map<String, Value>) -> Self {
@@ -74,8 +74,8 @@ impl ServiceError {
         let inner = |key: &str| nested.and_then(|nested| field(nested, key)).and_then(text);
         Self {
             code: ["error", "errorcode", "code"].into_iter().find_map(outer).or_else(|| inner("code")),
-            detail: outer("suberror"),
-            words: ["errordescription", "message", "exceptionmessage"]
+            suberror: outer("suberror"),
+            message: ["errordescription", "message", "exceptionmessage"]
                 .into_iter()
                 .find_map(outer)
                 .or_else(|| inner("message")),
@@ -98,8 +98,8 @@ impl ServiceError {
             Some(text) if is_plain(text) => Form::PlainText,
             Some(_) | None => Form::Unknown,
         };
-        let words = text.filter(|_| form == Form::PlainText).map(str::to_owned);
-        Self { words, form, ..Self::default() }
+        let message = text.filter(|_| form == Form::PlainText).map(str::to_owned);
+        Self { message, form, ..Self::default() }
     }
 
     pub(crate) fn form(&self) -> Form {
@@ -111,42 +111,42 @@ impl ServiceError {
         self.code.as_deref()
     }
 
-    /// Whether the code or the words hold a text, in any case.
-    pub(crate) fn says(&self, text: &str) -> bool {
-        let holds = |said: &Option<String>| {
-            said.as_ref().is_some_and(|said| said.to_ascii_lowercase().contains(text))
+    /// Whether the code or the message contains a text, which is given in lower case.
+    pub(crate) fn mentions(&self, text: &str) -> bool {
+        let contains = |field: &Option<String>| {
+            field.as_ref().is_some_and(|field| field.to_ascii_lowercase().contains(text))
         };
-        holds(&self.code) || holds(&self.words)
+        contains(&self.code) || contains(&self.message)
     }
 
-    /// The numbers of `AADSTS700016: ...` in the words, in order.
+    /// The numbers of `AADSTS700016: ...` in the message, in order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
-        let after = self.words.as_deref().unwrap_or_default().split("AADSTS").skip(1);
+        let after = self.message.as_deref().unwrap_or_default().split("AADSTS").skip(1);
         after.filter_map(|rest| {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             rest.get(..digits)?.parse().ok()
         })
     }
 
-    /// The error without secrets, on one line, cut. `number`: that of the words that says most.
-    pub(crate) fn told(
+    /// The error on one line, redacted and truncated. `number` is the most specific one of the message.
+    pub(crate) fn redacted(
         &self,
         response: &http::Response<Body>,
         number: Option<u32>,
         secrets: &[Option<&str>; 3],
     ) -> RedactedError {
-        let [own, proof, user] = *secrets;
-        let secrets = [own, proof, user, self.token.as_deref()];
+        let [own, credential, user] = *secrets;
+        let secrets = [own, credential, user, self.token.as_deref()];
         let shown = |text: &str| redacted(text, &secrets);
         let code = self.code.as_deref().map(shown);
         let mut text = code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
-        if let Some(detail) = &self.detail {
-            text.push_str(&format!(" ({})", shown(detail)));
+        if let Some(suberror) = &self.suberror {
+            text.push_str(&format!(" ({})", shown(suberror)));
         }
-        match self.words.as_deref().map(without_ids) {
+        match self.message.as_deref().map(without_ids) {
             Some("") => {}
             Some(words) => text.push_str(&format!(": {}", shown(words))),
-            None if code.is_none() => text.push_str(&self.shape(response, &secrets)),
+            None if code.is_none() => text.push_str(&self.describe_body(response, &secrets)),
             None => {}
         }
         if let Some(claims) = &self.claims {
@@ -159,8 +159,8 @@ impl ServiceError {
         RedactedError { code, text, correlation_id: self.correlation_id.as_deref().map(shown) }
     }
 
-    /// A body without words: never its content.
-    fn shape(&self, response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
+    /// A description of a body without a known error, without any of its content.
+    fn describe_body(&self, response: &http::Response<Body>, secrets: &[Option<&str>]) -> String {
         let length = response.body().expose_secret().len();
         let named = |name: HeaderName| header(response.headers(), name).map(|value| redacted(value, secrets));
         let body = match (self.form, named(CONTENT_TYPE)) {
@@ -183,25 +183,25 @@ fn field<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     fields.iter().find(|(name, _)| is_it(name)).map(|(_, value)| value)
 }
 
-/// A text that says something, or the first of a list.
+/// A text that is not blank, or the first text of a list.
 fn text(value: &Value) -> Option<String> {
     let value = value.as_array().and_then(|list| list.first()).unwrap_or(value);
     value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
 }
 
-/// Text that is neither broken JSON, which may hold a token, nor binary.
+/// Whether a text is neither invalid JSON, which may contain a token, nor binary.
 fn is_plain(text: &str) -> bool {
     !text.starts_with(['{', '[', '"'])
         && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }
 
-/// Whether a text has an `access_token` with a value in it, whatever stands before it: a peer may quote another's answer.
+/// Whether a text contains an `access_token` with a value: a peer may quote the answer of another service.
 fn may_hold_token(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.split("access_token").skip(1).any(|rest| rest.starts_with(['"', '\'', '\\', '=', ':']))
 }
 
-/// Entra repeats the ids and the time behind its words; they are told in fields of their own.
+/// Removes the ids and the time at the end of Entra's messages, which are reported separately.
 fn without_ids(words: &str) -> &str {
     words.split_once("Trace ID:").map_or(words, |(before, _)| before).trim_end()
 }
@@ -221,12 +221,12 @@ fn header_id(headers: &HeaderMap) -> Option<String> {
     ids.map(str::to_owned).find(|id| !id.is_empty())
 }
 
-/// The value of a header, if it is text.
+/// The value of a header, if it is ASCII text.
 pub(crate) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// What some writers of UTF-8 begin with.
+/// The UTF-8 byte order mark.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 const CORRELATION_HEADERS: [&str; 5] = [
@@ -252,7 +252,7 @@ mod tests {
         let response = response(label, body);
         let error = ServiceError::read(&response);
         let number = error.numbers().next();
-        error.told(&response, number, &[Some("hunter2"), None, None])
+        error.redacted(&response, number, &[Some("hunter2"), None, None])
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn every_number_of_the_words_is_found() {
         let numbers = |words: &str| {
-            let error = ServiceError { words: Some(words.to_owned()), ..ServiceError::default() };
+            let error = ServiceError { message: Some(words.to_owned()), ..ServiceError::default() };
             error.numbers().collect::<Vec<_>>()
         };
         assert_eq!(numbers("AADSTS70002: no good. AADSTS70008: revoked."), [70002, 70008]);
@@ -362,7 +362,7 @@ mod tests {
     fn who_served_a_page_is_told() {
         let mut page = response("text/html", "<h1>502 Bad Gateway</h1>");
         page.headers_mut().insert(SERVER, "nginx".parse().unwrap());
-        let told = ServiceError::read(&page).told(&page, None, &[None, None, None]);
+        let told = ServiceError::read(&page).redacted(&page, None, &[None, None, None]);
         assert_eq!(told.text, " with a page of HTML or XML of 24 bytes of the server nginx");
     }
 }

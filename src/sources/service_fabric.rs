@@ -1,7 +1,7 @@
-//! The identity endpoint of a Service Fabric cluster, known by the thumbprint of its certificate.
+//! The identity endpoint of a Service Fabric cluster, authenticated by the thumbprint of its certificate.
 //!
-//! A wasm guest does not see certificates, so the host must compare the thumbprint, and say so. Without that the secret
-//! is not sent.
+//! A wasm guest does not see certificates, so the host must pin the certificate, and declare that it does. Otherwise the
+//! secret is not sent.
 //!
 //! <https://learn.microsoft.com/azure/service-fabric/how-to-managed-identity-service-fabric-app-code>
 
@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, RoundTrip};
 use super::{
-    Endpoint, SourceCall, SourceError, SourceInfo, container_instances, half, only_its_own_identity,
-    response, secret_header,
+    Endpoint, Source, SourceCall, SourceError, SourceInfo, container_instances, half_configured,
+    refuse_user_assigned, response, secret_header,
 };
 use crate::model::{Body, CAPABILITY, Error, Failure, Token};
 use crate::settings::variables::{
@@ -23,36 +23,37 @@ use crate::settings::variables::{
 };
 use crate::settings::{Credential, Settings};
 
-/// The endpoint that the three `IDENTITY_` variables name.
+/// The endpoint of the three `IDENTITY_` variables.
 #[derive(Debug)]
 pub(crate) struct ServiceFabric {
     endpoint: Endpoint,
     secret: HeaderValue,
     thumbprint: String,
-    /// The host says that it lets this request through to nobody else.
+    /// Whether the host pins the certificate.
     is_pinned: bool,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "service-fabric",
     credential: Credential::ManagedIdentity,
-    needs: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
-    takes: &[PINNED_THUMBPRINT],
-    health: |_| "see the log of the cluster's managed identity token service".to_owned(),
+    required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
+    optional: &[PINNED_THUMBPRINT],
+    detect: |settings| Ok(ServiceFabric::detect(settings)?.map(Source::ServiceFabric)),
+    health: |_| "read the log of the cluster's managed identity token service".to_owned(),
 };
 
 impl ServiceFabric {
-    /// The endpoint, if there is one.
+    /// The endpoint of the settings, if they have one. A header and a thumbprint without an endpoint are the variables of a
+    /// Linux container of Azure Container Instances, which uses IMDS.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for values that cannot be used, and for a thumbprint without a header. Header and
-    /// thumbprint without an endpoint are what each container of Azure Container Instances has, whose identity is IMDS's.
+    /// [`Error::Misconfigured`] for a thumbprint without a header, and for invalid values.
     pub(crate) fn detect(settings: &Settings) -> Result<Option<Self>, Error> {
         let Some(thumbprint) = settings.get(IDENTITY_SERVER_THUMBPRINT) else { return Ok(None) };
         let (endpoint, header) = match (settings.get(IDENTITY_ENDPOINT), settings.get(IDENTITY_HEADER)) {
             _ if container_instances::is_here(settings) => return Ok(None),
             (None, Some(_)) => return Ok(None),
-            (_, None) => return Err(half(settings, IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER)),
+            (_, None) => return Err(half_configured(settings, IDENTITY_SERVER_THUMBPRINT, IDENTITY_HEADER)),
             (Some(endpoint), Some(header)) => (endpoint, header),
         };
         let thumbprint = normal(settings.name(IDENTITY_SERVER_THUMBPRINT), thumbprint)?;
@@ -68,8 +69,8 @@ impl ServiceFabric {
         }))
     }
 
-    pub(crate) fn asked<'a>(&'a self, ask: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), ask, self.secret())
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
     }
 
     pub(super) fn secret(&self) -> Option<&str> {
@@ -77,22 +78,23 @@ impl ServiceFabric {
     }
 
     /// # Errors
-    /// [`SourceError::Blocked`] without a host that pins, [`Error::InvalidRequest`] for a user-assigned identity.
-    pub(crate) fn takes(&self, ask: &SourceCall<'_>) -> Result<(), SourceError> {
+    /// [`SourceError::Blocked`] if the host does not pin the certificate, [`Error::InvalidRequest`] for a user-assigned
+    /// identity.
+    pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
         let remedy =
-            "leave the identity out: the application's manifest names it (https://aka.ms/servicefabricmi)";
-        only_its_own_identity(ask.request.key(), "a Service Fabric application", remedy)?;
+            "omit the identity: the application's manifest names it (https://aka.ms/servicefabricmi)";
+        refuse_user_assigned(call.request.key(), "a Service Fabric application", remedy)?;
         if self.is_pinned {
             return Ok(());
         }
         let remedy = format!(
-            "run the broker in a host that pins the certificate {}, as token-broker-host does, or another one that does \
-             and sets {PINNED_THUMBPRINT} to it",
+            "run the broker in a host that pins the certificate {} and sets {PINNED_THUMBPRINT} to it, as \
+             token-broker-host does",
             self.thumbprint
         );
         let message = format!(
-            "{} is known by its certificate only, which a wasm component cannot see, and this host does not say that it \
-             compares it: nothing was sent",
+            "{} is authenticated by its certificate, which a wasm component cannot see and this host does not pin: nothing \
+             was sent",
             self.endpoint.as_str()
         );
         Err(SourceError::Blocked(Failure {
@@ -103,11 +105,11 @@ impl ServiceFabric {
         }))
     }
 
-    pub(crate) fn call<'a>(&'a self, ask: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = ask.request.key();
+    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
         let mut query =
             vec![("api-version", "2019-07-01-preview".into()), ("resource", key.audience().into())];
-        if let Some(refused) = ask.refused {
+        if let Some(refused) = call.refused {
             query.push(("token_sha256_to_refresh", digest(refused).into()));
         }
         if key.cae() {
@@ -118,13 +120,13 @@ impl ServiceFabric {
 
     pub(crate) fn parse(
         &self,
-        ask: &SourceCall<'_>,
+        call: &SourceCall<'_>,
         response: &http::Response<Body>,
-        exchange: RoundTrip,
+        round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let asked = self.asked(ask);
+        let summary = self.summary(call);
         // 404: the application has no identity.
-        response::read(&asked, response, exchange, |refusal| {
+        response::read(&summary, response, round_trip, |refusal| {
             refusal.not_found_is_final().error(|refusal| remedy(refusal.code()).to_owned())
         })
     }
@@ -135,13 +137,13 @@ fn remedy(code: Option<&str>) -> &'static str {
         Some("ManagedIdentityNotFound") => {
             "assign an identity to the application in its manifest, https://aka.ms/servicefabricmi"
         }
-        Some("SecretHeaderNotFound") => "restart the application: its IDENTITY_HEADER is renewed with it",
-        Some("ArgumentNullOrEmpty") => "check the audience: the endpoint did not see one",
-        _ => "see the log of the cluster's managed identity token service, and check the audience",
+        Some("SecretHeaderNotFound") => "restart the application, which renews its IDENTITY_HEADER",
+        Some("ArgumentNullOrEmpty") => "check the audience: the endpoint did not receive one",
+        _ => "read the log of the cluster's managed identity token service, and check the audience",
     }
 }
 
-/// 40 hexadecimal digits, whatever stands between them.
+/// Parses a thumbprint: 40 hexadecimal digits, with or without separators.
 fn normal(variable: &str, text: &str) -> Result<String, Error> {
     let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
     if digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -153,7 +155,7 @@ fn normal(variable: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// How the endpoint knows which token is not to be given again: its SHA-256 in lower-case hexadecimal.
+/// The SHA-256 of a token in lower-case hexadecimal, by which the endpoint identifies a token to replace.
 fn digest(token: &Token) -> String {
     let digest = Sha256::digest(token.secret().expose_secret().as_bytes());
     digest.iter().fold(String::new(), |mut text, byte| {

@@ -1,32 +1,32 @@
-//! Why a source gave no token.
+//! The errors of sources.
 
 use crate::model::{Error, Failure};
 
-/// Why a source gave no token, and so what may be done next.
+/// The reason why a source gave no token, which determines the next step.
 #[derive(Debug)]
 pub(crate) enum SourceError {
-    /// The source is not on this machine: the next one may be tried.
+    /// The source is not on this machine: the next one is tried.
     Absent(Failure),
-    /// The source is not for this request: the next one may be tried.
+    /// The source does not serve this request: the next one is tried.
     Declined(Failure),
-    /// The source is this platform's and is out of order before anything was sent: no other may be tried instead.
+    /// The source is this platform's, and cannot be called. No other source is tried.
     Blocked(Failure),
-    /// The source says no, and asking again will not change it: no other may be tried instead.
+    /// The call failed for good. No other source is tried.
     Failed(Error),
-    /// Not now: the same source may be asked again.
+    /// The call failed, and may be retried.
     Retry(Failure, RetryClass),
 }
 
-/// Why a try may be repeated.
+/// The reason for a retry, which determines its delay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RetryClass {
-    /// A busy or broken service, or the network to it.
+    /// The service or the network is overloaded or broken.
     Busy,
     /// IMDS is being upgraded, which may take 70 s (VM documentation, "retry guidance" for 410).
     Upgrading,
-    /// What the asker proved itself with was out of date.
+    /// The credential has expired.
     Stale,
-    /// The content of this file is missing, which a challenge named.
+    /// A challenge requires the content of this file.
     KeyFile(String),
 }
 

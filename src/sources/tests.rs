@@ -18,7 +18,7 @@ use crate::settings::{SettingNames, Settings};
 use crate::tests::{cases, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
-const EXCHANGE: RoundTrip = RoundTrip { asked_at: NOW, received_at: NOW };
+const EXCHANGE: RoundTrip = RoundTrip { sent_at: NOW, received_at: NOW };
 const IDENTITY_HEADER: &str = "s3ntinel-header";
 
 fn sources() -> [Source; SOURCES] {
@@ -70,8 +70,14 @@ fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, Source
     let header = Secret::from(IDENTITY_HEADER);
     let names = SettingNames::default();
     MADE.with(|(sources, requests)| {
-        let calls = requests.iter().flat_map(|request| [None, Some(&header)].map(|proof| (request, proof)));
-        let calls = calls.map(|(request, proof)| SourceCall { request, proof, refused: None, names: &names });
+        let calls =
+            requests.iter().flat_map(|request| [None, Some(&header)].map(|credential| (request, credential)));
+        let calls = calls.map(|(request, credential)| SourceCall {
+            request,
+            credential,
+            refused: None,
+            names: &names,
+        });
         calls.map(|call| sources[source].parse(&call, response, EXCHANGE)).collect()
     })
 }
@@ -113,7 +119,7 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
     }
     let request = request(Identity::Default);
     let names = SettingNames::default();
-    let ask = SourceCall { request: &request, proof: None, refused: None, names: &names };
+    let call = SourceCall { request: &request, credential: None, refused: None, names: &names };
     for kind in [
         SendErrorKind::NotConnected,
         SendErrorKind::Forbidden,
@@ -126,7 +132,7 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
     ] {
         let error = SendError { kind, detail: "as scripted".to_owned() };
         for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
-            let answer = Err(source.unanswered(&ask, &error, patient));
+            let answer = Err(source.send_failed(&call, &error, patient));
             assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! Whether a token is the one that was asked for, as far as a JWT's claims tell.
+//! Verification that the claims of a JWT match the request.
 //!
-//! The signature is the service's to check. What is prevented here is a quiet mix-up: an endpoint that ignores an
-//! unknown parameter answers with the token of another identity (App Service does so for `msi_res_id`).
+//! The signature is not verified: that is up to the service. The check detects an endpoint that ignores an unknown parameter
+//! and answers with the token of another identity (App Service does so for `msi_res_id`).
 
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde::Deserialize;
@@ -11,39 +11,39 @@ use crate::model::{Id, Identity, Token};
 use crate::policy::CacheKey;
 use crate::wire::{LooseText, from_base64url};
 
-/// What the claims say of a token that was asked for under a key.
+/// The result of the verification.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenCheck {
-    /// Nothing speaks against it.
-    Fits,
-    /// It is for an audience of another name, which may be an alias.
+    /// No claim contradicts the request.
+    Matches,
+    /// The audience has another name, which may be an alias.
     OtherAudience(String),
-    /// It belongs to another identity: this claim says so, by this value.
+    /// The token belongs to another identity, by the claim with this name and value.
     OtherIdentity(&'static str, Option<String>),
-    /// It is a JWT whose claims cannot be read.
-    Unreadable,
+    /// The claims of the JWT are invalid.
+    InvalidClaims,
 }
 
-/// Compare a token's claims with what was asked. A token that is no JWT has no claims to compare.
+/// Compares the claims of a token with the request. An opaque token has no claims, and matches.
 pub(crate) fn verify(token: &Token, key: &CacheKey) -> TokenCheck {
-    let Some(payload) = payload(token.secret().expose_secret()) else { return TokenCheck::Fits };
+    let Some(payload) = payload(token.secret().expose_secret()) else { return TokenCheck::Matches };
     let Some(claims) = decode(payload).and_then(|json| from_slice::<TokenClaims>(json.expose_secret()).ok())
     else {
-        return TokenCheck::Unreadable;
+        return TokenCheck::InvalidClaims;
     };
     if let Some((name, claim)) = claims.contradiction(key.identity()) {
         return TokenCheck::OtherIdentity(name, claim.clone().into_option());
     }
     let audiences = claims.audiences();
-    // What a user is asked for is a permission, which the audience is a part of.
+    // The scope of an on-behalf-of request is a permission, which is not just an audience.
     let fits = audiences.is_empty() || key.is_for_user();
     if fits || audiences.iter().any(|aud| same_audience(aud, key.audience())) {
-        return TokenCheck::Fits;
+        return TokenCheck::Matches;
     }
     TokenCheck::OtherAudience(audiences.join(", "))
 }
 
-/// The middle of a JWT: three parts of which the first is a JSON object (RFC 7519, 7.2).
+/// The payload of a JWT: the second of three parts, of which the first is a JSON object (RFC 7519, 7.2).
 fn payload(token: &str) -> Option<&str> {
     let mut parts = token.split('.');
     let (header, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
@@ -63,11 +63,11 @@ struct AnyObject {}
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenClaims {
-    /// A text or a list (RFC 7519, 4.1.3).
+    /// A string or a list (RFC 7519, 4.1.3).
     aud: Value,
     oid: LooseText,
     appid: LooseText,
-    /// What tokens of version 2 call `appid`.
+    /// The `appid` of tokens of version 2.
     azp: LooseText,
     xms_mirid: LooseText,
 }
@@ -99,17 +99,17 @@ impl TokenClaims {
     }
 }
 
-fn differs(claim: &LooseText, wanted: &Id) -> bool {
+fn differs(claim: &LooseText, requested: &Id) -> bool {
     match claim {
         LooseText::Absent => false,
-        LooseText::Is(claim) => !claim.eq_ignore_ascii_case(wanted.as_str()),
+        LooseText::Is(claim) => !claim.eq_ignore_ascii_case(requested.as_str()),
         LooseText::Other => true,
     }
 }
 
-/// A trailing slash is part of an audience, yet services differ in whether they repeat it.
-fn same_audience(aud: &str, asked: &str) -> bool {
-    aud.trim_end_matches('/').eq_ignore_ascii_case(asked.trim_end_matches('/'))
+/// Compares audiences without their trailing slashes: services differ in whether they repeat them.
+fn same_audience(aud: &str, requested: &str) -> bool {
+    aud.trim_end_matches('/').eq_ignore_ascii_case(requested.trim_end_matches('/'))
 }
 
 const USER_ASSIGNED: &str = "/microsoft.managedidentity/userassignedidentities/";
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn ids_are_compared_without_regard_to_case() {
         let payload = r#"{"aud":"https://VAULT.azure.net/","appid":"AAA","oid":"zzz"}"#;
-        assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), TokenCheck::Fits);
+        assert_eq!(judged(payload, Identity::client_id("aaa").unwrap()), TokenCheck::Matches);
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         for aud in [r#"["x","https://vault.azure.net"]"#, r#"["https://vault.azure.net/"]"#, "[]", "[7]", "7"]
         {
             let payload = format!(r#"{{"aud":{aud},"appid":"aaa","azp":"aaa"}}"#);
-            assert_eq!(judged(&payload, aaa()), TokenCheck::Fits, "{aud}");
+            assert_eq!(judged(&payload, aaa()), TokenCheck::Matches, "{aud}");
         }
         let other = judged(r#"{"aud":["x","y"]}"#, aaa());
         assert_eq!(other, TokenCheck::OtherAudience("x, y".to_owned()));
@@ -189,7 +189,11 @@ mod tests {
         for token in
             ["opaque", "a.b", "a.!!.c", "a.e30.c", "a.bm90IGpzb24.c", "a.eyJhdWQiOlsxXX0.c", "a.b.c.d.e"]
         {
-            assert_eq!(judged_raw(token, Identity::client_id("aaa").unwrap()), TokenCheck::Fits, "{token}");
+            assert_eq!(
+                judged_raw(token, Identity::client_id("aaa").unwrap()),
+                TokenCheck::Matches,
+                "{token}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When a token ends: every form in which Azure's endpoints say it, and the correction of a wrong clock.
+//! The expiry of a token: every format that Azure's endpoints use, and the correction of clock skew.
 
 use std::fmt;
 use std::time::UNIX_EPOCH;
@@ -7,20 +7,20 @@ use serde::de::{Deserializer, Visitor};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment or a duration in seconds, as a number or as one of the texts that [`Seconds::parse`] knows.
+/// A time or a duration in seconds, given as a number or as one of the texts that [`Seconds::parse`] reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Seconds {
-    /// It was read.
+    /// A valid value.
     Known(u64),
-    /// It was there and could not be read; the text, if it was one.
+    /// An invalid value: its text, or nothing if it is not a text.
     Unreadable(String),
-    /// It was absent, null or an empty text.
+    /// No value, null or an empty text.
     #[default]
     Absent,
 }
 
 impl Seconds {
-    /// Read a text: digits, digits with a fraction, RFC 3339, or the date forms of App Service's 2017-09-01
+    /// Parses digits, digits with a fraction, RFC 3339, or the dates of App Service's API version 2017-09-01
     /// (`06/20/2019 02:57:58 +00:00` on Linux, `1/16/2020 5:24:12 AM +00:00` on Windows).
     pub(crate) fn parse(text: &str) -> Self {
         let text = text.trim();
@@ -39,7 +39,7 @@ impl Seconds {
     }
 
     fn from_float(seconds: f64) -> Option<Self> {
-        // Beyond the year 9999 nothing is a time; below 2^53 the fraction is all that the cast drops.
+        // The range ends below 2^53, so the cast drops nothing but the fraction.
         (0.0..=LATEST as f64).contains(&seconds).then_some(Self::Known(seconds as u64))
     }
 
@@ -58,15 +58,15 @@ impl<'de> serde::Deserialize<'de> for Seconds {
     }
 }
 
-/// Digits, with or without a fraction behind them.
+/// Parses digits with or without a fraction, which is dropped.
 fn whole_seconds(text: &str) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     fraction.parse::<u64>().ok()?;
     whole.parse().ok()
 }
 
-/// A date of App Service's 2017-09-01 in the form of RFC 3339, if it is one: month, day and year, a time of 24 hours or
-/// of 12 with its half of the day, an offset.
+/// Rewrites a date of App Service's API version 2017-09-01 to RFC 3339: month, day, year, a 24-hour or 12-hour time, an
+/// offset.
 fn in_2017_form(text: &str) -> Option<String> {
     let mut words = text.split(' ');
     let (date, time, mut rest) = (words.next()?, words.next()?, words.next()?);
@@ -113,60 +113,61 @@ impl Visitor<'_> for SecondsVisitor {
     }
 }
 
-/// When the token ends by our clock, in Unix seconds: `expires_on` wins over `expires_in`.
+/// The expiry of a token in Unix seconds by the local clock. `expires_on` takes precedence over `expires_in`.
 ///
-/// The server said it between the two moments of `span`, and what is not known better counts from the first: an answer
-/// that was long on its way must not make a token look younger. `date` is the server's clock, if it told. An
-/// `expires_on` is a moment of that clock: where it lies further than [`SKEW`] outside the span, the two clocks differ,
-/// and the moment is moved. A `date` by which the token would live longer than any that Entra issues is itself wrong,
-/// and not believed.
+/// `span` is the time of the request and that of the response. A duration counts from the request, so that a slow response
+/// does not extend the lifetime of the token. `date` is the server's clock, by which `expires_on` is meant: if it is more
+/// than [`SKEW`] outside of the span, the clocks differ, and the expiry is corrected. A `date` with which the token would
+/// live longer than any token of Entra is itself wrong, and ignored.
 ///
 /// # Errors
-/// What is wrong with the expiry, as the end of a sentence that begins with the answer; with the peer's own text.
+/// The fault of the expiry, as the end of a sentence about the response. It quotes the peer's text, unredacted.
 pub(crate) fn end_of_life(
     (expires_on, expires_in): (Seconds, Seconds),
     date: Option<u64>,
     span: (u64, u64),
 ) -> Result<u64, String> {
-    let (asked_at, received_at) = span;
-    let end = match (expires_on, expires_in) {
-        (Seconds::Known(moment), _) => match skewed(moment, date, span) {
-            Some(date) => asked_at.saturating_add(moment.saturating_sub(date)),
-            None => moment,
+    let (sent_at, received_at) = span;
+    let expiry = match (expires_on, expires_in) {
+        (Seconds::Known(time), _) => match skewed(time, date, span) {
+            Some(date) => sent_at.saturating_add(time.saturating_sub(date)),
+            None => time,
         },
-        (Seconds::Absent, Seconds::Known(duration)) => asked_at.saturating_add(duration),
-        (Seconds::Absent, Seconds::Absent) => return Err("does not say when the token ends".to_owned()),
-        (Seconds::Unreadable(text), _) => return Err(cannot_be_read("expires_on", &text)),
-        (Seconds::Absent, Seconds::Unreadable(text)) => return Err(cannot_be_read("expires_in", &text)),
+        (Seconds::Absent, Seconds::Known(duration)) => sent_at.saturating_add(duration),
+        (Seconds::Absent, Seconds::Absent) => {
+            return Err("has neither an expires_on nor an expires_in".to_owned());
+        }
+        (Seconds::Unreadable(text), _) => return Err(invalid("expires_on", &text)),
+        (Seconds::Absent, Seconds::Unreadable(text)) => return Err(invalid("expires_in", &text)),
     };
-    // A small expires_on is a moment in 1970, never a duration: reading it as one would revive dead tokens.
-    if end <= received_at { Err("holds a token that has ended already".to_owned()) } else { Ok(end) }
+    // A small expires_on is a time in 1970, never a duration: read as one, it would revive an expired token.
+    if expiry <= received_at { Err("has a token that has expired".to_owned()) } else { Ok(expiry) }
 }
 
-fn cannot_be_read(field: &str, text: &str) -> String {
+fn invalid(field: &str, text: &str) -> String {
     let text = if text.is_empty() { String::new() } else { format!(": `{text}`") };
-    format!("has an {field} that cannot be read{text}")
+    format!("has an invalid {field}{text}")
 }
 
-/// The server's clock, if it is another one than ours and to be believed.
-fn skewed(expires_on: u64, date: Option<u64>, (asked_at, received_at): (u64, u64)) -> Option<u64> {
-    let ours = asked_at.saturating_sub(SKEW)..=received_at.saturating_add(SKEW);
-    date.filter(|date| !ours.contains(date)).filter(|date| expires_on.saturating_sub(*date) <= LONGEST_LIFE)
+/// The server's clock, if it differs from the local one and is plausible.
+fn skewed(expires_on: u64, date: Option<u64>, (sent_at, received_at): (u64, u64)) -> Option<u64> {
+    let local = sent_at.saturating_sub(SKEW)..=received_at.saturating_add(SKEW);
+    date.filter(|date| !local.contains(date)).filter(|date| expires_on.saturating_sub(*date) <= LONGEST_LIFE)
 }
 
-/// The moment in a `Date` or `Retry-After` header (RFC 9110, 5.6.7), in Unix seconds.
+/// Parses the date of a `Date` or `Retry-After` header (RFC 9110, 5.6.7) to Unix seconds.
 pub(crate) fn http_date(text: &str) -> Option<u64> {
-    let moment = httpdate::parse_http_date(text.trim()).ok()?;
-    moment.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// A number that is none.
+/// A number that is not a time.
 const NO_TIME: Seconds = Seconds::Unreadable(String::new());
 
-/// Clocks closer than this, in seconds, are the same: the five minutes before a token's end absorb it.
+/// The clock skew that is not corrected, in seconds: the five minutes before the expiry of a token absorb it.
 const SKEW: u64 = 60;
 
-/// Entra's longest-lived access tokens (continuous access evaluation) last 28 hours; twice a day is beyond doubt.
+/// The longest plausible lifetime, in seconds. Entra's longest-lived tokens (continuous access evaluation) last 28 hours.
 const LONGEST_LIFE: u64 = 48 * 3600;
 
 /// The last second of the year 9999.
@@ -244,9 +245,9 @@ mod tests {
         assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, (NOW, NOW)), Ok(NOW + 7890));
         let unreadable = || Seconds::Unreadable("soon".to_owned());
         let error = end_of_life((unreadable(), Seconds::Known(7890)), None, (NOW, NOW)).unwrap_err();
-        assert_eq!(error, "has an expires_on that cannot be read: `soon`");
+        assert_eq!(error, "has an invalid expires_on: `soon`");
         let error = end_of_life((Seconds::Absent, unreadable()), None, (NOW, NOW)).unwrap_err();
-        assert_eq!(error, "has an expires_in that cannot be read: `soon`");
+        assert_eq!(error, "has an invalid expires_in: `soon`");
         assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, (NOW, NOW)).is_err());
     }
 
@@ -275,12 +276,12 @@ mod tests {
 
     #[test]
     fn an_answer_that_was_long_on_its_way_does_not_make_a_token_younger() {
-        let (asked_at, received_at) = (NOW, NOW + 7200);
-        let read = |on, date| end_of_life((on, Seconds::Absent), date, (asked_at, received_at));
+        let (sent_at, received_at) = (NOW, NOW + 7200);
+        let read = |on, date| end_of_life((on, Seconds::Absent), date, (sent_at, received_at));
         assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW)), Ok(NOW + 10_800));
         assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW + 7200)), Ok(NOW + 10_800));
         let relative =
-            |seconds| end_of_life((Seconds::Absent, Seconds::Known(seconds)), None, (asked_at, received_at));
+            |seconds| end_of_life((Seconds::Absent, Seconds::Known(seconds)), None, (sent_at, received_at));
         assert_eq!(relative(10_800), Ok(NOW + 10_800));
         assert!(relative(3600).is_err());
         // A server an hour behind: the token's three hours count from when it was asked for.

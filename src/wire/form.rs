@@ -1,15 +1,15 @@
-//! Parameters of queries and forms, percent-encoded.
+//! Percent-encoding of query and form parameters.
 
 use std::borrow::Cow;
 
 use percent_encoding::{PercentEncode, utf8_percent_encode};
 
-/// A parameter and its value.
+/// The name and value of a parameter.
 pub(crate) type Field<'a> = (&'static str, Cow<'a, str>);
 
-/// Parameters as a query or a form: percent-encoded, so that no value can end its field.
+/// Encodes parameters as a query or a form.
 pub(crate) fn form_encoded(fields: &[Field<'_>]) -> String {
-    // Exactly enough: growing and shrinking would leave copies of secrets behind.
+    // The exact capacity: a reallocation would leave copies of secrets behind.
     let length = |(name, value): &Field<'_>| {
         name.len().saturating_add(percent_encoded(value).map(str::len).sum::<usize>()).saturating_add(2)
     };
@@ -26,11 +26,11 @@ pub(crate) fn form_encoded(fields: &[Field<'_>]) -> String {
     text
 }
 
-/// A text percent-encoded, but for the unreserved characters (RFC 3986, 2.3).
+/// Percent-encodes a text, except for the unreserved characters (RFC 3986, 2.3).
 pub fn percent_encoded(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, VALUE)
 }
 
-/// RFC 3986, 2.3: everything but the unreserved characters.
+/// All characters but the unreserved ones (RFC 3986, 2.3).
 const VALUE: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

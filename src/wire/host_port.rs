@@ -1,40 +1,40 @@
-//! The host and the port of a server, read as whoever connects will read them.
+//! The host and port of a server, parsed as operating systems parse them.
 //!
-//! An address has many spellings: the resolvers of operating systems take `0xA9FEA9FE`, `169.254.43518` and
-//! `[::ffff:169.254.169.254]` for the metadata service as well. What is judged is the address and not its spelling.
+//! An address has many spellings: resolvers accept `0xA9FEA9FE`, `169.254.43518` and `[::ffff:169.254.169.254]` for the
+//! metadata service as well. Rules are applied to the address, not to its spelling.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A host and a port: an authority (RFC 3986, 3.2) without user information.
+/// The host and port of a server: an authority (RFC 3986, 3.2) without user information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort {
     host: ServerName,
     port: u16,
 }
 
-/// A name in lower case without a dot at its end, or an address.
+/// The host of a server: a name in lower case without a trailing dot, or an address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ServerName {
-    /// A name of DNS, or of the machine's own list.
+    /// A name of DNS or of the hosts file.
     Name(String),
-    /// An address: for an IPv6 one that stands for an IPv4 one, the latter.
+    /// An address. An IPv6 address that embeds an IPv4 address is stored as the latter.
     Ip(IpAddr),
 }
 
 impl HostPort {
-    /// Read an authority. `default_port`: the port where it names none.
+    /// Parses an authority. `default_port` is used if it has no port.
     ///
     /// # Errors
-    /// What is wrong with it, as the end of a sentence: two readers could make different hosts of it.
+    /// The fault of the authority, as the end of a sentence. An authority that two parsers may read differently is refused.
     pub fn parse(authority: &str, default_port: u16) -> Result<Self, &'static str> {
         if authority.contains('@') {
             return Err("has user information before its host");
         }
         if authority.len() > MAX_AUTHORITY {
-            return Err("is longer than any name");
+            return Err("is longer than a name can be");
         }
-        // A colon in brackets is part of an IPv6 address.
+        // A colon inside of brackets belongs to an IPv6 address.
         let bracket = authority.rfind(']').unwrap_or(0);
         let colon = authority.get(bracket..).and_then(|rest| rest.find(':'));
         let colon = colon.map_or(authority.len(), |at| bracket.saturating_add(at));
@@ -60,7 +60,7 @@ impl HostPort {
         self.port
     }
 
-    /// Whether both lead to one server, as far as host and port tell.
+    /// Whether both name the same server. All loopback hosts are the same host.
     pub fn is_same_server(&self, other: &Self) -> bool {
         self.port == other.port
             && (self.host == other.host || (self.host.is_loopback() && other.host.is_loopback()))
@@ -73,7 +73,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// The address that is reached through it.
+/// The embedded IPv4 address, if there is one, else the address itself.
 impl From<IpAddr> for ServerName {
     fn from(address: IpAddr) -> Self {
         Self::Ip(effective(address))
@@ -93,7 +93,7 @@ impl ServerName {
         is_name(&name).then_some(Self::Name(name))
     }
 
-    /// Whether what listens there is on this machine, as far as a name tells.
+    /// Whether the host is a loopback address, or a well-known name of one.
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Name(name) => {
@@ -114,7 +114,7 @@ impl fmt::Display for ServerName {
     }
 }
 
-/// RFC 1123, 2.1, and the underscore that resolvers take all the same.
+/// Whether a text is a host name (RFC 1123, 2.1). The underscore is allowed, as resolvers accept it.
 fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -123,13 +123,12 @@ fn is_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// A connection to no address is one to this machine.
+/// A connection to the unspecified address reaches this machine.
 fn is_loopback(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified()
 }
 
-/// The address that is reached through another: the IPv4 one in an IPv6 one that is mapped, compatible, or translated by
-/// NAT64 or 6to4.
+/// The address that is reached: for an IPv4-mapped, IPv4-compatible, NAT64 or 6to4 address the embedded IPv4 address.
 fn effective(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let octets = v6.octets();
@@ -145,7 +144,7 @@ fn effective(address: IpAddr) -> IpAddr {
     embedded.map_or(address, |octets: &[u8; 4]| Ipv4Addr::from(*octets).into())
 }
 
-/// An IPv4 address as `inet_aton` reads it: one to four numbers, of which the last one fills what is left.
+/// Parses an IPv4 address as `inet_aton` does: one to four numbers, of which the last one fills the remaining bytes.
 fn loose_ipv4(text: &str) -> Option<Ipv4Addr> {
     let numbers: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
     let (last, first) = numbers.split_last()?;
@@ -160,7 +159,7 @@ fn loose_ipv4(text: &str) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-/// Whether it is an address or nothing: no domain is a number (RFC 3696, 2), and readers differ in which numbers they take.
+/// Whether the last label is a number: such a text is an IPv4 address or invalid, never a domain (RFC 3696, 2).
 fn ends_in_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_decimal = last.bytes().all(|byte| byte.is_ascii_digit()) && !last.is_empty();
@@ -168,7 +167,7 @@ fn ends_in_number(name: &str) -> bool {
         || last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|it| it.is_ascii_hexdigit()))
 }
 
-/// Decimal, octal behind a zero, hexadecimal behind `0x`.
+/// Parses a number: hexadecimal after `0x`, octal after `0`, else decimal.
 fn number(text: &str) -> Option<u32> {
     let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
         (Some(digits), _) => (digits, 16),
@@ -182,8 +181,7 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// A name of 253 characters, a dot at its end, and a port. Zeros before a number could make it as long as one likes, and it is
-/// remembered as it is spelt.
+/// The longest authority: a name of 253 characters, a dot, and a port. Leading zeros could make it arbitrarily long.
 const MAX_AUTHORITY: usize = 260;
 const LOOPBACK: [&str; 4] = ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"];
 

@@ -1,18 +1,18 @@
-//! Fields of a peer's JSON that are looked at, and must not spoil the rest if they are of another type.
+//! JSON fields whose type may be wrong without making the whole document invalid.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A field that is a text if all is well.
+/// A field that should be a string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LooseText {
-    /// It is not there, or null.
+    /// No field, or null.
     #[default]
     Absent,
-    /// It is a text, or a list with this text first.
+    /// A string, or the first string of a list.
     Is(String),
-    /// It is something else.
+    /// Another type.
     Other,
 }
 

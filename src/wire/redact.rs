@@ -1,10 +1,10 @@
-//! What of a peer's text may be shown to an operator.
+//! Redaction of texts from peers, before they are logged or put into an error.
 
 use super::form::percent_encoded;
 
-/// A text on one line, cut where it is long, without the given secrets and without anything like a token.
+/// A text on one line, truncated, in which the given secrets and everything that looks like a JWT are masked.
 ///
-/// Secrets are masked before the text is cut: a cut one would show its head.
+/// Secrets are masked before the text is truncated: a truncated secret would not be recognized.
 pub fn redacted(text: &str, secrets: &[Option<&str>]) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -26,12 +26,12 @@ pub fn redacted(text: &str, secrets: &[Option<&str>]) -> String {
     shown
 }
 
-/// How many bytes at the beginning of a text must not be seen.
+/// The length in bytes of the secret at the beginning of a text.
 fn masked_length(text: &str, secrets: &[Option<&str>]) -> Option<usize> {
     let mut secrets = secrets.iter().flatten().filter(|secret| !secret.is_empty());
     let secret = secrets.find_map(|secret| {
-        let behind = text.strip_prefix(secret).or_else(|| behind_encoded(text, secret))?;
-        text.len().checked_sub(behind.len())
+        let rest = text.strip_prefix(secret).or_else(|| strip_encoded(text, secret))?;
+        text.len().checked_sub(rest.len())
     });
     // Every JWT begins with a JSON object in base64url.
     secret.or_else(|| {
@@ -40,8 +40,8 @@ fn masked_length(text: &str, secrets: &[Option<&str>]) -> Option<usize> {
     })
 }
 
-/// What follows a secret as a form has it: a peer may repeat the form.
-fn behind_encoded<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
+/// Strips a percent-encoded secret: a peer may repeat the form that it received.
+fn strip_encoded<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
     percent_encoded(secret).try_fold(text, |rest, part| rest.strip_prefix(part))
 }
 

@@ -1,4 +1,4 @@
-//! How long a service wants to be left alone: `Retry-After` (RFC 9110, 10.2.3).
+//! The `Retry-After` header (RFC 9110, 10.2.3).
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use http::header::RETRY_AFTER;
 
 use super::expiry::http_date;
 
-/// The longest wait of all that an answer names, in whole seconds or until a date, at most [`LONGEST_WAIT`].
+/// The longest wait of all `Retry-After` values, in seconds or until a date, at most [`LONGEST_WAIT`].
 ///
-/// A fraction rounds up. Values that cannot be read are as if absent.
+/// A fraction is rounded up. Invalid values are ignored.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let values = headers.get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|list| waits(list, now)).max().map(|wait| wait.min(LONGEST_WAIT))
 }
 
-/// The waits in a list.
+/// The waits of a comma-separated list.
 fn waits(list: &str, now: Duration) -> Vec<Duration> {
     let until = |date: &str| Some(Duration::from_secs(http_date(date)?).saturating_sub(now));
     let items: Vec<&str> = list.split(',').collect();
-    let alone = items.iter().filter_map(|item| seconds(item.trim()).or_else(|| until(item)));
-    // A date has a comma of its own.
+    let single = items.iter().filter_map(|item| seconds(item.trim()).or_else(|| until(item)));
+    // A date contains a comma.
     let dates = items.windows(2).filter_map(|halves| until(&halves.join(",")));
-    alone.chain(dates).collect()
+    single.chain(dates).collect()
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -32,11 +32,11 @@ fn seconds(text: &str) -> Option<Duration> {
         return None;
     }
     let begun = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    // More digits than a number takes are a long wait, too.
+    // A number that overflows is a long wait, too.
     Some(Duration::from_secs(whole.parse().unwrap_or(u64::MAX).saturating_add(begun)))
 }
 
-/// An hour, so that a mistake heals.
+/// The limit of a wait: a wrong value must not stop requests for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]

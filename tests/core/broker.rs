@@ -338,7 +338,7 @@ fn a_turn_that_leaves_no_time_for_a_try_is_throttled_at_once_and_says_when() {
     for outcome in refused {
         let error = outcome.unwrap_err();
         assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(Duration::from_secs(1))));
-        assert!(error.to_string().contains("169.254.169.254 as often as it may"), "{error}");
+        assert!(error.to_string().contains("its rate limit for 169.254.169.254"), "{error}");
     }
 }
 
@@ -594,7 +594,7 @@ fn where_only_one_kind_of_source_is_selected_the_error_says_what_that_lacks_and_
     assert_eq!(
         error.to_string(),
         "unavailable: workload-identity: AZURE_FEDERATED_TOKEN_FILE and AZURE_TENANT_ID are not set; fix: set the \
-         variables of the source that this platform has; `token-broker explain` shows them all"
+         variables of this platform's source; `token-broker explain` shows those of all sources"
     );
 }
 

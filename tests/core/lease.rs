@@ -375,5 +375,5 @@ fn the_log_says_which_instance_fetches_and_which_one_failed() {
         let line = log.lines().find(|line| line.contains(event)).unwrap_or_else(|| panic!("{log}"));
         line.split_once(r#""instance":""#).unwrap().1[..12].to_owned()
     };
-    assert_eq!(holder("another instance fetches"), holder("another instance could not fetch"));
+    assert_eq!(holder("another instance is fetching"), holder("another instance could not fetch a token"));
 }

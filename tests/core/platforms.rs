@@ -104,11 +104,7 @@ const ENVIRONMENTS: [(&str, &str, &str); 9] = [
         "container-instances",
         "IDENTITY_ENDPOINT names the private address 10.92.0.21, as Windows container groups of Azure Container Instances do",
     ),
-    (
-        "service-fabric/environment-doc",
-        "service-fabric",
-        "this host does not say that it compares it: nothing was sent",
-    ),
+    ("service-fabric/environment-doc", "service-fabric", "this host does not pin: nothing was sent"),
     ("arc/environment-windows", "azure-arc", "GET http://127.0.0.1:40342/metadata/identity/oauth2/token?"),
     (
         "machine-learning/environment",

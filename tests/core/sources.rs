@@ -334,7 +334,7 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
         ("", "no private key"),
         ("not a pem", "no private key"),
         (certificate, "no private key"),
-        (key, "no certificate of its private key"),
+        (key, "no certificate for its private key"),
         (&encrypted, "encrypted"),
         (&older, "encrypted"),
         (&broken, "not base64"),
@@ -361,7 +361,7 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
     assert!(
         error
             .to_string()
-            .contains("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is neither on nor off; fix: set it to `true`"),
+            .contains("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN is not a boolean; fix: set it to `true`"),
         "{error}"
     );
     let password = with(CERTIFICATE, &[("AZURE_CLIENT_CERTIFICATE_PASSWORD", "p")]);
@@ -858,7 +858,7 @@ fn only_what_is_selected_is_asked_and_examined() {
     ]);
     world.script([entra("T1")]);
     assert!(world.run(get(&broker, VAULT)).is_ok());
-    assert_eq!(report(&broker, "azure-ml").reason, "AZURE_TOKEN_CREDENTIALS leaves it out");
+    assert_eq!(report(&broker, "azure-ml").reason, "AZURE_TOKEN_CREDENTIALS excludes it");
 }
 
 #[test]
@@ -905,7 +905,7 @@ fn an_answer_without_its_end_is_asked_for_again_from_every_source_and_then_a_tra
                 "{error}"
             );
             assert!(
-                error.remedy().is_some_and(|remedy| remedy.contains("ended the connection early")),
+                error.remedy().is_some_and(|remedy| remedy.contains("closed the connection early")),
                 "{error}"
             );
             world.advance_secs(10);

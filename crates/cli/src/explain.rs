@@ -87,7 +87,7 @@ fn describe(nth: usize, report: &SourceReport) -> String {
 }
 
 /// The report's words for a source that needs a file, Arc's agent.
-const NEEDS_FILE: &str = "would be asked if there is a file ";
+const NEEDS_FILE: &str = "will be tried if there is a file ";
 
 #[cfg(test)]
 mod tests {
@@ -100,7 +100,7 @@ mod tests {
         let broken = report(Verdict::Misconfigured, "misconfigured: X must be a URL");
         let unusable = report(Verdict::Misconfigured, "the host does not pin");
         let refused = report(Verdict::Misconfigured, "invalid-request: it has one identity: its own");
-        let ready = report(Verdict::Ready, "would be asked when no source before it answers");
+        let ready = report(Verdict::Ready, "will be tried if no source before it answers");
         let agent = |file: &str| report(Verdict::Ready, &format!("{NEEDS_FILE}{file}"));
         for (reports, kind) in [
             (vec![&absent, &ready], None),

@@ -187,9 +187,9 @@ async fn exit_code_3_is_for_a_wrong_variable() {
     let mistaken = Cli::new().await.with("TOKEN_BROKER_ALOWED_SCOPES", "https://storage.azure.com");
     let (code, line) = mistaken.refusal().await;
     assert!(code == 3 && line.contains("TOKEN_BROKER_ALOWED_SCOPES"), "{code} {line}");
-    assert!(line.contains("the nearest one is TOKEN_BROKER_ALLOWED_SCOPES"), "{line}");
+    assert!(line.contains("the most similar one is TOKEN_BROKER_ALLOWED_SCOPES"), "{line}");
     let report = text(&mistaken.run(&["explain"]).await.stdout);
-    assert!(report.contains("the nearest one is TOKEN_BROKER_ALLOWED_SCOPES"), "{report}");
+    assert!(report.contains("the most similar one is TOKEN_BROKER_ALLOWED_SCOPES"), "{report}");
     assert_eq!(mistaken.mock.counters().of(Endpoint::Imds).requests, 0);
 }
 

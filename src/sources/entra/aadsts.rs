@@ -1,31 +1,31 @@
-//! The numbers by which Entra says why there is no token, `AADSTS700016`, and what an operator does about each.
+//! Entra's error numbers (`AADSTS700016`), and the remedy for each.
 //!
-//! The remedy follows the number, whoever passes it on: IMDS and App Service relay Entra's refusals.
+//! IMDS and App Service relay Entra's errors, so their remedies follow the numbers, too.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/reference-error-codes>
 
-/// What a refusal is about, for its remedy.
+/// The values that a remedy names.
 pub(crate) struct RemedyContext<'a> {
-    /// The app or identity, as it may stand in a command.
+    /// The app or identity, safe to paste into a command.
     pub(crate) client: &'a str,
     pub(crate) tenant: &'a str,
     pub(crate) audience: &'a str,
-    /// How the app's proof of itself is renewed.
+    /// Instructions for renewing the app's credential.
     pub(crate) renewal: &'a str,
     /// The names of two settings.
     pub(crate) authority: &'a str,
     pub(crate) client_secret: &'a str,
 }
 
-/// The number that says most: the first that has a remedy, since some only announce another
+/// The most specific number: the first that has a remedy, since a general number may come before a specific one
 /// (`AADSTS70002: Error validating credentials. AADSTS70008: ...`), else the first.
-pub(crate) fn telling(numbers: impl Iterator<Item = u32>) -> Option<u32> {
+pub(crate) fn most_specific(numbers: impl Iterator<Item = u32>) -> Option<u32> {
     let numbers: Vec<u32> = numbers.take(MAX_NUMBERS).collect();
     numbers.iter().copied().find(|number| template(*number).is_some()).or_else(|| numbers.first().copied())
 }
 
-/// What to do about a number.
-pub(crate) fn remedy(number: u32, about: &RemedyContext<'_>) -> String {
+/// The remedy for a number.
+pub(crate) fn remedy(number: u32, context: &RemedyContext<'_>) -> String {
     let Some(template) = template(number) else {
         return format!("see https://login.microsoftonline.com/error?code={number}");
     };
@@ -33,12 +33,12 @@ pub(crate) fn remedy(number: u32, about: &RemedyContext<'_>) -> String {
     for part in template.split('{') {
         let (name, text) = part.split_once('}').unwrap_or(("", part));
         remedy.push_str(match name {
-            "client" => about.client,
-            "tenant" => about.tenant,
-            "audience" => about.audience,
-            "renewal" => about.renewal,
-            "authority" => about.authority,
-            "client_secret" => about.client_secret,
+            "client" => context.client,
+            "tenant" => context.tenant,
+            "audience" => context.audience,
+            "renewal" => context.renewal,
+            "authority" => context.authority,
+            "client_secret" => context.client_secret,
             _ => "",
         });
         remedy.push_str(text);
@@ -53,19 +53,19 @@ fn template(number: u32) -> Option<&'static str> {
 /// The client's assertion has expired, or is not valid yet.
 pub(crate) const STALE_ASSERTION: u32 = 700_024;
 
-/// The same request came too often.
+/// The same request was repeated too often.
 pub(crate) const REQUEST_LOOP: u32 = 50_196;
 
 const MAX_NUMBERS: usize = 8;
 
-/// Numbers that mean the same, and their remedy.
+/// Numbers with the same meaning, and their remedy.
 const REMEDIES: &[(&[u32], &str)] = &[
     (
         &[700_016, 7_000_229],
         "no application {client} is in the tenant {tenant}: correct the client id or the tenant id (`az ad app list \
-         --filter \"appId eq '{client}'\"` tells whether the app is in the tenant that the command is signed in to), or \
-         bring the app there: `az ad sp create --id {client}`; a managed identity that gets this was deleted or its \
-         subscription has moved to another tenant: assign it anew",
+         --filter \"appId eq '{client}'\"` shows whether the app is in the tenant that the command is signed in to), or \
+         add the app to the tenant: `az ad sp create --id {client}`; a managed identity with this error was deleted, or its \
+         subscription was moved to another tenant: assign it again",
     ),
     (
         &[7_000_215],
@@ -84,9 +84,9 @@ const REMEDIES: &[(&[u32], &str)] = &[
     ),
     (
         &[70_021, 700_211, 700_212, 700_213, 7_002_137],
-        "no federated credential fits the assertion: issuer, subject and audience must be the same letter by letter. \
-         For a managed identity `az identity federated-credential list -g <group> --identity-name <name>` shows what \
-         is expected, for an app `az ad app federated-credential list --id {client}`; a new credential takes some \
+        "no federated credential matches the assertion: issuer, subject and audience must be exactly the same. \
+         For a managed identity `az identity federated-credential list -g <group> --identity-name <name>` shows the \
+         expected values, for an app `az ad app federated-credential list --id {client}`; a new credential takes some \
          minutes to work",
     ),
     (
@@ -102,53 +102,49 @@ const REMEDIES: &[(&[u32], &str)] = &[
     ),
     (
         &[90_002, 900_023],
-        "there is no tenant {tenant} in this cloud: `az account show --query tenantId` tells its id, and \
-         {authority} names the cloud",
+        "there is no tenant {tenant} in this cloud: `az account show --query tenantId` prints the tenant's id, and \
+         {authority} selects the cloud",
     ),
     (
         &[50_001, 500_011],
-        "the tenant {tenant} has no service {audience}: spell the audience as the service's documentation does, with \
-         or without a slash at its end, or bring the service there with `az ad sp create --id <its application id>`",
+        "the tenant {tenant} has no service {audience}: use the exact audience of the service's documentation, with or \
+         without a trailing slash, or add the service to the tenant with `az ad sp create --id <its application id>`",
     ),
     (
         &[501_051, 50_105],
-        "{audience} gives tokens only to those who have one of its roles: assign the identity a role of that \
-         application (portal: Enterprise applications, Users and groups; a managed identity by \
+        "{audience} requires the assignment of a role: assign a role of that application to the identity (portal: Enterprise applications, Users and groups; a managed identity by \
          `az rest --method post --url https://graph.microsoft.com/v1.0/servicePrincipals/<object id of the identity>\
          /appRoleAssignments`), or switch its property \"Assignment required\" off",
     ),
-    (
-        &[70_011, 1_002_012],
-        "the scope must be an audience with /.default behind it; {audience} may not be one",
-    ),
+    (&[70_011, 1_002_012], "the scope must be an audience followed by /.default; {audience} may not be one"),
     (
         &[65_001],
-        "nobody has consented to {audience} for this app: `az ad app permission admin-consent --id {client}`",
+        "consent to {audience} for this app is missing: `az ad app permission admin-consent --id {client}`",
     ),
     (
         &[50_013, 500_131, 500_133],
-        "the user assertion must be a token for the app {client}, by the same tenant, and still valid: pass on the one \
-         that the user called with",
+        "the user assertion must be a valid token for the app {client}, issued by the same tenant: pass on the token of \
+         the user's request",
     ),
     (
         &[50_173, 70_008, 700_082],
-        "the user's sign-in was revoked or has expired, by a new password for instance: the user must sign in anew, \
-         and the new token be passed on",
+        "the user's sign-in was revoked or has expired, after a change of the password for example: the user must sign in \
+         again, and the new token must be passed on",
     ),
     (
         &[50_076, 50_079, 50_158, 53_000, 53_003],
-        "the tenant's Conditional Access wants more of the user, or refuses this place: pass the error and its claims \
-         on, so that the user can sign in anew, or see the sign-in log of the tenant",
+        "the tenant's Conditional Access requires more of the user, or refuses this location: pass on the error and its \
+         claims, so that the user can sign in again, or read the sign-in log of the tenant",
     ),
     (
         &[REQUEST_LOOP],
-        "the same request came too often: find what repeats it, a program that restarts or many instances without a \
+        "the same request was repeated too often: find the cause, a program that restarts or many instances without a \
          shared store (TOKEN_BROKER_STORE_KEY), and wait some minutes",
     ),
     (&[7_000_112], "the app {client} is disabled: `az ad sp update --id {client} --set accountEnabled=true`"),
     (
         &[7_000_216, 7_000_218],
-        "the request came without a secret or an assertion: see what stands between and changes requests; {renewal}",
+        "the request had no secret or assertion: check for a proxy that changes requests; {renewal}",
     ),
 ];
 
@@ -158,7 +154,7 @@ mod tests {
     use crate::settings::variables::{AUTHORITY_HOST, CLIENT_SECRET};
 
     fn of(number: u32) -> String {
-        let about = RemedyContext {
+        let context = RemedyContext {
             client: "app-1",
             tenant: "t-1",
             audience: "https://x",
@@ -166,7 +162,7 @@ mod tests {
             authority: AUTHORITY_HOST,
             client_secret: CLIENT_SECRET,
         };
-        remedy(number, &about)
+        remedy(number, &context)
     }
 
     /// A part that only the remedy of these numbers has.
@@ -182,14 +178,14 @@ mod tests {
         (&[90_002, 900_023], "no tenant t-1 in this cloud"),
         (&[50_001, 500_011], "the tenant t-1 has no service https://x"),
         (&[501_051, 50_105], "appRoleAssignments"),
-        (&[70_011, 1_002_012], "/.default behind it; https://x"),
+        (&[70_011, 1_002_012], "followed by /.default; https://x"),
         (&[65_001], "az ad app permission admin-consent --id app-1"),
-        (&[50_013, 500_131, 500_133], "a token for the app app-1"),
-        (&[50_173, 70_008, 700_082], "must sign in anew, and"),
+        (&[50_013, 500_131, 500_133], "a valid token for the app app-1"),
+        (&[50_173, 70_008, 700_082], "must sign in again, and"),
         (&[50_076, 50_079, 50_158, 53_000, 53_003], "Conditional Access"),
         (&[50_196], "TOKEN_BROKER_STORE_KEY"),
         (&[7_000_112], "accountEnabled=true"),
-        (&[7_000_216, 7_000_218], "without a secret or an assertion"),
+        (&[7_000_216, 7_000_218], "no secret or assertion"),
     ];
 
     #[test]
@@ -242,8 +238,8 @@ mod tests {
 
     #[test]
     fn of_several_numbers_the_first_with_a_remedy_tells() {
-        assert_eq!(telling([70_002, 70_008].into_iter()), Some(70_008));
-        assert_eq!(telling([70_002, 1].into_iter()), Some(70_002));
-        assert_eq!(telling(std::iter::empty()), None);
+        assert_eq!(most_specific([70_002, 70_008].into_iter()), Some(70_008));
+        assert_eq!(most_specific([70_002, 1].into_iter()), Some(70_002));
+        assert_eq!(most_specific(std::iter::empty()), None);
     }
 }

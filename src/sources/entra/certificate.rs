@@ -1,4 +1,4 @@
-//! An application's certificate: the assertion that is signed with its key, in place of a client secret.
+//! The certificate of an app registration: client assertions that are signed with its key.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
@@ -24,98 +24,99 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{Error, Secret};
 use crate::wire::uuid;
 
-/// The file with a certificate and its key, and the assertion that was last signed with it.
+/// A file with a certificate and its key, and the last assertion that was signed with the key.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     path: String,
-    /// Entra can then find a certificate by its issuer and subject, and not only by its thumbprint.
+    /// Whether to send the chain, by which Entra can identify a certificate by its issuer and subject.
     send_chain: bool,
-    held: RefCell<Option<SignedAssertion>>,
+    last: RefCell<Option<SignedAssertion>>,
 }
 
 #[derive(Debug)]
 struct SignedAssertion {
     assertion: Secret,
-    of: AssertionClaims,
+    claims: AssertionClaims,
     /// Unix seconds.
     expires_on: u64,
 }
 
-/// Who says what to whom in an assertion.
+/// The claims of an assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AssertionClaims {
     pub(crate) client_id: String,
     /// The token endpoint.
     pub(crate) audience: String,
-    /// AD FS knows no PSS.
+    /// Whether the server is an AD FS, which does not support RSA-PSS.
     pub(crate) adfs: bool,
 }
 
 impl Certificate {
     /// # Errors
-    /// None here; [`Error::Misconfigured`] in a build without certificates.
+    /// [`Error::Misconfigured`], only in a build without certificates.
     pub(crate) fn new(path: String, send_chain: bool) -> Result<Self, Error> {
-        Ok(Self { path, send_chain, held: RefCell::default() })
+        Ok(Self { path, send_chain, last: RefCell::default() })
     }
 
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// The assertion that was signed before, unless its end is near.
-    pub(crate) fn held(&self, of: &AssertionClaims, now: Duration) -> Option<Secret> {
-        let held = self.held.borrow();
-        let held = held.as_ref().filter(|held| held.of == *of)?;
-        let usable = held.expires_on.saturating_sub(MARGIN)..held.expires_on;
-        let from = usable.start.saturating_sub(LIFETIME);
-        (from..usable.start).contains(&now.as_secs()).then(|| held.assertion.clone())
+    /// The last assertion, if its claims are the same and it does not expire soon.
+    pub(crate) fn assertion(&self, claims: &AssertionClaims, now: Duration) -> Option<Secret> {
+        let last = self.last.borrow();
+        let last = last.as_ref().filter(|last| last.claims == *claims)?;
+        let until = last.expires_on.saturating_sub(MARGIN);
+        let from = until.saturating_sub(LIFETIME);
+        (from..until).contains(&now.as_secs()).then(|| last.assertion.clone())
     }
 
-    /// Sign another one next time.
-    pub(crate) fn drop_held(&self) {
-        self.held.take();
+    /// Drops the last assertion.
+    pub(crate) fn drop_assertion(&self) {
+        self.last.take();
     }
 
-    /// An assertion signed with the key in a PEM text.
+    /// Signs an assertion with the key in a PEM text.
     ///
     /// # Errors
-    /// What is wrong with the text, as the end of a sentence that begins with the file.
+    /// The fault of the text, as the end of a sentence about the file.
     pub(crate) fn sign(
         &self,
         pem: &Secret,
-        of: &AssertionClaims,
+        claims: &AssertionClaims,
         now: Duration,
         mut random: impl FnMut() -> u64,
     ) -> Result<Secret, String> {
         let file = Pem::read(pem.expose_secret())?;
         let now = now.as_secs();
         let expires_on = now.saturating_add(LIFETIME);
-        let header = file.header(of.adfs, self.send_chain);
-        let claims = json!({
-            "aud": of.audience,
-            "iss": of.client_id,
-            "sub": of.client_id,
+        let header = file.header(claims.adfs, self.send_chain);
+        let payload = json!({
+            "aud": claims.audience,
+            "iss": claims.client_id,
+            "sub": claims.client_id,
             "jti": uuid(&mut random).to_string(),
             "iat": now,
             "nbf": now,
             "exp": expires_on,
         });
-        let signed = format!("{}.{}", encoded(&header), encoded(&claims));
-        let signature = file.signature(of.adfs, signed.as_bytes(), &mut generator(random))?;
-        let assertion = Secret::from(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)));
-        self.held.replace(Some(SignedAssertion { assertion: assertion.clone(), of: of.clone(), expires_on }));
+        let message = format!("{}.{}", encoded(&header), encoded(&payload));
+        let signature = file.signature(claims.adfs, message.as_bytes(), &mut generator(random))?;
+        let assertion = Secret::from(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)));
+        let signed = SignedAssertion { assertion: assertion.clone(), claims: claims.clone(), expires_on };
+        self.last.replace(Some(signed));
         Ok(assertion)
     }
 }
 
-/// A generator for one signature, seeded with bits of the host.
+/// A random number generator for one signature, seeded by the host.
 fn generator(mut random: impl FnMut() -> u64) -> ChaCha20Rng {
     let mut seed = [0; 32];
     seed.chunks_exact_mut(8).for_each(|bytes| bytes.copy_from_slice(&random().to_le_bytes()));
     ChaCha20Rng::from_seed(seed)
 }
 
-/// What a PEM file holds: a key, and the certificates, the key's own first.
+/// The content of a PEM file: a key, and the certificates with the key's own first.
 struct Pem {
     key: RsaPrivateKey,
     certificates: Vec<Vec<u8>>,
@@ -126,7 +127,7 @@ impl Pem {
         let (mut keys, mut certificates) = (Vec::new(), Vec::new());
         for block in blocks(text) {
             match block.label {
-                // RFC 1421, 4.6.1.1, as OpenSSL writes keys of its own older form.
+                // RFC 1421, 4.6.1.1: OpenSSL's traditional encrypted keys.
                 _ if block.body.contains("4,ENCRYPTED") => return Err(ENCRYPTED.to_owned()),
                 "CERTIFICATE" => certificates.push(block.decode()?.expose_secret().to_vec()),
                 "PRIVATE KEY" | "RSA PRIVATE KEY" => keys.push(block.key()?),
@@ -136,7 +137,7 @@ impl Pem {
             }
         }
         let Some(key) = keys.into_iter().next() else { return Err(NO_KEY.to_owned()) };
-        // A certificate holds its public key's modulus as it is.
+        // A certificate contains the modulus of its public key unchanged, so no X.509 parser is needed.
         let modulus = key.n().to_bytes_be();
         let own = certificates
             .iter()
@@ -170,20 +171,20 @@ impl Pem {
             let key = pss::BlindedSigningKey::<Sha256>::new(key);
             key.try_sign_with_rng(random, message).map(|signature| signature.to_vec())
         };
-        signature.map_err(|_| "has a key that does not sign".to_owned())
+        signature.map_err(|_| "has a key that cannot sign".to_owned())
     }
 }
 
-/// A part of a PEM text (RFC 7468).
+/// A block of a PEM text (RFC 7468).
 struct Block<'a> {
     label: &'a str,
-    /// What is between its boundaries.
+    /// The text between the boundaries.
     body: &'a str,
 }
 
 impl Block<'_> {
     fn decode(&self) -> Result<SecretSlice<u8>, String> {
-        // Large enough from the start: growing would leave copies of the key behind.
+        // The full capacity: a reallocation would leave copies of the key behind.
         let mut text = Zeroizing::new(String::with_capacity(self.body.len()));
         text.extend(self.body.split_ascii_whitespace());
         let decoded = STANDARD.decode(text.as_bytes()).map(SecretSlice::from);
@@ -200,13 +201,13 @@ impl Block<'_> {
         match key.size() {
             256..=512 => Ok(key),
             bytes => {
-                Err(format!("has an RSA key of {} bits; Entra takes 2048 to 4096", bytes.saturating_mul(8)))
+                Err(format!("has an RSA key of {} bits; Entra accepts 2048 to 4096", bytes.saturating_mul(8)))
             }
         }
     }
 }
 
-/// What stands between blocks is somebody's note.
+/// The blocks of a PEM text. Text between blocks is ignored.
 fn blocks(text: &str) -> impl Iterator<Item = Block<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -222,17 +223,17 @@ fn encoded(part: &Value) -> String {
     URL_SAFE_NO_PAD.encode(part.to_string())
 }
 
-/// Ten minutes, as MSAL has it.
+/// The lifetime of an assertion, in seconds: the same as in MSAL.
 const LIFETIME: u64 = 600;
-/// Not used any more when less than this is left.
+/// The time before its expiry in which an assertion is not reused, in seconds.
 const MARGIN: u64 = 60;
 
 const NO_KEY: &str = "has no private key; it must be a PEM file with a certificate and its RSA key, \
-                      which `openssl pkcs12 -in app.pfx -nodes` makes of a PFX";
-const NO_CERTIFICATE: &str = "has no certificate of its private key; put both into one PEM file";
-const NOT_RSA: &str = "has a private key that is not an RSA key, and Entra takes no other";
-const ENCRYPTED: &str = "has an encrypted private key, which a component does not open; `openssl rsa -in app.pem` \
-                         decrypts it";
+                      to which `openssl pkcs12 -in app.pfx -nodes` converts a PFX";
+const NO_CERTIFICATE: &str = "has no certificate for its private key; put both into one PEM file";
+const NOT_RSA: &str = "has a private key that is not an RSA key, the only kind that Entra accepts";
+const ENCRYPTED: &str =
+    "has an encrypted private key, which is not supported; `openssl rsa -in app.pem` decrypts it";
 
-/// The longest PEM file that is read, in bytes: a key, a certificate and a long chain.
+/// The largest PEM file, in bytes: a key, a certificate and a long chain.
 pub(crate) const MAX_PEM: usize = 64 * 1024;

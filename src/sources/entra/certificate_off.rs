@@ -1,4 +1,4 @@
-//! What is in the place of client certificates in a build without them: one that is configured is refused.
+//! Client certificates in a build without them: a configured one is refused.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use crate::model::{Error, Secret};
 use crate::settings::variables::CERTIFICATE_PATH;
 
-/// There is none.
+/// A certificate, which cannot exist in this build.
 #[derive(Debug)]
 pub(crate) struct Certificate(Infallible);
 
-/// Who says what to whom in an assertion, which nobody can sign.
+/// The claims of an assertion, which this build cannot sign.
 #[derive(Debug)]
 pub(crate) struct AssertionClaims {
-    #[expect(dead_code, reason = "it is as it is where somebody signs")]
+    #[expect(dead_code, reason = "used in the build with certificates")]
     pub(crate) client_id: String,
-    #[expect(dead_code, reason = "it is as it is where somebody signs")]
+    #[expect(dead_code, reason = "used in the build with certificates")]
     pub(crate) audience: String,
-    #[expect(dead_code, reason = "it is as it is where somebody signs")]
+    #[expect(dead_code, reason = "used in the build with certificates")]
     pub(crate) adfs: bool,
 }
 
@@ -35,20 +35,20 @@ impl Certificate {
         match self.0 {}
     }
 
-    pub(crate) fn held(&self, _of: &AssertionClaims, _now: Duration) -> Option<Secret> {
+    pub(crate) fn assertion(&self, _claims: &AssertionClaims, _now: Duration) -> Option<Secret> {
         match self.0 {}
     }
 
-    pub(crate) fn drop_held(&self) {
+    pub(crate) fn drop_assertion(&self) {
         match self.0 {}
     }
 
     /// # Errors
-    /// None: nobody comes here.
+    /// None: never called.
     pub(crate) fn sign(
         &self,
         _pem: &Secret,
-        _of: &AssertionClaims,
+        _claims: &AssertionClaims,
         _now: Duration,
         _random: impl FnMut() -> u64,
     ) -> Result<Secret, String> {
@@ -56,5 +56,5 @@ impl Certificate {
     }
 }
 
-/// No file is read, however short.
+/// No file is read.
 pub(crate) const MAX_PEM: usize = 0;
