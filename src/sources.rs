@@ -1,5 +1,5 @@
-//! The identity sources. Each is a file with two pure functions: `request` makes a request, and `parse` reads its response.
-//! This file has the parts that they share. The only loop around them is in `acquire/source_client.rs`.
+//! The identity sources: a file each, which implements [`Protocol`], and a line in the list below. The only loop around them
+//! is in `acquire/source_client.rs`.
 
 pub(crate) mod app_service;
 pub(crate) mod arc;
@@ -10,6 +10,7 @@ pub(crate) mod entra;
 pub(crate) mod imds;
 pub(crate) mod machine_learning;
 pub mod names;
+mod protocol;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod service_error;
@@ -19,8 +20,8 @@ mod source_error;
 mod tests;
 mod verify;
 
+use std::ops::Deref;
 use std::rc::Rc;
-use std::time::Duration;
 
 use self::app_service::AppService;
 use self::arc::Arc;
@@ -31,19 +32,18 @@ pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
 pub use self::imds::IMDS_URL;
 use self::imds::Imds;
 use self::machine_learning::MachineLearning;
-use self::request::OutgoingRequest;
+pub(crate) use self::protocol::Protocol;
 use self::response::{CallSummary, RoundTrip};
 use self::service_fabric::ServiceFabric;
 pub(crate) use self::source_error::{RetryClass, SourceError};
 pub(crate) use self::verify::{TokenCheck, verify};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
 use crate::policy::{AdmittedRequest, CacheKey};
-use crate::settings::variables::{CLIENT_SECRET, IDENTITY_HEADER, MSI_SECRET, TIMEOUT_MS};
+use crate::settings::variables::{CLIENT_SECRET, TIMEOUT_MS};
 use crate::settings::{Credential, SettingNames, Settings, is_quoted};
 use crate::wire::{Field, redacted};
 
-/// Defines [`Source`] and [`SOURCES`] from one list, so that no source can be missing in the chain. The set of sources is
-/// closed, so an enum does: a trait object would box every result.
+/// Defines [`Source`] and [`SOURCES`] from one list, so that no source can be missing in the chain.
 macro_rules! sources {
     ($($kind:ident: $infos:expr;)+) => {
         /// A configured source.
@@ -55,27 +55,12 @@ macro_rules! sources {
         /// The sources in the order in which they are tried.
         pub(crate) const SOURCES: &[&[&SourceInfo]] = &[$($infos,)+];
 
-        impl Source {
-            pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-                match self {
-                    $(Self::$kind(source) => source.summary(call),)+
-                }
-            }
+        impl Deref for Source {
+            type Target = dyn Protocol;
 
-            pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+            fn deref(&self) -> &Self::Target {
                 match self {
-                    $(Self::$kind(source) => source.request(call),)+
-                }
-            }
-
-            fn read(
-                &self,
-                call: &SourceCall<'_>,
-                response: &http::Response<Body>,
-                round_trip: RoundTrip,
-            ) -> Result<Token, SourceError> {
-                match self {
-                    $(Self::$kind(source) => source.parse(call, response, round_trip),)+
+                    $(Self::$kind(source) => source,)+
                 }
             }
         }
@@ -146,13 +131,9 @@ impl Source {
     /// Checks that the source serves a request.
     ///
     /// # Errors
-    /// [`SourceError::Declined`] if another source may serve it, [`Error::InvalidRequest`] if this platform cannot,
-    /// [`Error::Misconfigured`] if the platform does not name the identity of the source.
+    /// As [`Protocol::check`], and [`Error::InvalidRequest`] for a token on behalf of a user.
     pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
-        if let Self::Entra(entra) = self {
-            return entra.accepts(call);
-        }
-        if call.request.key().is_for_user() {
+        if call.request.key().is_for_user() && !self.serves_users() {
             return Err(SourceError::Failed(Error::invalid_request(
                 "a managed identity cannot act on behalf of a user",
                 format_args!(
@@ -161,26 +142,7 @@ impl Source {
                 ),
             )));
         }
-        match self {
-            Self::ServiceFabric(source) => source.accepts(call),
-            Self::ContainerInstances(source) => source.accepts(call.request.key()),
-            Self::MachineLearning(source) => source.accepts(call.request.key()),
-            Self::CloudShell(source) => source.accepts(call.request.key()),
-            Self::Entra(_) | Self::AppService(_) | Self::Arc(_) | Self::Imds(_) => Ok(()),
-        }
-    }
-
-    pub(crate) fn prerequisite(&self) -> Prerequisite<'_> {
-        match self {
-            Self::Entra(entra) => entra.prerequisite(),
-            Self::Arc(arc) => arc.prerequisite(),
-            Self::ServiceFabric(_)
-            | Self::ContainerInstances(_)
-            | Self::AppService(_)
-            | Self::MachineLearning(_)
-            | Self::CloudShell(_)
-            | Self::Imds(_) => Prerequisite::Nothing,
-        }
+        self.check(call)
     }
 
     /// Reads a response.
@@ -203,15 +165,7 @@ impl Source {
 
     /// The variable of the source's secret, if the secret is enclosed in quotes.
     fn quoted_secret(&self) -> Option<&'static str> {
-        let (variable, secret) = match self {
-            Self::Entra(source) => source.secret()?,
-            Self::ServiceFabric(source) => (IDENTITY_HEADER, source.secret()?),
-            Self::ContainerInstances(source) => (IDENTITY_HEADER, source.secret()?),
-            Self::AppService(source) => (IDENTITY_HEADER, source.secret()?),
-            Self::MachineLearning(source) => (MSI_SECRET, source.secret()?),
-            Self::CloudShell(_) | Self::Arc(_) | Self::Imds(_) => return None,
-        };
-        is_quoted(secret).then_some(variable)
+        self.secret().filter(|(_, secret)| is_quoted(secret)).map(|(variable, _)| variable)
     }
 
     /// The error for a request without a response. `is_present`: the source is known to be on this machine.
@@ -251,30 +205,6 @@ impl Source {
                 "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy",
             )),
         }
-    }
-
-    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be up
-    /// yet.
-    fn may_be_absent(&self) -> bool {
-        matches!(self, Self::Imds(imds) if !imds.is_named())
-    }
-
-    /// The remedy for an untrusted certificate.
-    fn untrusted_remedy(&self) -> &'static str {
-        match self {
-            Self::ServiceFabric(_) => {
-                "restart the application: IDENTITY_SERVER_THUMBPRINT is renewed with the cluster's certificate"
-            }
-            _ => {
-                "check the server's certificate, `openssl s_client -connect <host>:443`; for a private certificate \
-                 authority, add its root to the host's trusted roots, for the command by SSL_CERT_FILE"
-            }
-        }
-    }
-
-    /// The time to establish a connection, within `total`.
-    pub(crate) fn connect_limit(&self, total: Duration) -> Duration {
-        if matches!(self, Self::Imds(_)) { imds::CONNECT_LIMIT.min(total) } else { total }
     }
 }
 
@@ -325,21 +255,35 @@ fn refuse_user_assigned(key: &CacheKey, platform: &str, remedy: &str) -> Result<
     Err(SourceError::Failed(Error::invalid_request(text, remedy)))
 }
 
-/// # Errors
-/// [`Error::Misconfigured`] for a value that cannot be sent in a header.
-fn secret_header(variable: &str, value: &str) -> Result<http::HeaderValue, Error> {
-    // A header's value has no white space around it (RFC 9110, 5.5).
-    match http::HeaderValue::from_str(value) {
-        Ok(mut secret) if value.trim() == value => {
-            secret.set_sensitive(true);
-            Ok(secret)
+/// A secret of the settings that goes into a header.
+#[derive(Debug)]
+struct SecretHeader {
+    variable: &'static str,
+    value: http::HeaderValue,
+}
+
+impl SecretHeader {
+    /// # Errors
+    /// [`Error::Misconfigured`] for a text that cannot be sent in a header.
+    fn parse(settings: &Settings, variable: &'static str, text: &str) -> Result<Self, Error> {
+        // A header's value has no white space around it (RFC 9110, 5.5).
+        match http::HeaderValue::from_str(text) {
+            Ok(mut value) if text.trim() == text => {
+                value.set_sensitive(true);
+                Ok(Self { variable, value })
+            }
+            _ => Err(Error::misconfigured(
+                format_args!(
+                    "{} has a character that no header can carry, or a space at its beginning or end",
+                    settings.name(variable)
+                ),
+                "pass it on unchanged from the platform",
+            )),
         }
-        _ => Err(Error::misconfigured(
-            format_args!(
-                "{variable} has a character that no header can carry, or a space at its beginning or end"
-            ),
-            "pass it on unchanged from the platform",
-        )),
+    }
+
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        Some((self.variable, self.value.to_str().ok()?))
     }
 }
 

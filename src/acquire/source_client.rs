@@ -248,7 +248,7 @@ impl<H: Host> SourceClient<'_, H> {
 
     fn limits(&self, now: Duration) -> Limits {
         let total = self.fetch.limits.timeout.min(self.fetch.left(now)).max(Duration::from_millis(1));
-        Limits { connect: self.source.connect_limit(total), total, body: MAX_BODY }
+        Limits { connect: self.source.connect_limit().min(total), total, body: MAX_BODY }
     }
 
     fn checked(&self, call: &SourceCall<'_>, token: Token) -> Result<Token, Error> {

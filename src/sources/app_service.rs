@@ -3,14 +3,15 @@
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
 use http::HeaderValue;
+use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, Refusal, RoundTrip};
+use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Source, SourceCall, SourceError, SourceInfo, for_command, half_configured, identity_parameter,
-    response, secret_header, wrong_endpoint,
+    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, for_command,
+    half_configured, identity_parameter, wrong_endpoint,
 };
-use crate::model::{Body, Error, Token};
+use crate::model::Error;
 use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
@@ -22,7 +23,7 @@ use crate::settings::{Credential, Settings};
 #[derive(Debug)]
 pub(crate) struct AppService {
     endpoint: Endpoint,
-    secret: HeaderValue,
+    secret: SecretHeader,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
@@ -54,38 +55,36 @@ impl AppService {
 
     fn new(settings: &Settings, endpoint: &str, header: &str) -> Result<Self, Error> {
         let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, endpoint)?;
-        Ok(Self { endpoint, secret: secret_header(settings.name(IDENTITY_HEADER), header)? })
+        Ok(Self { endpoint, secret: SecretHeader::parse(settings, IDENTITY_HEADER, header)? })
+    }
+}
+
+impl Protocol for AppService {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
     }
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
     }
 
-    pub(super) fn secret(&self) -> Option<&str> {
-        self.secret.to_str().ok()
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        self.secret.secret()
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let mut query = vec![("api-version", "2019-08-01".into()), ("resource", key.audience().into())];
         // `msi_res_id` would be ignored silently, and the token would be that of another identity.
         query.extend(identity_parameter(key.identity(), "mi_res_id"));
         OutgoingRequest::get(self.endpoint.with_query(&query))
-            .header("x-identity-header", self.secret.clone())
+            .header("x-identity-header", self.secret.value.clone())
             // Azure Automation, which has the same protocol, requires this header.
             .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
-        response::read(&summary, response, round_trip, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
-        })
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        refusal.not_found_by_code_is_final().error(|refusal| remedy(summary.key, refusal))
     }
 }
 

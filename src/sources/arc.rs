@@ -7,12 +7,13 @@ use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
+use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    Endpoint, Prerequisite, RetryClass, Source, SourceCall, SourceError, SourceInfo, half_configured,
-    identity_parameter, response,
+    Endpoint, Prerequisite, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo,
+    half_configured, identity_parameter, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Secret, Token};
 use crate::policy::CacheKey;
@@ -63,16 +64,22 @@ impl Arc {
         let endpoint = Endpoint::parse(settings, IDENTITY_ENDPOINT, text)?.on_ipv4_loopback();
         Ok(Some(Self { endpoint, is_configured }))
     }
+}
 
-    pub(crate) fn prerequisite(&self) -> Prerequisite<'static> {
+impl Protocol for Arc {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
+    }
+
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
+    }
+
+    fn prerequisite(&self) -> Prerequisite<'_> {
         if self.is_configured { Prerequisite::Nothing } else { Prerequisite::Presence(AGENT) }
     }
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
-    }
-
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let mut query = vec![("api-version", "2020-06-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
@@ -84,7 +91,11 @@ impl Arc {
         }
     }
 
-    pub(crate) fn parse(
+    fn refused(&self, _: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        refusal.not_found_by_code_is_final().error(remedy)
+    }
+
+    fn read(
         &self,
         call: &SourceCall<'_>,
         response: &http::Response<Body>,
@@ -95,9 +106,8 @@ impl Arc {
         if status == 401 && call.credential.is_none() {
             return Err(challenge(&summary, response));
         }
-        let token = response::read(&summary, response, round_trip, |refusal| {
-            refusal.not_found_by_code_is_final().error(remedy)
-        })?;
+        let token =
+            response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))?;
         if call.credential.is_none() {
             let answer =
                 format!("got {status} and a token without a challenge, which Arc's agent never sends");

@@ -1,11 +1,12 @@
 //! The identity endpoint of Cloud Shell, whose identity is the user who opened it.
 
 use http::HeaderValue;
+use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, Refusal, RoundTrip};
-use super::{Endpoint, Source, SourceCall, SourceError, SourceInfo, refuse_user_assigned, response};
-use crate::model::{Body, Error, Token};
+use super::response::{CallSummary, Refusal};
+use super::{Endpoint, Protocol, Source, SourceCall, SourceError, SourceInfo, refuse_user_assigned};
+use crate::model::Error;
 use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, MSI_ENDPOINT, MSI_SECRET};
 use crate::settings::{Credential, Settings};
@@ -36,33 +37,32 @@ impl CloudShell {
         };
         Ok(Some(Self { endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)? }))
     }
+}
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
+impl Protocol for CloudShell {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
+    }
+
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
     }
 
     /// # Errors
     /// [`Error::InvalidRequest`] for a user-assigned identity: the endpoint would answer with the user's token.
-    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
+    fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+        let key = call.request.key();
         refuse_user_assigned(key, "Cloud Shell", &format!("omit the identity, and unset {CLIENT_ID}"))
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let form = vec![("resource", call.request.key().audience().into())];
         OutgoingRequest::post(self.endpoint.as_str().to_owned(), form)
             .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
-        response::read(&summary, response, round_trip, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
-        })
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        refusal.not_found_by_code_is_final().error(|refusal| remedy(summary.key, refusal))
     }
 }
 

@@ -4,14 +4,12 @@
 //!
 //! <https://learn.microsoft.com/azure/container-instances/container-instances-managed-identity>
 
-use http::HeaderValue;
+use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, Refusal, RoundTrip};
-use super::{
-    Endpoint, Source, SourceCall, SourceError, SourceInfo, half_configured, response, secret_header,
-};
-use crate::model::{Body, Error, Identity, Token};
+use super::response::{CallSummary, Refusal};
+use super::{Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, half_configured};
+use crate::model::{Error, Identity};
 use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT,
@@ -22,7 +20,7 @@ use crate::settings::{Credential, Settings};
 #[derive(Debug)]
 pub(crate) struct ContainerInstances {
     endpoint: Endpoint,
-    secret: HeaderValue,
+    secret: SecretHeader,
 }
 
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
@@ -54,21 +52,28 @@ impl ContainerInstances {
         };
         Ok(Some(Self {
             endpoint: Endpoint::parse_with_query(settings, IDENTITY_ENDPOINT, endpoint)?,
-            secret: secret_header(settings.name(IDENTITY_HEADER), header)?,
+            secret: SecretHeader::parse(settings, IDENTITY_HEADER, header)?,
         }))
     }
+}
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
+impl Protocol for ContainerInstances {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
     }
 
-    pub(super) fn secret(&self) -> Option<&str> {
-        self.secret.to_str().ok()
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
+    }
+
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        self.secret.secret()
     }
 
     /// # Errors
     /// [`Error::InvalidRequest`] for an id for which the endpoint has no parameter: it would ignore it.
-    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
+    fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+        let key = call.request.key();
         if matches!(key.identity(), Identity::ClientId(_) | Identity::ResourceId(_)) {
             return Err(SourceError::Failed(Error::invalid_request(
                 format_args!(
@@ -81,25 +86,18 @@ impl ContainerInstances {
         Ok(())
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let mut query = vec![("resource", key.audience().into())];
         if let Identity::ObjectId(id) = key.identity() {
             query.push(("principalId", id.as_str().into()));
         }
-        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.value.clone())
     }
 
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
+    fn refused(&self, _: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
         // 404: the container group has no identity by default.
-        response::read(&self.summary(call), response, round_trip, |refusal| {
-            refusal.not_found_is_final().error(remedy)
-        })
+        refusal.not_found_is_final().error(remedy)
     }
 }
 

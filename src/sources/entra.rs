@@ -20,9 +20,9 @@ use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, RoundTrip};
-use super::{Prerequisite, RetryClass, Source, SourceCall, SourceError, SourceInfo, response};
-use crate::model::{Body, Error, Failure, Identity, ReadError, Scope, Secret, Token, merged};
+use super::response::{CallSummary, Refusal};
+use super::{Prerequisite, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo};
+use crate::model::{Error, Failure, Identity, ReadError, Scope, Secret, merged};
 use crate::policy::{AdmittedRequest, CacheKey};
 use crate::settings::cloud::Authority;
 use crate::settings::tenant::ADFS;
@@ -229,23 +229,6 @@ fn incomplete(settings: &Settings, set: &str, missing: &str) -> Error {
 }
 
 impl Entra {
-    /// # Errors
-    /// [`SourceError::Declined`] for another identity; [`Error::Misconfigured`] if neither the request nor the platform names
-    /// the app: the next source would answer with another identity.
-    pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
-        let identity = call.request.key().identity();
-        match identity {
-            _ if self.serves(identity) => Ok(()),
-            Identity::Default => Err(SourceError::Failed(missing_client_id(call.names))),
-            _ => Err(SourceError::Declined(Failure {
-                source: self.info.name.into(),
-                message: format!("is for {}, and {identity} was requested", self.client),
-                remedy: Some("request the configured identity, or configure the requested one".to_owned()),
-                ..Failure::default()
-            })),
-        }
-    }
-
     /// Whether an identity is this app. Any app may trust the token of a file.
     pub(crate) fn serves(&self, identity: &Identity) -> bool {
         matches!(identity, Identity::ClientId(_))
@@ -255,15 +238,6 @@ impl Entra {
     /// The configured tenant, which a request may override.
     pub(crate) fn tenant(&self) -> &str {
         &self.tenant
-    }
-
-    pub(crate) fn prerequisite(&self) -> Prerequisite<'_> {
-        match &self.credential {
-            ClientCredential::Secret(_) => Prerequisite::Nothing,
-            ClientCredential::Certificate(certificate) => Prerequisite::Signature(self, certificate),
-            ClientCredential::TokenFile(path) => Prerequisite::TokenFile(self, path),
-            ClientCredential::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
-        }
     }
 
     /// The claims of an assertion for a request.
@@ -323,77 +297,12 @@ impl Entra {
         }
     }
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        let secret = self.secret().map(|(_, secret)| secret);
-        let summary = CallSummary::new(self.info, self.token_url(call.request.key()), call, secret);
-        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..summary }
-    }
-
-    /// The client secret with its variable.
-    pub(super) fn secret(&self) -> Option<(&'static str, &str)> {
-        match &self.credential {
-            ClientCredential::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
-            ClientCredential::Certificate(_)
-            | ClientCredential::TokenFile(_)
-            | ClientCredential::ManagedIdentity(_) => None,
-        }
-    }
-
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
-        let key = call.request.key();
-        let mut form: Vec<Field<'a>> = vec![("client_id", client_id(key).into())];
-        match call.request.on_behalf_of() {
-            None => form.extend([
-                ("grant_type", "client_credentials".into()),
-                ("scope", format!("{}/.default", key.audience()).into()),
-            ]),
-            // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
-            Some(user) => form.extend([
-                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()),
-                ("requested_token_use", "on_behalf_of".into()),
-                ("scope", user.permission.as_str().into()),
-                ("assertion", user.assertion.expose_secret().into()),
-            ]),
-        }
-        form.extend(merged(call.request.claims(), key.cae()).map(|claims| ("claims", claims.into())));
-        form.extend(self.credential_fields(call));
-        OutgoingRequest::post(self.token_url(key), form)
-    }
-
     fn credential_fields<'a>(&'a self, call: &SourceCall<'a>) -> Vec<Field<'a>> {
         if let ClientCredential::Secret(secret) = &self.credential {
             return vec![("client_secret", secret.expose_secret().into())];
         }
         let assertion = call.credential.map_or("", |credential| credential.expose_secret());
         vec![("client_assertion_type", Cow::from(ASSERTION_TYPE)), ("client_assertion", assertion.into())]
-    }
-
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
-        let renewable = !matches!(self.credential, ClientCredential::Secret(_));
-        // Without an AADSTS number, the refusal is that of a proxy or an AD FS.
-        let remedy = || {
-            format!(
-                "check that {} names the authority, and check for a proxy on the way; {}",
-                call.names.of(AUTHORITY_HOST),
-                self.trust()
-            )
-        };
-        response::read(&summary, response, round_trip, |refusal| {
-            let is_stale = renewable && refusal.is(STALE_ASSERTION);
-            // 404: there is no Entra at this address.
-            match refusal.not_found_is_final().error(|_| remedy()) {
-                SourceError::Failed(Error::Rejected(failure)) if is_stale => {
-                    SourceError::Retry(failure, RetryClass::Stale)
-                }
-                other => other,
-            }
-        })
     }
 
     /// Instructions for renewing the credential.
@@ -424,6 +333,101 @@ impl Entra {
 
     fn token_url(&self, key: &CacheKey) -> String {
         self.authority.token_url(key.tenant_id().unwrap_or(&self.tenant), key.is_for_user())
+    }
+}
+impl Protocol for Entra {
+    fn info(&self) -> &'static SourceInfo {
+        self.info
+    }
+
+    fn url(&self, key: &CacheKey) -> Cow<'_, str> {
+        self.token_url(key).into()
+    }
+
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        match &self.credential {
+            ClientCredential::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
+            ClientCredential::Certificate(_)
+            | ClientCredential::TokenFile(_)
+            | ClientCredential::ManagedIdentity(_) => None,
+        }
+    }
+
+    fn serves_users(&self) -> bool {
+        true
+    }
+
+    /// # Errors
+    /// [`SourceError::Declined`] for another identity; [`Error::Misconfigured`] if neither the request nor the platform names
+    /// the app: the next source would answer with another identity.
+    fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+        let identity = call.request.key().identity();
+        match identity {
+            _ if self.serves(identity) => Ok(()),
+            Identity::Default => Err(SourceError::Failed(missing_client_id(call.names))),
+            _ => Err(SourceError::Declined(Failure {
+                source: self.info.name.into(),
+                message: format!("is for {}, and {identity} was requested", self.client),
+                remedy: Some("request the configured identity, or configure the requested one".to_owned()),
+                ..Failure::default()
+            })),
+        }
+    }
+
+    fn prerequisite(&self) -> Prerequisite<'_> {
+        match &self.credential {
+            ClientCredential::Secret(_) => Prerequisite::Nothing,
+            ClientCredential::Certificate(certificate) => Prerequisite::Signature(self, certificate),
+            ClientCredential::TokenFile(path) => Prerequisite::TokenFile(self, path),
+            ClientCredential::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
+        }
+    }
+
+    fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        let secret = self.secret().map(|(_, secret)| secret);
+        let summary = CallSummary::new(self.info, self.token_url(call.request.key()), call, secret);
+        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..summary }
+    }
+
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+        let key = call.request.key();
+        let mut form: Vec<Field<'a>> = vec![("client_id", client_id(key).into())];
+        match call.request.on_behalf_of() {
+            None => form.extend([
+                ("grant_type", "client_credentials".into()),
+                ("scope", format!("{}/.default", key.audience()).into()),
+            ]),
+            // https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
+            Some(user) => form.extend([
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()),
+                ("requested_token_use", "on_behalf_of".into()),
+                ("scope", user.permission.as_str().into()),
+                ("assertion", user.assertion.expose_secret().into()),
+            ]),
+        }
+        form.extend(merged(call.request.claims(), key.cae()).map(|claims| ("claims", claims.into())));
+        form.extend(self.credential_fields(call));
+        OutgoingRequest::post(self.token_url(key), form)
+    }
+
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        let is_renewable = !matches!(self.credential, ClientCredential::Secret(_));
+        let is_stale = is_renewable && refusal.is(STALE_ASSERTION);
+        // Without an AADSTS number, the refusal is that of a proxy or an AD FS.
+        let remedy = |_: &Refusal<'_>| {
+            format!(
+                "check that {} names the authority, and check for a proxy on the way; {}",
+                summary.names.of(AUTHORITY_HOST),
+                self.trust()
+            )
+        };
+        // 404: there is no Entra at this address.
+        match refusal.not_found_is_final().error(remedy) {
+            SourceError::Failed(Error::Rejected(failure)) if is_stale => {
+                SourceError::Retry(failure, RetryClass::Stale)
+            }
+            other => other,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -12,10 +13,11 @@ use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::service_error::Form;
 use super::{
-    Endpoint, RetryClass, Source, SourceCall, SourceError, SourceInfo, for_command, identity_parameter,
-    response,
+    Endpoint, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo, for_command,
+    identity_parameter, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Token};
+use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, POD_IDENTITY_HOST, TOKEN_CREDENTIALS};
 use crate::settings::{Credential, Settings};
 
@@ -60,16 +62,26 @@ impl Imds {
         let endpoint = Endpoint::parse(settings, POD_IDENTITY_HOST, base)?.join(PATH);
         Ok(Some(Self { endpoint, is_named: named.is_some() }))
     }
+}
 
-    pub(crate) fn is_named(&self) -> bool {
-        self.is_named
+impl Protocol for Imds {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
     }
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, None)
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn may_be_absent(&self) -> bool {
+        !self.is_named
+    }
+
+    fn connect_limit(&self) -> Duration {
+        CONNECT_LIMIT
+    }
+
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let mut query = vec![("api-version", "2018-02-01".into()), ("resource", key.audience().into())];
         query.extend(identity_parameter(key.identity(), "msi_res_id"));
@@ -77,7 +89,32 @@ impl Imds {
             .header("metadata", HeaderValue::from_static("true"))
     }
 
-    pub(crate) fn parse(
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        let (key, status) = (summary.key, refusal.status);
+        if status == 403 && refusal.mentions("unreachable") {
+            // Docker Desktop answers so.
+            return SourceError::Absent(absent(summary, "got 403: a proxy cannot reach it"));
+        }
+        if status < 500 && status != 429 && refusal.form() == Form::Markup {
+            // The metadata service of another cloud, or a proxy.
+            return SourceError::Absent(absent(
+                summary,
+                &format!("got {status} with a web page, so it is not IMDS"),
+            ));
+        }
+        let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.mentions(words));
+        let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
+        let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
+        match refusal.error(|refusal| remedy(summary, refusal)) {
+            SourceError::Failed(Error::Rejected(failure)) if declines => SourceError::Declined(failure),
+            SourceError::Retry(failure, _) if status == 410 => {
+                SourceError::Retry(failure, RetryClass::Upgrading)
+            }
+            other => other,
+        }
+    }
+
+    fn read(
         &self,
         call: &SourceCall<'_>,
         response: &http::Response<Body>,
@@ -93,30 +130,7 @@ impl Imds {
                 "got 200 with a body that is not JSON, so it is not IMDS",
             )));
         }
-        response::read(&summary, response, round_trip, |refusal| refused(&summary, refusal))
-    }
-}
-
-fn refused(summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
-    let (key, status) = (summary.key, refusal.status);
-    if status == 403 && refusal.mentions("unreachable") {
-        // Docker Desktop answers so.
-        return SourceError::Absent(absent(summary, "got 403: a proxy cannot reach it"));
-    }
-    if status < 500 && status != 429 && refusal.form() == Form::Markup {
-        // The metadata service of another cloud, or a proxy.
-        return SourceError::Absent(absent(
-            summary,
-            &format!("got {status} with a web page, so it is not IMDS"),
-        ));
-    }
-    let has_no_identity = IDENTITY_MISSING.iter().any(|words| refusal.mentions(words));
-    let declines = has_no_identity && matches!(status, 400 | 404) && key.identity().id().is_none();
-    let refusal = if has_no_identity { refusal.not_found_is_final() } else { refusal };
-    match refusal.error(|refusal| remedy(summary, refusal)) {
-        SourceError::Failed(Error::Rejected(failure)) if declines => SourceError::Declined(failure),
-        SourceError::Retry(failure, _) if status == 410 => SourceError::Retry(failure, RetryClass::Upgrading),
-        other => other,
+        response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))
     }
 }
 

@@ -2,15 +2,15 @@
 //!
 //! <https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference>
 
-use http::HeaderValue;
+use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, Refusal, RoundTrip};
+use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Source, SourceCall, SourceError, SourceInfo, entra, half_configured, response, secret_header,
+    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, entra, half_configured,
     wrong_endpoint,
 };
-use crate::model::{Body, Error, Identity, Token};
+use crate::model::{Error, Identity};
 use crate::policy::CacheKey;
 use crate::settings::variables::{
     ALLOWED_ENDPOINT, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, MSI_ENDPOINT, MSI_SECRET,
@@ -21,7 +21,7 @@ use crate::settings::{Credential, Settings};
 #[derive(Debug)]
 pub(crate) struct MachineLearning {
     endpoint: Endpoint,
-    secret: HeaderValue,
+    secret: SecretHeader,
     /// The user-assigned identity of the compute, if it has one.
     default_client_id: Option<String>,
 }
@@ -58,23 +58,30 @@ impl MachineLearning {
         client_id.map(|id| entra::client(settings.name(DEFAULT_IDENTITY_CLIENT_ID), id)).transpose()?;
         Ok(Self {
             endpoint: Endpoint::parse(settings, MSI_ENDPOINT, endpoint)?,
-            secret: secret_header(settings.name(MSI_SECRET), secret)?,
+            secret: SecretHeader::parse(settings, MSI_SECRET, secret)?,
             default_client_id: client_id.map(str::to_owned),
         })
     }
+}
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
+impl Protocol for MachineLearning {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
     }
 
-    pub(super) fn secret(&self) -> Option<&str> {
-        self.secret.to_str().ok()
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
+    }
+
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        self.secret.secret()
     }
 
     /// # Errors
     /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would ignore
     /// it, and answer with another identity's token.
-    pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
+    fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+        let key = call.request.key();
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
             return Err(SourceError::Failed(Error::invalid_request(
                 format_args!(
@@ -87,7 +94,7 @@ impl MachineLearning {
         Ok(())
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let client_id = match key.identity() {
             Identity::ClientId(id) => Some(id.as_str()),
@@ -97,19 +104,11 @@ impl MachineLearning {
         let mut query = vec![("api-version", "2017-09-01".into()), ("resource", key.audience().into())];
         // `client_id` is a parameter of later versions, and would be ignored.
         query.extend(client_id.map(|id| ("clientid", id.into())));
-        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.value.clone())
     }
 
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
-        response::read(&summary, response, round_trip, |refusal| {
-            refusal.not_found_by_code_is_final().error(|refusal| remedy(call.request.key(), refusal))
-        })
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
+        refusal.not_found_by_code_is_final().error(|refusal| remedy(summary.key, refusal))
     }
 }
 

@@ -5,19 +5,20 @@
 //!
 //! <https://learn.microsoft.com/azure/service-fabric/how-to-managed-identity-service-fabric-app-code>
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use http::HeaderValue;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use super::request::OutgoingRequest;
-use super::response::{CallSummary, RoundTrip};
+use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Source, SourceCall, SourceError, SourceInfo, container_instances, half_configured,
-    refuse_user_assigned, response, secret_header,
+    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, container_instances,
+    half_configured, refuse_user_assigned,
 };
-use crate::model::{Body, CAPABILITY, Error, Failure, Token};
+use crate::model::{CAPABILITY, Error, Failure, Token};
+use crate::policy::CacheKey;
 use crate::settings::variables::{
     IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, PINNED_THUMBPRINT,
 };
@@ -27,7 +28,7 @@ use crate::settings::{Credential, Settings};
 #[derive(Debug)]
 pub(crate) struct ServiceFabric {
     endpoint: Endpoint,
-    secret: HeaderValue,
+    secret: SecretHeader,
     thumbprint: String,
     /// Whether the host pins the certificate.
     is_pinned: bool,
@@ -63,24 +64,34 @@ impl ServiceFabric {
             .transpose()?;
         Ok(Some(Self {
             endpoint: Endpoint::parse_tls(settings.name(IDENTITY_ENDPOINT), endpoint)?,
-            secret: secret_header(settings.name(IDENTITY_HEADER), header)?,
+            secret: SecretHeader::parse(settings, IDENTITY_HEADER, header)?,
             is_pinned: pinned.as_ref() == Some(&thumbprint),
             thumbprint,
         }))
     }
+}
 
-    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        CallSummary::new(&SOURCE, self.endpoint.as_str(), call, self.secret())
+impl Protocol for ServiceFabric {
+    fn info(&self) -> &'static SourceInfo {
+        &SOURCE
     }
 
-    pub(super) fn secret(&self) -> Option<&str> {
-        self.secret.to_str().ok()
+    fn url(&self, _: &CacheKey) -> Cow<'_, str> {
+        self.endpoint.as_str().into()
+    }
+
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        self.secret.secret()
+    }
+
+    fn untrusted_remedy(&self) -> &'static str {
+        "restart the application: IDENTITY_SERVER_THUMBPRINT is renewed with the cluster's certificate"
     }
 
     /// # Errors
     /// [`SourceError::Blocked`] if the host does not pin the certificate, [`Error::InvalidRequest`] for a user-assigned
     /// identity.
-    pub(crate) fn accepts(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
+    fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
         let remedy =
             "omit the identity: the application's manifest names it (https://aka.ms/servicefabricmi)";
         refuse_user_assigned(call.request.key(), "a Service Fabric application", remedy)?;
@@ -105,7 +116,7 @@ impl ServiceFabric {
         }))
     }
 
-    pub(crate) fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {
         let key = call.request.key();
         let mut query =
             vec![("api-version", "2019-07-01-preview".into()), ("resource", key.audience().into())];
@@ -115,20 +126,12 @@ impl ServiceFabric {
         if key.cae() {
             query.push(("xms_cc", CAPABILITY.into()));
         }
-        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.clone())
+        OutgoingRequest::get(self.endpoint.with_query(&query)).header("secret", self.secret.value.clone())
     }
 
-    pub(crate) fn parse(
-        &self,
-        call: &SourceCall<'_>,
-        response: &http::Response<Body>,
-        round_trip: RoundTrip,
-    ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
+    fn refused(&self, _: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
         // 404: the application has no identity.
-        response::read(&summary, response, round_trip, |refusal| {
-            refusal.not_found_is_final().error(|refusal| remedy(refusal.code()).to_owned())
-        })
+        refusal.not_found_is_final().error(|refusal| remedy(refusal.code()).to_owned())
     }
 }
 

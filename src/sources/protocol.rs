@@ -1,0 +1,83 @@
+//! What a source implements: the request for a token and the reading of its response, both pure.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::request::OutgoingRequest;
+use super::response::{CallSummary, Refusal, RoundTrip};
+use super::{Prerequisite, SourceCall, SourceError, SourceInfo, response};
+use crate::model::{Body, Token};
+use crate::policy::CacheKey;
+
+/// The protocol of a source. The defaults are those of an endpoint on this machine.
+pub(crate) trait Protocol {
+    fn info(&self) -> &'static SourceInfo;
+
+    /// The URL that is asked, without a query.
+    fn url(&self, key: &CacheKey) -> Cow<'_, str>;
+
+    /// The secret of the settings that each request carries, with its variable.
+    fn secret(&self) -> Option<(&'static str, &str)> {
+        None
+    }
+
+    /// Whether the source has tokens on behalf of users.
+    fn serves_users(&self) -> bool {
+        false
+    }
+
+    /// Checks that the source serves a request.
+    ///
+    /// # Errors
+    /// [`SourceError::Declined`] if another source may serve it,
+    /// [`InvalidRequest`](crate::Error::InvalidRequest) if this platform cannot,
+    /// [`Misconfigured`](crate::Error::Misconfigured) if the platform does not name the identity of the source.
+    fn check(&self, _call: &SourceCall<'_>) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn prerequisite(&self) -> Prerequisite<'_> {
+        Prerequisite::Nothing
+    }
+
+    fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a>;
+
+    /// The error for a response with an error status.
+    fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError;
+
+    fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        let secret = self.secret().map(|(_, secret)| secret);
+        CallSummary::new(self.info(), self.url(call.request.key()), call, secret)
+    }
+
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// A [`SourceError`] if it has no token.
+    fn read(
+        &self,
+        call: &SourceCall<'_>,
+        response: &http::Response<Body>,
+        round_trip: RoundTrip,
+    ) -> Result<Token, SourceError> {
+        let summary = self.summary(call);
+        response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))
+    }
+
+    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be up
+    /// yet.
+    fn may_be_absent(&self) -> bool {
+        false
+    }
+
+    /// The longest time to establish a connection.
+    fn connect_limit(&self) -> Duration {
+        Duration::MAX
+    }
+
+    /// The remedy for an untrusted certificate.
+    fn untrusted_remedy(&self) -> &'static str {
+        "check the server's certificate, `openssl s_client -connect <host>:443`; for a private certificate authority, add \
+         its root to the host's trusted roots, for the command by SSL_CERT_FILE"
+    }
+}
