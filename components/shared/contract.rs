@@ -90,6 +90,8 @@ impl From<Error> for types::Error {
             Error::Transient(failure) => Self::Transient(failure.into()),
             Error::Protocol(failure) => Self::Protocol(failure.into()),
             Error::Other(text) => Self::Other(text),
+            // A case that the contract does not have yet.
+            other => Self::Other(other.to_string()),
         }
     }
 }
@@ -127,16 +129,14 @@ impl From<Failure> for types::Failure {
 }
 
 impl From<types::Failure> for Failure {
-    fn from(failure: types::Failure) -> Self {
-        Self {
-            source: failure.source.into(),
-            status: failure.status,
-            code: failure.code,
-            message: failure.message,
-            correlation_id: failure.correlation_id,
-            remedy: failure.remedy,
-            retry_after: failure.retry_after_ms.map(Duration::from_millis),
-        }
+    fn from(wire: types::Failure) -> Self {
+        let mut failure = Self::new(wire.source, wire.message);
+        failure.status = wire.status;
+        failure.code = wire.code;
+        failure.correlation_id = wire.correlation_id;
+        failure.remedy = wire.remedy;
+        failure.retry_after = wire.retry_after_ms.map(Duration::from_millis);
+        failure
     }
 }
 
@@ -149,7 +149,7 @@ impl From<SourceReport> for types::SourceReport {
                 Verdict::Ready => types::Verdict::Ready,
                 Verdict::NotConfigured => types::Verdict::NotConfigured,
                 Verdict::Misconfigured => types::Verdict::Misconfigured,
-                Verdict::Failed => types::Verdict::Failed,
+                _ => types::Verdict::Failed,
             },
             reason: report.reason,
             would_send: report.would_send,

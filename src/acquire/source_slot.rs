@@ -220,6 +220,7 @@ pub struct SourceReport {
 
 /// The state of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It gave the last token.
     Used,

@@ -8,9 +8,10 @@ use super::duration::milliseconds;
 
 /// The reason why there is no token.
 ///
-/// The cases are those of the contract. The enum is exhaustive because the contract is: a new case breaks every consumer
-/// that was built against the WIT. `Display` is one line: the request, the service, the answer, and the fix.
+/// The cases are those of the contract, of which a later version may have more. `Display` is one line: the request, the
+/// service, the answer, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// The caller's mistake. Nothing was sent.
     InvalidRequest(String),
@@ -34,6 +35,7 @@ pub enum Error {
 
 /// The failure of one identity source. It contains no secret, and can be shown to an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// The name of the source, as in the contract's `source-report`.
     pub source: Cow<'static, str>,
@@ -170,6 +172,23 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl Failure {
+    /// The failure of a source. `message`: the request, the server, and its response.
+    pub fn new(source: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { source: source.into(), message: message.into(), ..Self::default() }
+    }
+
+    /// The same failure with a remedy.
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// The same failure with the time before the next attempt.
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -79,6 +79,7 @@ pub struct SendError {
 
 /// The kind of a [`SendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendErrorKind {
     /// No connection: refused, unreachable, unknown name, or the connect limit has passed. Nothing was sent.
     NotConnected,
@@ -109,6 +110,7 @@ pub enum Links {
 
 /// The reason why a file could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReadError {
     /// There is no such file.
     NotFound,

@@ -40,6 +40,7 @@ pub trait Store: 'static {
 
 /// The reason why a store operation failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The store cannot be reached now.
     Unavailable(String),

@@ -33,25 +33,21 @@ impl From<Status> for Error {
 
 /// The error of a request whose deadline passes while its token is being fetched.
 pub(crate) fn too_late(deadline: Duration) -> Error {
-    Error::Transient(Failure {
-        source: "token-broker".into(),
-        message: format!("no token came within {} ms; it is still being fetched", deadline.as_millis()),
-        remedy: Some("see the answers of the identity service in the log of the proxy; `deadline_ms` is the time that a request waits".to_owned()),
-        ..Failure::default()
-    })
+    let message = format!("no token came within {} ms; it is still being fetched", deadline.as_millis());
+    Error::Transient(Failure::new(BROKER, message).with_remedy(
+        "read the answers of the identity service in the log of the proxy; `deadline_ms` is the time that a request waits",
+    ))
 }
 
 /// The error of a request for which the wait queue has no room.
 pub(crate) fn too_many() -> Error {
-    Error::Throttled(Failure {
-        source: "token-broker".into(),
-        message: "too many requests wait for a token already".to_owned(),
-        remedy: Some("see the answers of the identity service in the log of the proxy".to_owned()),
-        ..Failure::default()
-    })
+    let failure = Failure::new(BROKER, "too many requests wait for a token already");
+    Error::Throttled(failure.with_remedy("read the answers of the identity service in the log of the proxy"))
 }
 
 /// The error of a request without a rule, where the configuration refuses such requests.
 pub(crate) fn unmatched() -> Error {
-    Error::Denied("no rule of the proxy is for this request; fix: add one to `rules`".to_owned())
+    Error::denied("no rule of the proxy is for this request", "add one to `rules`")
 }
+
+const BROKER: &str = "token-broker";

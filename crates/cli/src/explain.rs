@@ -54,11 +54,7 @@ fn ends_the_chain(report: &SourceReport) -> bool {
 }
 
 fn unavailable(reports: &[SourceReport], fix: &str) -> Error {
-    let declined = |report: &SourceReport| Failure {
-        source: report.source.clone().into(),
-        message: report.reason.clone(),
-        ..Failure::default()
-    };
+    let declined = |report: &SourceReport| Failure::new(report.source.clone(), report.reason.clone());
     let mut failures: Vec<_> = reports.iter().map(declined).collect();
     if let Some(last) = failures.last_mut() {
         last.remedy = Some(fix.to_owned());
@@ -122,8 +118,7 @@ mod tests {
         let mut report = SourceReport::new("imds", Verdict::Failed, "it was asked last");
         report.would_send = Some("GET http://169.254.169.254/x".to_owned());
         report.variables = vec![("AZURE_CLIENT_ID".to_owned(), false)];
-        report.last_failure =
-            Some(Failure { source: "imds".into(), message: "no\nanswer".into(), ..Failure::default() });
+        report.last_failure = Some(Failure::new("imds", "no\nanswer"));
         assert_eq!(
             describe(1, &report),
             "1. imds: failed\n   it was asked last\n   would send   GET http://169.254.169.254/x\n   \

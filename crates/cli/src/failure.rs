@@ -24,7 +24,6 @@ impl Failed {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.0 {
-            Error::Other(_) => 1,
             Error::InvalidRequest(_) => 2,
             Error::Misconfigured(_) => 3,
             Error::Denied(_) => 4,
@@ -33,6 +32,7 @@ impl Failed {
             Error::Throttled(_) => 7,
             Error::Transient(_) => 8,
             Error::Protocol(_) => 9,
+            _ => 1,
         })
     }
 
@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_failure_as_json_names_its_kind_and_every_source() {
-        let failure = Failure { source: "imds".into(), status: Some(400), ..Failure::default() };
+        let mut failure = Failure::new("imds", "");
+        failure.status = Some(400);
         let json: Value = serde_json::from_str(&Failed::from(Error::Rejected(failure)).to_json()).unwrap();
         assert_eq!(json["error"], "rejected");
         assert_eq!(json["failures"][0]["source"], "imds");

@@ -101,14 +101,14 @@ mod tests {
 
     #[test]
     fn an_error_is_the_cores_in_its_line_its_wait_and_its_remedy() {
-        let failure = || token_broker::Failure {
-            source: "imds".into(),
-            message: "asked for a token and got 429".into(),
-            ..token_broker::Failure::default()
+        let failure = || token_broker::Failure::new("imds", "asked for a token and got 429");
+        let id = || {
+            let mut failure = failure();
+            failure.correlation_id = Some("c-1".to_owned());
+            failure
         };
-        let id = || token_broker::Failure { correlation_id: Some("c-1".into()), ..failure() };
-        let wait = |ms| token_broker::Failure { retry_after: Some(Duration::from_millis(ms)), ..failure() };
-        let remedy = |text: &str| token_broker::Failure { remedy: Some(text.into()), ..id() };
+        let wait = |ms| failure().with_retry_after(Duration::from_millis(ms));
+        let remedy = |text| id().with_remedy(text);
         let failures = [failure(), id(), wait(1500), remedy("run az identity assign")];
         let of_failure = [Core::Rejected, Core::Throttled, Core::Transient, Core::Protocol];
         let of_text = [Core::InvalidRequest, Core::Misconfigured, Core::Denied, Core::Other];

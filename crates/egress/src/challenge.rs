@@ -252,8 +252,7 @@ fn foreign(service: &Authority, scope: &str) -> Error {
 }
 
 fn error(message: String, remedy: &str) -> Error {
-    let remedy = Some(remedy.to_owned());
-    Error::Protocol(Failure { source: "challenge".into(), message, remedy, ..Failure::default() })
+    Error::Protocol(Failure::new("challenge", message).with_remedy(remedy))
 }
 
 /// The fix for a challenge that is not one of Azure's.

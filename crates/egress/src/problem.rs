@@ -96,20 +96,16 @@ mod tests {
     }
 
     fn wait(milliseconds: u64) -> Failure {
-        Failure { retry_after: Some(Duration::from_millis(milliseconds)), ..Failure::default() }
+        Failure::default().with_retry_after(Duration::from_millis(milliseconds))
     }
 
     #[test]
     fn a_throttled_request_says_when_to_come_back_and_what_to_do() {
-        let error = Error::Throttled(Failure {
-            source: "imds".into(),
-            status: Some(429),
-            code: Some("busy".to_owned()),
-            message: "asked for a token and got 429".to_owned(),
-            correlation_id: Some("c-1".to_owned()),
-            remedy: Some("wait".to_owned()),
-            ..wait(1500)
-        });
+        let mut failure = Failure::new("imds", "asked for a token and got 429").with_remedy("wait");
+        failure.status = Some(429);
+        failure.code = Some("busy".to_owned());
+        failure.correlation_id = Some("c-1".to_owned());
+        let error = Error::Throttled(failure.with_retry_after(Duration::from_millis(1500)));
         let problem = Problem::from(&error);
         assert_eq!((problem.status, problem.kind), (503, "throttled"));
         let headers = problem.headers();

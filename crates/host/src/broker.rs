@@ -204,13 +204,11 @@ fn silent() -> Error {
 }
 
 fn flooded() -> Error {
-    Error::Throttled(Failure {
-        source: "host".into(),
-        message: format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are pending"),
-        remedy: Some("share one token among callers, and call peek-token first: it never waits".to_owned()),
-        retry_after: Some(RETRY_AFTER),
-        ..Failure::default()
-    })
+    let message = format!("{MAX_CALLS_OF_A_LINKER} calls of this linker's components are pending");
+    let failure = Failure::new("host", message).with_retry_after(RETRY_AFTER);
+    Error::Throttled(
+        failure.with_remedy("share one token among callers, and call peek-token first: it never waits"),
+    )
 }
 
 /// The task ends with the runtime that it was started on.

@@ -118,11 +118,9 @@ impl Refusal {
 fn status(error: &Error) -> StatusCode {
     match error {
         Error::InvalidRequest(_) | Error::Unavailable(_) | Error::Rejected(_) => StatusCode::BAD_REQUEST,
-        Error::Misconfigured(_) | Error::Denied(_) | Error::Protocol(_) | Error::Other(_) => {
-            StatusCode::FORBIDDEN
-        }
         Error::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
         Error::Transient(_) => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::FORBIDDEN,
     }
 }
 

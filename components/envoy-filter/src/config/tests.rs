@@ -190,7 +190,7 @@ fn errors_name_the_fields_that_set_what_is_wrong() {
 #[test]
 fn errors_leave_out_the_sources_that_are_not_configured() {
     let config = parse(&changed(&json!({})), &[]).unwrap();
-    let failure = |source: &'static str| Failure { source: source.into(), ..Failure::default() };
+    let failure = |source: &'static str| Failure::new(source, "");
     let (own, other) = (|| failure("imds"), || failure("workload-identity"));
     let told = config.source.own(Error::Unavailable(vec![other(), own()]));
     assert_eq!(told, Error::Unavailable(vec![own()]));

@@ -123,12 +123,8 @@ fn now() -> Duration {
 }
 
 fn too_long() -> Error {
-    Error::Transient(Failure {
-        source: "endpoint".into(),
-        message: format!("the broker did not answer within {} s", LONGEST.as_secs()),
-        remedy: Some("request the token again".to_owned()),
-        ..Failure::default()
-    })
+    let message = format!("the broker did not answer within {} s", LONGEST.as_secs());
+    Error::Transient(Failure::new("endpoint", message).with_remedy("request the token again"))
 }
 
 /// Longer than the longest budget, so that the broker's own error comes first.

@@ -170,6 +170,8 @@ impl From<Error> for WireError {
             Error::Transient(failure) => Self::Transient(failure.into()),
             Error::Protocol(failure) => Self::Protocol(failure.into()),
             Error::Other(text) => Self::Other(text),
+            // A case that the contract does not have yet.
+            other => Self::Other(other.to_string()),
         }
     }
 }
@@ -227,6 +229,7 @@ impl From<StoreError> for WireStoreError {
             StoreError::Unavailable(text) => Self::Unavailable(text),
             StoreError::AccessDenied(text) => Self::AccessDenied(text),
             StoreError::Other(text) => Self::Other(text),
+            other => Self::Other(other.to_string()),
         }
     }
 }

@@ -59,14 +59,15 @@ fn refusal(request: &Parts) -> (u16, String) {
 }
 
 fn failure() -> Failure {
-    Failure {
-        source: "imds".into(),
-        code: Some("invalid_resource".into()),
-        message: "got 400".into(),
-        correlation_id: Some("c-1".into()),
-        remedy: Some("check the audience".into()),
-        ..Failure::default()
-    }
+    let mut failure = without_code();
+    failure.code = Some("invalid_resource".into());
+    failure
+}
+
+fn without_code() -> Failure {
+    let mut failure = Failure::new("imds", "got 400").with_remedy("check the audience");
+    failure.correlation_id = Some("c-1".into());
+    failure
 }
 
 #[test]
@@ -431,9 +432,9 @@ fn each_error_has_the_status_that_makes_clients_do_what_is_right() {
         (Error::Denied(text.clone()), 403, "access_denied"),
         (Error::Unavailable(vec![failure()]), 400, "invalid_resource"),
         (Error::Rejected(failure()), 400, "invalid_resource"),
-        (Error::Throttled(Failure { code: None, ..failure() }), 429, "too_many_requests"),
-        (Error::Transient(Failure { code: None, ..failure() }), 503, "temporarily_unavailable"),
-        (Error::Protocol(Failure { code: None, ..failure() }), 403, "access_denied"),
+        (Error::Throttled(without_code()), 429, "too_many_requests"),
+        (Error::Transient(without_code()), 503, "temporarily_unavailable"),
+        (Error::Protocol(without_code()), 403, "access_denied"),
         (Error::Other(text), 403, "access_denied"),
     ] {
         let (imds, app_service) = (read(&imds("")).unwrap(), read(&app_service("")).unwrap());
@@ -450,7 +451,7 @@ fn each_error_has_the_status_that_makes_clients_do_what_is_right() {
 #[test]
 fn what_passes_by_itself_says_when_to_come_back_and_nothing_else_does() {
     let retry_after = |error: fn(Failure) -> Error, ms| {
-        let failure = Failure { retry_after: Some(Duration::from_millis(ms)), ..failure() };
+        let failure = failure().with_retry_after(Duration::from_millis(ms));
         let reply = read(&imds("")).unwrap().answer(Err(&error(failure)), NOW);
         reply.headers().get("retry-after").map(|seconds| seconds.to_str().unwrap().to_owned())
     };
