@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
     let ended = run_to_its_end(&mut store, component).await;
     let ended = ended.map_err(|trap| match store.data().data.was_refused {
         true => Failed::other(
-            format_args!("the component needs more memory than {} MiB ({trap:#})", args.max_memory),
+            format_args!("the component needs more memory than {} MiB", args.max_memory),
             "give it more with --max-memory",
         ),
         false => Failed::other(format_args!("the component failed: {trap:#}"), "correct the component"),

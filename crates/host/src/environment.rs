@@ -77,10 +77,10 @@ impl Environment {
         for (variable, file) in self.files() {
             let directory = directory_of(Path::new(file));
             if lent.insert(directory.clone()) {
-                let lent = lend_directory(wasi, &directory);
-                outcome = outcome.and(lent.map_err(|(why, fix)| {
+                let done = lend_directory(wasi, &directory).map_err(|(why, fix)| {
                     Error::misconfigured(format_args!("{variable} names {file}, {why}"), fix)
-                }));
+                });
+                outcome = outcome.and(done);
             }
         }
         outcome
