@@ -207,7 +207,7 @@ impl<H: Host> SourceClient<'_, H> {
                 result
             }
             Err(error) => {
-                let is_present = self.fetch.limits.is_patient || self.has_answered.get();
+                let is_present = self.fetch.limits.requires_managed_identity || self.has_answered.get();
                 Err(self.source.send_failed(call, &error, is_present))
             }
         };
@@ -261,7 +261,7 @@ impl<H: Host> SourceClient<'_, H> {
             TokenCheck::Matches => Ok(token),
             TokenCheck::OtherAudience(aud) => {
                 let aud = redacted(&aud, &summary.secrets);
-                let fields = [("asked", self.fetch.request.key().audience()), ("aud", &aud)];
+                let fields = [("requested", self.fetch.request.key().audience()), ("aud", &aud)];
                 self.instance().log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
             }

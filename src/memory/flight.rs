@@ -303,7 +303,7 @@ fn full() -> Error {
     Error::Throttled(Failure {
         source: "token-broker".into(),
         message: format!("{CAPACITY} fetches of different tokens are in progress"),
-        remedy: Some("ask for fewer different scopes and identities at once".to_owned()),
+        remedy: Some("request fewer different scopes and identities at once".to_owned()),
         retry_after: Some(Duration::from_secs(1)),
         ..Failure::default()
     })

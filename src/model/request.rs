@@ -71,7 +71,7 @@ impl TokenRequest {
             let count = raw.scopes.len();
             return Err(Error::invalid_request(
                 format_args!("{count} scopes are given"),
-                "ask for exactly one; each audience has a token of its own",
+                "request exactly one; each audience has its own token",
             ));
         };
         Ok(Self {

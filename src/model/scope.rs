@@ -18,7 +18,7 @@ impl Scope {
         if audience.is_empty() {
             return Err(Error::invalid_request(
                 "the scope is empty",
-                "ask for one, `https://vault.azure.net/.default` for instance",
+                "request one, `https://vault.azure.net/.default` for example",
             ));
         }
         check_text("scope", text, MAX_SCOPE, is_scope_char)?;
@@ -51,7 +51,7 @@ impl Scope {
             _ if is_uri() || is_id() => None,
             _ => Some((
                 "is neither a URI nor the GUID of an application",
-                "use what the service's documentation names, `https://vault.azure.net/.default` for instance",
+                "use what the service's documentation names, `https://vault.azure.net/.default` for example",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! A fetch belongs to the broker: one test for each sentence of what that means.
+//! Single-flight: a fetch belongs to the broker, not to a caller.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn kind(result: &Result<Grant, Error>) -> &'static str {
     result.as_ref().map_or_else(Error::kind, |_| "a token")
 }
 
-/// A call that is given up while its fetch waits for an answer, or for the next try.
+/// A call that is dropped while its fetch waits for a response or for the next try.
 fn give_up(world: &World, broker: &TestBroker, scope: &str) {
     let mut tasks = Tasks::new(world);
     let caller = tasks.start(get(broker, scope));
@@ -37,7 +37,7 @@ fn give_up(world: &World, broker: &TestBroker, scope: &str) {
     assert!(tasks.output(caller).is_none());
 }
 
-// Once, and shared.
+// One fetch, shared.
 
 #[test]
 fn all_who_want_the_same_token_share_one_fetch() {
@@ -72,7 +72,7 @@ fn all_who_wait_share_its_failure() {
     assert_eq!(world.requests(), 1);
 }
 
-// Isolated per key.
+// Independent keys.
 
 #[test]
 fn a_slow_key_does_not_block_another() {
@@ -91,7 +91,7 @@ fn a_slow_key_does_not_block_another() {
     assert_eq!(world.requests(), 3);
 }
 
-// It goes on when its caller gives up.
+// Dropped callers.
 
 #[test]
 fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up() {
@@ -182,7 +182,7 @@ fn those_who_wait_for_an_overdue_proof_go_on_when_the_app_that_polls_it_gives_up
     assert_eq!(name(&tasks.output(third).unwrap().unwrap()), "T1");
 }
 
-// Resumed by the next caller.
+// Resumption by the next caller.
 
 #[test]
 fn a_fetch_that_all_gave_up_is_resumed_by_the_next_caller() {
@@ -230,7 +230,7 @@ fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
 }
 
-// Bounded by its own limits.
+// Limits of a fetch.
 
 #[test]
 fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
@@ -307,7 +307,7 @@ fn fetches_end_with_the_broker() {
     assert_eq!(world.clones(), clones - 1);
 }
 
-// A held token answers before it ends.
+// Callers with a valid token.
 
 #[test]
 fn a_call_in_a_tokens_last_seconds_gets_it_after_half_of_them_when_the_fetch_hangs() {

@@ -1,4 +1,4 @@
-//! Leases when something is wrong with the store, with the instance that holds one, or with what it asked.
+//! Leases with faults of the store, of the holder, or of the identity service.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ type Instance = Broker<World, SharedStore>;
 fn fleet() -> (World, SharedStore) {
     let world = World::new();
     world.vary_random();
-    // Its first random number names no instance.
+    // The first random number is not used for a name.
     let _ = token_broker::Host::random(&world);
     let store = SharedStore::new(&world);
     (world, store)
@@ -141,7 +141,7 @@ fn whoever_is_not_told_that_it_has_the_lease_finds_out_and_fetches() {
     assert_eq!((world.requests(), stats.lease_waits, stats.lease_takeovers), (1, 0, 0));
 }
 
-/// Two instances, of which the first stood still for so long that the second has the lease.
+/// Two instances. The first was suspended for so long that the second has the lease.
 fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Grant, Error>> {
     let mut tasks = Tasks::new(world);
     tasks.start(get(&both[0]));
@@ -163,7 +163,7 @@ fn an_instance_that_stood_still_does_not_put_its_lease_over_anothers_failure() {
     world.script([throttled("600")]);
     tasks.poll_only(1);
     assert_eq!(tasks.output(1).unwrap().unwrap_err().kind(), "throttled");
-    // The first goes on, with an answer that keeps coming.
+    // The first resumes with a pending response.
     for _ in 0..30 {
         tasks.poll_only(0);
         world.advance(Duration::from_millis(100));
@@ -239,14 +239,14 @@ fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as
         &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t.example"), KEY];
     for (environment, seconds) in [(&[KEY][..], 1), (app, 10)] {
         let (world, store) = fleet();
-        let ask = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
+        let call = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
         world.script([json(400, r#"{"error":"invalid_request","error_description":"no"}"#)]);
-        assert_eq!(ask().unwrap_err().kind(), "rejected");
+        assert_eq!(call().unwrap_err().kind(), "rejected");
         world.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
-        assert_eq!((ask().unwrap_err().kind(), world.requests()), ("rejected", 1));
+        assert_eq!((call().unwrap_err().kind(), world.requests()), ("rejected", 1));
         world.advance(Duration::from_millis(1));
         world.script([json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#)]);
-        assert_eq!(name(ask()), "T");
+        assert_eq!(name(call()), "T");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Several instances, a store that they share, and one identity service: exact counts.
+//! Several instances that share a store, and one identity service: exact counts.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG
 type Change = fn(&mut Vec<u8>);
 type Instance = Broker<World, SharedStore>;
 
-/// A fleet's world: its randomness is one, so that values differ.
+/// The world of a fleet, with different random numbers.
 fn fleet() -> (World, SharedStore) {
     let world = World::new();
     world.vary_random();
@@ -138,7 +138,7 @@ fn what_does_not_open_is_counted_and_logged_and_fetched_anew() {
         store.tamper(change);
         let later = instance(&world, &store);
         assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
-        // Once when it was looked for, once more before the fetch.
+        // Once in the first look, and once more before the fetch.
         assert_eq!(later.stats().store_tampered, 2, "{what}");
         assert!(world.log().contains("store entry cannot be decrypted, ignored"), "{what}");
         assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2", "{what}: mended");
@@ -330,7 +330,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
     let mut instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
     world.script((0..400).map(|n| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"3600"}}"#))));
     for minute in 0..24 * 60 {
-        // Every quarter of an hour an instance is thrown away for a new one.
+        // Every quarter of an hour an instance is replaced by a new one.
         if minute % 15 == 0 {
             instances[(minute / 15) % 20] = instance(&world, &store);
         }
@@ -514,7 +514,7 @@ fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
     assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
 }
 
-/// An instance whose only caller has given up, and whose lease has ended since, and one that fetched T1 after that.
+/// An instance whose only caller was dropped and whose lease has expired, and another one that then fetched T1.
 fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item = Reply>) -> Instance {
     let (first, second) = (instance(world, store), instance(world, store));
     world.script(replies);
@@ -544,7 +544,7 @@ fn a_fetch_that_was_left_alone_and_has_lost_its_lease_takes_what_another_instanc
 
 #[test]
 fn a_fetch_that_fails_without_a_lease_takes_what_another_instance_fetched() {
-    // One that is due for a refresh does, too, and does not end the rest after the failure.
+    // So is one that is due for a refresh, and it does not end the cooldown of the failure.
     for (life, hits) in [(DAY, 1), (200, 0)] {
         let (world, store) = fleet();
         let (first, second) = (instance(&world, &store), instance(&world, &store));

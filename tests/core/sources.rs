@@ -1,4 +1,4 @@
-//! Every source on a fake host: what it sends, what it reads, and how it stops the chain.
+//! The sources on a fake host: their requests, their responses, and their order in the chain.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn secret(grant: &Result<Grant, Error>) -> &str {
     grant.as_ref().unwrap().token.secret().expose_secret()
 }
 
-/// Entra's answer with a token.
+/// A token response of Entra.
 fn entra(name: &str) -> Reply {
     json(
         200,
@@ -537,7 +537,7 @@ fn the_tenant_of_a_request_is_compared_with_that_of_the_app_which_is_asked() {
     world.script([entra("T1")]);
     world.run(ask(&broker, of(app(), "tenant.example"))).unwrap();
     assert_eq!(world.sent(0).url, "https://login.microsoftonline.com/tenant.example/oauth2/v2.0/token");
-    // A managed identity has one tenant, whatever is configured beside it.
+    // A managed identity has one tenant, regardless of the other settings.
     world.script([token("MI", DAY)]);
     assert_eq!(secret(&world.run(ask(&broker, of(Identity::SystemAssigned, "customer.example")))), "MI");
 }
@@ -847,7 +847,7 @@ fn only_what_is_selected_is_asked_and_examined() {
         world.script([token("T1", DAY)]);
         assert_eq!(world.run(get(&broker, VAULT)).unwrap().token.source(), source);
     }
-    // What is wrong with a source that is left out is nobody's concern.
+    // The faults of an excluded source do not matter.
     let world = World::new();
     let broker = world.broker(&[
         ("MSI_SECRET", "alone"),
