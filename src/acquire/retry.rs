@@ -72,7 +72,7 @@ fn spread(delay: Duration, random: u64) -> Duration {
 /// The least time for another try. A shorter one would only hide the failure of the previous try.
 pub(crate) const ROOM: Duration = Duration::from_secs(1);
 
-/// The delays of three retries, in seconds: exponential, as IMDS's documentation asks for after a 5xx.
+/// The delays of three retries, in seconds: exponential, less than half a minute in all.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];
 
 /// One retry without delay, with a renewed credential.
@@ -84,7 +84,7 @@ const UPGRADE_DELAYS: &[u64] = &[5, 10, 15, 20, 20];
 /// The minimum for a `Retry-After`, so that zero does not cause a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The wait after a 429 without `Retry-After`, which IMDS never sends: the default of MSAL for Python.
+/// The wait after a 429 without `Retry-After`, as IMDS sends it: the default of MSAL for Python.
 const THROTTLED_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

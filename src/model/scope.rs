@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_could_break_out_of_a_url_is_refused_by_name() {
-        for (scope, says) in [
+        for (scope, expected) in [
             ("", "empty"),
             ("/.default", "empty"),
             ("https://a https://b", "U+0020"),
@@ -109,7 +109,7 @@ mod tests {
             ("https://ä", "U+00E4"),
             ("\"", "U+0022"),
         ] {
-            assert!(message(Scope::parse(scope)).contains(says), "{scope:?}");
+            assert!(message(Scope::parse(scope)).contains(expected), "{scope:?}");
         }
         assert!(message(Scope::parse(&"s".repeat(10_240))).contains("10240 bytes"));
     }

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_no_application_has_for_a_tenant_is_refused_by_the_name_of_the_variable() {
-        for (text, says) in [
+        for (text, expected) in [
             ("common", "users"),
             ("Organizations", "users"),
             ("consumers", "users"),
@@ -164,7 +164,7 @@ mod tests {
             let error = parse("AZURE_TENANT_ID", text).unwrap_err();
             assert_eq!(error.kind(), "misconfigured");
             let words = error.to_string();
-            assert!(words.contains("AZURE_TENANT_ID") && words.contains(says), "{text}: {words}");
+            assert!(words.contains("AZURE_TENANT_ID") && words.contains(expected), "{text}: {words}");
         }
         assert!(parse("AZURE_TENANT_ID", &format!("{}.com", "x".repeat(MAX_TENANT))).is_err());
     }
