@@ -127,8 +127,8 @@ impl Settings {
         if on || text == "0" || text.eq_ignore_ascii_case("false") {
             return Ok(on);
         }
-        let what = format_args!("{} is not a boolean", self.name(name));
-        Err(Error::misconfigured(what, "set it to `true`, `1`, `false` or `0`"))
+        let text = format_args!("{} is not a boolean", self.name(name));
+        Err(Error::misconfigured(text, "set it to `true`, `1`, `false` or `0`"))
     }
 
     /// The identity of a request that names none: the federated app registration, unless `AZURE_TOKEN_CREDENTIALS` excludes

@@ -29,7 +29,7 @@ impl<H: Host, S: Store> Core<H, S> {
         loop {
             let held = match self.memory().look(key, self.now()) {
                 Lookup::Fresh(token) => return Ok(self.hit(token)),
-                Lookup::RefreshPaused(token) => return Ok(self.stale_hit(token, None)),
+                Lookup::Paused(token) => return Ok(self.stale_hit(token, None)),
                 // A part of a fetch gives no ticket: it refreshes at once.
                 Lookup::Stale(token) if !is_part => {
                     return Ok(self.stale_hit(token, self.refresh_ticket(&request)));
@@ -74,8 +74,7 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// Waits for a fetch with a valid token: for half of its remaining lifetime, and no longer than [`PATIENCE`].
     async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<FetchResult, Wait> {
-        let patience =
-            PATIENCE.min(Duration::from_millis(milliseconds(held.remaining_lifetime(self.now())) / 2));
+        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.time_left(self.now())) / 2));
         match select(wait, pin!(self.instance.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
             Either::Right(((), wait)) => Either::Right(wait.deferred()),
@@ -126,10 +125,7 @@ impl<H: Host, S: Store> Core<H, S> {
             (Ok(token), Lookup::Stale(_)) => (Ok(token), self.refresh_ticket(request)),
             (
                 Err(_),
-                Lookup::Fresh(held)
-                | Lookup::Stale(held)
-                | Lookup::RefreshPaused(held)
-                | Lookup::Expiring(held),
+                Lookup::Fresh(held) | Lookup::Stale(held) | Lookup::Paused(held) | Lookup::Expiring(held),
             ) => (Ok(held), None),
             (outcome, _) => (outcome, None),
         };

@@ -50,15 +50,15 @@ pub(super) fn lease_bytes(holder: &str, now: Duration) -> Zeroizing<Vec<u8>> {
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: None })
 }
 
-/// The entry of a failure with its cooldown.
+/// The entry of a failure with its remaining cooldown.
 pub(super) fn failure_bytes(
     error: &Error,
     holder: &str,
     now: Duration,
-    cooldown: Duration,
+    left: Duration,
 ) -> Zeroizing<Vec<u8>> {
     let failures = error.failures().iter().map(FailureText::of).collect();
-    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(cooldown) };
+    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(left) };
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: Some(failed) })
 }
 

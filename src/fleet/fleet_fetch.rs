@@ -76,7 +76,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
                 Ok(token)
             }
             Found::Failure(error, left) => {
-                self.memory().remember_failure_for(self.fetch.request, &error, self.now(), left);
+                self.memory().keep_failure_for(self.fetch.request, &error, self.now(), left);
                 Err(error)
             }
             Found::Lease(lease) => self.fetch_for_all(lease).await,
@@ -129,7 +129,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         let Err(error) = outcome else { return outcome };
         let token = self.token_of_other().await;
         // A token that is due for a refresh does not end the cooldown.
-        self.memory().remember_failure(self.fetch.request, &error, self.now());
+        self.memory().keep_failure(self.fetch.request, &error, self.now());
         token.ok_or(error)
     }
 
@@ -138,7 +138,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         // Also a token that expires soon, for which the result is none.
         let _ = self.token_of_other().await;
         if self.memory().held(self.fetch.request, self.now()).is_some() {
-            self.memory().remember_failure_for(self.fetch.request, error, self.now(), left);
+            self.memory().keep_failure_for(self.fetch.request, error, self.now(), left);
         }
     }
 

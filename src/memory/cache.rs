@@ -53,7 +53,7 @@ pub(crate) enum Lookup {
     /// A token to use and to refresh.
     Stale(Rc<Token>),
     /// A token to use. Its refresh is due and paused.
-    RefreshPaused(Rc<Token>),
+    Paused(Rc<Token>),
     /// A token to use if a fetch fails.
     Expiring(Rc<Token>),
     /// A cached failure, and the time for which it is the answer.
@@ -70,10 +70,10 @@ impl Cache {
             return entry.failed(now).map_or(Lookup::Nothing, |(error, left)| Lookup::Failed(error, left));
         };
         let (token, is_paused) =
-            (Rc::clone(&held.token), held.refresh_pause.is_some_and(|rest| rest.left(now).is_some()));
+            (Rc::clone(&held.token), held.refresh_pause.is_some_and(|pause| pause.left(now).is_some()));
         match Freshness::of(&token, held.refresh_at, now) {
             Freshness::Fresh => Lookup::Fresh(token),
-            Freshness::Stale | Freshness::Expiring if is_paused => Lookup::RefreshPaused(token),
+            Freshness::Stale | Freshness::Expiring if is_paused => Lookup::Paused(token),
             Freshness::Stale => Lookup::Stale(token),
             Freshness::Expiring => Lookup::Expiring(token),
             Freshness::Gone => Lookup::Nothing,
@@ -89,18 +89,12 @@ impl Cache {
     }
 
     /// Stores a failure for its own cooldown.
-    pub(crate) fn remember_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
-        self.remember_failure_for(key, error, now, error.cooldown().unwrap_or_default());
+    pub(crate) fn keep_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
+        self.keep_failure_for(key, error, now, error.cooldown().unwrap_or_default());
     }
 
     /// Stores a failure for `left`.
-    pub(crate) fn remember_failure_for(
-        &mut self,
-        key: &CacheKey,
-        error: &Error,
-        now: Duration,
-        left: Duration,
-    ) {
+    pub(crate) fn keep_failure_for(&mut self, key: &CacheKey, error: &Error, now: Duration, left: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.refresh_pause = Some(Cooldown::new(now, left.max(BETWEEN_REFRESHES)));
         }
@@ -270,7 +264,7 @@ mod tests {
     fn a_full_cache_gives_up_failures_first_and_then_what_is_not_used() {
         let mut cache = Cache::default();
         let gone = Error::Unavailable(Vec::new());
-        cache.remember_failure(&key("failed"), &gone, at(1000));
+        cache.keep_failure(&key("failed"), &gone, at(1000));
         for n in 1..CAPACITY {
             cache.keep(&key(&format!("s{n}")), token(100_000 + n as u64), 0);
         }
@@ -296,7 +290,7 @@ mod tests {
             (Error::Protocol(failure(None)), 1),
         ] {
             let mut cache = Cache::default();
-            cache.remember_failure(&key("s"), &error, at(1000));
+            cache.keep_failure(&key("s"), &error, at(1000));
             let failed = |now| matches!(cache.look(&key("s"), now), Lookup::Failed(..));
             assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
             assert!(!failed(at(1000 + seconds)), "{error}");
@@ -306,7 +300,7 @@ mod tests {
     #[test]
     fn mistakes_that_sent_nothing_are_not_remembered() {
         let mut cache = Cache::default();
-        cache.remember_failure(&key("s"), &Error::Misconfigured(String::new()), at(1000));
+        cache.keep_failure(&key("s"), &Error::Misconfigured(String::new()), at(1000));
         assert!(matches!(cache.look(&key("s"), at(1000)), Lookup::Nothing));
     }
 
@@ -315,7 +309,7 @@ mod tests {
         for kind in [Error::Throttled, Error::Transient, Error::Rejected] {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
-            cache.remember_failure(&key("s"), &kind(failure), at(1000));
+            cache.keep_failure(&key("s"), &kind(failure), at(1000));
             let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
                 panic!("the failure is forgotten")
             };
@@ -327,9 +321,9 @@ mod tests {
     fn a_token_is_forgotten_once_in_half_a_minute_and_so_is_a_failure() {
         let (mut cache, scope) = (Cache::default(), Scope::parse("s").unwrap());
         assert!(!cache.forget(&scope, at(1000)), "there is nothing");
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
         assert!(cache.forget(&scope, at(1000)));
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
         assert!(!cache.forget(&scope, at(1002)));
         cache.keep(&key("s"), token(100_000), 0);
         assert!(cache.forget(&scope, at(1003)), "the first token is refused");
@@ -343,7 +337,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_ends_a_rest() {
         let mut cache = Cache::default();
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
         assert!(matches!(cache.look(&key("s"), at(999_999)), Lookup::Nothing));
     }
 }

@@ -51,9 +51,9 @@ fn read(text: &str) -> serde_json::Result<Map<String, Value>> {
     serde_json::from_slice(text.as_bytes())
 }
 
-fn invalid(what: &str) -> Error {
+fn invalid(fault: &str) -> Error {
     Error::invalid_request(
-        format_args!("the claims {what}"),
+        format_args!("the claims {fault}"),
         "pass on the claims of the challenge, decoded from base64",
     )
 }

@@ -53,18 +53,18 @@ pub struct Failure {
 
 impl Error {
     /// An [`Error::InvalidRequest`] with its fix.
-    pub fn invalid_request(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::InvalidRequest(with_fix(what, fix))
+    pub fn invalid_request(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::InvalidRequest(with_fix(text, fix))
     }
 
     /// An [`Error::Misconfigured`] with its fix.
-    pub fn misconfigured(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::Misconfigured(with_fix(what, fix))
+    pub fn misconfigured(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Misconfigured(with_fix(text, fix))
     }
 
     /// An [`Error::Denied`] with the change that would allow the request.
-    pub fn denied(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::Denied(with_fix(what, fix))
+    pub fn denied(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Denied(with_fix(text, fix))
     }
 
     /// The name of the case in the contract.
@@ -146,8 +146,8 @@ impl Error {
 }
 
 /// The text of an error without a [`Failure`], which ends with its fix.
-fn with_fix(what: impl fmt::Display, fix: impl fmt::Display) -> String {
-    format!("{what}; fix: {fix}")
+fn with_fix(text: impl fmt::Display, fix: impl fmt::Display) -> String {
+    format!("{text}; fix: {fix}")
 }
 
 impl fmt::Display for Error {

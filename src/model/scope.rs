@@ -51,7 +51,7 @@ impl Scope {
             _ if is_uri() || is_id() => None,
             _ => Some((
                 "is neither a URI nor the GUID of an application",
-                "use what the service's documentation names, `https://vault.azure.net/.default` for example",
+                "use the audience of the service's documentation, `https://vault.azure.net/.default` for example",
             )),
         }
     }

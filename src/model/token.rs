@@ -73,7 +73,7 @@ impl Token {
     }
 
     /// The time until the token expires; zero if it has expired.
-    pub(crate) fn remaining_lifetime(&self, now: Duration) -> Duration {
+    pub(crate) fn time_left(&self, now: Duration) -> Duration {
         Duration::from_secs(self.expires_on).saturating_sub(now)
     }
 }

@@ -166,8 +166,8 @@ impl ServiceError {
         let body = match (self.form, named(CONTENT_TYPE)) {
             (Form::Empty, _) => return " with an empty body".to_owned(),
             (Form::Markup, _) => format!("a page of HTML or XML of {length} bytes"),
-            (_, Some(label)) => format!("a body of {length} bytes labelled {label} without a known error"),
-            (_, None) => format!("a body of {length} bytes without a label or a known error"),
+            (_, Some(label)) => format!("a body of {length} bytes of type {label} without a known error"),
+            (_, None) => format!("a body of {length} bytes without a content type or a known error"),
         };
         let server = named(SERVER).filter(|server| !server.is_empty());
         let server = server.map(|server| format!(" of the server {server}")).unwrap_or_default();
