@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_nobody_has_is_refused_by_the_variable() {
+    fn an_impossible_identity_is_refused_by_the_variable() {
         for entry in [
             "aaa,bbb",
             "aaa;",
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_apart_what_must_not_share_a_token() {
+    fn requests_that_must_not_share_a_token_have_different_keys() {
         let admit = |request: &TokenRequest| {
             let tenant = |_: &Identity| Ok(request.tenant_id.clone());
             Policy::default().admit(request, &Identity::Default, tenant).unwrap().key().clone()

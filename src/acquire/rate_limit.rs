@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_gains_nobody_a_second_burst() {
+    fn an_intermittent_store_allows_no_second_burst() {
         let limits = RateLimits::default();
         let take = |is_lost| {
             limits.set_store_lost(is_lost);

@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_proof_is_renewed_once_and_at_once() {
+    fn a_stale_credential_is_renewed_once_and_at_once() {
         let (waits, error) = run(&RetryClass::Stale, &failed(401, None), 90, u64::MAX);
         assert_eq!((waits, error.kind()), (vec![0], "rejected"));
     }
 
     #[test]
-    fn throttling_without_a_word_of_when_still_tells_the_caller_when() {
+    fn throttling_without_a_retry_after_has_a_default_one() {
         let (_, error) = run(&RetryClass::Busy, &failed(429, None), 90, 0);
         assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(THROTTLED_WAIT)));
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_of_zero_does_not_make_a_loop() {
+    fn a_retry_after_of_zero_does_not_cause_a_busy_loop() {
         assert_eq!(run(&RetryClass::Busy, &failed(503, Some(0)), 90, 0).0, vec![1000, 1000, 1000]);
     }
 

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_comes_back_with_what_is_left_of_its_wait() {
+    fn a_failure_is_read_with_the_time_left_of_its_wait() {
         let failure = Failure {
             source: "imds".into(),
             status: Some(429),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_another_time_is_nobodys() {
+    fn a_lease_of_another_time_has_expired() {
         let text = lease_bytes("one", NOW);
         let stands = |now| match lease_entry(&text, now) {
             Some(LeaseEntry::Taken { holder }) => holder == "one",
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_form_is_none() {
+    fn a_text_of_another_form_is_invalid() {
         for text in [
             "",
             "{}",

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_in_its_own_place_and_nowhere_else() {
+    fn a_sealed_value_can_be_decrypted_in_its_own_slot_only() {
         let (new, old) = (seal(NEW), seal(OLD));
         let slot = &new.slots(b"token a")[0];
         let value = slot.seal(b"text", || 7);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_cut_or_changed_anywhere_does_not_open() {
+    fn a_truncated_or_changed_value_cannot_be_decrypted() {
         let seal = seal(NEW);
         let slot = &seal.slots(b"token a")[0];
         let value = slot.seal(b"text", || 7);

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_gives_up_failures_first_and_then_what_is_not_used() {
+    fn a_full_cache_evicts_failures_first_and_then_the_least_recently_used_token() {
         let mut cache = Cache::default();
         let gone = Error::Unavailable(Vec::new());
         cache.keep_failure(&key("failed"), &gone, at(1000));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_rests_as_long_as_it_deserves() {
+    fn each_kind_of_failure_has_its_cooldown() {
         let failure = |wait: Option<u64>| Failure { retry_after: wait.map(at), ..Failure::default() };
         for (error, seconds) in [
             (Error::Throttled(failure(Some(42))), 42),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_that_a_caller_is_told_shrinks() {
+    fn the_retry_after_of_a_cached_failure_shrinks() {
         for kind in [Error::Throttled, Error::Transient, Error::Rejected] {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_capability_is_added_to_whatever_is_asked_for() {
+    fn the_capability_is_added_to_requested_claims() {
         assert_eq!(merged(None, false), None);
         assert_eq!(merged(Some(&claims("{ }")), false).as_deref(), Some("{ }"));
         assert_eq!(merged(None, true).as_deref(), Some(r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#));

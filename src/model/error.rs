@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_by_itself_is_transient() {
+    fn only_throttling_and_outages_are_transient() {
         assert!(Error::Throttled(failure()).is_transient());
         assert!(Error::Transient(failure()).is_transient());
         for error in [
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_line_that_ends_with_what_to_do() {
+    fn an_error_is_one_line_that_ends_with_the_fix() {
         let line = Error::Throttled(failure()).to_string();
         assert_eq!(
             line,

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_application_has_for_a_tenant_is_refused_by_the_name_of_the_variable() {
+    fn an_impossible_tenant_is_refused_by_the_name_of_the_variable() {
         for (text, expected) in [
             ("common", "users"),
             ("Organizations", "users"),

@@ -325,13 +325,13 @@ mod tests {
     }
 
     #[test]
-    fn words_of_nothing_but_ids_are_not_told() {
+    fn a_message_of_ids_only_is_omitted() {
         let body = r#"{"error":"c","error_description":"Trace ID: a Correlation ID: b"}"#;
         assert_eq!(redacted("application/json", body).text, " c");
     }
 
     #[test]
-    fn entras_ids_are_told_once_and_a_timestamp_only_if_it_is_one() {
+    fn entras_ids_are_reported_once_and_only_a_valid_timestamp() {
         let words = "AADSTS700016: no app.\\r\\nTrace ID: a1\\r\\nCorrelation ID: a2\\r\\nTimestamp: now";
         let body = |timestamp: &str| {
             format!(
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn who_served_a_page_is_told() {
+    fn the_server_of_a_page_is_reported() {
         let mut page = response("text/html", "<h1>502 Bad Gateway</h1>");
         page.headers_mut().insert(SERVER, "nginx".parse().unwrap());
         let redacted = ServiceError::read(&page).redacted(&page, None, &[None, None, None]);

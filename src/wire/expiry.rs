@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_unreadable_and_what_is_nothing_is_absent() {
+    fn invalid_times_are_unreadable_and_empty_ones_absent() {
         for json in [
             "\"15609740s28\"",
             "-1",
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_long_on_its_way_does_not_make_a_token_younger() {
+    fn a_slow_response_does_not_extend_the_lifetime_of_a_token() {
         let (sent_at, received_at) = (NOW, NOW + 7200);
         let read = |on, date| end_of_life((on, Seconds::Absent), date, (sent_at, received_at));
         assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW)), Ok(NOW + 10_800));

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_readers_could_take_for_two_hosts_is_refused() {
+    fn an_ambiguous_host_is_refused() {
         for authority in [
             "",
             "@",

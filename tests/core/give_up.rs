@@ -28,7 +28,7 @@ impl Random {
 }
 
 #[test]
-fn nobody_waits_forever_whoever_gives_up_and_whatever_is_answered() {
+fn no_remaining_caller_waits_forever() {
     for seed in 1..=SEEDS {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let world = World::new();

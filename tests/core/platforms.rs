@@ -114,7 +114,7 @@ const ENVIRONMENTS: [(&str, &str, &str); 9] = [
 ];
 
 #[test]
-fn each_recorded_environment_is_known_for_what_it_is() {
+fn each_recorded_environment_is_detected() {
     for (name, source, says) in ENVIRONMENTS {
         let recorded = Recorded::read(name);
         let (found, text) = first(&recorded.with(&[]));
@@ -248,7 +248,7 @@ const AKS: &Pairs<'_> = &[
 ];
 
 #[test]
-fn aks_without_a_client_id_is_told_with_the_annotation_and_the_restart() {
+fn aks_without_a_client_id_is_reported_with_the_annotation_and_the_restart() {
     let world = World::new();
     world.file("/tokens/azure", "k");
     let text = get(&world, AKS).unwrap_err().to_string();
@@ -316,7 +316,7 @@ fn an_endpoint_that_the_configuration_names_is_waited_for() {
 // Values from env files.
 
 #[test]
-fn the_remedy_of_a_refusal_says_that_the_secret_has_quotes_around_it() {
+fn the_remedy_of_a_refusal_mentions_quotes_around_the_secret() {
     const APP: &Pairs<'_> = &[("AZURE_CLIENT_ID", ID), ("AZURE_TENANT_ID", "contoso.com")];
     const APP_SERVICE: (&str, &str) = ("IDENTITY_ENDPOINT", "http://127.0.0.1:4141/token");
     const MACHINE_LEARNING: (&str, &str) = ("MSI_ENDPOINT", "http://127.0.0.1:4141/token");

@@ -23,7 +23,7 @@ fn each_answer_comes_out_as_expected() {
 }
 
 #[test]
-fn each_tokens_claims_say_whose_it_is_and_what_for() {
+fn each_recorded_tokens_claims_match_its_identity_and_audience() {
     let expected = Expected::read();
     assert!(!expected.tokens.is_empty());
     for (name, wanted) in expected.tokens {
