@@ -65,7 +65,8 @@ impl Memory {
         self.cache.borrow_mut().keep_failure_for(request.key(), error, now, left);
     }
 
-    /// Whether it is time to look into the store for a token despite a cached failure. The time of the look-up is recorded.
+    /// Whether it is time to look into the store for a token despite a cached failure. The time of the look-up is
+    /// recorded.
     pub(crate) fn should_check_store(&self, request: &AdmittedRequest, now: Duration) -> bool {
         self.cache.borrow().should_check_store(request.key(), now)
     }

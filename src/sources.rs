@@ -1,5 +1,5 @@
-//! The identity sources. Each is a file with two pure functions: `request` makes a request, and `parse` reads its response.
-//! This file has the parts that they share. The only loop around them is in `acquire/source_client.rs`.
+//! The identity sources. Each is a file with two pure functions: `request` makes a request, and `parse` reads its
+//! response. This file has the parts that they share. The only loop around them is in `acquire/source_client.rs`.
 
 pub(crate) mod app_service;
 pub(crate) mod arc;
@@ -40,8 +40,8 @@ use crate::settings::variables::{CLIENT_SECRET, IDENTITY_HEADER, MSI_SECRET, TIM
 use crate::settings::{Credential, SettingNames, Settings, is_quoted};
 use crate::wire::{Field, redacted};
 
-/// Defines [`Source`] and [`SOURCES`] from one list, so that no source can be missing in the chain. The set of sources is
-/// closed, so an enum does: a trait object would box every result.
+/// Defines [`Source`] and [`SOURCES`] from one list, so that no source can be missing in the chain. The set of sources
+/// is closed, so an enum does: a trait object would box every result.
 macro_rules! sources {
     ($($kind:ident: $infos:expr;)+) => {
         /// A configured source.
@@ -251,8 +251,8 @@ impl Source {
         }
     }
 
-    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be up
-    /// yet.
+    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be
+    /// up yet.
     fn may_be_absent(&self) -> bool {
         matches!(self, Self::Imds(imds) if !imds.is_named())
     }
@@ -302,7 +302,8 @@ fn with_quotes(failure: Failure, variable: &str) -> Failure {
     Failure { remedy: Some(remedy), ..failure }
 }
 
-/// The parameter that names a user-assigned identity. `resource_id` is the endpoint's name of the one for a resource id.
+/// The parameter that names a user-assigned identity. `resource_id` is the endpoint's name of the one for a resource
+/// id.
 fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> Option<Field<'a>> {
     match identity {
         Identity::Default | Identity::SystemAssigned => None,

@@ -1,5 +1,5 @@
-//! Property tests of the parsers of settings, requests and responses: every input gives a valid value, or an error of the
-//! right kind.
+//! Property tests of the parsers of settings, requests and responses: every input gives a valid value, or an error of
+//! the right kind.
 
 use std::time::Duration;
 

@@ -33,17 +33,9 @@ impl<H: Host> SourceClient<'_, H> {
     /// # Errors
     /// A [`SourceError`] if the source gives no token.
     pub(crate) async fn run(&self) -> Result<Token, SourceError> {
-        let refused = self
-            .fetch
-            .request
-            .claims()
-            .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
-        let call = SourceCall {
-            request: self.fetch.request,
-            credential: None,
-            refused: refused.as_deref(),
-            names: &self.instance().names,
-        };
+        let (request, names) = (self.fetch.request, &self.instance().names);
+        let refused = request.claims().and_then(|_| self.instance().memory.held(request, self.now()));
+        let call = SourceCall { request, credential: None, refused: refused.as_deref(), names };
         self.source.accepts(&call)?;
         let mut retries = Retries::default();
         loop {

@@ -17,8 +17,8 @@ use crate::model::{Error, Host, Store, Token, milliseconds};
 use crate::policy::AdmittedRequest;
 
 impl<H: Host, S: Store> Core<H, S> {
-    /// Answers a call. `deadline` (time since the Unix epoch) is that of the fetch to which the call belongs, if it gets a
-    /// client assertion.
+    /// Answers a call. `deadline` (time since the Unix epoch) is that of the fetch to which the call belongs, if it
+    /// gets a client assertion.
     pub(super) async fn serve(
         self: &Rc<Self>,
         request: Rc<AdmittedRequest>,
@@ -118,8 +118,8 @@ impl<H: Host, S: Store> Core<H, S> {
         Some(RefreshTicket { wait, was_awaited: false })
     }
 
-    /// The answer for the result of a fetch. A failed fetch does not take a valid token away, and a token of another instance
-    /// may be due for a refresh.
+    /// The answer for the result of a fetch. A failed fetch does not take a valid token away, and a token of another
+    /// instance may be due for a refresh.
     fn grant(self: &Rc<Self>, request: &Rc<AdmittedRequest>, outcome: FetchResult) -> Result<Grant, Error> {
         let (outcome, refresh) = match (outcome, self.memory().look(request.key(), self.now())) {
             (Ok(token), Lookup::Stale(_)) => (Ok(token), self.refresh_ticket(request)),

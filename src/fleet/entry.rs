@@ -64,9 +64,9 @@ pub(super) fn failure_bytes(
 
 /// The lease or failure of an entry; none if it is invalid.
 ///
-/// Entries expire by the store's clock, because the clocks of two machines may differ by more than an entry lasts. A lease
-/// that has expired more than [`MAX_CLOCK_SKEW`] ago was replayed. A failure that has expired more than [`CLOCK_TOLERANCE`]
-/// ago is ignored: in a store that does not remove entries it would last for hours.
+/// Entries expire by the store's clock, because the clocks of two machines may differ by more than an entry lasts. A
+/// lease that has expired more than [`MAX_CLOCK_SKEW`] ago was replayed. A failure that has expired more than
+/// [`CLOCK_TOLERANCE`] ago is ignored: in a store that does not remove entries it would last for hours.
 pub(super) fn lease_entry(bytes: &[u8], now: Duration) -> Option<LeaseEntry> {
     let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
     let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());

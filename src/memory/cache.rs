@@ -9,7 +9,7 @@ use super::freshness::{Freshness, jittered_refresh};
 use crate::model::{Error, Scope, Token};
 use crate::policy::CacheKey;
 
-/// Tokens and failures by key, at most [`CAPACITY`].
+/// Tokens and failures by key, at most [`CAPACITY`]. [`Memory`](super::Memory) documents the methods.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     entries: BTreeMap<CacheKey, Entry>,
@@ -88,12 +88,10 @@ impl Cache {
         entry.failure = None;
     }
 
-    /// Stores a failure for its own cooldown.
     pub(crate) fn keep_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
         self.keep_failure_for(key, error, now, error.cooldown().unwrap_or_default());
     }
 
-    /// Stores a failure for `left`.
     pub(crate) fn keep_failure_for(&mut self, key: &CacheKey, error: &Error, now: Duration, left: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.refresh_pause = Some(Cooldown::new(now, left.max(BETWEEN_REFRESHES)));
@@ -105,7 +103,6 @@ impl Cache {
         }
     }
 
-    /// Whether it is time to look into the store for a token again. The time of the look-up is recorded.
     pub(crate) fn should_check_store(&self, key: &CacheKey, now: Duration) -> bool {
         self.entries.get(key).is_some_and(|entry| {
             let is_time = now.saturating_sub(entry.checked_at.get()) >= BETWEEN_CHECKS;
@@ -116,32 +113,28 @@ impl Cache {
         })
     }
 
-    /// Drops the tokens of all identities for a scope, and the failures other than throttling. An entry that was forgotten
-    /// less than [`BETWEEN_FORGETS`] ago stays. False if nothing was dropped.
+    /// Drops the tokens of all identities for a scope, and the failures other than throttling. An entry that was
+    /// forgotten less than [`BETWEEN_FORGETS`] ago stays. False if nothing was dropped.
     pub(crate) fn forget(&mut self, scope: &Scope, now: Duration) -> bool {
         let of_scope = self.entries.iter_mut().filter(|(key, _)| key.scope() == scope);
         of_scope.fold(false, |any, (_, entry)| entry.forget(now) | any)
     }
 
-    /// The fingerprint of the last refused token under a key.
     pub(crate) fn refused(&self, key: &CacheKey) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
     }
 
-    /// The keys of a scope with a refused token, each with the token's fingerprint.
     pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(CacheKey, String)> {
         let refused = self.entries.iter().filter(|(key, _)| key.scope() == scope);
         refused.filter_map(|(key, entry)| Some((key.clone(), entry.refused.clone()?))).collect()
     }
 
-    /// Pauses the refresh of a token, because another instance refreshes it.
     pub(crate) fn pause_refresh(&mut self, key: &CacheKey, now: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.refresh_pause = Some(Cooldown::new(now, BETWEEN_REFRESHES));
         }
     }
 
-    /// Drops the token under a key, because a service refused it.
     pub(crate) fn drop_token(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.refuse();
@@ -230,11 +223,12 @@ impl Cooldown {
 /// The pause after a failed refresh.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(30);
 
-/// The interval of looks into the store during a cooldown: another instance may not know of the failure, and fetch a token.
+/// The interval of looks into the store during a cooldown: another instance may not know of the failure, and fetch a
+/// token.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(5);
 
-/// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token would
-/// cause a fetch with each call.
+/// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token
+/// would cause a fetch with each call.
 const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 
 /// More keys than a consumer has audiences and identities: the limit is for a consumer that makes them up.

@@ -115,8 +115,8 @@ impl Flights {
         drop(removed);
     }
 
-    /// Wakes all waiters for client assertions, so that another one becomes the first: the present first one may belong to
-    /// a fetch that has become idle.
+    /// Wakes all waiters for client assertions, so that another one becomes the first: the present first one may belong
+    /// to a fetch that has become idle.
     fn requeue_assertion_waiters(&self) {
         let assertions: Vec<_> =
             self.0.borrow().iter().filter(|flight| flight.key.is_assertion()).cloned().collect();

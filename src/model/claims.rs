@@ -32,8 +32,8 @@ impl Claims {
     }
 }
 
-/// The `claims` parameter of a request: the requested claims, and with `cae` the client capability that declares support
-/// for claims challenges. MSAL merges the two in the same way.
+/// The `claims` parameter of a request: the requested claims, and with `cae` the client capability that declares
+/// support for claims challenges. MSAL merges the two in the same way.
 pub(crate) fn merged(claims: Option<&Claims>, cae: bool) -> Option<String> {
     if !cae {
         return claims.map(|claims| claims.0.clone());
@@ -58,7 +58,8 @@ fn invalid(fault: &str) -> Error {
     )
 }
 
-/// The client capability "handles claims challenges": with it, Entra issues tokens that can be revoked before they expire.
+/// The client capability "handles claims challenges": with it, Entra issues tokens that can be revoked before they
+/// expire.
 pub(crate) const CAPABILITY: &str = "CP1";
 
 const ACCESS_TOKEN: &str = "access_token";

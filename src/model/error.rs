@@ -8,8 +8,8 @@ use super::duration::milliseconds;
 
 /// The reason why there is no token.
 ///
-/// The cases are those of the contract. The enum is exhaustive because the contract is: a new case breaks every consumer
-/// that was built against the WIT. `Display` is one line: the request, the service, the answer, and the fix.
+/// The cases are those of the contract. The enum is exhaustive because the contract is: a new case breaks every
+/// consumer that was built against the WIT. `Display` is one line: the request, the service, the answer, and the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The caller's mistake. Nothing was sent.
@@ -109,7 +109,8 @@ impl Error {
         }
     }
 
-    /// The time for which the failure is cached, so that callers do not flood a broken endpoint; none if it is not cached.
+    /// The time for which the failure is cached, so that callers do not flood a broken endpoint; none if it is not
+    /// cached.
     pub(crate) fn cooldown(&self) -> Option<Duration> {
         let floor = match self {
             Self::Unavailable(_) | Self::Rejected(_) => Duration::from_secs(10),
@@ -121,8 +122,8 @@ impl Error {
         Some(self.retry_after().map_or(floor, |wait| wait.max(floor)).min(MAX_COOLDOWN))
     }
 
-    /// The value of a `Retry-After` header, in seconds: the time for which the failure is cached. None if a retry does not
-    /// help.
+    /// The value of a `Retry-After` header, in seconds: the time for which the failure is cached. None if a retry does
+    /// not help.
     pub fn retry_after_header(&self) -> Option<u64> {
         let cooldown = self.cooldown().filter(|_| self.is_transient())?;
         Some(milliseconds(cooldown).div_ceil(1000))

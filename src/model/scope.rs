@@ -30,8 +30,8 @@ impl Scope {
         Self(audience.to_owned())
     }
 
-    /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or the
-    /// id of an application.
+    /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or
+    /// the id of an application.
     pub fn flaw(&self) -> Option<(&'static str, &'static str)> {
         let audience = self.audience();
         let is_scheme = |text: &str| {

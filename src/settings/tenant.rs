@@ -65,8 +65,8 @@ impl Tenants {
     /// A managed identity has no `own` tenant here, and ignores that of the request, as in Azure's libraries.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a tenant that is not allowed, [`Error::InvalidRequest`] for a text that is not the tenant of an
-    /// application.
+    /// [`Error::Denied`] for a tenant that is not allowed, [`Error::InvalidRequest`] for a text that is not the tenant
+    /// of an application.
     pub(crate) fn resolve(
         &self,
         requested: Option<&str>,

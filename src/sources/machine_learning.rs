@@ -72,8 +72,8 @@ impl MachineLearning {
     }
 
     /// # Errors
-    /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would ignore
-    /// it, and answer with another identity's token.
+    /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would
+    /// ignore it, and answer with another identity's token.
     pub(crate) fn accepts(&self, key: &CacheKey) -> Result<(), SourceError> {
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {
             return Err(SourceError::Failed(Error::invalid_request(

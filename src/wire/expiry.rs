@@ -115,10 +115,10 @@ impl Visitor<'_> for SecondsVisitor {
 
 /// The expiry of a token in Unix seconds by the local clock. `expires_on` takes precedence over `expires_in`.
 ///
-/// `span` is the time of the request and that of the response. A duration counts from the request, so that a slow response
-/// does not extend the lifetime of the token. `date` is the server's clock, by which `expires_on` is meant: if it is more
-/// than [`SKEW`] outside of the span, the clocks differ, and the expiry is corrected. A `date` with which the token would
-/// live longer than any token of Entra is itself wrong, and ignored.
+/// `span` is the time of the request and that of the response. A duration counts from the request, so that a slow
+/// response does not extend the lifetime of the token. `date` is the server's clock, by which `expires_on` is meant: if
+/// it is more than [`SKEW`] outside of the span, the clocks differ, and the expiry is corrected. A `date` with which
+/// the token would live longer than any token of Entra is itself wrong, and ignored.
 ///
 /// # Errors
 /// The fault of the expiry, as the end of a sentence about the response. It quotes the peer's text, unredacted.
@@ -167,7 +167,8 @@ const NO_TIME: Seconds = Seconds::Unreadable(String::new());
 /// The clock skew that is not corrected, in seconds: the five minutes before the expiry of a token absorb it.
 const SKEW: u64 = 60;
 
-/// The longest plausible lifetime, in seconds. Entra's longest-lived tokens (continuous access evaluation) last 28 hours.
+/// The longest plausible lifetime, in seconds. Entra's longest-lived tokens (continuous access evaluation) last 28
+/// hours.
 const LONGEST_LIFE: u64 = 48 * 3600;
 
 /// The last second of the year 9999.

@@ -1,4 +1,5 @@
-//! The plan of a run: a fleet, its traffic and its faults, drawn from a seed. Times count from the beginning of the run.
+//! The plan of a run: a fleet, its traffic and its faults, drawn from a seed. Times count from the beginning of the
+//! run.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

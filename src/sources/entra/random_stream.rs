@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 /// A random generator: the SHA-256 of the host's random bits and a counter, block by block.
 ///
-/// With a host whose bits are all zeros, as in tests, its bytes are deterministic, but not all zeros: rejection sampling
-/// would otherwise never end.
+/// With a host whose bits are all zeros, as in tests, its bytes are deterministic, but not all zeros: rejection
+/// sampling would otherwise never end.
 pub(crate) struct Stream<F> {
     seed: F,
     counter: u64,
