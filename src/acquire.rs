@@ -33,7 +33,7 @@ pub(crate) async fn acquire<H: Host>(chain: &Chain, fetch: &FetchContext<'_, H>)
             Ok(token)
         }
         Err(error) => {
-            memory.remember_failure(fetch.request, &error, instance.now());
+            memory.keep_failure(fetch.request, &error, instance.now());
             instance.stats.borrow_mut().count_failure(error.kind());
             Err(error)
         }

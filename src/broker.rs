@@ -17,8 +17,8 @@ use crate::settings::Settings;
 
 /// A broker of tokens for one deployment.
 ///
-/// A fetch belongs to the broker, not to the call that began it: if that call is dropped, another waiting call polls the
-/// fetch, or the next call for the same token resumes it. It is dropped with the broker.
+/// A fetch belongs to the broker, not to the call that began it: if that call is dropped, another waiting call polls
+/// the fetch, or the next call for the same token resumes it. It is dropped with the broker.
 #[derive(Debug)]
 pub struct Broker<H, S>(Rc<Core<H, S>>);
 
@@ -27,8 +27,8 @@ pub struct Broker<H, S>(Rc<Core<H, S>>);
 pub struct Grant {
     /// The token.
     pub token: Rc<Token>,
-    /// The ticket, which only one caller at a time gets: pass it to [`Broker::refresh`], in a separate task if the host has
-    /// tasks. If it is dropped, the next caller gets one.
+    /// The ticket, which only one caller at a time gets: pass it to [`Broker::refresh`], in a separate task if the host
+    /// has tasks. If it is dropped, the next caller gets one.
     pub refresh: Option<RefreshTicket>,
 }
 
@@ -74,8 +74,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         self.refresh_within(ticket, |config| config.budget).await;
     }
 
-    /// Refreshes a token while a caller with a valid token waits: for the timeout of one request, or not at all if the caller
-    /// has waited already.
+    /// Refreshes a token while a caller with a valid token waits: for the timeout of one request, or not at all if the
+    /// caller has waited already.
     pub async fn refresh_briefly(&self, ticket: RefreshTicket) {
         if !ticket.was_awaited {
             self.refresh_within(ticket, |config| config.fetch.timeout.min(config.budget)).await;
@@ -93,7 +93,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// The token for a scope and the default identity, if memory holds one that is not due for a refresh. Starts nothing.
+    /// The token for a scope and the default identity, if memory holds one that is not due for a refresh. Starts
+    /// nothing.
     pub fn peek(&self, scope: &str) -> Option<Rc<Token>> {
         let admitted = self.0.admit_scope(scope).ok()?;
         match self.0.instance.memory.look(admitted.key(), self.0.instance.now()) {
@@ -107,8 +108,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// Forgets the tokens of all identities for a scope, because a service refused one, and the cached failures. False if
-    /// nothing was forgotten, as for an invalid scope.
+    /// Forgets the tokens of all identities for a scope, because a service refused one, and the cached failures. False
+    /// if nothing was forgotten, as for an invalid scope.
     ///
     /// A token is forgotten at most once in 30 seconds: a new token that is refused as well is kept for that time.
     ///
@@ -122,8 +123,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         has_dropped
     }
 
-    /// Removes forgotten tokens from the store, so that no other instance takes them. Call it after [`Broker::forget`], in a
-    /// separate task if the host has tasks. Errors of the store are ignored.
+    /// Removes forgotten tokens from the store, so that no other instance takes them. Call it after [`Broker::forget`],
+    /// in a separate task if the host has tasks. Errors of the store are ignored.
     pub async fn forget_shared(&self, scope: &str) {
         let Ok(config) = &self.0.config else { return };
         let (Some(fleet), Ok(scope)) = (&config.fleet, Scope::parse(scope)) else { return };
@@ -132,8 +133,8 @@ impl<H: Host, S: Store> Broker<H, S> {
         }
     }
 
-    /// The reports of the identity sources in the order in which they are tried, after that of an error in the rest of the
-    /// configuration. Nothing is sent.
+    /// The reports of the identity sources in the order in which they are tried, after that of an error in the rest of
+    /// the configuration. Nothing is sent.
     pub fn explain(&self) -> Vec<SourceReport> {
         let config = &self.0.config;
         let default = config.as_ref().map_or(&Identity::Default, |config| &config.default_identity);

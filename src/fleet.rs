@@ -1,10 +1,11 @@
 //! One fetch for many instances, which share tokens through a store.
 //!
-//! For each cache key the store has a token, and during a fetch the *lease* of the fetching instance (`fleet/lease.rs`). A
-//! failed fetch replaces its lease by the failure, for the time of its cooldown.
+//! For each cache key the store has a token, and during a fetch the *lease* of the fetching instance
+//! (`fleet/lease.rs`). A failed fetch replaces its lease by the failure, for the time of its cooldown.
 //!
-//! Instances with the store key trust each other: one key is for one deployment, whose instances have the same identities. A
-//! store that is down, slow, corrupt or malicious causes a bounded delay and more fetches, never a wrong token.
+//! Instances with the store key trust each other: one key is for one deployment, whose instances have the same
+//! identities. A store that is down, slow, corrupt or malicious causes a bounded delay and more fetches, never a wrong
+//! token.
 
 mod entry;
 mod fleet_fetch;
@@ -74,7 +75,8 @@ impl Fleet {
         token_hash: &str,
     ) {
         if !self.is_suspended(instance.now()) {
-            // If this fails, another instance may take the token; the service refuses it, and the instance forgets it in turn.
+            // If this fails, another instance may take the token; the service refuses it, and the instance forgets it
+            // in turn.
             let _ = SealedStore::new(self, store, instance, key).remove_token(token_hash).await;
         }
     }
@@ -93,8 +95,8 @@ impl Fleet {
     }
 }
 
-/// The settings that determine the identities of a deployment. Deployments in which they differ share no tokens. Endpoints
-/// are not among them: on App Service each instance has another one.
+/// The settings that determine the identities of a deployment. Deployments in which they differ share no tokens.
+/// Endpoints are not among them: on App Service each instance has another one.
 const REALM: [&str; 8] = [
     FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID,

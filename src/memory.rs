@@ -35,10 +35,9 @@ impl Memory {
     /// The valid token for a request without regard to its claims.
     pub(crate) fn held(&self, request: &AdmittedRequest, now: Duration) -> Option<Rc<Token>> {
         match self.look(&request.key().without_claims(), now) {
-            Lookup::Fresh(token)
-            | Lookup::Stale(token)
-            | Lookup::RefreshPaused(token)
-            | Lookup::Expiring(token) => Some(token),
+            Lookup::Fresh(token) | Lookup::Stale(token) | Lookup::Paused(token) | Lookup::Expiring(token) => {
+                Some(token)
+            }
             Lookup::Failed(..) | Lookup::Nothing => None,
         }
     }
@@ -51,22 +50,23 @@ impl Memory {
     }
 
     /// Stores a failure for its own cooldown.
-    pub(crate) fn remember_failure(&self, request: &AdmittedRequest, error: &Error, now: Duration) {
-        self.cache.borrow_mut().remember_failure(request.key(), error, now);
+    pub(crate) fn keep_failure(&self, request: &AdmittedRequest, error: &Error, now: Duration) {
+        self.cache.borrow_mut().keep_failure(request.key(), error, now);
     }
 
     /// Stores a failure for `left`.
-    pub(crate) fn remember_failure_for(
+    pub(crate) fn keep_failure_for(
         &self,
         request: &AdmittedRequest,
         error: &Error,
         now: Duration,
         left: Duration,
     ) {
-        self.cache.borrow_mut().remember_failure_for(request.key(), error, now, left);
+        self.cache.borrow_mut().keep_failure_for(request.key(), error, now, left);
     }
 
-    /// Whether it is time to look into the store for a token despite a cached failure. The time of the look-up is recorded.
+    /// Whether it is time to look into the store for a token despite a cached failure. The time of the look-up is
+    /// recorded.
     pub(crate) fn should_check_store(&self, request: &AdmittedRequest, now: Duration) -> bool {
         self.cache.borrow().should_check_store(request.key(), now)
     }

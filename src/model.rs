@@ -1,4 +1,5 @@
-//! The vocabulary of all rooms: requests, tokens, errors, and the traits of the outside world. It imports no other room.
+//! The vocabulary of all rooms: requests, tokens, errors, and the traits of the outside world. It imports no other
+//! room.
 
 mod claims;
 mod duration;

@@ -1,4 +1,5 @@
-//! The policy: the scopes and identities that are allowed. Only this file makes a [`CacheKey`], so a key proves admission.
+//! The policy: the scopes and identities that are allowed. Only this file makes a [`CacheKey`], so a key proves
+//! admission.
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
@@ -24,8 +25,8 @@ struct Identities {
 impl Policy {
     /// A policy from two lists separated by white space. `None` allows all; a list allows nothing else.
     ///
-    /// An identity is its client id, object id or resource id, or `system-assigned`. `/.default` at the end of a scope and a
-    /// trailing slash of an audience make no difference.
+    /// An identity is its client id, object id or resource id, or `system-assigned`. `/.default` at the end of a scope
+    /// and a trailing slash of an audience make no difference.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for a list without entries, or an entry that no request can match.
@@ -86,8 +87,8 @@ impl Policy {
         Ok(identity.clone())
     }
 
-    /// Checks a request, and makes the cache key of its token. `tenant` returns the tenant to use for an identity instead of
-    /// the configured one.
+    /// Checks a request, and makes the cache key of its token. `tenant` returns the tenant to use for an identity
+    /// instead of the configured one.
     ///
     /// # Errors
     /// [`Error::Denied`] as [`Policy::check`], and the errors of `tenant`.
@@ -133,8 +134,8 @@ pub(crate) struct AdmittedRequest {
 }
 
 impl AdmittedRequest {
-    /// A request of the broker itself: for a managed identity's token, the client assertion of an app registration. Consumers
-    /// never get it, so the policy does not apply.
+    /// A request of the broker itself: for a managed identity's token, the client assertion of an app registration.
+    /// Consumers never get it, so the policy does not apply.
     pub(crate) fn assertion(audience: Scope, identity: Identity) -> Self {
         let key = CacheKey {
             scope: audience,
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_nobody_has_is_refused_by_the_variable() {
+    fn an_impossible_identity_is_refused_by_the_variable() {
         for entry in [
             "aaa,bbb",
             "aaa;",
@@ -461,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_keep_apart_what_must_not_share_a_token() {
+    fn requests_that_must_not_share_a_token_have_different_keys() {
         let admit = |request: &TokenRequest| {
             let tenant = |_: &Identity| Ok(request.tenant_id.clone());
             Policy::default().admit(request, &Identity::Default, tenant).unwrap().key().clone()

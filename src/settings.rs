@@ -37,8 +37,8 @@ impl Settings {
     /// The variable that [`Settings::log_level`] reads.
     pub const LOG: &str = LOG;
 
-    /// Settings from names and values. Variables that the broker does not read are dropped; an unknown variable with the
-    /// broker's prefix is remembered for [`Settings::check`].
+    /// Settings from names and values. Variables that the broker does not read are dropped; an unknown variable with
+    /// the broker's prefix is remembered for [`Settings::check`].
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
         for (name, value) in pairs {
@@ -59,8 +59,8 @@ impl Settings {
         }
     }
 
-    /// Sets a variable from another origin than the environment, a command-line option or a field of a file. Errors call the
-    /// variable by the name of its origin.
+    /// Sets a variable from another origin than the environment, a command-line option or a field of a file. Errors
+    /// call the variable by the name of its origin.
     pub fn set_from(&mut self, origin: &str, name: &'static str, value: String) {
         self.set(name, value);
         self.names.add(name, origin);
@@ -75,8 +75,8 @@ impl Settings {
     /// Checks all names and values, before they are parsed.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for an unknown variable with the broker's prefix, for a value with a control character, and
-    /// for a quoted value that is not a secret.
+    /// [`Error::Misconfigured`] for an unknown variable with the broker's prefix, for a value with a control character,
+    /// and for a quoted value that is not a secret.
     pub fn check(&self) -> Result<(), Error> {
         if let Some(unknown) = &self.unknown {
             return Err(unknown.error());
@@ -92,8 +92,8 @@ impl Settings {
         self.get(name).is_some()
     }
 
-    /// The URL of a variable, if it is set: http or https, with an unambiguous host. `form` is the accepted form, for the
-    /// error.
+    /// The URL of a variable, if it is set: http or https, with an unambiguous host. `form` is the accepted form, for
+    /// the error.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] that names the variable and the accepted form.
@@ -101,7 +101,8 @@ impl Settings {
         self.get(name).map(|text| url::absolute(self.name(name), text, form)).transpose()
     }
 
-    /// The error of a setting with a value that cannot be used: `why` goes on after its name, `form` is the accepted form.
+    /// The error of a setting with a value that cannot be used: `why` goes on after its name, `form` is the accepted
+    /// form.
     pub fn refused(&self, name: &str, why: &str, form: &str) -> Error {
         url::refused(self.name(name), why, form)
     }
@@ -133,12 +134,12 @@ impl Settings {
         if on || text == "0" || text.eq_ignore_ascii_case("false") {
             return Ok(on);
         }
-        let what = format_args!("{} is not a boolean", self.name(name));
-        Err(Error::misconfigured(what, "set it to `true`, `1`, `false` or `0`"))
+        let text = format_args!("{} is not a boolean", self.name(name));
+        Err(Error::misconfigured(text, "set it to `true`, `1`, `false` or `0`"))
     }
 
-    /// The identity of a request that names none: the federated app registration, unless `AZURE_TOKEN_CREDENTIALS` excludes
-    /// it, else that of `AZURE_CLIENT_ID`.
+    /// The identity of a request that names none: the federated app registration, unless `AZURE_TOKEN_CREDENTIALS`
+    /// excludes it, else that of `AZURE_CLIENT_ID`.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for an invalid client id.

@@ -1,5 +1,5 @@
-//! The identity sources: a file each, which implements [`Protocol`], and a line in the list below. The only loop around them
-//! is in `acquire/source_client.rs`.
+//! The identity sources: a file each, which implements [`Protocol`], and a line in the list below. The only loop around
+//! them is in `acquire/source_client.rs`.
 
 pub(crate) mod app_service;
 pub(crate) mod arc;
@@ -234,7 +234,8 @@ fn with_quotes(failure: Failure, variable: &str) -> Failure {
     Failure { remedy: Some(remedy), ..failure }
 }
 
-/// The parameter that names a user-assigned identity. `resource_id` is the endpoint's name of the one for a resource id.
+/// The parameter that names a user-assigned identity. `resource_id` is the endpoint's name of the one for a resource
+/// id.
 fn identity_parameter<'a>(identity: &'a Identity, resource_id: &'static str) -> Option<Field<'a>> {
     match identity {
         Identity::Default | Identity::SystemAssigned => None,

@@ -1,5 +1,5 @@
-//! Whatever a deployer, a consumer or a service writes, reading it ends in a value that keeps its promise, or in an
-//! error that says whose mistake it is.
+//! Property tests of the parsers of settings, requests and responses: every input gives a valid value, or an error of
+//! the right kind.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::settings::{Settings, tenant};
 use crate::sources::Endpoint;
 use crate::wire::{HostPort, Seconds};
 
-/// The moment at which tokens are received, in Unix seconds.
+/// The time at which tokens are received, in Unix seconds.
 const NOW: u64 = 1_760_000_000;
 
-/// So many cases, or as many as `cargo xtask fuzz` says.
+/// The number of cases, unless `cargo xtask fuzz` asks for more.
 pub(crate) fn cases(at_least: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.max(at_least), ..config }
 }
 
-/// Texts of a form, which is read once: a `&str` as a strategy is read for each of them.
+/// Texts that match a regular expression. It is parsed once; a `&str` as a strategy is parsed for each text.
 pub(crate) fn text(form: &str) -> impl Strategy<Value = String> + use<> {
     proptest::string::string_regex(form).unwrap()
 }
@@ -32,7 +32,7 @@ fn settings(name: &str, value: &str) -> Settings {
     Settings::from_pairs([(name.to_owned(), value.to_owned())])
 }
 
-/// Authorities, and what looks like one.
+/// Valid and invalid authorities.
 fn authority() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         text("[a-z0-9-]{1,12}(\\.[a-z0-9-]{1,12}){0,3}"),

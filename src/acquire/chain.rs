@@ -1,8 +1,8 @@
 //! The source chain: the first configured source answers. A source that declines lets the next one try; a source that
 //! fails stops the chain, so that a throttled or broken identity is never replaced by another one.
 //!
-//! The variables tell which sources are configured, before anything is sent. Two sources are found only by looking: Arc by
-//! a file, and IMDS by a request. The absence of IMDS is cached for a while.
+//! The variables tell which sources are configured, before anything is sent. Two sources are found only by looking: Arc
+//! by a file, and IMDS by a request. The absence of IMDS is cached for a while.
 
 use super::context::FetchContext;
 use super::source_client::SourceClient;
@@ -54,8 +54,8 @@ impl Chain {
     /// Tries the sources in order.
     ///
     /// # Errors
-    /// The error of the first source that fails; [`Error::Unavailable`] if all decline or one is blocked, with a failure for
-    /// each. If no source is present, these include what each one lacks.
+    /// The error of the first source that fails; [`Error::Unavailable`] if all decline or one is blocked, with a
+    /// failure for each. If no source is present, these include what each one lacks.
     pub(crate) async fn fetch<H: Host>(&self, fetch: &FetchContext<'_, H>) -> Result<Token, Error> {
         let mut attempts = Attempts::default();
         for slot in self.0.iter().filter(|slot| slot.can_serve(fetch.request)) {

@@ -37,7 +37,7 @@ pub(crate) struct FetchLimits {
     /// The timeout of one request.
     pub(crate) timeout: Duration,
     /// Whether the configuration requires managed identity: an IMDS that cannot be reached is then retried.
-    pub(crate) is_patient: bool,
+    pub(crate) requires_managed_identity: bool,
 }
 
 impl<'a, H> FetchContext<'a, H> {

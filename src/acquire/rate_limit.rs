@@ -23,11 +23,11 @@ pub(crate) struct Rate {
 impl Rate {
     /// The rate for an endpoint of one machine. IMDS answers five requests a second, and twenty at once.
     pub(crate) const MACHINE: Self = Self { burst: 20, every: Duration::from_millis(200) };
-    /// The rate for Entra and AD FS, where each user of an app needs a token. They document no limit: this is enough for a
-    /// busy app, and protects them from a guest that makes up requests.
+    /// The rate for Entra and AD FS, where each user of an app needs a token. They document no limit: this is enough
+    /// for a busy app, and protects them from a guest that makes up requests.
     pub(crate) const AUTHORITY: Self = Self { burst: 100, every: Duration::from_millis(20) };
-    /// The additional limit for every endpoint while the shared store is unavailable: five instances on a machine together
-    /// stay within the limit of IMDS.
+    /// The additional limit for every endpoint while the shared store is unavailable: five instances on a machine
+    /// together stay within the limit of IMDS.
     pub(crate) const WITHOUT_STORE: Self = Self { burst: 10, every: Duration::from_secs(1) };
 
     /// The rate for a source.
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_comes_and_goes_gains_nobody_a_second_burst() {
+    fn an_intermittent_store_allows_no_second_burst() {
         let limits = RateLimits::default();
         let take = |is_lost| {
             limits.set_store_lost(is_lost);

@@ -72,7 +72,7 @@ fn spread(delay: Duration, random: u64) -> Duration {
 /// The least time for another try. A shorter one would only hide the failure of the previous try.
 pub(crate) const ROOM: Duration = Duration::from_secs(1);
 
-/// The delays of three retries, in seconds: exponential, as IMDS's documentation asks for after a 5xx.
+/// The delays of three retries, in seconds: exponential, less than half a minute in all.
 const BUSY_DELAYS: &[u64] = &[1, 2, 4];
 
 /// One retry without delay, with a renewed credential.
@@ -84,7 +84,7 @@ const UPGRADE_DELAYS: &[u64] = &[5, 10, 15, 20, 20];
 /// The minimum for a `Retry-After`, so that zero does not cause a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The wait after a 429 without `Retry-After`, which IMDS never sends: the default of MSAL for Python.
+/// The wait after a 429 without `Retry-After`, as IMDS sends it: the default of MSAL for Python.
 const THROTTLED_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_proof_is_renewed_once_and_at_once() {
+    fn a_stale_credential_is_renewed_once_and_at_once() {
         let (waits, error) = run(&RetryClass::Stale, &failed(401, None), 90, u64::MAX);
         assert_eq!((waits, error.kind()), (vec![0], "rejected"));
     }
 
     #[test]
-    fn throttling_without_a_word_of_when_still_tells_the_caller_when() {
+    fn throttling_without_a_retry_after_has_a_default_one() {
         let (_, error) = run(&RetryClass::Busy, &failed(429, None), 90, 0);
         assert_eq!((error.kind(), error.retry_after()), ("throttled", Some(THROTTLED_WAIT)));
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_after_of_zero_does_not_make_a_loop() {
+    fn a_retry_after_of_zero_does_not_cause_a_busy_loop() {
         assert_eq!(run(&RetryClass::Busy, &failed(503, Some(0)), 90, 0).0, vec![1000, 1000, 1000]);
     }
 

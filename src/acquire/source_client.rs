@@ -33,17 +33,9 @@ impl<H: Host> SourceClient<'_, H> {
     /// # Errors
     /// A [`SourceError`] if the source gives no token.
     pub(crate) async fn run(&self) -> Result<Token, SourceError> {
-        let refused = self
-            .fetch
-            .request
-            .claims()
-            .and_then(|_| self.instance().memory.held(self.fetch.request, self.now()));
-        let call = SourceCall {
-            request: self.fetch.request,
-            credential: None,
-            refused: refused.as_deref(),
-            names: &self.instance().names,
-        };
+        let (request, names) = (self.fetch.request, &self.instance().names);
+        let refused = request.claims().and_then(|_| self.instance().memory.held(request, self.now()));
+        let call = SourceCall { request, credential: None, refused: refused.as_deref(), names };
         self.source.accepts(&call)?;
         let mut retries = Retries::default();
         loop {
@@ -207,7 +199,7 @@ impl<H: Host> SourceClient<'_, H> {
                 result
             }
             Err(error) => {
-                let is_present = self.fetch.limits.is_patient || self.has_answered.get();
+                let is_present = self.fetch.limits.requires_managed_identity || self.has_answered.get();
                 Err(self.source.send_failed(call, &error, is_present))
             }
         };
@@ -261,7 +253,7 @@ impl<H: Host> SourceClient<'_, H> {
             TokenCheck::Matches => Ok(token),
             TokenCheck::OtherAudience(aud) => {
                 let aud = redacted(&aud, &summary.secrets);
-                let fields = [("asked", self.fetch.request.key().audience()), ("aud", &aud)];
+                let fields = [("requested", self.fetch.request.key().audience()), ("aud", &aud)];
                 self.instance().log(Level::Warn, "unexpected audience", &fields);
                 Ok(token)
             }

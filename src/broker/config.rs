@@ -34,7 +34,8 @@ impl Config {
             default_identity: settings.default_identity()?,
             fetch: FetchLimits {
                 timeout: milliseconds(settings, TIMEOUT_MS, Duration::from_secs(10))?,
-                is_patient: Selection::parse(settings)? == Selection::Only(Credential::ManagedIdentity),
+                requires_managed_identity: Selection::parse(settings)?
+                    == Selection::Only(Credential::ManagedIdentity),
             },
             budget: milliseconds(settings, BUDGET_MS, Duration::from_secs(90))?,
             log: settings.log_level()?,
@@ -73,7 +74,7 @@ mod tests {
         assert_eq!(config.budget, Duration::from_millis(90_000));
         assert_eq!(config.log, Level::Warn);
         assert_eq!(config.default_identity, Identity::Default);
-        assert!(!config.fetch.is_patient);
+        assert!(!config.fetch.requires_managed_identity);
         for (name, default) in [(TIMEOUT_MS, "(10000)"), (BUDGET_MS, "(90000)"), (LOG, "(warn)")] {
             let about = VARIABLES.iter().find(|variable| variable.name == name).unwrap().about;
             assert!(about.contains(default), "{name}: {about}");

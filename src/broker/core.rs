@@ -27,8 +27,8 @@ impl<H: Host, S: Store> Core<H, S> {
         Self { instance, store, config, chain: Chain::detect(settings), recent: RefCell::default() }
     }
 
-    /// The admitted request for a scope and the default identity. The last few are cached, because consumers repeat them and
-    /// the policy does not change.
+    /// The admitted request for a scope and the default identity. The last few are cached, because consumers repeat
+    /// them and the policy does not change.
     pub(super) fn admit_scope(&self, scope: &str) -> Result<Rc<AdmittedRequest>, Error> {
         if let Some((_, admitted)) = self.recent.borrow().iter().find(|(text, _)| text == scope) {
             return Ok(Rc::clone(admitted));

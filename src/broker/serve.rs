@@ -17,8 +17,8 @@ use crate::model::{Error, Host, Store, Token, milliseconds};
 use crate::policy::AdmittedRequest;
 
 impl<H: Host, S: Store> Core<H, S> {
-    /// Answers a call. `deadline` (time since the Unix epoch) is that of the fetch to which the call belongs, if it gets a
-    /// client assertion.
+    /// Answers a call. `deadline` (time since the Unix epoch) is that of the fetch to which the call belongs, if it
+    /// gets a client assertion.
     pub(super) async fn serve(
         self: &Rc<Self>,
         request: Rc<AdmittedRequest>,
@@ -29,7 +29,7 @@ impl<H: Host, S: Store> Core<H, S> {
         loop {
             let held = match self.memory().look(key, self.now()) {
                 Lookup::Fresh(token) => return Ok(self.hit(token)),
-                Lookup::RefreshPaused(token) => return Ok(self.stale_hit(token, None)),
+                Lookup::Paused(token) => return Ok(self.stale_hit(token, None)),
                 // A part of a fetch gives no ticket: it refreshes at once.
                 Lookup::Stale(token) if !is_part => {
                     return Ok(self.stale_hit(token, self.refresh_ticket(&request)));
@@ -74,8 +74,7 @@ impl<H: Host, S: Store> Core<H, S> {
 
     /// Waits for a fetch with a valid token: for half of its remaining lifetime, and no longer than [`PATIENCE`].
     async fn wait_briefly(&self, wait: Wait, held: &Token) -> Either<FetchResult, Wait> {
-        let patience =
-            PATIENCE.min(Duration::from_millis(milliseconds(held.remaining_lifetime(self.now())) / 2));
+        let patience = PATIENCE.min(Duration::from_millis(milliseconds(held.time_left(self.now())) / 2));
         match select(wait, pin!(self.instance.host.sleep(patience))).await {
             Either::Left((outcome, _)) => Either::Left(outcome),
             Either::Right(((), wait)) => Either::Right(wait.deferred()),
@@ -119,17 +118,14 @@ impl<H: Host, S: Store> Core<H, S> {
         Some(RefreshTicket { wait, was_awaited: false })
     }
 
-    /// The answer for the result of a fetch. A failed fetch does not take a valid token away, and a token of another instance
-    /// may be due for a refresh.
+    /// The answer for the result of a fetch. A failed fetch does not take a valid token away, and a token of another
+    /// instance may be due for a refresh.
     fn grant(self: &Rc<Self>, request: &Rc<AdmittedRequest>, outcome: FetchResult) -> Result<Grant, Error> {
         let (outcome, refresh) = match (outcome, self.memory().look(request.key(), self.now())) {
             (Ok(token), Lookup::Stale(_)) => (Ok(token), self.refresh_ticket(request)),
             (
                 Err(_),
-                Lookup::Fresh(held)
-                | Lookup::Stale(held)
-                | Lookup::RefreshPaused(held)
-                | Lookup::Expiring(held),
+                Lookup::Fresh(held) | Lookup::Stale(held) | Lookup::Paused(held) | Lookup::Expiring(held),
             ) => (Ok(held), None),
             (outcome, _) => (outcome, None),
         };

@@ -50,23 +50,23 @@ pub(super) fn lease_bytes(holder: &str, now: Duration) -> Zeroizing<Vec<u8>> {
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: None })
 }
 
-/// The entry of a failure with its cooldown.
+/// The entry of a failure with its remaining cooldown.
 pub(super) fn failure_bytes(
     error: &Error,
     holder: &str,
     now: Duration,
-    cooldown: Duration,
+    left: Duration,
 ) -> Zeroizing<Vec<u8>> {
     let failures = error.failures().iter().map(FailureText::of).collect();
-    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(cooldown) };
+    let failed = FailedText { kind: error.kind().into(), failures, rest_ms: milliseconds(left) };
     bytes(&LeaseText { holder: holder.into(), at_ms: milliseconds(now), failed: Some(failed) })
 }
 
 /// The lease or failure of an entry; none if it is invalid.
 ///
-/// Entries expire by the store's clock, because the clocks of two machines may differ by more than an entry lasts. A lease
-/// that has expired more than [`MAX_CLOCK_SKEW`] ago was replayed. A failure that has expired more than [`CLOCK_TOLERANCE`]
-/// ago is ignored: in a store that does not remove entries it would last for hours.
+/// Entries expire by the store's clock, because the clocks of two machines may differ by more than an entry lasts. A
+/// lease that has expired more than [`MAX_CLOCK_SKEW`] ago was replayed. A failure that has expired more than
+/// [`CLOCK_TOLERANCE`] ago is ignored: in a store that does not remove entries it would last for hours.
 pub(super) fn lease_entry(bytes: &[u8], now: Duration) -> Option<LeaseEntry> {
     let LeaseText { holder, at_ms, failed } = serde_json::from_slice(bytes).ok()?;
     let (at, holder) = (Duration::from_millis(at_ms), holder.into_owned());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_comes_back_with_what_is_left_of_its_wait() {
+    fn a_failure_is_read_with_the_time_left_of_its_wait() {
         let failure = Failure {
             source: "imds".into(),
             status: Some(429),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_another_time_is_nobodys() {
+    fn a_lease_of_another_time_has_expired() {
         let text = lease_bytes("one", NOW);
         let stands = |now| match lease_entry(&text, now) {
             Some(LeaseEntry::Taken { holder }) => holder == "one",
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_another_form_is_none() {
+    fn a_text_of_another_form_is_invalid() {
         for text in [
             "",
             "{}",

@@ -76,7 +76,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
                 Ok(token)
             }
             Found::Failure(error, left) => {
-                self.memory().remember_failure_for(self.fetch.request, &error, self.now(), left);
+                self.memory().keep_failure_for(self.fetch.request, &error, self.now(), left);
                 Err(error)
             }
             Found::Lease(lease) => self.fetch_for_all(lease).await,
@@ -129,7 +129,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         let Err(error) = outcome else { return outcome };
         let token = self.token_of_other().await;
         // A token that is due for a refresh does not end the cooldown.
-        self.memory().remember_failure(self.fetch.request, &error, self.now());
+        self.memory().keep_failure(self.fetch.request, &error, self.now());
         token.ok_or(error)
     }
 
@@ -138,7 +138,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         // Also a token that expires soon, for which the result is none.
         let _ = self.token_of_other().await;
         if self.memory().held(self.fetch.request, self.now()).is_some() {
-            self.memory().remember_failure_for(self.fetch.request, error, self.now(), left);
+            self.memory().keep_failure_for(self.fetch.request, error, self.now(), left);
         }
     }
 
@@ -156,8 +156,8 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         }
     }
 
-    /// Waits for a random time. All waiting instances notice the loss of the store at the same time, and their requests would
-    /// reach the endpoint at once.
+    /// Waits for a random time. All waiting instances notice the loss of the store at the same time, and their requests
+    /// would reach the endpoint at once.
     async fn spread(&self) {
         let spread = Duration::from_micros(share(SPREAD_US, self.instance().random()));
         if !spread.is_zero() {
@@ -165,7 +165,8 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         }
     }
 
-    /// Looks into the store until there is a result. Errors are tolerated for [`PATIENCE`], so that the store can restart.
+    /// Looks into the store until there is a result. Errors are tolerated for [`PATIENCE`], so that the store can
+    /// restart.
     async fn find(&self) -> Found {
         let mut watch = StoreWatch::default();
         loop {
@@ -224,8 +225,8 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         Ok(Some(Found::Lease(lease)))
     }
 
-    /// Takes a token from the store into memory, if it is better than the one there. None for a token that expires soon,
-    /// unless this call has waited for it; it remains in memory in case the fetch fails.
+    /// Takes a token from the store into memory, if it is better than the one there. None for a token that expires
+    /// soon, unless this call has waited for it; it remains in memory in case the fetch fails.
     async fn token(&self, watch: &mut StoreWatch) -> Result<Option<Rc<Token>>, StoreError> {
         let Some(token) = self.store.token(&mut watch.lease).await? else { return Ok(None) };
         let token_hash = token.fingerprint();
@@ -270,7 +271,8 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         self.memory().held(self.fetch.request, self.now()).filter(|held| !is_expiring(held, self.now()))
     }
 
-    /// Logs a fingerprint of the store key and the identities once, by which operators see which instances share tokens.
+    /// Logs a fingerprint of the store key and the identities once, by which operators see which instances share
+    /// tokens.
     fn log_deployment(&self) {
         if !self.fleet.has_logged_deployment.replace(true) {
             let deployment = self.fleet.seal.slot(&[b"realm", &self.fleet.realm[..]].concat()).name;
@@ -342,6 +344,6 @@ fn patience(error: &StoreError) -> Duration {
 const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The time over which instances without a store spread their requests, in microseconds, so that the endpoint can accept
-/// the connections of several hundred instances on one machine.
+/// The time over which instances without a store spread their requests, in microseconds, so that the endpoint can
+/// accept the connections of several hundred instances on one machine.
 const SPREAD_US: u64 = 1_000_000;

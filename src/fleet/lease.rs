@@ -1,9 +1,9 @@
 //! The lease on a key: its holder fetches, and the other instances wait for the result.
 //!
-//! A lease is added to the store with a time to live, and renewed each second during the fetch, so that it expires by itself
-//! if its holder dies. A waiter trusts a lease only while it changes: an entry that cannot be decrypted, is old, or stays
-//! unchanged for the lifetime of a lease is removed. No instance replaces another's lease: the holder compares it before it
-//! renews it or replaces it by a failure, and removes it by its value.
+//! A lease is added to the store with a time to live, and renewed each second during the fetch, so that it expires by
+//! itself if its holder dies. A waiter trusts a lease only while it changes: an entry that cannot be decrypted, is old,
+//! or stays unchanged for the lifetime of a lease is removed. No instance replaces another's lease: the holder compares
+//! it before it renews it or replaces it by a failure, and removes it by its value.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -109,8 +109,8 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
         Ok(None)
     }
 
-    /// Runs a fetch, and renews the lease meanwhile. A fetch that was idle may have lost its lease: a token that another
-    /// instance has fetched since is taken instead.
+    /// Runs a fetch, and renews the lease meanwhile. A fetch that was idle may have lost its lease: a token that
+    /// another instance has fetched since is taken instead.
     pub(super) async fn hold_while(
         &self,
         lease: &mut Lease,
@@ -155,8 +155,8 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
         matches!(self.memory().look(self.fetch.request.key(), self.now()), Lookup::Fresh(_)).then_some(token)
     }
 
-    /// Ready if it was not polled for [`LATE`]. It wakes no task, and is polled before the fetch, which would send a request
-    /// at once. It is never ready with a clock that stands still.
+    /// Ready if it was not polled for [`LATE`]. It wakes no task, and is polled before the fetch, which would send a
+    /// request at once. It is never ready with a clock that stands still.
     fn late(&self) -> impl Future<Output = ()> + Unpin {
         let from = self.now();
         poll_fn(move |_| match self.now().saturating_sub(from) < LATE {
@@ -244,5 +244,6 @@ impl<H: Host, S: Store> FleetFetch<'_, H, S> {
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The interval of renewals. A lease survives four that fail or are late.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
-/// The time without a poll after which a fetch counts as idle: longer than a renewal takes, and shorter than a lease lasts.
+/// The time without a poll after which a fetch counts as idle: longer than a renewal takes, and shorter than a lease
+/// lasts.
 const LATE: Duration = Duration::from_secs(3);

@@ -1,10 +1,10 @@
 //! Sealing: authenticated encryption of store entries, under opaque names.
 //!
 //! Entries are encrypted with AES-256-GCM. HKDF-SHA256 (RFC 5869) derives the key of each name from
-//! `TOKEN_BROKER_STORE_KEY`. A value is a version byte, a nonce and the ciphertext. The kind of the entry and its cache key
-//! are authenticated as associated data, so a value that was moved or copied to another name cannot be decrypted. A nonce is
-//! 96 random bits: a key may seal four billion values (NIST SP 800-38D, 8.3), and under one name there are a token for each
-//! refresh, and a lease for each second and each fetching instance.
+//! `TOKEN_BROKER_STORE_KEY`. A value is a version byte, a nonce and the ciphertext. The kind of the entry and its cache
+//! key are authenticated as associated data, so a value that was moved or copied to another name cannot be decrypted. A
+//! nonce is 96 random bits: a key may seal four billion values (NIST SP 800-38D, 8.3), and under one name there are a
+//! token for each refresh, and a lease for each second and each fetching instance.
 
 use std::fmt;
 
@@ -61,8 +61,8 @@ impl Seal {
         Ok(Self { key, older })
     }
 
-    /// The slots that may contain an entry, that of [`Seal::slot`] first. `subject` identifies the entry: its kind and cache
-    /// key.
+    /// The slots that may contain an entry, that of [`Seal::slot`] first. `subject` identifies the entry: its kind and
+    /// cache key.
     pub(super) fn slots(&self, subject: &[u8]) -> Vec<StoreSlot> {
         let older = self.older.iter().map(|key| key.slot(subject));
         std::iter::once(self.slot(subject)).chain(older).collect()
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_in_its_own_place_and_nowhere_else() {
+    fn a_sealed_value_can_be_decrypted_in_its_own_slot_only() {
         let (new, old) = (seal(NEW), seal(OLD));
         let slot = &new.slots(b"token a")[0];
         let value = slot.seal(b"text", || 7);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_was_cut_or_changed_anywhere_does_not_open() {
+    fn a_truncated_or_changed_value_cannot_be_decrypted() {
         let seal = seal(NEW);
         let slot = &seal.slots(b"token a")[0];
         let value = slot.seal(b"text", || 7);

@@ -58,7 +58,7 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
     pub(super) async fn put_token(&self, token: &Token) -> Result<(), StoreError> {
         let Some(slot) = self.tokens.first() else { return Ok(()) };
         let value = self.seal(slot, &entry::token_bytes(token));
-        self.set(slot, value, token.remaining_lifetime(self.instance.now())).await
+        self.set(slot, value, token.time_left(self.instance.now())).await
     }
 
     /// Removes the token if it has this fingerprint.

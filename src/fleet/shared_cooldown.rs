@@ -8,8 +8,8 @@ use crate::sources::is_machine_local;
 /// The cooldown of a failure for the whole fleet; none if it is not shared. `had_time`: the failed call had time for a
 /// complete request.
 ///
-/// An answer of Entra holds for all instances. An answer of a machine's own endpoint holds for that machine, which may lack
-/// the identity; only its throttling is shared.
+/// An answer of Entra holds for all instances. An answer of a machine's own endpoint holds for that machine, which may
+/// lack the identity: it is shared for [`ONE_MACHINE`] at most, except for throttling.
 pub(super) fn shared_cooldown(error: &Error, had_time: bool) -> Option<Duration> {
     let cooldown = error.cooldown()?;
     let answered = error.failures().iter().any(|failure| failure.status.is_some());

@@ -9,7 +9,7 @@ use super::freshness::{Freshness, jittered_refresh};
 use crate::model::{Error, Scope, Token};
 use crate::policy::CacheKey;
 
-/// Tokens and failures by key, at most [`CAPACITY`].
+/// Tokens and failures by key, at most [`CAPACITY`]. [`Memory`](super::Memory) documents the methods.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     entries: BTreeMap<CacheKey, Entry>,
@@ -53,7 +53,7 @@ pub(crate) enum Lookup {
     /// A token to use and to refresh.
     Stale(Rc<Token>),
     /// A token to use. Its refresh is due and paused.
-    RefreshPaused(Rc<Token>),
+    Paused(Rc<Token>),
     /// A token to use if a fetch fails.
     Expiring(Rc<Token>),
     /// A cached failure, and the time for which it is the answer.
@@ -70,10 +70,10 @@ impl Cache {
             return entry.failed(now).map_or(Lookup::Nothing, |(error, left)| Lookup::Failed(error, left));
         };
         let (token, is_paused) =
-            (Rc::clone(&held.token), held.refresh_pause.is_some_and(|rest| rest.left(now).is_some()));
+            (Rc::clone(&held.token), held.refresh_pause.is_some_and(|pause| pause.left(now).is_some()));
         match Freshness::of(&token, held.refresh_at, now) {
             Freshness::Fresh => Lookup::Fresh(token),
-            Freshness::Stale | Freshness::Expiring if is_paused => Lookup::RefreshPaused(token),
+            Freshness::Stale | Freshness::Expiring if is_paused => Lookup::Paused(token),
             Freshness::Stale => Lookup::Stale(token),
             Freshness::Expiring => Lookup::Expiring(token),
             Freshness::Gone => Lookup::Nothing,
@@ -88,19 +88,11 @@ impl Cache {
         entry.failure = None;
     }
 
-    /// Stores a failure for its own cooldown.
-    pub(crate) fn remember_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
-        self.remember_failure_for(key, error, now, error.cooldown().unwrap_or_default());
+    pub(crate) fn keep_failure(&mut self, key: &CacheKey, error: &Error, now: Duration) {
+        self.keep_failure_for(key, error, now, error.cooldown().unwrap_or_default());
     }
 
-    /// Stores a failure for `left`.
-    pub(crate) fn remember_failure_for(
-        &mut self,
-        key: &CacheKey,
-        error: &Error,
-        now: Duration,
-        left: Duration,
-    ) {
+    pub(crate) fn keep_failure_for(&mut self, key: &CacheKey, error: &Error, now: Duration, left: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.refresh_pause = Some(Cooldown::new(now, left.max(BETWEEN_REFRESHES)));
         }
@@ -111,7 +103,6 @@ impl Cache {
         }
     }
 
-    /// Whether it is time to look into the store for a token again. The time of the look-up is recorded.
     pub(crate) fn should_check_store(&self, key: &CacheKey, now: Duration) -> bool {
         self.entries.get(key).is_some_and(|entry| {
             let is_time = now.saturating_sub(entry.checked_at.get()) >= BETWEEN_CHECKS;
@@ -122,32 +113,28 @@ impl Cache {
         })
     }
 
-    /// Drops the tokens of all identities for a scope, and the failures other than throttling. An entry that was forgotten
-    /// less than [`BETWEEN_FORGETS`] ago stays. False if nothing was dropped.
+    /// Drops the tokens of all identities for a scope, and the failures other than throttling. An entry that was
+    /// forgotten less than [`BETWEEN_FORGETS`] ago stays. False if nothing was dropped.
     pub(crate) fn forget(&mut self, scope: &Scope, now: Duration) -> bool {
         let of_scope = self.entries.iter_mut().filter(|(key, _)| key.scope() == scope);
         of_scope.fold(false, |any, (_, entry)| entry.forget(now) | any)
     }
 
-    /// The fingerprint of the last refused token under a key.
     pub(crate) fn refused(&self, key: &CacheKey) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
     }
 
-    /// The keys of a scope with a refused token, each with the token's fingerprint.
     pub(crate) fn refused_for(&self, scope: &Scope) -> Vec<(CacheKey, String)> {
         let refused = self.entries.iter().filter(|(key, _)| key.scope() == scope);
         refused.filter_map(|(key, entry)| Some((key.clone(), entry.refused.clone()?))).collect()
     }
 
-    /// Pauses the refresh of a token, because another instance refreshes it.
     pub(crate) fn pause_refresh(&mut self, key: &CacheKey, now: Duration) {
         if let Some(held) = self.entries.get_mut(key).and_then(|entry| entry.held.as_mut()) {
             held.refresh_pause = Some(Cooldown::new(now, BETWEEN_REFRESHES));
         }
     }
 
-    /// Drops the token under a key, because a service refused it.
     pub(crate) fn drop_token(&mut self, key: &CacheKey) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.refuse();
@@ -236,11 +223,12 @@ impl Cooldown {
 /// The pause after a failed refresh.
 const BETWEEN_REFRESHES: Duration = Duration::from_secs(30);
 
-/// The interval of looks into the store during a cooldown: another instance may not know of the failure, and fetch a token.
+/// The interval of looks into the store during a cooldown: another instance may not know of the failure, and fetch a
+/// token.
 const BETWEEN_CHECKS: Duration = Duration::from_secs(5);
 
-/// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token would
-/// cause a fetch with each call.
+/// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token
+/// would cause a fetch with each call.
 const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 
 /// More keys than a consumer has audiences and identities: the limit is for a consumer that makes them up.
@@ -267,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_gives_up_failures_first_and_then_what_is_not_used() {
+    fn a_full_cache_evicts_failures_first_and_then_the_least_recently_used_token() {
         let mut cache = Cache::default();
         let gone = Error::Unavailable(Vec::new());
-        cache.remember_failure(&key("failed"), &gone, at(1000));
+        cache.keep_failure(&key("failed"), &gone, at(1000));
         for n in 1..CAPACITY {
             cache.keep(&key(&format!("s{n}")), token(100_000 + n as u64), 0);
         }
@@ -284,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_rests_as_long_as_it_deserves() {
+    fn each_kind_of_failure_has_its_cooldown() {
         let failure = |wait: Option<u64>| Failure { retry_after: wait.map(at), ..Failure::default() };
         for (error, seconds) in [
             (Error::Throttled(failure(Some(42))), 42),
@@ -296,7 +284,7 @@ mod tests {
             (Error::Protocol(failure(None)), 1),
         ] {
             let mut cache = Cache::default();
-            cache.remember_failure(&key("s"), &error, at(1000));
+            cache.keep_failure(&key("s"), &error, at(1000));
             let failed = |now| matches!(cache.look(&key("s"), now), Lookup::Failed(..));
             assert!(failed(at(1000 + seconds) - Duration::from_millis(1)), "{error}");
             assert!(!failed(at(1000 + seconds)), "{error}");
@@ -306,16 +294,16 @@ mod tests {
     #[test]
     fn mistakes_that_sent_nothing_are_not_remembered() {
         let mut cache = Cache::default();
-        cache.remember_failure(&key("s"), &Error::Misconfigured(String::new()), at(1000));
+        cache.keep_failure(&key("s"), &Error::Misconfigured(String::new()), at(1000));
         assert!(matches!(cache.look(&key("s"), at(1000)), Lookup::Nothing));
     }
 
     #[test]
-    fn the_wait_that_a_caller_is_told_shrinks() {
+    fn the_retry_after_of_a_cached_failure_shrinks() {
         for kind in [Error::Throttled, Error::Transient, Error::Rejected] {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
-            cache.remember_failure(&key("s"), &kind(failure), at(1000));
+            cache.keep_failure(&key("s"), &kind(failure), at(1000));
             let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
                 panic!("the failure is forgotten")
             };
@@ -327,9 +315,9 @@ mod tests {
     fn a_token_is_forgotten_once_in_half_a_minute_and_so_is_a_failure() {
         let (mut cache, scope) = (Cache::default(), Scope::parse("s").unwrap());
         assert!(!cache.forget(&scope, at(1000)), "there is nothing");
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1000));
         assert!(cache.forget(&scope, at(1000)));
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1001));
         assert!(!cache.forget(&scope, at(1002)));
         cache.keep(&key("s"), token(100_000), 0);
         assert!(cache.forget(&scope, at(1003)), "the first token is refused");
@@ -343,7 +331,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_ends_a_rest() {
         let mut cache = Cache::default();
-        cache.remember_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
+        cache.keep_failure(&key("s"), &Error::Unavailable(Vec::new()), at(1_000_000));
         assert!(matches!(cache.look(&key("s"), at(999_999)), Lookup::Nothing));
     }
 }

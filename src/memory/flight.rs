@@ -47,7 +47,7 @@ struct Flight {
     waits: Cell<usize>,
     /// The waiters that were polled, in the order of their arrival. The first polls the work.
     waiting: RefCell<Vec<(u64, Waker)>>,
-    next_seat: Cell<u64>,
+    next_id: Cell<u64>,
     relay: Arc<Relay>,
 }
 
@@ -115,8 +115,8 @@ impl Flights {
         drop(removed);
     }
 
-    /// Wakes all waiters for client assertions, so that another one becomes the first: the present first one may belong to
-    /// a fetch that has become idle.
+    /// Wakes all waiters for client assertions, so that another one becomes the first: the present first one may belong
+    /// to a fetch that has become idle.
     fn requeue_assertion_waiters(&self) {
         let assertions: Vec<_> =
             self.0.borrow().iter().filter(|flight| flight.key.is_assertion()).cloned().collect();
@@ -137,7 +137,7 @@ impl Flight {
             outcome: RefCell::default(),
             waits: Cell::default(),
             waiting: RefCell::default(),
-            next_seat: Cell::default(),
+            next_id: Cell::default(),
             relay: Arc::default(),
         }
     }
@@ -159,31 +159,31 @@ impl Flight {
         self.waiting.take().into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    fn is_first(&self, seat: u64) -> bool {
-        self.waiting.borrow().first().is_some_and(|(first, _)| *first == seat)
+    fn is_first(&self, id: u64) -> bool {
+        self.waiting.borrow().first().is_some_and(|(first, _)| *first == id)
     }
 
     /// Adds a waiter to the queue, or updates its waker. Returns its number.
-    fn queue(&self, seat: Option<u64>, waker: &Waker) -> u64 {
+    fn queue(&self, id: Option<u64>, waker: &Waker) -> u64 {
         let mut waiting = self.waiting.borrow_mut();
-        if let Some(seat) = seat
-            && let Some((_, known)) = waiting.iter_mut().find(|(taken, _)| *taken == seat)
+        if let Some(id) = id
+            && let Some((_, known)) = waiting.iter_mut().find(|(taken, _)| *taken == id)
         {
             known.clone_from(waker);
-            return seat;
+            return id;
         }
-        let seat = self.next_seat.get();
-        self.next_seat.set(seat.saturating_add(1));
-        waiting.push((seat, waker.clone()));
-        seat
+        let id = self.next_id.get();
+        self.next_id.set(id.saturating_add(1));
+        waiting.push((id, waker.clone()));
+        id
     }
 
     /// Removes a waiter from the queue. If it was the first, the next one is woken to poll.
-    fn leave(&self, seat: u64) {
-        let was_first = self.is_first(seat);
+    fn leave(&self, id: u64) {
+        let was_first = self.is_first(id);
         let next = {
             let mut waiting = self.waiting.borrow_mut();
-            waiting.retain(|(taken, _)| *taken != seat);
+            waiting.retain(|(taken, _)| *taken != id);
             waiting.first().filter(|_| was_first).map(|(_, waker)| waker.clone())
         };
         if was_first {
@@ -219,13 +219,13 @@ impl Wake for Relay {
 pub(crate) struct Wait {
     flights: Flights,
     flight: Rc<Flight>,
-    seat: Option<u64>,
+    id: Option<u64>,
 }
 
 impl Wait {
     fn new(flights: &Flights, flight: Rc<Flight>) -> Self {
         flight.waits.set(flight.waits.get().saturating_add(1));
-        Self { flights: flights.clone(), flight, seat: None }
+        Self { flights: flights.clone(), flight, id: None }
     }
 
     /// Whether the fetch was begun by another call.
@@ -245,8 +245,8 @@ impl Wait {
     }
 
     fn leave(&mut self) {
-        let Some(seat) = self.seat.take() else { return };
-        self.flight.leave(seat);
+        let Some(id) = self.id.take() else { return };
+        self.flight.leave(id);
         if self.flight.is_idle() && !self.flight.has_ended() && !self.flight.key.is_assertion() {
             self.flights.requeue_assertion_waiters();
         }
@@ -268,15 +268,15 @@ impl Future for Wait {
         if let Some(outcome) = &*flight.outcome.borrow() {
             return Poll::Ready(outcome.clone());
         }
-        let seat = flight.queue(self.seat, context.waker());
-        self.seat = Some(seat);
-        if !flight.is_first(seat) {
+        let id = flight.queue(self.id, context.waker());
+        self.id = Some(id);
+        if !flight.is_first(id) {
             return Poll::Pending;
         }
         let Some(outcome) = flight.poll_work(context.waker()) else { return Poll::Pending };
         flight.outcome.replace(Some(outcome.clone()));
         self.flights.remove(&flight);
-        flight.waiting.borrow_mut().retain(|(taken, _)| *taken != seat);
+        flight.waiting.borrow_mut().retain(|(taken, _)| *taken != id);
         flight.wake_all();
         Poll::Ready(outcome)
     }
@@ -303,7 +303,7 @@ fn full() -> Error {
     Error::Throttled(Failure {
         source: "token-broker".into(),
         message: format!("{CAPACITY} fetches of different tokens are in progress"),
-        remedy: Some("ask for fewer different scopes and identities at once".to_owned()),
+        remedy: Some("request fewer different scopes and identities at once".to_owned()),
         retry_after: Some(Duration::from_secs(1)),
         ..Failure::default()
     })

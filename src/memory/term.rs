@@ -62,8 +62,8 @@ impl Term {
         self.deadline.set(deadline);
     }
 
-    /// Whether an idle fetch can be resumed: it has asked a source, and no limit has passed. If the clock was set back, the
-    /// idle time is unknown, and the fetch is not resumed.
+    /// Whether an idle fetch can be resumed: it has asked a source, and no limit has passed. If the clock was set back,
+    /// the idle time is unknown, and the fetch is not resumed.
     pub(crate) fn is_resumable(&self, now: Duration) -> bool {
         let times = self.from.get()..self.deadline.get();
         let is_within = times.contains(&now) && self.request.get().is_none_or(|limit| now < limit);

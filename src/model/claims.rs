@@ -32,8 +32,8 @@ impl Claims {
     }
 }
 
-/// The `claims` parameter of a request: the requested claims, and with `cae` the client capability that declares support
-/// for claims challenges. MSAL merges the two in the same way.
+/// The `claims` parameter of a request: the requested claims, and with `cae` the client capability that declares
+/// support for claims challenges. MSAL merges the two in the same way.
 pub(crate) fn merged(claims: Option<&Claims>, cae: bool) -> Option<String> {
     if !cae {
         return claims.map(|claims| claims.0.clone());
@@ -51,14 +51,15 @@ fn read(text: &str) -> serde_json::Result<Map<String, Value>> {
     serde_json::from_slice(text.as_bytes())
 }
 
-fn invalid(what: &str) -> Error {
+fn invalid(fault: &str) -> Error {
     Error::invalid_request(
-        format_args!("the claims {what}"),
+        format_args!("the claims {fault}"),
         "pass on the claims of the challenge, decoded from base64",
     )
 }
 
-/// The client capability "handles claims challenges": with it, Entra issues tokens that can be revoked before they expire.
+/// The client capability "handles claims challenges": with it, Entra issues tokens that can be revoked before they
+/// expire.
 pub(crate) const CAPABILITY: &str = "CP1";
 
 const ACCESS_TOKEN: &str = "access_token";
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_capability_is_added_to_whatever_is_asked_for() {
+    fn the_capability_is_added_to_requested_claims() {
         assert_eq!(merged(None, false), None);
         assert_eq!(merged(Some(&claims("{ }")), false).as_deref(), Some("{ }"));
         assert_eq!(merged(None, true).as_deref(), Some(r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#));

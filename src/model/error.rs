@@ -55,18 +55,18 @@ pub struct Failure {
 
 impl Error {
     /// An [`Error::InvalidRequest`] with its fix.
-    pub fn invalid_request(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::InvalidRequest(with_fix(what, fix))
+    pub fn invalid_request(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::InvalidRequest(with_fix(text, fix))
     }
 
     /// An [`Error::Misconfigured`] with its fix.
-    pub fn misconfigured(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::Misconfigured(with_fix(what, fix))
+    pub fn misconfigured(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Misconfigured(with_fix(text, fix))
     }
 
     /// An [`Error::Denied`] with the change that would allow the request.
-    pub fn denied(what: impl fmt::Display, fix: impl fmt::Display) -> Self {
-        Self::Denied(with_fix(what, fix))
+    pub fn denied(text: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self::Denied(with_fix(text, fix))
     }
 
     /// The name of the case in the contract.
@@ -111,7 +111,8 @@ impl Error {
         }
     }
 
-    /// The time for which the failure is cached, so that callers do not flood a broken endpoint; none if it is not cached.
+    /// The time for which the failure is cached, so that callers do not flood a broken endpoint; none if it is not
+    /// cached.
     pub(crate) fn cooldown(&self) -> Option<Duration> {
         let floor = match self {
             Self::Unavailable(_) | Self::Rejected(_) => Duration::from_secs(10),
@@ -123,8 +124,8 @@ impl Error {
         Some(self.retry_after().map_or(floor, |wait| wait.max(floor)).min(MAX_COOLDOWN))
     }
 
-    /// The value of a `Retry-After` header, in seconds: the time for which the failure is cached. None if a retry does not
-    /// help.
+    /// The value of a `Retry-After` header, in seconds: the time for which the failure is cached. None if a retry does
+    /// not help.
     pub fn retry_after_header(&self) -> Option<u64> {
         let cooldown = self.cooldown().filter(|_| self.is_transient())?;
         Some(milliseconds(cooldown).div_ceil(1000))
@@ -148,8 +149,8 @@ impl Error {
 }
 
 /// The text of an error without a [`Failure`], which ends with its fix.
-fn with_fix(what: impl fmt::Display, fix: impl fmt::Display) -> String {
-    format!("{what}; fix: {fix}")
+fn with_fix(text: impl fmt::Display, fix: impl fmt::Display) -> String {
+    format!("{text}; fix: {fix}")
 }
 
 impl fmt::Display for Error {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_by_itself_is_transient() {
+    fn only_throttling_and_outages_are_transient() {
         assert!(Error::Throttled(failure()).is_transient());
         assert!(Error::Transient(failure()).is_transient());
         for error in [
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_line_that_ends_with_what_to_do() {
+    fn an_error_is_one_line_that_ends_with_the_fix() {
         let line = Error::Throttled(failure()).to_string();
         assert_eq!(
             line,

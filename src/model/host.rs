@@ -14,8 +14,8 @@ pub type Body = secrecy::SecretSlice<u8>;
 ///
 /// An implementation guarantees:
 /// - **Secrecy**: bodies and header values are never logged, and never part of an error.
-/// - **Limits**: the limits of [`send`](Host::send) and [`read`](Host::read) are enforced, even against a peer that sends
-///   one byte at a time.
+/// - **Limits**: the limits of [`send`](Host::send) and [`read`](Host::read) are enforced, even against a peer that
+///   sends one byte at a time.
 /// - **Framing**: a request with a body is sent with its `content-length`, and never chunked: Entra answers 404 to a
 ///   chunked request. A request without a body is sent without a body.
 /// - **No redirects, proxies, cookies or retries**: a 3xx status is a response like any other.

@@ -73,20 +73,20 @@ impl std::fmt::Display for Identity {
 pub struct Id(String);
 
 impl Id {
-    fn parse(what: &str, text: &str, allowed: impl Fn(char) -> bool) -> Result<Self, Error> {
+    fn parse(name: &str, text: &str, allowed: impl Fn(char) -> bool) -> Result<Self, Error> {
         if text.is_empty() {
             return Err(Error::invalid_request(
-                format_args!("the {what} of the identity is empty"),
-                "name an identity, or leave it out for the default one",
+                format_args!("the {name} of the identity is empty"),
+                "name an identity, or omit it for the default one",
             ));
         }
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
             return Err(Error::invalid_request(
-                format_args!("the {what} has a quote at its beginning or end"),
-                "leave the quotes out",
+                format_args!("the {name} has a quote at its beginning or end"),
+                "remove the quotes",
             ));
         }
-        check_text(what, text, MAX_ID, allowed)?;
+        check_text(name, text, MAX_ID, allowed)?;
         Ok(Self(text.to_owned()))
     }
 

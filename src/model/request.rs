@@ -71,7 +71,7 @@ impl TokenRequest {
             let count = raw.scopes.len();
             return Err(Error::invalid_request(
                 format_args!("{count} scopes are given"),
-                "ask for exactly one; each audience has a token of its own",
+                "request exactly one; each audience has its own token",
             ));
         };
         Ok(Self {
@@ -99,7 +99,7 @@ fn check_tenant(tenant: String) -> Result<String, Error> {
     if is_only_dots(&tenant) {
         return Err(Error::invalid_request(
             "the tenant id is empty or consists of dots",
-            "leave it out to use the configured tenant",
+            "omit it to use the configured tenant",
         ));
     }
     check_text("tenant id", &tenant, MAX_ID, is_tenant_char)?;
@@ -111,7 +111,7 @@ fn on_behalf_of(assertion: Secret, permission: &str) -> Result<OnBehalfOf, Error
     if text.is_empty() || text.len() > MAX_ASSERTION || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Error::invalid_request(
             format_args!("the user assertion is not a token of at most {MAX_ASSERTION} bytes"),
-            "pass on what the user's Authorization header has after `Bearer `",
+            "pass on the token after `Bearer ` in the user's Authorization header",
         ));
     }
     Ok(OnBehalfOf { assertion, permission: permission.to_owned() })

@@ -18,7 +18,7 @@ impl Scope {
         if audience.is_empty() {
             return Err(Error::invalid_request(
                 "the scope is empty",
-                "ask for one, `https://vault.azure.net/.default` for instance",
+                "request one, `https://vault.azure.net/.default` for example",
             ));
         }
         check_text("scope", text, MAX_SCOPE, is_scope_char)?;
@@ -30,8 +30,8 @@ impl Scope {
         Self(audience.to_owned())
     }
 
-    /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or the
-    /// id of an application.
+    /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or
+    /// the id of an application.
     pub fn flaw(&self) -> Option<(&'static str, &'static str)> {
         let audience = self.audience();
         let is_scheme = |text: &str| {
@@ -51,7 +51,7 @@ impl Scope {
             _ if is_uri() || is_id() => None,
             _ => Some((
                 "is neither a URI nor the GUID of an application",
-                "use what the service's documentation names, `https://vault.azure.net/.default` for instance",
+                "use the audience of the service's documentation, `https://vault.azure.net/.default` for example",
             )),
         }
     }
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_scope_that_could_break_out_of_a_url_is_refused_by_name() {
-        for (scope, says) in [
+        for (scope, expected) in [
             ("", "empty"),
             ("/.default", "empty"),
             ("https://a https://b", "U+0020"),
@@ -109,7 +109,7 @@ mod tests {
             ("https://ä", "U+00E4"),
             ("\"", "U+0022"),
         ] {
-            assert!(message(Scope::parse(scope)).contains(says), "{scope:?}");
+            assert!(message(Scope::parse(scope)).contains(expected), "{scope:?}");
         }
         assert!(message(Scope::parse(&"s".repeat(10_240))).contains("10240 bytes"));
     }

@@ -31,8 +31,8 @@ pub trait Store: 'static {
     /// As [`get`](Self::get).
     fn delete(&self, key: &str, value: &[u8]) -> impl Future<Output = Result<(), StoreError>>;
 
-    /// Waits until the store may have changed since this call, so that a waiter need not poll. Never ends in a store that
-    /// does not report changes.
+    /// Waits until the store may have changed since this call, so that a waiter need not poll. Never ends in a store
+    /// that does not report changes.
     fn changed(&self) -> impl Future<Output = ()> {
         std::future::pending()
     }

@@ -73,13 +73,13 @@ impl Token {
     }
 
     /// The time until the token expires; zero if it has expired.
-    pub(crate) fn remaining_lifetime(&self, now: Duration) -> Duration {
+    pub(crate) fn time_left(&self, now: Duration) -> Duration {
         Duration::from_secs(self.expires_on).saturating_sub(now)
     }
 }
 
-/// The refresh time: the server's `refresh_in`, else half of the lifetime of a long-lived token, else [`EXPIRING`] before
-/// the expiry, which is also the latest time.
+/// The refresh time: the server's `refresh_in`, else half of the lifetime of a long-lived token, else [`EXPIRING`]
+/// before the expiry, which is also the latest time.
 fn refresh_on(received_on: u64, expires_on: u64, refresh_in: Option<u64>) -> Option<u64> {
     let lifetime = expires_on.saturating_sub(received_on);
     let last = expires_on.saturating_sub(EXPIRING.as_secs());
@@ -101,8 +101,8 @@ pub const EXPIRING: Duration = Duration::from_secs(5 * 60);
 /// The lifetime from which tokens are refreshed at half of it, as azure-identity for Python does.
 const LONG_LIVED: Duration = Duration::from_secs(7200);
 
-/// The tolerated difference between clocks. A token received later than this in the future was received before the clock
-/// was set back.
+/// The tolerated difference between clocks. A token received later than this in the future was received before the
+/// clock was set back.
 pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

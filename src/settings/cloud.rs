@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ad_fs_has_a_path_of_its_own() {
+    fn an_ad_fs_has_its_own_path() {
         for authority in
             ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"]
         {

@@ -65,8 +65,8 @@ impl Tenants {
     /// A managed identity has no `own` tenant here, and ignores that of the request, as in Azure's libraries.
     ///
     /// # Errors
-    /// [`Error::Denied`] for a tenant that is not allowed, [`Error::InvalidRequest`] for a text that is not the tenant of an
-    /// application.
+    /// [`Error::Denied`] for a tenant that is not allowed, [`Error::InvalidRequest`] for a text that is not the tenant
+    /// of an application.
     pub(crate) fn resolve(
         &self,
         requested: Option<&str>,
@@ -137,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn what_no_application_has_for_a_tenant_is_refused_by_the_name_of_the_variable() {
-        for (text, says) in [
+    fn an_impossible_tenant_is_refused_by_the_name_of_the_variable() {
+        for (text, expected) in [
             ("common", "users"),
             ("Organizations", "users"),
             ("consumers", "users"),
@@ -164,7 +164,7 @@ mod tests {
             let error = parse("AZURE_TENANT_ID", text).unwrap_err();
             assert_eq!(error.kind(), "misconfigured");
             let words = error.to_string();
-            assert!(words.contains("AZURE_TENANT_ID") && words.contains(says), "{text}: {words}");
+            assert!(words.contains("AZURE_TENANT_ID") && words.contains(expected), "{text}: {words}");
         }
         assert!(parse("AZURE_TENANT_ID", &format!("{}.com", "x".repeat(MAX_TENANT))).is_err());
     }

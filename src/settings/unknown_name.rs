@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistaken_name_is_told_with_the_one_that_was_meant() {
+    fn a_misspelled_name_is_reported_with_the_most_similar_one() {
         for (name, meant) in [
             ("TOKEN_BROKER_ALOWED_SCOPES", "TOKEN_BROKER_ALLOWED_SCOPES"),
             ("TOKEN_BROKER_ALLOWED_SCOPE", "TOKEN_BROKER_ALLOWED_SCOPES"),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_passes_on_what_is_read_and_what_is_refused() {
+    fn a_host_passes_on_known_and_refused_variables() {
         for (name, value, passes) in [
             ("AZURE_CLIENT_ID", "x", true),
             ("TOKEN_BROKER_ALOWED_SCOPES", "x", true),

@@ -1,5 +1,5 @@
-//! The identity endpoint of an Azure Arc-enabled server. Its agent names a file that only trusted users of the machine can
-//! read, and expects the content of the file as the credential.
+//! The identity endpoint of an Azure Arc-enabled server. Its agent names a file that only trusted users of the machine
+//! can read, and expects the content of the file as the credential.
 //!
 //! <https://learn.microsoft.com/azure/azure-arc/servers/managed-identity-authentication>
 
@@ -154,8 +154,8 @@ fn challenge(summary: &CallSummary<'_>, response: &http::Response<Body>) -> Sour
     }
 }
 
-/// The key file of a challenge, `Basic realm=<path>`. Only the agent's own files are accepted: another server on the agent's
-/// port could otherwise obtain any file of the machine.
+/// The key file of a challenge, `Basic realm=<path>`. Only the agent's own files are accepted: another server on the
+/// agent's port could otherwise obtain any file of the machine.
 ///
 /// # Errors
 /// The fault of the challenge, as the end of a sentence.
@@ -190,8 +190,8 @@ fn basic(key: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Whether a response confirms that the token is for the requested user-assigned identity. An agent without support for such
-/// identities ignores the parameter, and answers with the token of the system-assigned identity.
+/// Whether a response confirms that the token is for the requested user-assigned identity. An agent without support for
+/// such identities ignores the parameter, and answers with the token of the system-assigned identity.
 fn echoes(response: &http::Response<Body>, key: &CacheKey) -> bool {
     let echo: Echo = serde_json::from_slice(response.body().expose_secret()).unwrap_or_default();
     let (requested, echoed) = match key.identity() {

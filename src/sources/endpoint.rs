@@ -18,8 +18,8 @@ impl Endpoint {
     /// Parses the URL of a variable.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret is sent to the endpoint, so it must
-    /// not be a remote server.
+    /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret is sent to the endpoint, so it
+    /// must not be a remote server.
     pub(crate) fn parse(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
         Self::local(settings, variable, checked(settings.name(variable), text, FORM)?, text)
     }

@@ -1,5 +1,5 @@
-//! The token endpoint of Entra ID, for an app registration that authenticates by a client secret, a certificate, a token of
-//! another issuer, or a managed identity.
+//! The token endpoint of Entra ID, for an app registration that authenticates by a client secret, a certificate, a
+//! token of another issuer, or a managed identity.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 
@@ -158,7 +158,8 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
     app(settings, &CERTIFICATE, CERTIFICATE_PATH, credential).map(Some)
 }
 
-/// An app registration that trusts the issuer of the token in a file. The app is named by a variable or by each request.
+/// An app registration that trusts the issuer of the token in a file. The app is named by a variable or by each
+/// request.
 ///
 /// # Errors
 /// [`Error::Misconfigured`] for a file without a tenant, and for invalid values.
@@ -358,8 +359,8 @@ impl Protocol for Entra {
     }
 
     /// # Errors
-    /// [`SourceError::Declined`] for another identity; [`Error::Misconfigured`] if neither the request nor the platform names
-    /// the app: the next source would answer with another identity.
+    /// [`SourceError::Declined`] for another identity; [`Error::Misconfigured`] if neither the request nor the platform
+    /// names the app: the next source would answer with another identity.
     fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
         let identity = call.request.key().identity();
         match identity {

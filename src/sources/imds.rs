@@ -47,8 +47,8 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
 /// The URL of IMDS, the same on every Azure machine.
 pub const IMDS_URL: &str = "http://169.254.169.254";
 
-/// The time to establish a connection. IMDS accepts connections at once, however slow its answers are, so a longer wait only
-/// delays a machine without IMDS.
+/// The time to establish a connection. IMDS accepts connections at once, however slow its answers are, so a longer wait
+/// only delays a machine without IMDS.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 impl Imds {

@@ -78,8 +78,8 @@ impl Protocol for MachineLearning {
     }
 
     /// # Errors
-    /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would ignore
-    /// it, and answer with another identity's token.
+    /// [`Error::InvalidRequest`] for an id for which this version of the protocol has no parameter: the endpoint would
+    /// ignore it, and answer with another identity's token.
     fn check(&self, call: &SourceCall<'_>) -> Result<(), SourceError> {
         let key = call.request.key();
         if matches!(key.identity(), Identity::ObjectId(_) | Identity::ResourceId(_)) {

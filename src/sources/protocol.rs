@@ -64,8 +64,8 @@ pub(crate) trait Protocol {
         response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))
     }
 
-    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be up
-    /// yet.
+    /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be
+    /// up yet.
     fn may_be_absent(&self) -> bool {
         false
     }

@@ -208,8 +208,8 @@ impl<'a> Refusal<'a> {
         if self.code().is_some() { self.not_found_is_final() } else { self }
     }
 
-    /// The error of the response. Its remedy depends on Entra's number, else on the form of the body, else on whether the
-    /// error is transient; `remedy` is the source's own for all other errors.
+    /// The error of the response. Its remedy depends on Entra's number, else on the form of the body, else on whether
+    /// the error is transient; `remedy` is the source's own for all other errors.
     pub(crate) fn error(self, remedy: impl FnOnce(&Self) -> String) -> SourceError {
         let remedy = match self.number {
             Some(number) => self.number_remedy(number),

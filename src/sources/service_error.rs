@@ -166,8 +166,8 @@ impl ServiceError {
         let body = match (self.form, named(CONTENT_TYPE)) {
             (Form::Empty, _) => return " with an empty body".to_owned(),
             (Form::Markup, _) => format!("a page of HTML or XML of {length} bytes"),
-            (_, Some(label)) => format!("a body of {length} bytes labelled {label} without a known error"),
-            (_, None) => format!("a body of {length} bytes without a label or a known error"),
+            (_, Some(label)) => format!("a body of {length} bytes of type {label} without a known error"),
+            (_, None) => format!("a body of {length} bytes without a content type or a known error"),
         };
         let server = named(SERVER).filter(|server| !server.is_empty());
         let server = server.map(|server| format!(" of the server {server}")).unwrap_or_default();
@@ -248,7 +248,7 @@ mod tests {
             .unwrap()
     }
 
-    fn told(label: &str, body: &str) -> RedactedError {
+    fn redacted(label: &str, body: &str) -> RedactedError {
         let response = response(label, body);
         let error = ServiceError::read(&response);
         let number = error.numbers().next();
@@ -265,16 +265,16 @@ mod tests {
             r#"{"error":{"correlationId":"i","code":"c","message":"w","details":[]}}"#,
             r#"{"ERROR":{"CorrelationID":"i","Code":"c","Message":"w"}}"#,
         ] {
-            let told = told("application/json", body);
-            let got = (told.code.as_deref(), &*told.text, told.correlation_id.as_deref());
+            let redacted = redacted("application/json", body);
+            let got = (redacted.code.as_deref(), &*redacted.text, redacted.correlation_id.as_deref());
             assert_eq!(got, (Some("c"), " c: w", Some("i")), "{body}");
         }
     }
 
     #[test]
     fn plain_text_is_the_services_words_and_markup_and_broken_json_are_not() {
-        assert_eq!(told("text/plain", "pod list\nis empty\n").text, ": pod list is empty");
-        assert_eq!(told("application/json", "\"OK\"").text, ": OK");
+        assert_eq!(redacted("text/plain", "pod list\nis empty\n").text, ": pod list is empty");
+        assert_eq!(redacted("application/json", "\"OK\"").text, ": OK");
         for (label, body) in [
             ("text/html", "no angle brackets, hunter2"),
             ("text/plain", "<html>secret words</html>"),
@@ -285,10 +285,10 @@ mod tests {
             ("application/json", "[\"secret words\"]"),
             ("application/json", "{\"secret\":\"words\"}"),
         ] {
-            let text = told(label, body).text;
+            let text = redacted(label, body).text;
             assert!(text.contains(&format!("{} bytes", body.len())) && !text.contains("secret"), "{text}");
         }
-        assert_eq!(told("text/plain", " \n").text, " with an empty body");
+        assert_eq!(redacted("text/plain", " \n").text, " with an empty body");
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
             r#"{"error_description":"opaque","access_token":"opaque"}"#,
             "\u{feff}{\"error_description\":\"hunter2\",\"access_token\":\"opaque\"}",
         ] {
-            let RedactedError { code, text, correlation_id } = told("text/plain", body);
+            let RedactedError { code, text, correlation_id } = redacted("text/plain", body);
             let all = format!("{code:?} {text} {correlation_id:?}");
             assert!(all.contains("****"), "{all}");
             for secret in ["hunter2", "eyJ", "opaque"] {
@@ -317,32 +317,32 @@ mod tests {
             r#"{"message":"inner answer: {\"Access_Token\": \"opaque\"}"}"#,
             "\u{feff}{\"access_token\":\"opaque",
         ] {
-            let text = told("text/plain", body).text;
+            let text = redacted("text/plain", body).text;
             assert!(text.contains(&format!("{} bytes", body.len())) && !text.contains("opaque"), "{text}");
         }
         let speaks = "the access_token of the caller is missing";
-        assert_eq!(told("text/plain", speaks).text, format!(": {speaks}"));
+        assert_eq!(redacted("text/plain", speaks).text, format!(": {speaks}"));
     }
 
     #[test]
-    fn words_of_nothing_but_ids_are_not_told() {
+    fn a_message_of_ids_only_is_omitted() {
         let body = r#"{"error":"c","error_description":"Trace ID: a Correlation ID: b"}"#;
-        assert_eq!(told("application/json", body).text, " c");
+        assert_eq!(redacted("application/json", body).text, " c");
     }
 
     #[test]
-    fn entras_ids_are_told_once_and_a_timestamp_only_if_it_is_one() {
+    fn entras_ids_are_reported_once_and_only_a_valid_timestamp() {
         let words = "AADSTS700016: no app.\\r\\nTrace ID: a1\\r\\nCorrelation ID: a2\\r\\nTimestamp: now";
         let body = |timestamp: &str| {
             format!(
                 r#"{{"error":"unauthorized_client","error_description":"{words}","timestamp":"{timestamp}"}}"#
             )
         };
-        let named = told("application/json", &body("2026-01-02 03:04:05Z"));
+        let named = redacted("application/json", &body("2026-01-02 03:04:05Z"));
         assert_eq!(named.text, " unauthorized_client: AADSTS700016: no app. (at 2026-01-02 03:04:05Z)");
         assert_eq!(named.code.as_deref(), Some("AADSTS700016"));
         assert_eq!(named.correlation_id.as_deref(), Some("a2"));
-        assert!(!told("application/json", &body("<script>")).text.contains("script"));
+        assert!(!redacted("application/json", &body("<script>")).text.contains("script"));
     }
 
     #[test]
@@ -359,10 +359,10 @@ mod tests {
     }
 
     #[test]
-    fn who_served_a_page_is_told() {
+    fn the_server_of_a_page_is_reported() {
         let mut page = response("text/html", "<h1>502 Bad Gateway</h1>");
         page.headers_mut().insert(SERVER, "nginx".parse().unwrap());
-        let told = ServiceError::read(&page).redacted(&page, None, &[None, None, None]);
-        assert_eq!(told.text, " with a page of HTML or XML of 24 bytes of the server nginx");
+        let redacted = ServiceError::read(&page).redacted(&page, None, &[None, None, None]);
+        assert_eq!(redacted.text, " with a page of HTML or XML of 24 bytes of the server nginx");
     }
 }

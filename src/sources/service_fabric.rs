@@ -1,7 +1,7 @@
 //! The identity endpoint of a Service Fabric cluster, authenticated by the thumbprint of its certificate.
 //!
-//! A wasm guest does not see certificates, so the host must pin the certificate, and declare that it does. Otherwise the
-//! secret is not sent.
+//! A wasm guest does not see certificates, so the host must pin the certificate, and declare that it does. Otherwise
+//! the secret is not sent.
 //!
 //! <https://learn.microsoft.com/azure/service-fabric/how-to-managed-identity-service-fabric-app-code>
 
@@ -44,8 +44,8 @@ pub(crate) const SOURCE: SourceInfo = SourceInfo {
 };
 
 impl ServiceFabric {
-    /// The endpoint of the settings, if they have one. A header and a thumbprint without an endpoint are the variables of a
-    /// Linux container of Azure Container Instances, which uses IMDS.
+    /// The endpoint of the settings, if they have one. A header and a thumbprint without an endpoint are the variables
+    /// of a Linux container of Azure Container Instances, which uses IMDS.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] for a thumbprint without a header, and for invalid values.

@@ -1,4 +1,4 @@
-//! Whatever an endpoint answers, reading it ends in an answer, and in a token only if there was one.
+//! Property tests of the parsers: every response has a result, and only a response with a token gives one.
 
 use std::time::Duration;
 
@@ -8,81 +8,68 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
 use super::response::RoundTrip;
-use super::{
-    AppService, Arc, CloudShell, ContainerInstances, Imds, MachineLearning, RetryClass, ServiceFabric,
-    Source, SourceCall, SourceError, entra,
-};
+use super::{RetryClass, SOURCES, Source, SourceCall, SourceError, SourceInfo};
 use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
 use crate::policy::{AdmittedRequest, Policy};
+use crate::settings::variables::{
+    FEDERATED_TENANT_ID, IDENTITY_ENDPOINT, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, MSI_ENDPOINT,
+    TENANT_ID,
+};
 use crate::settings::{SettingNames, Settings};
 use crate::tests::{cases, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
-const EXCHANGE: RoundTrip = RoundTrip { sent_at: NOW, received_at: NOW };
-const IDENTITY_HEADER: &str = "s3ntinel-header";
+const ROUND_TRIP: RoundTrip = RoundTrip { sent_at: NOW, received_at: NOW };
+const SECRET: &str = "s3ntinel-header";
 
-fn sources() -> [Source; SOURCES] {
-    let settings = |pairs: &[(&str, &str)]| {
-        Settings::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+/// A source of each description, configured by its required variables.
+fn sources() -> Vec<Source> {
+    let source = |info: &SourceInfo| {
+        let pair = |name: &&str| ((*name).to_owned(), setting(info.name, name).to_owned());
+        (info.detect)(&Settings::from_pairs(info.required.iter().map(pair))).unwrap().expect(info.name)
     };
-    let endpoint =
-        [("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", IDENTITY_HEADER)];
-    let cluster = [
-        ("IDENTITY_ENDPOINT", "https://10.0.0.4:2377/token"),
-        ("IDENTITY_HEADER", IDENTITY_HEADER),
-        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
-    ];
-    let group = [
-        ("IDENTITY_ENDPOINT", "http://127.0.0.1:2377/token?api-version=1.0"),
-        ("IDENTITY_HEADER", IDENTITY_HEADER),
-        ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
-    ];
-    let msi = [("MSI_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("MSI_SECRET", IDENTITY_HEADER)];
-    let app = [
-        ("AZURE_CLIENT_SECRET", IDENTITY_HEADER),
-        ("AZURE_CLIENT_ID", "aaa"),
-        ("AZURE_TENANT_ID", "tenant.example"),
-        ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
-    ];
-    [
-        Source::Entra(entra::client_secret(&settings(&app)).unwrap().unwrap()),
-        Source::Entra(entra::workload_identity(&settings(&app)).unwrap().unwrap()),
-        Source::ServiceFabric(ServiceFabric::detect(&settings(&cluster)).unwrap().unwrap()),
-        Source::ContainerInstances(ContainerInstances::detect(&settings(&group)).unwrap().unwrap()),
-        Source::AppService(AppService::detect(&settings(&endpoint)).unwrap().unwrap()),
-        Source::MachineLearning(MachineLearning::detect(&settings(&msi)).unwrap().unwrap()),
-        Source::CloudShell(CloudShell::detect(&settings(&msi[..1])).unwrap().unwrap()),
-        Source::Arc(Arc::detect(&settings(&[])).unwrap().unwrap()),
-        Source::Imds(Imds::detect(&settings(&[])).unwrap().unwrap()),
-    ]
+    SOURCES.iter().copied().flatten().map(|info| source(info)).collect()
 }
 
-/// What every source makes of an answer, for every kind of identity, without and with a proof.
+fn setting(source: &str, variable: &str) -> &'static str {
+    match (variable, source) {
+        (IDENTITY_ENDPOINT, "service-fabric") => "https://10.0.0.4:2377/token",
+        (IDENTITY_ENDPOINT, "container-instances") => "http://127.0.0.1:2377/token?api-version=1.0",
+        (IDENTITY_ENDPOINT | IMDS_ENDPOINT | MSI_ENDPOINT, _) => "http://127.0.0.1:41741/msi/token",
+        (IDENTITY_SERVER_THUMBPRINT, _) => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        (TENANT_ID | FEDERATED_TENANT_ID, _) => "tenant.example",
+        _ => SECRET,
+    }
+}
+
+/// The results of all sources for a response, for every kind of identity, without and with a credential.
 fn read(response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
-    (0..SOURCES).flat_map(|source| read_by(source, response)).collect()
+    (0..count()).flat_map(|source| read_by(source, response)).collect()
 }
 
-/// What the source with this number makes of it.
+/// The results of one source.
 fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, SourceError>> {
     thread_local! {
-        static MADE: ([Source; SOURCES], [AdmittedRequest; 3]) = (sources(), requests());
+        static MADE: (Vec<Source>, [AdmittedRequest; 3]) = (sources(), requests());
     }
-    let header = Secret::from(IDENTITY_HEADER);
-    let names = SettingNames::default();
+    let (secret, names) = (Secret::from(SECRET), SettingNames::default());
     MADE.with(|(sources, requests)| {
-        let calls =
-            requests.iter().flat_map(|request| [None, Some(&header)].map(|credential| (request, credential)));
-        let calls = calls.map(|(request, credential)| SourceCall {
-            request,
-            credential,
-            refused: None,
-            names: &names,
+        let calls = requests.iter().flat_map(|request| {
+            [None, Some(&secret)].map(|credential| SourceCall {
+                request,
+                credential,
+                refused: None,
+                names: &names,
+            })
         });
-        calls.map(|call| sources[source].parse(&call, response, EXCHANGE)).collect()
+        calls.map(|call| sources[source].parse(&call, response, ROUND_TRIP)).collect()
     })
 }
 
-const SOURCES: usize = 9;
+/// The number of descriptions in [`SOURCES`].
+fn count() -> usize {
+    SOURCES.iter().copied().flatten().count()
+}
 
 fn requests() -> [AdmittedRequest; 3] {
     [Identity::Default, Identity::client_id("aaa").unwrap(), Identity::resource_id("/s/r").unwrap()]
@@ -92,8 +79,8 @@ fn requests() -> [AdmittedRequest; 3] {
 const STATUSES: [u16; 20] =
     [101, 200, 202, 204, 301, 304, 400, 401, 403, 404, 405, 408, 410, 418, 429, 500, 502, 503, 504, 599];
 
-/// Whether an answer without a token says what to do: in its remedy, or in the text of a mistake that it names.
-fn says_what_to_do(answer: &Result<Token, SourceError>) -> bool {
+/// Whether a result without a token has a remedy, or a text with a fix.
+fn has_remedy(answer: &Result<Token, SourceError>) -> bool {
     match answer {
         Ok(_) | Err(SourceError::Retry(_, RetryClass::KeyFile(_))) => true,
         Err(
@@ -113,7 +100,7 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
     for status in STATUSES {
         for body in bodies {
             for answer in read(&response(status, &[], body.as_bytes().to_vec())) {
-                assert!(says_what_to_do(&answer), "{status} {body}: {answer:?}");
+                assert!(has_remedy(&answer), "{status} {body}: {answer:?}");
             }
         }
     }
@@ -131,9 +118,9 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
         SendErrorKind::TooLarge,
     ] {
         let error = SendError { kind, detail: "as scripted".to_owned() };
-        for (source, patient) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
-            let answer = Err(source.send_failed(&call, &error, patient));
-            assert!(says_what_to_do(&answer), "{kind:?}: {answer:?}");
+        for (source, is_present) in sources().iter().flat_map(|source| [(source, false), (source, true)]) {
+            let answer = Err(source.send_failed(&call, &error, is_present));
+            assert!(has_remedy(&answer), "{kind:?}: {answer:?}");
         }
     }
 }
@@ -185,7 +172,7 @@ fn headers() -> impl Strategy<Value = Vec<(HeaderName, Vec<u8>)>> {
     vec((name, value), 0..5)
 }
 
-/// Values of every type for a field: most of them wrong for it.
+/// Values of every type for a field, most of them invalid.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("null".to_owned()),
@@ -230,19 +217,19 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_never_a_token(
-        source in 0..SOURCES,
+        source in 0..count(),
         status in 100u16..1000,
         headers in headers(),
         body in vec(any::<u8>(), 0..2000),
     ) {
         for answer in read_by(source, &response(status, &headers, body)) {
-            prop_assert!(answer.is_err() && says_what_to_do(&answer), "{answer:?}");
+            prop_assert!(answer.is_err() && has_remedy(&answer), "{answer:?}");
         }
     }
 
     #[test]
     fn json_without_an_access_token_is_never_a_token(
-        source in 0..SOURCES,
+        source in 0..count(),
         status in prop_oneof![Just(200u16), Just(202), 100u16..1000],
         headers in headers(),
         body in object(WITHOUT_TOKEN),
@@ -254,7 +241,7 @@ proptest! {
 
     #[test]
     fn a_token_that_is_read_can_be_presented_and_has_not_ended(
-        source in 0..SOURCES,
+        source in 0..count(),
         headers in headers(),
         body in object(WITH_TOKEN),
     ) {
@@ -268,22 +255,22 @@ proptest! {
 
     #[test]
     fn no_answer_repeats_a_secret_and_every_message_is_bounded(
-        source in 0..SOURCES,
+        source in 0..count(),
         status in 400u16..600,
         headers in headers(),
         before in text(".{0,20}"),
         after in text(".{0,700}"),
         form in 0..3_usize,
     ) {
-        let words = format!("{before}{IDENTITY_HEADER}{after}");
+        let words = format!("{before}{SECRET}{after}");
         let json = serde_json::json!({ "error": "e", "error_description": words, "correlation_id": words });
         let nested = serde_json::json!({ "Error": { "Code": "c", "Message": words } });
         let body = vec![json.to_string(), nested.to_string(), words].swap_remove(form);
         let answers = read_by(source, &response(status, &headers, body.into_bytes()));
-        // With the proof in hand every source has a secret that it sent.
+        // With a credential, every source has a secret that it sent.
         let answers: Vec<_> = answers.iter().skip(1).step_by(2).collect();
         let shown = format!("{answers:?}");
-        prop_assert!(!shown.contains(IDENTITY_HEADER), "{shown}");
+        prop_assert!(!shown.contains(SECRET), "{shown}");
         prop_assert!(shown.len() < 48_000, "{}", shown.len());
     }
 }
@@ -292,7 +279,7 @@ proptest! {
     #![proptest_config(cases(512))]
 
     #[test]
-    fn retry_after(source in 0..SOURCES, value in prop_oneof![
+    fn retry_after(source in 0..count(), value in prop_oneof![
         vec(any::<u8>(), 0..40),
         text("[0-9]{1,25}").prop_map(String::into_bytes),
         text("[0-9]{1,6}(\\.[0-9]{0,4})?").prop_map(String::into_bytes),
@@ -300,21 +287,21 @@ proptest! {
     ]) {
         let response = response(429, &[(http::header::RETRY_AFTER, value.clone())], b"{}".to_vec());
         for answer in read_by(source, &response) {
-            let told = match answer {
+            let wait = match answer {
                 Err(SourceError::Retry(failure, _)) => failure.retry_after,
                 answer => return Err(TestCaseError::fail(format!("{answer:?}"))),
             };
-            prop_assert!(told.is_none_or(|told| told <= Duration::from_secs(3600)), "{:?}", told);
+            prop_assert!(wait.is_none_or(|wait| wait <= Duration::from_secs(3600)), "{:?}", wait);
             let text = std::str::from_utf8(&value).unwrap_or("none");
             // RFC 9110, 10.2.3: digits alone, where Rust reads `+1`, too.
             let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
             if let Ok(seconds @ 1..=3600) = text.parse::<u64>()
                 && is_number
             {
-                prop_assert_eq!(told.map(|told| told.as_secs()), Some(seconds));
+                prop_assert_eq!(wait.map(|wait| wait.as_secs()), Some(seconds));
             }
             if text.bytes().all(|byte| !byte.is_ascii_digit()) {
-                prop_assert_eq!(told, None);
+                prop_assert_eq!(wait, None);
             }
         }
     }

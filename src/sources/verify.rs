@@ -1,7 +1,7 @@
 //! Verification that the claims of a JWT match the request.
 //!
-//! The signature is not verified: that is up to the service. The check detects an endpoint that ignores an unknown parameter
-//! and answers with the token of another identity (App Service does so for `msi_res_id`).
+//! The signature is not verified: that is up to the service. The check detects an endpoint that ignores an unknown
+//! parameter and answers with the token of another identity (App Service does so for `msi_res_id`).
 
 use secrecy::{ExposeSecret as _, SecretSlice};
 use serde::Deserialize;

@@ -115,10 +115,10 @@ impl Visitor<'_> for SecondsVisitor {
 
 /// The expiry of a token in Unix seconds by the local clock. `expires_on` takes precedence over `expires_in`.
 ///
-/// `span` is the time of the request and that of the response. A duration counts from the request, so that a slow response
-/// does not extend the lifetime of the token. `date` is the server's clock, by which `expires_on` is meant: if it is more
-/// than [`SKEW`] outside of the span, the clocks differ, and the expiry is corrected. A `date` with which the token would
-/// live longer than any token of Entra is itself wrong, and ignored.
+/// `span` is the time of the request and that of the response. A duration counts from the request, so that a slow
+/// response does not extend the lifetime of the token. `date` is the server's clock, by which `expires_on` is meant: if
+/// it is more than [`SKEW`] outside of the span, the clocks differ, and the expiry is corrected. A `date` with which
+/// the token would live longer than any token of Entra is itself wrong, and ignored.
 ///
 /// # Errors
 /// The fault of the expiry, as the end of a sentence about the response. It quotes the peer's text, unredacted.
@@ -167,7 +167,8 @@ const NO_TIME: Seconds = Seconds::Unreadable(String::new());
 /// The clock skew that is not corrected, in seconds: the five minutes before the expiry of a token absorb it.
 const SKEW: u64 = 60;
 
-/// The longest plausible lifetime, in seconds. Entra's longest-lived tokens (continuous access evaluation) last 28 hours.
+/// The longest plausible lifetime, in seconds. Entra's longest-lived tokens (continuous access evaluation) last 28
+/// hours.
 const LONGEST_LIFE: u64 = 48 * 3600;
 
 /// The last second of the year 9999.
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_unreadable_and_what_is_nothing_is_absent() {
+    fn invalid_times_are_unreadable_and_empty_ones_absent() {
         for json in [
             "\"15609740s28\"",
             "-1",
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_long_on_its_way_does_not_make_a_token_younger() {
+    fn a_slow_response_does_not_extend_the_lifetime_of_a_token() {
         let (sent_at, received_at) = (NOW, NOW + 7200);
         let read = |on, date| end_of_life((on, Seconds::Absent), date, (sent_at, received_at));
         assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW)), Ok(NOW + 10_800));

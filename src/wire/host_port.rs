@@ -26,7 +26,8 @@ impl HostPort {
     /// Parses an authority. `default_port` is used if it has no port.
     ///
     /// # Errors
-    /// The fault of the authority, as the end of a sentence. An authority that two parsers may read differently is refused.
+    /// The fault of the authority, as the end of a sentence. An authority that two parsers may read differently is
+    /// refused.
     pub fn parse(authority: &str, default_port: u16) -> Result<Self, &'static str> {
         if authority.contains('@') {
             return Err("has user information before its host");
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_readers_could_take_for_two_hosts_is_refused() {
+    fn an_ambiguous_host_is_refused() {
         for authority in [
             "",
             "@",

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_across_the_cut_does_not_show_its_head() {
+    fn a_secret_at_the_limit_is_masked_before_the_text_is_truncated() {
         for before in 480..510 {
             let text = format!("{}hunter2-and-more", "x".repeat(before));
             assert!(!redacted(&text, &[Some("hunter2-and-more")]).contains("hu"), "{before}");

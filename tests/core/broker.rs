@@ -21,7 +21,7 @@ async fn get(broker: &TestBroker, scope: &str) -> Result<Grant, Error> {
     broker.token_for_scope(scope).await
 }
 
-async fn ask(broker: &TestBroker, raw: RawRequest) -> Result<Grant, Error> {
+async fn request_token(broker: &TestBroker, raw: RawRequest) -> Result<Grant, Error> {
     broker.token(&TokenRequest::parse(raw)?).await
 }
 
@@ -75,7 +75,7 @@ fn a_stale_token_is_answered_at_once_and_refreshed_by_exactly_one_caller() {
 }
 
 #[test]
-fn a_refresh_that_nobody_does_is_left_to_the_next_caller() {
+fn a_dropped_refresh_ticket_goes_to_the_next_caller() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", DAY)]);
@@ -86,7 +86,7 @@ fn a_refresh_that_nobody_does_is_left_to_the_next_caller() {
 }
 
 #[test]
-fn a_failed_refresh_keeps_a_usable_token_and_rests_for_half_a_minute() {
+fn a_failed_refresh_keeps_a_valid_token_and_pauses_for_half_a_minute() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", DAY)]);
@@ -155,7 +155,7 @@ fn a_waiter_that_comes_late_to_an_ended_token_asks_again() {
 }
 
 #[test]
-fn an_answer_that_was_read_late_does_not_make_its_token_younger() {
+fn a_response_that_was_read_late_does_not_extend_the_lifetime_of_its_token() {
     for (reply, ends) in [
         (json(200, r#"{"access_token":"T1","expires_in":10800}"#), START + 10_800),
         (
@@ -196,7 +196,7 @@ fn callers_of_an_expiring_token_share_one_failing_fetch_and_keep_the_token() {
 }
 
 #[test]
-fn a_token_of_less_than_five_minutes_is_returned_and_fetched_anew_each_time() {
+fn a_token_of_less_than_five_minutes_is_returned_and_replaced_each_time() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", 200), token("T2", 210)]);
@@ -261,19 +261,19 @@ fn a_peek_answers_only_what_is_fresh_and_starts_nothing() {
 }
 
 #[test]
-fn a_forgotten_token_is_fetched_anew_whosever_it_was() {
+fn a_forgotten_token_is_fetched_again_for_every_identity() {
     let world = World::new();
     let broker = world.broker(&[]);
     let user = || raw(VAULT, Identity::client_id("aaa").unwrap());
     world.script([token("T1", DAY), token("T2", DAY), token("T3", DAY), token("T4", DAY), token("T5", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
-    world.run(ask(&broker, user())).unwrap();
+    world.run(request_token(&broker, user())).unwrap();
     world.run(get(&broker, STORAGE)).unwrap();
     broker.forget("https://vault.azure.net");
     broker.forget("not a scope");
     assert!(broker.peek(VAULT).is_none() && broker.peek(STORAGE).is_some());
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T4");
-    assert_eq!(name(&world.run(ask(&broker, user())).unwrap()), "T5");
+    assert_eq!(name(&world.run(request_token(&broker, user())).unwrap()), "T5");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn different_questions_share_the_rate_limit_of_their_endpoint() {
     let broker = world.broker(APP_SERVICE);
     world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
     let mut tasks = Tasks::new(&world);
-    (0..100).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    (0..100).for_each(|n| _ = tasks.start(request_token(&broker, different(n))));
     tasks.settle();
     assert!(tasks.outputs().into_iter().all(|outcome| kind(outcome) == "a token"));
     let expected: Vec<u128> = [0; 20].into_iter().chain((1..=80).map(|n| n * 200)).collect();
@@ -327,11 +327,11 @@ fn different_questions_share_the_rate_limit_of_their_endpoint() {
 }
 
 #[test]
-fn a_turn_that_leaves_no_time_for_a_try_is_throttled_at_once_and_says_when() {
+fn a_wait_for_the_rate_limit_without_time_for_a_try_is_throttled_at_once_with_its_retry_after() {
     let world = World::new();
     let broker = world.broker(&[("TOKEN_BROKER_BUDGET_MS", "2000")]);
     let mut tasks = Tasks::new(&world);
-    (0..30).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    (0..30).for_each(|n| _ = tasks.start(request_token(&broker, different(n))));
     tasks.poll();
     let refused = tasks.outputs();
     assert_eq!(refused.len(), 6, "four have a turn that leaves them a second");
@@ -348,7 +348,7 @@ fn tries_that_fail_take_turns_like_all_others() {
     let broker = world.broker(APP_SERVICE);
     world.script((0..100).map(|_| json(500, "{}")));
     let mut tasks = Tasks::new(&world);
-    (0..20).for_each(|n| _ = tasks.start(ask(&broker, different(3 * n + 2))));
+    (0..20).for_each(|n| _ = tasks.start(request_token(&broker, different(3 * n + 2))));
     tasks.settle();
     let moments = world.moments();
     assert_eq!(moments.len(), 80);
@@ -359,7 +359,7 @@ fn tries_that_fail_take_turns_like_all_others() {
 }
 
 #[test]
-fn a_turn_that_was_missed_because_nobody_polled_the_fetch_is_taken_anew() {
+fn a_wait_for_the_rate_limit_that_ended_late_is_repeated() {
     let world = World::new();
     let broker = world.broker(APP_SERVICE);
     let scopes: Vec<_> = (0..60).map(|n| format!("https://s{n}.example")).collect();
@@ -395,7 +395,7 @@ fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
         let tenant_id = n.is_multiple_of(2).then(|| format!("t{n}.example"));
         let user_assertion = (!n.is_multiple_of(2)).then(|| format!("user-{n}").into());
         let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT, Identity::Default) };
-        tasks.start(ask(&broker, request));
+        tasks.start(request_token(&broker, request));
     }
     tasks.settle();
     let expected: Vec<u128> = [0; 100].into_iter().chain((1..=50).map(|n| n * 20)).collect();
@@ -403,7 +403,7 @@ fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
 }
 
 #[test]
-fn forgetting_ends_the_rest_after_a_failure_unless_the_service_asked_for_it() {
+fn forgetting_ends_a_cooldown_unless_the_service_asked_for_it() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([json(400, "{}"), token("T1", DAY), json_with(429, ("retry-after", "3000"), "{}")]);
@@ -425,9 +425,9 @@ fn claims_bypass_memory_and_their_token_replaces_the_one_without() {
         || RawRequest { claims: Some(r#"{"a":1}"#.to_owned()), ..raw(VAULT, Identity::Default) };
     world.script([token("T1", DAY), token("T2", DAY), token("T3", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
-    assert_eq!(name(&world.run(ask(&broker, with_claims())).unwrap()), "T2");
+    assert_eq!(name(&world.run(request_token(&broker, with_claims())).unwrap()), "T2");
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
-    assert_eq!(name(&world.run(ask(&broker, with_claims())).unwrap()), "T3");
+    assert_eq!(name(&world.run(request_token(&broker, with_claims())).unwrap()), "T3");
     assert_eq!(world.sent(0).url, world.sent(1).url);
 }
 
@@ -438,7 +438,7 @@ fn claims_that_cannot_be_met_do_not_fall_back_to_the_refused_token() {
     world.script([token("T1", DAY), json(400, "{}")]);
     world.run(get(&broker, VAULT)).unwrap();
     let with_claims = RawRequest { claims: Some("{}".to_owned()), ..raw(VAULT, Identity::Default) };
-    assert_eq!(kind(world.run(ask(&broker, with_claims))), "rejected");
+    assert_eq!(kind(world.run(request_token(&broker, with_claims))), "rejected");
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T1");
 }
 
@@ -560,7 +560,7 @@ fn a_machine_without_imds_learns_it_from_one_connection_attempt_of_a_second() {
 }
 
 #[test]
-fn where_no_source_is_one_line_says_of_each_which_variables_it_lacks() {
+fn without_a_source_one_line_names_the_missing_variables_of_each() {
     let world = World::new();
     world.script([fault(SendErrorKind::NotConnected)]);
     let line = world.run(get(&world.broker(&[]), VAULT)).unwrap_err().to_string();
@@ -587,7 +587,7 @@ fn where_a_source_answers_only_its_answer_counts() {
 }
 
 #[test]
-fn where_only_one_kind_of_source_is_selected_the_error_says_what_that_lacks_and_a_remedy() {
+fn with_a_selection_the_error_names_the_missing_variables_and_a_remedy() {
     let world = World::new();
     let broker = world.broker(&[("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")]);
     let error = world.run(get(&broker, VAULT)).unwrap_err();
@@ -645,7 +645,7 @@ fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
 }
 
 #[test]
-fn a_failed_refresh_rests_whatever_the_failure() {
+fn a_failed_refresh_pauses_after_every_kind_of_failure() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", DAY), fault(SendErrorKind::Forbidden)]);
@@ -658,7 +658,7 @@ fn a_failed_refresh_rests_whatever_the_failure() {
 }
 
 #[test]
-fn transport_faults_are_told_apart() {
+fn transport_faults_are_distinguished() {
     for (fault_kind, outcome, requests) in [
         (SendErrorKind::TimedOut, "transient", 4),
         (SendErrorKind::Broken, "transient", 4),
@@ -730,7 +730,7 @@ fn each_source_names_identities_in_its_own_way() {
         let broker = world.broker(environment);
         for (nth, (identity, end)) in identities().into_iter().zip(names).enumerate() {
             world.script([token("T", DAY)]);
-            world.run(ask(&broker, raw(VAULT, identity))).unwrap();
+            world.run(request_token(&broker, raw(VAULT, identity))).unwrap();
             assert_eq!(world.sent(nth).url, format!("{start}{end}"));
             assert_eq!(world.sent(nth).headers["metadata"], "true");
         }
@@ -753,7 +753,7 @@ fn the_identity_header_goes_to_app_service_alone_and_marked_as_secret() {
 }
 
 #[test]
-fn every_request_has_an_id_of_its_own_that_the_error_repeats() {
+fn every_request_has_a_unique_id_that_the_error_repeats() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.set_random(7);
@@ -770,10 +770,10 @@ fn the_default_identity_is_the_one_that_the_environment_names() {
     let broker = world.broker(&[("AZURE_CLIENT_ID", "env-id")]);
     world.script([token("T1", DAY), token("T2", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
-    world.run(ask(&broker, raw(VAULT, Identity::SystemAssigned))).unwrap();
+    world.run(request_token(&broker, raw(VAULT, Identity::SystemAssigned))).unwrap();
     assert!(world.sent(0).url.ends_with("&client_id=env-id"), "{}", world.sent(0).url);
     assert!(!world.sent(1).url.contains("client_id"), "{}", world.sent(1).url);
-    world.run(ask(&broker, raw(VAULT, Identity::client_id("ENV-ID").unwrap()))).unwrap();
+    world.run(request_token(&broker, raw(VAULT, Identity::client_id("ENV-ID").unwrap()))).unwrap();
     assert_eq!(world.requests(), 2, "the same identity shares its token however it is named");
 }
 
@@ -787,7 +787,7 @@ fn a_missing_identity_is_unavailable_only_if_none_was_named() {
     assert_eq!(error.kind(), "unavailable");
     assert!(error.remedy().unwrap().contains("az vm identity assign"), "{error}");
     let named = raw(VAULT, Identity::client_id("nobody").unwrap());
-    let error = world.run(ask(&broker, named)).unwrap_err();
+    let error = world.run(request_token(&broker, named)).unwrap_err();
     assert_eq!(error.kind(), "rejected");
     let line = error.to_string();
     for part in [
@@ -807,31 +807,37 @@ fn the_token_of_another_identity_is_refused_and_not_held() {
     let broker = world.broker(&[]);
     // {"appid":"somebody-else"}
     world.script([token("e30.eyJhcHBpZCI6InNvbWVib2R5LWVsc2UifQ.c2ln", DAY), token("T2", DAY)]);
-    let asked = || raw(VAULT, Identity::client_id("me").unwrap());
-    let error = world.run(ask(&broker, asked())).unwrap_err();
+    let named = || raw(VAULT, Identity::client_id("me").unwrap());
+    let error = world.run(request_token(&broker, named())).unwrap_err();
     assert_eq!(error.kind(), "protocol");
     assert!(error.to_string().contains("appid") && !error.to_string().contains("eyJ"), "{error}");
     world.advance_secs(1);
-    assert_eq!(name(&world.run(ask(&broker, asked())).unwrap()), "T2");
+    assert_eq!(name(&world.run(request_token(&broker, named())).unwrap()), "T2");
 }
 
 // Configuration and policy.
 
 #[test]
-fn what_policy_does_not_allow_is_denied_before_anything_is_sent() {
+fn a_request_against_the_policy_is_denied_and_nothing_is_sent() {
     let world = World::new();
     let broker =
         world.broker(&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT), ("TOKEN_BROKER_ALLOWED_IDENTITIES", "aaa")]);
     assert_eq!(kind(world.run(get(&broker, VAULT))), "denied");
-    assert_eq!(kind(world.run(ask(&broker, raw(STORAGE, Identity::client_id("aaa").unwrap())))), "denied");
+    assert_eq!(
+        kind(world.run(request_token(&broker, raw(STORAGE, Identity::client_id("aaa").unwrap())))),
+        "denied"
+    );
     assert_eq!(world.requests(), 0);
     world.script([token("T1", DAY)]);
-    assert_eq!(kind(world.run(ask(&broker, raw(VAULT, Identity::client_id("AAA").unwrap())))), "a token");
+    assert_eq!(
+        kind(world.run(request_token(&broker, raw(VAULT, Identity::client_id("AAA").unwrap())))),
+        "a token"
+    );
     assert!(broker.peek(VAULT).is_none(), "a peek is for the default identity, which is not allowed");
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_told_at_every_call_and_in_explain() {
+fn an_invalid_configuration_is_reported_by_every_call_and_by_explain() {
     for environment in [
         &[("TOKEN_BROKER_TIMEOUT_MS", "soon")][..],
         &[("IDENTITY_ENDPOINT", "http://127.0.0.1/msi")],
@@ -862,12 +868,12 @@ fn a_user_cannot_be_stood_for_by_a_managed_identity() {
     let world = World::new();
     let broker = world.broker(&[]);
     let on_behalf = RawRequest { user_assertion: Some("jwt".into()), ..raw(VAULT, Identity::Default) };
-    assert_eq!(kind(world.run(ask(&broker, on_behalf))), "invalid-request");
+    assert_eq!(kind(world.run(request_token(&broker, on_behalf))), "invalid-request");
     assert_eq!(world.requests(), 0);
 }
 
 #[test]
-fn explain_says_what_would_be_sent_and_then_what_has_become_of_it() {
+fn explain_shows_the_request_and_then_its_result() {
     let world = World::new();
     let broker = world.broker(&[("AZURE_CLIENT_ID", "env-id")]);
     let reports = broker.explain();

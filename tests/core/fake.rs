@@ -15,12 +15,12 @@ use token_broker::{
     SendErrorKind, Settings, Store, StoreError,
 };
 
-/// When every test begins, in Unix seconds.
+/// The beginning of every test, in Unix seconds.
 pub(crate) const START: u64 = 1_760_000_000;
 
 pub(crate) type Reply = Result<http::Response<Body>, SendError>;
 
-/// A JSON answer.
+/// A JSON response.
 pub(crate) fn json(status: u16, body: &str) -> Reply {
     let body = Body::from(body.as_bytes().to_vec());
     Ok(http::Response::builder()
@@ -30,7 +30,7 @@ pub(crate) fn json(status: u16, body: &str) -> Reply {
         .unwrap())
 }
 
-/// A JSON answer with one more header.
+/// A JSON response with an additional header.
 pub(crate) fn json_with(status: u16, header: (&str, &str), body: &str) -> Reply {
     let mut reply = json(status, body)?;
     reply
@@ -39,7 +39,7 @@ pub(crate) fn json_with(status: u16, header: (&str, &str), body: &str) -> Reply 
     Ok(reply)
 }
 
-/// The answer with a token that ends so many seconds after [`START`].
+/// A response with a token that expires `ends_after` seconds after [`START`].
 pub(crate) fn token(name: &str, ends_after: u64) -> Reply {
     json(200, &format!(r#"{{"access_token":"{name}","expires_on":"{}"}}"#, START + ends_after))
 }
@@ -48,7 +48,7 @@ pub(crate) fn fault(kind: SendErrorKind) -> Reply {
     Err(SendError { kind, detail: "as scripted".to_owned() })
 }
 
-/// What the broker is given; all clones are the same world.
+/// The fake host. All clones share one state.
 #[derive(Clone, Default)]
 pub(crate) struct World(Rc<State>);
 
@@ -62,18 +62,18 @@ impl std::fmt::Debug for World {
 struct State {
     now: Cell<Duration>,
     random: Cell<u64>,
-    /// Added to the random number whenever one was given.
+    /// The increment of the random number after each use.
     varies_by: Cell<u64>,
     sleeping: RefCell<Vec<(Duration, Waker)>>,
     sent: RefCell<Vec<Sent>>,
     script: RefCell<VecDeque<Reply>>,
-    asking: RefCell<Vec<Waker>>,
+    awaiting_reply: RefCell<Vec<Waker>>,
     log: RefCell<Vec<String>>,
     files: RefCell<BTreeMap<String, Result<String, ReadError>>>,
     reads: RefCell<Vec<String>>,
 }
 
-/// A request that was sent.
+/// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at: Duration,
@@ -85,7 +85,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// The value of a field of the form, as it was sent.
+    /// The value of a form field, still encoded.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.body.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
     }
@@ -102,7 +102,7 @@ impl World {
         self.sharing(&NoStore, environment)
     }
 
-    /// An instance with the key of a store, if its environment has one.
+    /// An instance that shares a store, if its environment has a store key.
     pub(crate) fn sharing<S: Store + Clone>(
         &self,
         store: &S,
@@ -112,28 +112,28 @@ impl World {
         Broker::new(self.clone(), store.clone(), &Settings::from_pairs(pairs))
     }
 
-    /// Answer the requests that wait, then the ones to come, in order.
+    /// Adds a response for the next request, pending or future.
     pub(crate) fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         self.0.script.borrow_mut().extend(replies);
-        self.0.asking.borrow_mut().drain(..).for_each(Waker::wake);
+        self.0.awaiting_reply.borrow_mut().drain(..).for_each(Waker::wake);
     }
 
-    /// Put a file there, or another in its place.
+    /// Creates or replaces a file.
     pub(crate) fn file(&self, path: &str, content: &str) {
         self.0.files.borrow_mut().insert(path.to_owned(), Ok(content.to_owned()));
     }
 
-    /// Put something there that is no text, or cannot be read for another reason.
+    /// Makes a path unreadable.
     pub(crate) fn broken_file(&self, path: &str, words: &str) {
         self.0.files.borrow_mut().insert(path.to_owned(), Err(ReadError::Other(words.to_owned())));
     }
 
-    /// Put a link there that leads out of what the host shows.
+    /// Creates a link that leads out of the visible directories.
     pub(crate) fn link_out(&self, path: &str) {
         self.0.files.borrow_mut().insert(path.to_owned(), Err(ReadError::Outside));
     }
 
-    /// The files that were read, in order, and whether links would have been followed.
+    /// The files that were read, in order, each with its treatment of links.
     pub(crate) fn reads(&self) -> Vec<String> {
         self.0.reads.borrow().clone()
     }
@@ -142,17 +142,17 @@ impl World {
         self.0.random.set(random);
     }
 
-    /// Give a different number each time.
+    /// Makes each random number a different one.
     pub(crate) fn vary_random(&self) {
         self.0.varies_by.set(0x9e37_79b9_7f4a_7c15);
     }
 
-    /// How many there are of this world, one of them with each broker.
+    /// The number of clones of this world. Each broker has one.
     pub(crate) fn clones(&self) -> usize {
         Rc::strong_count(&self.0)
     }
 
-    /// What has passed since the beginning.
+    /// The time since the beginning.
     pub(crate) fn milliseconds(&self) -> u128 {
         (self.0.now.get() - Duration::from_secs(START)).as_millis()
     }
@@ -169,7 +169,7 @@ impl World {
         self.0.sent.borrow()[nth].clone()
     }
 
-    /// When each request was sent, in milliseconds after the first.
+    /// The times of the requests, in milliseconds after the first.
     pub(crate) fn moments(&self) -> Vec<u128> {
         let sent = self.0.sent.borrow();
         sent.iter().map(|request| (request.at - sent[0].at).as_millis()).collect()
@@ -179,7 +179,7 @@ impl World {
         self.0.log.borrow().join("\n")
     }
 
-    /// Let time pass, and wake whoever slept until then.
+    /// Advances the clock, and wakes the sleepers whose time has come.
     pub(crate) fn advance(&self, duration: Duration) {
         self.set_clock(self.0.now.get() + duration);
     }
@@ -198,7 +198,7 @@ impl World {
         self.0.sleeping.borrow().iter().map(|(until, _)| *until).min()
     }
 
-    /// Run one future to its end; the clock jumps to wherever it sleeps to.
+    /// Runs a future to its end. The clock jumps to the end of each sleep.
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut tasks = Tasks::new(self);
         let task = tasks.start(future);
@@ -233,7 +233,7 @@ impl Host for World {
         poll_fn(|context| match self.0.script.borrow_mut().pop_front() {
             Some(reply) => Poll::Ready(reply),
             None => {
-                self.0.asking.borrow_mut().push(context.waker().clone());
+                self.0.awaiting_reply.borrow_mut().push(context.waker().clone());
                 Poll::Pending
             }
         })
@@ -267,7 +267,7 @@ impl Host for World {
     }
 }
 
-/// A store that must not be asked: sharing is off.
+/// A store that must not be called: sharing is off.
 #[derive(Clone, Debug)]
 pub(crate) struct NoStore;
 
@@ -289,7 +289,7 @@ impl Store for NoStore {
     }
 }
 
-/// Futures that are polled only after they were woken, so that a lost wake-up shows.
+/// An executor that polls a future only after it was woken, so that a lost wake-up is noticed.
 pub(crate) struct Tasks<'a, T> {
     world: World,
     tasks: Vec<Task<'a, T>>,
@@ -320,17 +320,17 @@ impl<'a, T> Tasks<'a, T> {
         self.tasks.len() - 1
     }
 
-    /// Poll whoever was woken, until nobody is. The clock stands still.
+    /// Polls the woken tasks until there is none. The clock stands still.
     pub(crate) fn poll(&mut self) {
         while self.tasks.iter_mut().fold(false, |any, task| task.poll() | any) {}
     }
 
-    /// Poll one task once.
+    /// Polls one task once.
     pub(crate) fn poll_only(&mut self, task: usize) {
         self.tasks[task].poll();
     }
 
-    /// Poll, and let the clock jump to where somebody sleeps to, until nobody sleeps.
+    /// Polls the woken tasks, and lets the clock jump to the end of each sleep, until no task sleeps.
     pub(crate) fn settle(&mut self) {
         loop {
             self.poll();

@@ -1,4 +1,4 @@
-//! A fetch belongs to the broker: one test for each sentence of what that means.
+//! Single-flight: a fetch belongs to the broker, not to a caller.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn kind(result: &Result<Grant, Error>) -> &'static str {
     result.as_ref().map_or_else(Error::kind, |_| "a token")
 }
 
-/// A call that is given up while its fetch waits for an answer, or for the next try.
+/// A call that is dropped while its fetch waits for a response or for the next try.
 fn give_up(world: &World, broker: &TestBroker, scope: &str) {
     let mut tasks = Tasks::new(world);
     let caller = tasks.start(get(broker, scope));
@@ -37,7 +37,7 @@ fn give_up(world: &World, broker: &TestBroker, scope: &str) {
     assert!(tasks.output(caller).is_none());
 }
 
-// Once, and shared.
+// One fetch, shared.
 
 #[test]
 fn all_who_want_the_same_token_share_one_fetch() {
@@ -72,7 +72,7 @@ fn all_who_wait_share_its_failure() {
     assert_eq!(world.requests(), 1);
 }
 
-// Isolated per key.
+// Independent keys.
 
 #[test]
 fn a_slow_key_does_not_block_another() {
@@ -91,10 +91,10 @@ fn a_slow_key_does_not_block_another() {
     assert_eq!(world.requests(), 3);
 }
 
-// It goes on when its caller gives up.
+// Dropped callers.
 
 #[test]
-fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up() {
+fn a_fetch_continues_with_the_next_waiter_when_its_caller_is_dropped() {
     let world = World::new();
     let broker = world.broker(&[]);
     let mut tasks = Tasks::new(&world);
@@ -111,7 +111,7 @@ fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up() {
 }
 
 #[test]
-fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up_between_two_tries() {
+fn a_fetch_continues_with_the_next_waiter_when_its_caller_is_dropped_between_two_tries() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([json(500, "{}")]);
@@ -127,7 +127,7 @@ fn a_fetch_goes_on_with_the_next_who_waits_when_its_caller_gives_up_between_two_
 }
 
 #[test]
-fn a_waiter_that_gives_up_disturbs_nobody() {
+fn a_dropped_waiter_does_not_affect_others() {
     let world = World::new();
     let broker = world.broker(&[]);
     let mut tasks = Tasks::new(&world);
@@ -142,7 +142,7 @@ fn a_waiter_that_gives_up_disturbs_nobody() {
 }
 
 #[test]
-fn a_proof_for_which_an_app_waits_goes_on_when_the_app_that_began_it_gives_up() {
+fn an_assertion_continues_for_another_app_when_the_app_that_began_it_is_dropped() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     let mut tasks = Tasks::new(&world);
@@ -162,7 +162,7 @@ fn a_proof_for_which_an_app_waits_goes_on_when_the_app_that_began_it_gives_up() 
 }
 
 #[test]
-fn those_who_wait_for_an_overdue_proof_go_on_when_the_app_that_polls_it_gives_up() {
+fn waiters_for_an_overdue_assertion_continue_when_the_app_that_polls_it_is_dropped() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     give_up(&world, &broker, VAULT);
@@ -182,7 +182,7 @@ fn those_who_wait_for_an_overdue_proof_go_on_when_the_app_that_polls_it_gives_up
     assert_eq!(name(&tasks.output(third).unwrap().unwrap()), "T1");
 }
 
-// Resumed by the next caller.
+// Resumption by the next caller.
 
 #[test]
 fn a_fetch_that_all_gave_up_is_resumed_by_the_next_caller() {
@@ -196,7 +196,7 @@ fn a_fetch_that_all_gave_up_is_resumed_by_the_next_caller() {
 }
 
 #[test]
-fn the_result_is_kept_whoever_polls_the_fetch() {
+fn the_result_is_kept_regardless_of_the_caller_that_polls() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", DAY)]);
@@ -230,7 +230,7 @@ fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
 }
 
-// Bounded by its own limits.
+// Limits of a fetch.
 
 #[test]
 fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
@@ -248,7 +248,7 @@ fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
 }
 
 #[test]
-fn a_request_that_was_left_alone_past_its_limit_is_made_anew() {
+fn an_idle_request_past_its_limit_is_repeated() {
     for (alone_for, requests) in [(Duration::from_millis(9999), 1), (Duration::from_secs(10), 2)] {
         let world = World::new();
         let broker = world.broker(&[]);
@@ -261,7 +261,7 @@ fn a_request_that_was_left_alone_past_its_limit_is_made_anew() {
 }
 
 #[test]
-fn a_fetch_that_was_left_alone_past_its_deadline_is_begun_anew() {
+fn an_idle_fetch_past_its_deadline_is_replaced() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([json(500, "{}")]);
@@ -287,7 +287,7 @@ fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
 }
 
 #[test]
-fn fetches_that_all_gave_up_do_not_keep_others_out() {
+fn fetches_without_waiters_do_not_exclude_others() {
     let world = World::new();
     let broker = world.broker(&[]);
     (0..300).for_each(|n| give_up(&world, &broker, &format!("https://made.up/{n}")));
@@ -307,7 +307,7 @@ fn fetches_end_with_the_broker() {
     assert_eq!(world.clones(), clones - 1);
 }
 
-// A held token answers before it ends.
+// Callers with a valid token.
 
 #[test]
 fn a_call_in_a_tokens_last_seconds_gets_it_after_half_of_them_when_the_fetch_hangs() {
@@ -386,7 +386,7 @@ fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
 }
 
 #[test]
-fn a_refresh_that_is_handed_out_and_not_taken_up_keeps_nobody_waiting() {
+fn an_unused_refresh_ticket_blocks_no_caller() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", 60)]);
@@ -428,7 +428,7 @@ fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
 }
 
 #[test]
-fn a_proof_goes_on_when_the_app_that_polls_it_is_refreshed_by_nobody() {
+fn an_assertion_continues_when_the_refresh_that_polls_it_is_dropped() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     world.script([token("proof", 5), token("T1", 60)]);
@@ -479,7 +479,7 @@ fn a_token_that_ended_while_its_renewal_was_tried_is_not_returned() {
 }
 
 #[test]
-fn the_rest_after_a_failed_renewal_ends_with_the_token() {
+fn the_pause_after_a_failed_refresh_ends_with_the_token() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([token("T1", 3600)]);

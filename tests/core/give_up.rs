@@ -1,4 +1,4 @@
-//! Callers that come and go in any order: whatever the others do, nobody who stays waits forever.
+//! Callers that come and go in random order: no remaining caller waits forever.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Random {
 }
 
 #[test]
-fn nobody_waits_forever_whoever_gives_up_and_whatever_is_answered() {
+fn no_remaining_caller_waits_forever() {
     for seed in 1..=SEEDS {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let world = World::new();
@@ -38,7 +38,7 @@ fn nobody_waits_forever_whoever_gives_up_and_whatever_is_answered() {
         let lasting = |life: u64| token("T", world.seconds() as u64 + life);
         for _ in 0..random.below(60) {
             match random.below(9) {
-                // A refresh that is handed out stays untaken.
+                // The ticket of a refresh is dropped.
                 0..=2 => staying.push(tasks.start(broker.token_for_scope(random.of(&SCOPES)))),
                 3 if !staying.is_empty() => {
                     tasks.drop_task(staying.swap_remove(random.below(staying.len())));

@@ -1,4 +1,4 @@
-//! Leases when something is wrong with the store, with the instance that holds one, or with what it asked.
+//! Leases with faults of the store, of the holder, or of the identity service.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ type Instance = Broker<World, SharedStore>;
 fn fleet() -> (World, SharedStore) {
     let world = World::new();
     world.vary_random();
-    // Its first random number names no instance.
+    // The first random number is not used for a name.
     let _ = token_broker::Host::random(&world);
     let store = SharedStore::new(&world);
     (world, store)
@@ -40,7 +40,7 @@ fn throttled(seconds: &str) -> Reply {
 }
 
 #[test]
-fn garbage_in_the_place_of_a_lease_keeps_nobody_waiting() {
+fn garbage_instead_of_a_lease_blocks_no_instance() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     let mut tasks = Tasks::new(&world);
@@ -76,7 +76,7 @@ fn garbage_that_always_comes_back_costs_a_bounded_delay() {
 }
 
 #[test]
-fn a_lease_that_does_not_change_for_a_leases_time_is_nobodys_whatever_the_store_says() {
+fn a_lease_that_is_unchanged_for_its_lifetime_has_expired_regardless_of_the_store() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     store.ails(Fault::Endless);
@@ -93,7 +93,7 @@ fn a_lease_that_does_not_change_for_a_leases_time_is_nobodys_whatever_the_store_
 }
 
 #[test]
-fn a_failure_that_the_store_does_not_end_is_believed_for_a_minute_longer_and_no_more() {
+fn a_failure_that_the_store_does_not_remove_counts_for_one_minute_longer() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     store.ails(Fault::Endless);
@@ -130,7 +130,7 @@ fn an_old_lease_or_failure_that_was_put_back_is_not_believed() {
 }
 
 #[test]
-fn whoever_is_not_told_that_it_has_the_lease_finds_out_and_fetches() {
+fn an_instance_finds_its_lease_although_add_seemed_to_fail() {
     let (world, store) = fleet();
     store.ails(Fault::Mute);
     let first = instance(&world, &store);
@@ -141,7 +141,7 @@ fn whoever_is_not_told_that_it_has_the_lease_finds_out_and_fetches() {
     assert_eq!((world.requests(), stats.lease_waits, stats.lease_takeovers), (1, 0, 0));
 }
 
-/// Two instances, of which the first stood still for so long that the second has the lease.
+/// Two instances. The first was suspended for so long that the second has the lease.
 fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Grant, Error>> {
     let mut tasks = Tasks::new(world);
     tasks.start(get(&both[0]));
@@ -156,14 +156,14 @@ fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Gra
 }
 
 #[test]
-fn an_instance_that_stood_still_does_not_put_its_lease_over_anothers_failure() {
+fn a_suspended_instance_does_not_replace_anothers_failure_by_its_lease() {
     let (world, store) = fleet();
     let both = [instance(&world, &store), instance(&world, &store)];
     let mut tasks = overtaken(&world, &both);
     world.script([throttled("600")]);
     tasks.poll_only(1);
     assert_eq!(tasks.output(1).unwrap().unwrap_err().kind(), "throttled");
-    // The first goes on, with an answer that keeps coming.
+    // The first resumes with a pending response.
     for _ in 0..30 {
         tasks.poll_only(0);
         world.advance(Duration::from_millis(100));
@@ -173,7 +173,7 @@ fn an_instance_that_stood_still_does_not_put_its_lease_over_anothers_failure() {
 }
 
 #[test]
-fn an_instance_that_stood_still_does_not_put_its_failure_over_anothers_lease() {
+fn a_suspended_instance_does_not_replace_anothers_lease_by_its_failure() {
     let (world, store) = fleet();
     let both = [instance(&world, &store), instance(&world, &store)];
     let third = instance(&world, &store);
@@ -210,7 +210,7 @@ fn a_store_that_forgot_the_lease_is_given_it_again() {
 }
 
 #[test]
-fn a_waiter_takes_a_token_that_lives_briefly_if_it_is_what_it_waited_for() {
+fn a_waiter_takes_a_short_lived_token_if_it_has_waited_for_it() {
     let (world, store) = fleet();
     let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
     let mut tasks = Tasks::new(&world);
@@ -239,19 +239,19 @@ fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as
         &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t.example"), KEY];
     for (environment, seconds) in [(&[KEY][..], 1), (app, 10)] {
         let (world, store) = fleet();
-        let ask = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
+        let call = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
         world.script([json(400, r#"{"error":"invalid_request","error_description":"no"}"#)]);
-        assert_eq!(ask().unwrap_err().kind(), "rejected");
+        assert_eq!(call().unwrap_err().kind(), "rejected");
         world.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
-        assert_eq!((ask().unwrap_err().kind(), world.requests()), ("rejected", 1));
+        assert_eq!((call().unwrap_err().kind(), world.requests()), ("rejected", 1));
         world.advance(Duration::from_millis(1));
         world.script([json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#)]);
-        assert_eq!(name(ask()), "T");
+        assert_eq!(name(call()), "T");
     }
 }
 
 #[test]
-fn anothers_failure_rests_for_what_it_has_left_and_no_longer() {
+fn the_failure_of_another_instance_is_cached_for_its_remaining_cooldown() {
     let (world, store) = fleet();
     world.script([throttled("100")]);
     world.run(get(&instance(&world, &store))).unwrap_err();
@@ -264,7 +264,7 @@ fn anothers_failure_rests_for_what_it_has_left_and_no_longer() {
 }
 
 #[test]
-fn an_instance_that_was_throttled_without_the_store_takes_what_another_one_puts_there() {
+fn an_instance_that_was_throttled_without_the_store_takes_a_later_token_from_it() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     store.ails(Fault::Forbidden);
@@ -279,7 +279,7 @@ fn an_instance_that_was_throttled_without_the_store_takes_what_another_one_puts_
 }
 
 #[test]
-fn an_instance_that_rests_after_a_failure_looks_into_the_store_every_five_seconds() {
+fn an_instance_looks_into_the_store_every_five_seconds_during_a_cooldown() {
     let (world, store) = fleet();
     let instance = instance(&world, &store);
     world.script([throttled("300")]);
@@ -294,7 +294,7 @@ fn an_instance_that_rests_after_a_failure_looks_into_the_store_every_five_second
 }
 
 #[test]
-fn what_a_service_refused_goes_from_the_store_too() {
+fn a_refused_token_is_removed_from_the_store_too() {
     let (world, store) = fleet();
     let (first, later) = (instance(&world, &store), instance(&world, &store));
     world.script([token("T1", DAY), token("T2", DAY)]);
@@ -327,7 +327,7 @@ fn a_token_that_was_refused_before_the_store_had_it_is_not_given_to_the_next_cal
 }
 
 #[test]
-fn a_token_that_was_refused_after_the_store_was_left_half_told_is_not_given_to_the_next_caller() {
+fn a_token_that_was_refused_during_its_publication_is_not_given_to_the_next_caller() {
     let (world, store) = fleet();
     let instance = instance(&world, &store);
     store.ails(Fault::Lagging);
@@ -359,7 +359,7 @@ fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
 }
 
 #[test]
-fn the_log_says_which_instance_fetches_and_which_one_failed() {
+fn the_log_names_the_instance_that_fetches_and_the_one_that_failed() {
     let (world, store) = fleet();
     let debug = ("TOKEN_BROKER_LOG", "debug");
     let (first, second) = (instance(&world, &store), world.sharing(&store, &[KEY, debug]));

@@ -1,4 +1,4 @@
-//! What platforms put into the environment, and what is left out of it: which source answers, and which must not.
+//! The environments of the platforms: the source that must answer in each, and those that must not.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn raw(identity: Identity) -> RawRequest {
     RawRequest { scopes: vec![VAULT.to_owned()], identity, ..RawRequest::default() }
 }
 
-fn ask(world: &World, environment: &Pairs<'_>, identity: Identity) -> Result<String, Error> {
+fn request_token(world: &World, environment: &Pairs<'_>, identity: Identity) -> Result<String, Error> {
     let broker = world.broker(environment);
     let request = TokenRequest::parse(raw(identity)).unwrap();
     let grant = world.run(broker.token(&request))?;
@@ -28,14 +28,14 @@ fn ask(world: &World, environment: &Pairs<'_>, identity: Identity) -> Result<Str
 }
 
 fn get(world: &World, environment: &Pairs<'_>) -> Result<String, Error> {
-    ask(world, environment, Identity::Default)
+    request_token(world, environment, Identity::Default)
 }
 
-/// The first source that would be asked, and the request that it would send; or what is wrong.
+/// The first source that would be tried, with its request; or its fault.
 fn first(environment: &Pairs<'_>) -> (&'static str, String) {
     let reports = World::new().broker(environment).explain();
     let wrong = reports.iter().find(|report| report.verdict == Verdict::Misconfigured);
-    // Arc's agent is known by a file, which is looked for when a token is asked.
+    // Arc's agent is found by a file, which is read when a token is requested.
     let ready =
         reports.iter().find(|report| report.verdict == Verdict::Ready && !report.reason.contains("a file"));
     match (wrong, ready) {
@@ -45,7 +45,7 @@ fn first(environment: &Pairs<'_>) -> (&'static str, String) {
     }
 }
 
-// As platforms set themselves up.
+// Environments as the platforms set them.
 
 struct Recorded(Vec<(String, String)>);
 
@@ -72,7 +72,7 @@ fn recorded() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded"))
 }
 
-/// Each recorded environment, the source that must answer in it, and what its request or its fault says.
+/// Each recorded environment, the source that must answer in it, and a part of its request or its fault.
 const ENVIRONMENTS: [(&str, &str, &str); 9] = [
     (
         "workload-identity/environment",
@@ -114,7 +114,7 @@ const ENVIRONMENTS: [(&str, &str, &str); 9] = [
 ];
 
 #[test]
-fn each_recorded_environment_is_known_for_what_it_is() {
+fn each_recorded_environment_is_detected() {
     for (name, source, says) in ENVIRONMENTS {
         let recorded = Recorded::read(name);
         let (found, text) = first(&recorded.with(&[]));
@@ -155,7 +155,7 @@ fn a_windows_container_group_is_asked_where_the_operator_allows_its_address() {
 
     let allowed = recorded.with(&[(ALLOWED, endpoint)]);
     world.script([token("T1", DAY), token("T2", DAY)]);
-    assert_eq!(ask(&world, &allowed, Identity::object_id(ID).unwrap()).unwrap(), "T1");
+    assert_eq!(request_token(&world, &allowed, Identity::object_id(ID).unwrap()).unwrap(), "T1");
     assert_eq!(
         world.sent(0).url,
         format!("{endpoint}&resource=https%3A%2F%2Fvault.azure.net&principalId={ID}")
@@ -165,7 +165,7 @@ fn a_windows_container_group_is_asked_where_the_operator_allows_its_address() {
     assert_eq!(world.sent(1).url, format!("{endpoint}&resource=https%3A%2F%2Fvault.azure.net"));
 
     for identity in [Identity::client_id(ID), Identity::resource_id("/subscriptions/s")] {
-        let error = ask(&world, &allowed, identity.unwrap()).unwrap_err();
+        let error = request_token(&world, &allowed, identity.unwrap()).unwrap_err();
         assert_eq!((error.kind(), world.requests()), ("invalid-request", 2), "{error}");
         assert!(error.to_string().contains("principalId"), "{error}");
     }
@@ -202,7 +202,7 @@ fn service_fabric_is_asked_where_the_host_compares_its_certificate() {
     assert!(request.starts_with("GET https://localhost:2377/metadata/identity/oauth2/token?"), "{request}");
 }
 
-// Half of what a source needs.
+// Incomplete configurations.
 
 #[test]
 fn half_of_a_stronger_source_never_lets_a_weaker_one_answer() {
@@ -248,7 +248,7 @@ const AKS: &Pairs<'_> = &[
 ];
 
 #[test]
-fn aks_without_a_client_id_is_told_with_the_annotation_and_the_restart() {
+fn aks_without_a_client_id_is_reported_with_the_annotation_and_the_restart() {
     let world = World::new();
     world.file("/tokens/azure", "k");
     let text = get(&world, AKS).unwrap_err().to_string();
@@ -271,10 +271,10 @@ fn aks_without_a_client_id_serves_a_request_that_names_one_and_a_selected_manage
     world.file("/tokens/azure", "k");
     let entra = json(200, r#"{"token_type":"Bearer","expires_in":3599,"access_token":"T1"}"#);
     world.script([entra, token("T2", DAY), token("T3", DAY)]);
-    assert_eq!(ask(&world, AKS, Identity::client_id(ID).unwrap()).unwrap(), "T1");
+    assert_eq!(request_token(&world, AKS, Identity::client_id(ID).unwrap()).unwrap(), "T1");
     assert!(world.sent(0).url.starts_with("https://login.microsoftonline.com/"), "{}", world.sent(0).url);
-    // Who is asked for by name is not taken for another.
-    assert_eq!(ask(&world, AKS, Identity::SystemAssigned).unwrap(), "T2");
+    // An identity that is requested by its id is not replaced by another.
+    assert_eq!(request_token(&world, AKS, Identity::SystemAssigned).unwrap(), "T2");
     let selected = [AKS, &[("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")]].concat();
     assert_eq!(get(&world, &selected).unwrap(), "T3");
     assert!(world.sent(2).url.starts_with("http://169.254.169.254/"), "{}", world.sent(2).url);
@@ -313,10 +313,10 @@ fn an_endpoint_that_the_configuration_names_is_waited_for() {
     assert_eq!(get(&world, &[]).unwrap_err().kind(), "unavailable", "nobody says that IMDS is there");
 }
 
-// Values as env files leave them.
+// Values from env files.
 
 #[test]
-fn the_remedy_of_a_refusal_says_that_the_secret_has_quotes_around_it() {
+fn the_remedy_of_a_refusal_mentions_quotes_around_the_secret() {
     const APP: &Pairs<'_> = &[("AZURE_CLIENT_ID", ID), ("AZURE_TENANT_ID", "contoso.com")];
     const APP_SERVICE: (&str, &str) = ("IDENTITY_ENDPOINT", "http://127.0.0.1:4141/token");
     const MACHINE_LEARNING: (&str, &str) = ("MSI_ENDPOINT", "http://127.0.0.1:4141/token");

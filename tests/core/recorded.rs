@@ -1,4 +1,4 @@
-//! Answers that Azure really sent, `tests/recorded/`, come out as `expected.json` beside them says.
+//! Recorded responses of Azure, `tests/recorded/`, have the results of `expected.json`.
 
 #![allow(clippy::disallowed_methods, reason = "the bans are for the core; a test reads files")]
 
@@ -23,7 +23,7 @@ fn each_answer_comes_out_as_expected() {
 }
 
 #[test]
-fn each_tokens_claims_say_whose_it_is_and_what_for() {
+fn each_recorded_tokens_claims_match_its_identity_and_audience() {
     let expected = Expected::read();
     assert!(!expected.tokens.is_empty());
     for (name, wanted) in expected.tokens {
@@ -60,7 +60,7 @@ fn each_recorded_file_is_used_or_has_a_reason_not_to_be() {
     assert!(expected.elsewhere.values().all(|reason| !reason.is_empty()));
 }
 
-/// What IMDS's answer with a token comes to.
+/// The result of a token response of IMDS.
 fn given(token: &str, audience: &str, identity: &Value) -> (Result<Grant, Error>, String) {
     let world = World::new();
     let body = serde_json::json!({ "access_token": token, "expires_in": "3600", "token_type": "Bearer" });
@@ -80,10 +80,10 @@ fn given(token: &str, audience: &str, identity: &Value) -> (Result<Grant, Error>
 struct Expected {
     deployments: BTreeMap<String, Deployment>,
     answers: BTreeMap<String, Answer>,
-    /// Tested where they are read, in `crates/egress`.
+    /// Tested in `crates/egress`, where they are parsed.
     challenges: BTreeMap<String, IgnoredAny>,
     tokens: BTreeMap<String, Claims>,
-    /// What is not tested here, and why.
+    /// The recordings that are not tested here, with the reason.
     elsewhere: BTreeMap<String, String>,
 }
 
@@ -95,7 +95,7 @@ struct Deployment {
     files: BTreeMap<String, String>,
     #[serde(default)]
     ask: Ask,
-    /// The answers that come first.
+    /// The responses before this one.
     #[serde(default)]
     before: Vec<String>,
     now: Option<u64>,
@@ -107,15 +107,15 @@ struct Answer {
     deployment: String,
     #[serde(default)]
     ask: Ask,
-    /// Where the clock stands, in Unix seconds.
+    /// The time, in Unix seconds.
     now: Option<u64>,
-    /// How often it is asked for, and so answered.
+    /// The number of requests, each with this response.
     #[serde(default = "once")]
     times: usize,
-    /// The status, where the recorded one is not known.
+    /// The status, if the recording has none.
     #[serde(rename = "read-as")]
     read_as: Option<u16>,
-    /// The envelope, where only words are known.
+    /// The envelope, if the recording has only a message.
     wrap: Option<Wrap>,
     then: Then,
 }
@@ -134,15 +134,15 @@ struct Ask {
 struct Wrap {
     status: u16,
     error: Option<String>,
-    /// The key of the words.
+    /// The key of the message.
     words: String,
 }
 
-/// What is left out is not checked; the vocabulary is that of conformance cases.
+/// The expected result, in the vocabulary of conformance cases. Absent fields are not checked.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Then {
-    /// `as-sent`: that of the answer.
+    /// `as-sent`: the id of the response.
     token: Option<String>,
     expires_on: Option<u64>,
     error: Option<String>,
@@ -182,7 +182,7 @@ impl Expected {
 }
 
 impl Answer {
-    /// In what the answer comes out otherwise than expected.
+    /// The differences from the expected result.
     fn differences(&self, name: &str, expected: &Expected) -> Vec<String> {
         let deployment = &expected.deployments[&self.deployment];
         let (world, file) = (World::new(), Recorded::read(name));

@@ -1,4 +1,4 @@
-//! Several instances, a store that they share, and one identity service: exact counts.
+//! Several instances that share a store, and one identity service: exact counts.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG
 type Change = fn(&mut Vec<u8>);
 type Instance = Broker<World, SharedStore>;
 
-/// A fleet's world: its randomness is one, so that values differ.
+/// The world of a fleet, with different random numbers.
 fn fleet() -> (World, SharedStore) {
     let world = World::new();
     world.vary_random();
@@ -38,7 +38,7 @@ fn name(grant: Result<Grant, Error>) -> String {
 }
 
 #[test]
-fn an_instance_that_comes_later_takes_what_the_first_one_fetched() {
+fn a_later_instance_takes_the_token_of_the_first_one() {
     let (world, store) = fleet();
     let first = instance(&world, &store);
     world.script([token("T1", DAY)]);
@@ -73,7 +73,7 @@ fn a_cold_start_of_the_whole_fleet_is_one_request() {
 }
 
 #[test]
-fn whoever_waits_looks_at_once_when_the_store_tells_of_a_change() {
+fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
     for tells in [true, false] {
         let (world, store) = fleet();
         if tells {
@@ -109,7 +109,7 @@ fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_
 }
 
 #[test]
-fn what_the_store_is_given_says_nothing() {
+fn names_and_values_in_the_store_reveal_nothing() {
     let (world, store) = fleet();
     let first = instance(&world, &store);
     world.script([token("the-secret-token", DAY)]);
@@ -124,7 +124,7 @@ fn what_the_store_is_given_says_nothing() {
 }
 
 #[test]
-fn what_does_not_open_is_counted_and_logged_and_fetched_anew() {
+fn an_entry_that_cannot_be_decrypted_is_counted_and_logged_and_replaced() {
     let changes: [(&str, Change); 4] = [
         ("one bit is changed", |value| value[20] ^= 1),
         ("cut", |value| value.truncate(9)),
@@ -138,7 +138,7 @@ fn what_does_not_open_is_counted_and_logged_and_fetched_anew() {
         store.tamper(change);
         let later = instance(&world, &store);
         assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
-        // Once when it was looked for, once more before the fetch.
+        // Once in the first look, and once more before the fetch.
         assert_eq!(later.stats().store_tampered, 2, "{what}");
         assert!(world.log().contains("store entry cannot be decrypted, ignored"), "{what}");
         assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2", "{what}: mended");
@@ -247,7 +247,7 @@ fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_retu
 }
 
 #[test]
-fn whoever_waits_in_vain_says_so_when_the_call_has_no_time_left() {
+fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
     let (world, store) = fleet();
     let (first, second) =
         (instance(&world, &store), world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "2000")]));
@@ -330,7 +330,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
     let mut instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
     world.script((0..400).map(|n| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"3600"}}"#))));
     for minute in 0..24 * 60 {
-        // Every quarter of an hour an instance is thrown away for a new one.
+        // Every quarter of an hour an instance is replaced by a new one.
         if minute % 15 == 0 {
             instances[(minute / 15) % 20] = instance(&world, &store);
         }
@@ -351,7 +351,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
 }
 
 #[test]
-fn whoever_comes_while_another_refreshes_is_served_at_once() {
+fn a_call_during_another_instances_refresh_is_answered_at_once() {
     let (world, store) = fleet();
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     world.script([token("T1", DAY)]);
@@ -370,7 +370,7 @@ fn whoever_comes_while_another_refreshes_is_served_at_once() {
 }
 
 #[test]
-fn a_short_lived_instance_refreshes_what_it_took_when_that_is_due() {
+fn a_short_lived_instance_refreshes_a_shared_token_when_it_is_due() {
     let (world, store) = fleet();
     world.script([token("T1", DAY), token("T2", 2 * DAY)]);
     world.run(get(&instance(&world, &store), VAULT)).unwrap();
@@ -383,7 +383,7 @@ fn a_short_lived_instance_refreshes_what_it_took_when_that_is_due() {
 }
 
 #[test]
-fn a_token_in_its_last_minutes_is_fetched_anew_and_does_if_that_fails() {
+fn a_token_that_expires_soon_is_replaced_and_used_if_that_fails() {
     let (world, store) = fleet();
     world.script([token("T1", DAY)]);
     let first = instance(&world, &store);
@@ -395,7 +395,7 @@ fn a_token_in_its_last_minutes_is_fetched_anew_and_does_if_that_fails() {
 }
 
 #[test]
-fn a_shared_token_in_its_last_minutes_does_for_whoever_comes_then_if_the_fetch_fails() {
+fn a_shared_token_that_expires_soon_is_used_if_the_fetch_fails() {
     let (world, store) = fleet();
     world.script([token("T1", DAY)]);
     world.run(get(&instance(&world, &store), VAULT)).unwrap();
@@ -514,7 +514,7 @@ fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
     assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
 }
 
-/// An instance whose only caller has given up, and whose lease has ended since, and one that fetched T1 after that.
+/// An instance whose only caller was dropped and whose lease has expired, and another one that then fetched T1.
 fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item = Reply>) -> Instance {
     let (first, second) = (instance(world, store), instance(world, store));
     world.script(replies);
@@ -530,7 +530,7 @@ fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item
 }
 
 #[test]
-fn a_fetch_that_was_left_alone_and_has_lost_its_lease_takes_what_another_instance_fetched() {
+fn an_idle_fetch_that_has_lost_its_lease_takes_the_token_of_another_instance() {
     for (between_tries, requests) in [(true, 2), (false, 2)] {
         let (world, store) = fleet();
         let first = overtaken(&world, &store, between_tries.then(|| json(500, "{}")));
@@ -543,8 +543,8 @@ fn a_fetch_that_was_left_alone_and_has_lost_its_lease_takes_what_another_instanc
 }
 
 #[test]
-fn a_fetch_that_fails_without_a_lease_takes_what_another_instance_fetched() {
-    // One that is due for a refresh does, too, and does not end the rest after the failure.
+fn a_fetch_that_fails_without_a_lease_takes_the_token_of_another_instance() {
+    // So is one that is due for a refresh, and it does not end the cooldown of the failure.
     for (life, hits) in [(DAY, 1), (200, 0)] {
         let (world, store) = fleet();
         let (first, second) = (instance(&world, &store), instance(&world, &store));
@@ -572,7 +572,7 @@ fn a_fetch_that_fails_without_a_lease_takes_what_another_instance_fetched() {
 }
 
 #[test]
-fn an_instances_own_rate_limit_is_nobody_elses_failure() {
+fn the_rate_limit_of_an_instance_is_not_a_shared_failure() {
     let (world, store) = fleet();
     let eager = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
     let scopes: Vec<_> = (0..30).map(|n| format!("https://a{n}.example/.default")).collect();

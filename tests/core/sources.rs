@@ -1,4 +1,4 @@
-//! Every source on a fake host: what it sends, what it reads, and how it stops the chain.
+//! The sources on a fake host: their requests, their responses, and their order in the chain.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn secret(grant: &Result<Grant, Error>) -> &str {
     grant.as_ref().unwrap().token.secret().expose_secret()
 }
 
-/// Entra's answer with a token.
+/// A token response of Entra.
 fn entra(name: &str) -> Reply {
     json(
         200,
@@ -258,7 +258,7 @@ fn where_there_is_no_entra_it_is_not_asked_again_and_the_variable_is_named() {
 }
 
 #[test]
-fn a_secret_or_certificate_of_nobody_is_a_mistake_that_is_told_before_anything_is_sent() {
+fn a_secret_or_certificate_without_an_app_is_misconfigured_and_nothing_is_sent() {
     for (pairs, missing) in [
         (&[SECRET[0], SECRET[1]][..], "AZURE_CLIENT_ID"),
         (&[SECRET[0], SECRET[2]], "AZURE_TENANT_ID"),
@@ -320,7 +320,7 @@ fn a_certificate_chain_is_shown_on_demand_and_ad_fs_gets_the_older_signature() {
 }
 
 #[test]
-fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
+fn an_invalid_certificate_is_reported_with_the_accepted_form() {
     let pem = include_str!("keys/app.pem");
     let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").unwrap());
     let encrypted = format!("{certificate}{}", key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"));
@@ -370,7 +370,7 @@ fn a_certificate_that_cannot_sign_is_told_with_what_is_expected() {
 }
 
 #[test]
-fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
+fn a_managed_identity_authenticates_an_app_of_another_tenant() {
     let world = World::new();
     let broker = world.broker(&with(FEDERATED, &[("AZURE_CLIENT_ID", "uami")]));
     world.script([token("MI-TOKEN", DAY), entra("T1"), entra("T2")]);
@@ -391,7 +391,7 @@ fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
 }
 
 #[test]
-fn a_stale_managed_identity_token_is_fetched_anew_for_the_exchange() {
+fn a_stale_managed_identity_token_is_replaced_for_the_exchange() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     world.script([token("MI-1", DAY), refusal(401, 700_024), token("MI-2", DAY), entra("T1")]);
@@ -419,7 +419,7 @@ fn the_managed_identitys_token_is_refreshed_long_before_its_end_and_kept_where_t
 }
 
 #[test]
-fn an_app_without_its_managed_identity_fails_and_nobody_else_answers() {
+fn an_app_without_its_managed_identity_fails_and_no_other_source_answers() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     world.script([fault(SendErrorKind::NotConnected)]);
@@ -430,7 +430,7 @@ fn an_app_without_its_managed_identity_fails_and_nobody_else_answers() {
 }
 
 #[test]
-fn an_app_is_proved_by_a_managed_identity_even_where_workload_identity_would_take_its_client_id() {
+fn an_app_authenticates_by_a_managed_identity_even_where_workload_identity_would_serve_its_client_id() {
     let world = World::new();
     world.file("/tokens/azure", "k8s");
     let broker = world.broker(&with(FEDERATED, WORKLOAD));
@@ -451,7 +451,7 @@ fn the_token_for_the_exchange_is_that_of_the_cloud() {
 }
 
 #[test]
-fn what_a_consumer_asks_for_by_the_exchange_audience_is_the_apps_and_not_the_managed_identitys() {
+fn a_consumers_token_for_the_exchange_audience_is_the_apps_and_not_the_managed_identitys() {
     let world = World::new();
     let broker = world.broker(FEDERATED);
     world.script([token("MI", DAY), entra("T1"), entra("APP")]);
@@ -460,7 +460,7 @@ fn what_a_consumer_asks_for_by_the_exchange_audience_is_the_apps_and_not_the_man
 }
 
 #[test]
-fn on_behalf_of_a_user_the_permission_is_asked_for_as_written_and_users_share_nothing() {
+fn on_behalf_of_a_user_the_scope_is_sent_as_given_and_users_share_nothing() {
     let world = World::new();
     let broker = world.broker(SECRET);
     let of = |user: &str, scope: &str| RawRequest { user_assertion: Some(user.into()), ..raw(scope) };
@@ -537,13 +537,13 @@ fn the_tenant_of_a_request_is_compared_with_that_of_the_app_which_is_asked() {
     world.script([entra("T1")]);
     world.run(ask(&broker, of(app(), "tenant.example"))).unwrap();
     assert_eq!(world.sent(0).url, "https://login.microsoftonline.com/tenant.example/oauth2/v2.0/token");
-    // A managed identity has one tenant, whatever is configured beside it.
+    // A managed identity has one tenant, regardless of the other settings.
     world.script([token("MI", DAY)]);
     assert_eq!(secret(&world.run(ask(&broker, of(Identity::SystemAssigned, "customer.example")))), "MI");
 }
 
 #[test]
-fn an_app_is_not_asked_for_another_identity() {
+fn an_app_declines_another_identity() {
     let world = World::new();
     let broker = world.broker(SECRET);
     world.script([token("MI", DAY)]);
@@ -718,7 +718,7 @@ fn a_key_of_4096_bytes_is_sent_and_no_longer_or_broken_one() {
 }
 
 #[test]
-fn arc_must_say_whose_token_it_gave_where_a_user_assigned_identity_is_asked_for() {
+fn arc_must_confirm_a_user_assigned_identity() {
     for (echo, taken) in [
         (r#""client_id":"ABC""#, true),
         (r#""client_id":"other""#, false),
@@ -770,7 +770,7 @@ fn a_source_that_was_passed_over_has_not_failed() {
 }
 
 #[test]
-fn a_file_behind_a_link_out_of_the_guests_directory_says_so_and_nothing_of_its_form() {
+fn a_link_out_of_the_guests_directory_is_reported_without_advice_on_the_file_format() {
     for (environment, path) in [(CERTIFICATE, "/app.pem"), (WORKLOAD, "/tokens/azure")] {
         let world = World::new();
         world.link_out(path);
@@ -784,7 +784,7 @@ fn a_file_behind_a_link_out_of_the_guests_directory_says_so_and_nothing_of_its_f
 }
 
 #[test]
-fn an_agents_file_that_cannot_be_looked_at_is_told_from_one_that_is_not_there() {
+fn an_unreadable_agents_file_is_distinguished_from_a_missing_one() {
     for (broken, says) in [(false, "there is no file"), (true, "cannot be read: permission denied")] {
         let world = World::new();
         if broken {
@@ -810,7 +810,7 @@ fn an_agent_that_asks_again_and_again_is_not_answered_again() {
 // The chain.
 
 #[test]
-fn a_machine_without_imds_is_not_asked_for_every_scope() {
+fn the_absence_of_imds_is_cached_for_all_scopes() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([fault(SendErrorKind::NotConnected), token("T1", DAY)]);
@@ -823,7 +823,7 @@ fn a_machine_without_imds_is_not_asked_for_every_scope() {
 }
 
 #[test]
-fn forgetting_looks_for_imds_anew() {
+fn forgetting_ends_the_cached_absence_of_imds() {
     let world = World::new();
     let broker = world.broker(&[]);
     world.script([fault(SendErrorKind::NotConnected), token("T1", DAY)]);
@@ -833,7 +833,7 @@ fn forgetting_looks_for_imds_anew() {
 }
 
 #[test]
-fn only_what_is_selected_is_asked_and_examined() {
+fn only_selected_sources_are_tried_and_checked() {
     let everything = [WORKLOAD, &SECRET[..1], &MSI[..1]].concat();
     for (selected, source) in [
         ("EnvironmentCredential", "client-secret"),
@@ -847,7 +847,7 @@ fn only_what_is_selected_is_asked_and_examined() {
         world.script([token("T1", DAY)]);
         assert_eq!(world.run(get(&broker, VAULT)).unwrap().token.source(), source);
     }
-    // What is wrong with a source that is left out is nobody's concern.
+    // The faults of an excluded source do not matter.
     let world = World::new();
     let broker = world.broker(&[
         ("MSI_SECRET", "alone"),
@@ -862,7 +862,7 @@ fn only_what_is_selected_is_asked_and_examined() {
 }
 
 #[test]
-fn a_selection_that_finds_nothing_says_what_it_looked_for() {
+fn a_selection_without_a_source_names_the_missing_variables() {
     let world = World::new();
     let broker = world.broker(&[("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")]);
     let error = world.run(get(&broker, VAULT)).unwrap_err();
@@ -879,7 +879,7 @@ fn jwt(text: &str) -> (Value, Value) {
 }
 
 #[test]
-fn an_answer_without_its_end_is_asked_for_again_from_every_source_and_then_a_transient_error() {
+fn an_incomplete_answer_is_retried_with_every_source_and_then_a_transient_error() {
     let cloud_shell: &Pairs = &[("MSI_ENDPOINT", "http://localhost:50342/oauth2/token")];
     let fabric = with(FABRIC, &[PIN]);
     let app_service = [("IDENTITY_ENDPOINT", "http://127.0.0.1:4/msi/token"), ("IDENTITY_HEADER", "h")];

@@ -1,4 +1,4 @@
-//! A store in memory, by the same virtual clock as everything else, with the faults of real ones.
+//! A store in memory with the virtual clock, and with the faults of real stores.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use token_broker::{Host as _, Store, StoreError};
 
 use crate::fake::World;
 
-/// What instances share; all clones are the same store.
+/// The fake store. All clones share one state.
 #[derive(Clone)]
 pub(crate) struct SharedStore(Rc<State>);
 
@@ -20,33 +20,33 @@ struct State {
     entries: RefCell<BTreeMap<String, (Vec<u8>, Duration)>>,
     fault: Cell<Fault>,
     operations: Cell<usize>,
-    /// What is on its way to a store that lags.
-    under_way: RefCell<Vec<UnderWay>>,
-    tells: Cell<bool>,
+    /// The writes that have not arrived in a lagging store.
+    pending: RefCell<Vec<PendingWrite>>,
+    reports_changes: Cell<bool>,
     changes: Cell<usize>,
-    told: RefCell<Vec<Waker>>,
+    watchers: RefCell<Vec<Waker>>,
 }
 
-/// When it arrives, and where what is put for how long.
-type UnderWay = (Duration, String, Vec<u8>, Duration);
+/// A write: the time of its arrival, the name, the value, and the time to live.
+type PendingWrite = (Duration, String, Vec<u8>, Duration);
 
-/// What ails the store.
+/// The fault of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
-    /// Every operation fails at once.
+    /// Operations fail at once.
     Down,
-    /// No operation ends.
+    /// Operations never end.
     Silent,
-    /// What is written is lost, and so nobody is refused a turn.
+    /// Writes are lost, so `add` always succeeds.
     Forgetful,
-    /// What is set arrives [`LAG`] later, also if whoever set it has gone on.
+    /// Writes arrive [`LAG`] later, even if the caller has given up.
     Lagging,
-    /// Nobody may use it.
+    /// Access is denied.
     Forbidden,
-    /// What is added is there, and whoever added it is not told.
+    /// `add` succeeds, but its result is lost.
     Mute,
-    /// Nothing ends.
+    /// Entries do not expire.
     Endless,
 }
 
@@ -65,10 +65,10 @@ impl SharedStore {
             entries: RefCell::default(),
             fault: Cell::new(Fault::None),
             operations: Cell::default(),
-            under_way: RefCell::default(),
-            tells: Cell::default(),
+            pending: RefCell::default(),
+            reports_changes: Cell::default(),
             changes: Cell::default(),
-            told: RefCell::default(),
+            watchers: RefCell::default(),
         }))
     }
 
@@ -76,16 +76,16 @@ impl SharedStore {
         self.0.fault.set(fault);
     }
 
-    /// Tell from now on when something has changed.
+    /// Reports changes from now on.
     pub(crate) fn tell(&self) {
-        self.0.tells.set(true);
+        self.0.reports_changes.set(true);
     }
 
     pub(crate) fn operations(&self) -> usize {
         self.0.operations.get()
     }
 
-    /// What is there now, by name.
+    /// The present entries, by name.
     pub(crate) fn entries(&self) -> BTreeMap<String, Vec<u8>> {
         self.arrive();
         let (entries, now) = (self.0.entries.borrow(), self.0.world.now());
@@ -94,18 +94,18 @@ impl SharedStore {
         living.map(|(name, (value, _))| (name.clone(), value.clone())).collect()
     }
 
-    /// Put back what was there once, for good.
+    /// Restores old entries, without an expiry.
     pub(crate) fn put_back(&self, entries: &BTreeMap<String, Vec<u8>>) {
         let for_good = entries.iter().map(|(name, value)| (name.clone(), (value.clone(), Duration::MAX)));
         self.0.entries.borrow_mut().extend(for_good);
     }
 
-    /// Put something else in the place of everything.
+    /// Replaces all values.
     pub(crate) fn tamper(&self, change: impl Fn(&mut Vec<u8>)) {
         self.0.entries.borrow_mut().values_mut().for_each(|(value, _)| change(value));
     }
 
-    /// Exchange the contents of all entries of one size.
+    /// Exchanges the values of all entries of one size.
     pub(crate) fn rotate(&self) {
         let mut entries = self.0.entries.borrow_mut();
         let mut values: Vec<_> = entries.values().cloned().collect();
@@ -125,7 +125,7 @@ impl SharedStore {
 
     fn arrive(&self) {
         let arrived = |(at, ..): &mut (Duration, _, _, _)| *at <= self.0.world.now();
-        for (at, key, value, ttl) in self.0.under_way.borrow_mut().extract_if(.., arrived) {
+        for (at, key, value, ttl) in self.0.pending.borrow_mut().extract_if(.., arrived) {
             self.0.entries.borrow_mut().insert(key, (value, at + ttl));
         }
     }
@@ -136,7 +136,7 @@ impl SharedStore {
             self.0.entries.borrow_mut().insert(key.to_owned(), (value, self.0.world.now() + ttl));
         }
         self.0.changes.set(self.0.changes.get() + 1);
-        self.0.told.take().into_iter().for_each(Waker::wake);
+        self.0.watchers.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -150,7 +150,7 @@ impl Store for SharedStore {
         self.operate().await?;
         if self.0.fault.get() == Fault::Lagging {
             let arrives = self.0.world.now() + LAG;
-            self.0.under_way.borrow_mut().push((arrives, key.to_owned(), value, ttl));
+            self.0.pending.borrow_mut().push((arrives, key.to_owned(), value, ttl));
             self.0.world.sleep(LAG).await;
         } else {
             self.put(key, value, ttl);
@@ -179,10 +179,10 @@ impl Store for SharedStore {
     fn changed(&self) -> impl Future<Output = ()> {
         let before = self.0.changes.get();
         poll_fn(move |context| {
-            if self.0.tells.get() && self.0.changes.get() != before {
+            if self.0.reports_changes.get() && self.0.changes.get() != before {
                 return Poll::Ready(());
             }
-            self.0.told.borrow_mut().push(context.waker().clone());
+            self.0.watchers.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
     }

@@ -1,101 +1,102 @@
-//! What a seed stands for: a fleet, its traffic, and what goes wrong when. Times count from the beginning of the run.
+//! The plan of a run: a fleet, its traffic and its faults, drawn from a seed. Times count from the beginning of the
+//! run.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A run before it begins.
+/// The plan of a run.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// How far the clock of each machine is from true time, in seconds.
+    /// The skew of each machine's clock, in seconds.
     pub(crate) skews: Vec<i64>,
     pub(crate) keys: usize,
-    /// How long a token lives, in seconds.
+    /// The lifetime of a token, in seconds.
     pub(crate) life: u64,
-    /// After how many seconds the platform wants it refreshed, if it says so.
+    /// The `refresh_in` of the platform, if it sends one.
     pub(crate) refresh_in: Option<u64>,
-    /// Whether the platform says when a token ends, rather than how long it lives.
-    pub(crate) tells_moment: bool,
-    /// Whether the platform tells its clock.
-    pub(crate) tells_date: bool,
-    /// Of so many tokens a service refuses one.
+    /// Whether the platform sends `expires_on` rather than `expires_in`.
+    pub(crate) sends_expires_on: bool,
+    /// Whether the platform sends a `Date` header.
+    pub(crate) sends_date: bool,
+    /// A service refuses one token in so many.
     pub(crate) refusals: u32,
     pub(crate) faults: Vec<Fault>,
-    /// The calls of each seat: an instance, and after it the next one on the same machine.
+    /// The calls of each seat: a sequence of instances on one machine.
     pub(crate) seats: Vec<Vec<Call>>,
 }
 
-/// Something that goes wrong for a while.
+/// A fault with a duration.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
-    pub(crate) ill: Ill,
+    pub(crate) kind: FaultKind,
     pub(crate) times: RangeInclusive<Duration>,
-    /// Where; none is everywhere.
+    /// The machine; none for all.
     pub(crate) machine: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ill {
+pub(crate) enum FaultKind {
     /// Operations take up to one and a half seconds.
     StoreSlow,
     /// Operations fail.
     StoreDown,
-    /// Operations do not end.
+    /// Operations never end.
     StoreSilent,
-    /// Half of what is written is lost.
+    /// Half of the writes are lost.
     StoreLoses,
-    /// All entries are lost, in a moment.
+    /// All entries are lost, at one instant.
     StoreRestarts,
-    /// All entries become garbage that never ends, in a moment.
+    /// All entries become garbage that does not expire, at one instant.
     StoreSpoils,
-    /// Half of the operations are done, and whoever asked is not told.
+    /// Half of the operations succeed, but their results are lost.
     StoreMute,
-    /// Half of the reads get the value before the last.
+    /// Half of the reads get the previous value.
     StoreStale,
-    /// Half of the reads get a value that was changed, cut or lengthened.
+    /// Half of the reads get a value that is changed, truncated or lengthened.
     StoreCorrupts,
     /// Half of the reads get the value of another name.
     StoreSwaps,
-    /// 429 with a `Retry-After` of so many seconds; zero is one without it.
+    /// 429 with a `Retry-After` of so many seconds; without one if zero.
     Throttled(u64),
-    /// 410, as while IMDS is upgraded.
+    /// 410, as during an upgrade of IMDS.
     Upgrading,
     /// 500 or 503.
     Broken,
-    /// Answers take up to twelve seconds, connections break.
+    /// Responses take up to twelve seconds, and connections are lost.
     Slow,
-    /// A machine's clock is off by so many seconds.
+    /// A machine's clock jumps by so many seconds.
     Jump(i64),
-    /// Calls are dropped and instances killed, wherever they wait.
+    /// Calls are dropped and instances killed at any await point.
     Deaths,
 }
 
-/// One moment at which a seat is used.
+/// A call in a seat.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) at: Duration,
-    /// For which token; none is for all of them at once.
+    /// The key of the token; none for all keys at once.
     pub(crate) key: Option<usize>,
     /// Whether a new instance takes the seat.
-    pub(crate) anew: bool,
-    /// Whether a service then refuses the token.
+    pub(crate) is_new_instance: bool,
+    /// Whether a service refuses the token.
     pub(crate) refused: bool,
-    /// After how long the caller gives up, if it does.
+    /// The time after which the caller drops the call, if it does.
     pub(crate) patience: Option<Duration>,
 }
 
-impl Ill {
+impl FaultKind {
     fn is_without_store(self) -> bool {
         matches!(self, Self::StoreDown | Self::StoreSilent)
     }
 
-    pub(crate) fn is_of_a_moment(self) -> bool {
+    pub(crate) fn is_instant(self) -> bool {
         matches!(self, Self::StoreRestarts | Self::StoreSpoils)
     }
 
     fn is_of_store(self) -> bool {
-        use Ill::*;
+        use FaultKind::*;
         matches!(
             self,
             StoreSlow
@@ -121,29 +122,29 @@ impl Plan {
             keys: pick(rng, &[1, 2, 4, 16]),
             life,
             refresh_in: rng.bool().then_some(life / 2),
-            tells_moment: rng.bool(),
-            tells_date: rng.bool(),
+            sends_expires_on: rng.bool(),
+            sends_date: rng.bool(),
             refusals: pick(rng, &[100, 100, 100, 2]),
             faults: Vec::new(),
             seats: Vec::new(),
         };
         let faults = pick(rng, &[0, 1, 1, 2, 3]);
         plan.faults = (0..faults).map(|_| plan.draw_fault(rng)).collect();
-        // Small fleets are as telling as large ones, and sooner run: each doubling is as likely as the next.
+        // Small fleets find as much as large ones, in less time: the sizes are distributed logarithmically.
         let seats = (2f64.powf(rng.f64() * MOST_SEATS.log2()) as usize).max(1);
         plan.seats = plan.draw_traffic(rng, seats);
         plan
     }
 
-    /// When a token that was fetched at the beginning is refreshed at the latest, in seconds.
+    /// The latest refresh of a token that was fetched at the beginning, in seconds.
     pub(crate) fn window(&self) -> u64 {
         let window = self.refresh_in.unwrap_or(if self.life >= 7200 { self.life / 2 } else { self.life });
         window.min(self.life - 300)
     }
 
     fn draw_fault(&self, rng: &mut Rng) -> Fault {
-        use Ill::*;
-        let ill = match rng.u32(..18) {
+        use FaultKind::*;
+        let kind = match rng.u32(..18) {
             0 => StoreSlow,
             1 => StoreDown,
             2 => StoreSilent,
@@ -163,22 +164,21 @@ impl Plan {
         };
         let moments = [0, self.window() * 9 / 10, self.window(), self.life - 300, self.life - 20];
         let from = pick(rng, &moments) + rng.u64(..10);
-        let lasts = if ill.is_of_a_moment() { 0.0 } else { 10f64.powf(rng.f64() * 3.0) };
+        let lasts = if kind.is_instant() { 0.0 } else { 10f64.powf(rng.f64() * 3.0) };
         let times = seconds(from as f64)..=seconds(from as f64 + lasts);
-        let everywhere = matches!(ill, Throttled(_) | Upgrading | Broken | Slow | Deaths)
-            || ill.is_of_a_moment()
-            || ill.is_of_store() && rng.bool();
+        let everywhere = matches!(kind, Throttled(_) | Upgrading | Broken | Slow | Deaths)
+            || kind.is_instant()
+            || kind.is_of_store() && rng.bool();
         let machine = (!everywhere).then(|| rng.usize(..self.skews.len()));
-        Fault { ill, times, machine }
+        Fault { kind, times, machine }
     }
 
-    /// Stampedes and stragglers around the moments at which something changes, and one call of each seat when all must
-    /// be well again.
+    /// Draws calls around the times at which something changes, and one call of each seat after the recovery.
     fn draw_traffic(&self, rng: &mut Rng, seats: usize) -> Vec<Vec<Call>> {
         let edges = self.faults.iter().flat_map(|fault| [*fault.times.start(), *fault.times.end()]);
         let ends = [0, self.window(), self.life - 300, self.life - 80, self.life, self.life + self.window()];
         let mut moments: Vec<Duration> = ends.map(Duration::from_secs).into_iter().chain(edges).collect();
-        moments.push(self.well_again());
+        moments.push(self.recovery());
         let spreads: Vec<f64> = moments.iter().map(|_| pick(rng, &[0.0, 0.1, 5.0, 60.0])).collect();
         let calls = |rng: &mut Rng| {
             let mut calls: Vec<Call> = Vec::new();
@@ -188,7 +188,7 @@ impl Plan {
                     calls.push(self.draw_call(rng, at));
                 }
             }
-            calls.push(Call { refused: false, patience: None, ..self.draw_call(rng, self.well_again()) });
+            calls.push(Call { refused: false, patience: None, ..self.draw_call(rng, self.recovery()) });
             calls.sort_by_key(|call| call.at);
             calls
         };
@@ -198,75 +198,78 @@ impl Plan {
     fn draw_call(&self, rng: &mut Rng, at: Duration) -> Call {
         let key = (rng.u32(..16) > 0).then(|| rng.usize(..self.keys));
         let patience = (rng.u32(..8) == 0).then(|| seconds(10f64.powf(rng.f64() * 4.0 - 3.0)));
-        Call { at, key, anew: rng.u32(..4) == 0, refused: rng.u32(..self.refusals) == 0, patience }
+        Call { at, key, is_new_instance: rng.u32(..4) == 0, refused: rng.u32(..self.refusals) == 0, patience }
     }
 
-    /// What ails a machine at a moment, if anything of this kind does.
-    pub(crate) fn ails<T>(
+    /// The present fault of a machine, of a given kind.
+    pub(crate) fn fault<T>(
         &self,
         machine: usize,
         now: Duration,
-        of_kind: impl Fn(Ill) -> Option<T>,
+        of_kind: impl Fn(FaultKind) -> Option<T>,
     ) -> Option<T> {
         let here =
-            |fault: &&Fault| fault.machine.is_none_or(|place| place == machine) && fault.times.contains(&now);
-        self.faults.iter().filter(here).find_map(|fault| of_kind(fault.ill))
+            |fault: &&Fault| fault.machine.is_none_or(|its| its == machine) && fault.times.contains(&now);
+        self.faults.iter().filter(here).find_map(|fault| of_kind(fault.kind))
     }
 
-    /// What ails the store as a machine reaches it: the worst first.
-    pub(crate) fn store(&self, machine: usize, now: Duration) -> Option<Ill> {
-        let gone = self.ails(machine, now, |ill| ill.is_without_store().then_some(ill));
-        gone.or_else(|| self.ails(machine, now, |ill| ill.is_of_store().then_some(ill)))
+    /// The present fault of the store for a machine, the worst one first.
+    pub(crate) fn store(&self, machine: usize, now: Duration) -> Option<FaultKind> {
+        let gone = self.fault(machine, now, |kind| kind.is_without_store().then_some(kind));
+        gone.or_else(|| self.fault(machine, now, |kind| kind.is_of_store().then_some(kind)))
     }
 
-    /// How far a machine's clock is from true time, in seconds.
+    /// The present offset of a machine's clock, in seconds.
     pub(crate) fn offset(&self, machine: usize, now: Duration) -> i64 {
-        let jump = self.ails(machine, now, |ill| if let Ill::Jump(by) = ill { Some(by) } else { None });
+        let jump =
+            self.fault(machine, now, |kind| if let FaultKind::Jump(by) = kind { Some(by) } else { None });
         self.skews[machine] + jump.unwrap_or(0)
     }
 
-    pub(crate) fn deadly(&self) -> Vec<RangeInclusive<Duration>> {
-        let deaths = self.faults.iter().filter(|fault| fault.ill == Ill::Deaths);
+    pub(crate) fn deadly_times(&self) -> Vec<RangeInclusive<Duration>> {
+        let deaths = self.faults.iter().filter(|fault| fault.kind == FaultKind::Deaths);
         deaths.map(|fault| fault.times.clone()).collect()
     }
 
-    /// From when on everybody is served again: see the documentation of this program.
-    pub(crate) fn well_again(&self) -> Duration {
-        let told =
-            self.faults.iter().map(|fault| if let Ill::Throttled(told) = fault.ill { told } else { 0 });
-        let rest = Duration::from_secs(2 * told.max().unwrap_or(0) + 40);
+    /// The time from which all calls must succeed again.
+    pub(crate) fn recovery(&self) -> Duration {
+        let waits = self
+            .faults
+            .iter()
+            .map(|fault| if let FaultKind::Throttled(seconds) = fault.kind { seconds } else { 0 });
+        let rest = Duration::from_secs(2 * waits.max().unwrap_or(0) + 40);
         self.faults.iter().map(|fault| *fault.times.end() + rest).max().unwrap_or_default()
     }
 
-    /// Whether the store gets back what it held once.
+    /// Whether a fault replaces entries by garbage.
     pub(crate) fn spoils(&self) -> bool {
-        self.faults.iter().any(|fault| fault.ill == Ill::StoreSpoils)
+        self.faults.iter().any(|fault| fault.kind == FaultKind::StoreSpoils)
     }
 
-    /// Whether instances could count on the store and on each other's clocks all that time, and long enough before.
-    pub(crate) fn is_whole(&self, times: RangeInclusive<Duration>) -> bool {
+    /// Whether the store and the clocks had no fault in a period, and long enough before it.
+    pub(crate) fn is_undisturbed(&self, times: RangeInclusive<Duration>) -> bool {
         !self.faults.iter().any(|fault| {
-            (fault.ill.is_of_store() || matches!(fault.ill, Ill::Jump(_)))
+            (fault.kind.is_of_store() || matches!(fault.kind, FaultKind::Jump(_)))
                 && fault.times.start() <= times.end()
                 && *times.start() <= *fault.times.end() + SETTLING
         })
     }
 
-    /// Whether a machine's clock went on steadily all that time.
+    /// Whether a machine's clock did not jump in a period.
     pub(crate) fn is_steady(&self, machine: usize, times: &RangeInclusive<Duration>) -> bool {
         !self.faults.iter().any(|fault| {
-            matches!(fault.ill, Ill::Jump(_))
-                && fault.machine.is_none_or(|place| place == machine)
+            matches!(fault.kind, FaultKind::Jump(_))
+                && fault.machine.is_none_or(|its| its == machine)
                 && fault.times.start() <= times.end()
                 && times.start() <= fault.times.end()
         })
     }
 
-    /// Since when a machine gets no answer of its store.
+    /// The beginning of the present outage of the store for a machine.
     pub(crate) fn without_store_since(&self, machine: usize, now: Duration) -> Option<Duration> {
         let gone = |fault: &&Fault| {
-            fault.ill.is_without_store()
-                && fault.machine.is_none_or(|place| place == machine)
+            fault.kind.is_without_store()
+                && fault.machine.is_none_or(|its| its == machine)
                 && fault.times.contains(&now)
         };
         self.faults.iter().find(gone).map(|fault| *fault.times.start())
@@ -281,8 +284,8 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_micros((seconds * 1e6) as u64)
 }
 
-/// How far clocks are from true time at most, in seconds: half of what the broker tolerates between two of them.
+/// The largest skew of a clock, in seconds: half of the difference that the broker tolerates between two clocks.
 pub(crate) const SKEW: i64 = 30;
-/// How long what began without the store may still go on: a call's time, and the pause after it.
+/// The longest effect of a fault after its end: the time of a call, and the suspension of the store.
 const SETTLING: Duration = Duration::from_secs(100);
 const MOST_SEATS: f64 = 200.0;

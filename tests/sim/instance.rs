@@ -1,4 +1,4 @@
-//! The traffic: each seat is taken by one instance after the other, and each of them is asked for tokens.
+//! The traffic: the calls of the instances that succeed each other in a seat.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -7,14 +7,14 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use token_broker::{Broker, EXPIRING, Grant, Identity, RawRequest, Settings, TokenRequest};
 
-use crate::fault::{Call, Ill, Plan};
+use crate::fault::{Call, FaultKind, Plan};
 use crate::invariant::{Invariants, STORE_KEY};
 use crate::machine::Seat;
 use crate::platform::{client_id, scope};
 use crate::store::{Entries, SharedStore};
 use crate::world::World;
 
-/// Everything that instances share.
+/// The state that all instances share.
 #[derive(Clone)]
 pub(crate) struct Fleet {
     pub(crate) world: World,
@@ -34,18 +34,18 @@ impl Fleet {
         Self { world, plan, invariants, entries: Rc::default() }
     }
 
-    /// Start what happens by itself.
+    /// Starts the calls and the instant faults.
     pub(crate) fn start(&self) {
         for (seat, calls) in self.plan.seats.iter().enumerate() {
             let machine = seat % self.plan.skews.len();
             self.world.spawn(None, self.clone().use_seat(machine, calls.clone()));
         }
-        for fault in self.plan.faults.iter().filter(|fault| fault.ill.is_of_a_moment()) {
-            let (fleet, from, ill) = (self.clone(), *fault.times.start(), fault.ill);
+        for fault in self.plan.faults.iter().filter(|fault| fault.kind.is_instant()) {
+            let (fleet, from, kind) = (self.clone(), *fault.times.start(), fault.kind);
             self.world.spawn(None, async move {
                 fleet.world.sleep_until(from).await;
-                match ill {
-                    Ill::StoreSpoils => fleet.entries.borrow_mut().spoil(),
+                match kind {
+                    FaultKind::StoreSpoils => fleet.entries.borrow_mut().spoil(),
                     _ => fleet.entries.borrow_mut().clear(),
                 }
             });
@@ -56,8 +56,9 @@ impl Fleet {
         let mut instance: Option<Rc<Instance>> = None;
         for call in calls {
             self.world.sleep_until(call.at).await;
-            // Where nobody dies, an instance ends when it has nothing to do.
-            let ends = |instance: &Rc<Instance>| call.anew && !self.world.is_busy(instance.seat.instance);
+            // An instance that is replaced, not killed, ends when it is idle.
+            let ends =
+                |instance: &Rc<Instance>| call.is_new_instance && !self.world.is_busy(instance.seat.instance);
             let gone = |instance: &Rc<Instance>| self.world.is_dead(instance.seat.instance);
             let stays = instance.take().filter(|instance| !ends(instance) && !gone(instance));
             let used = stays.unwrap_or_else(|| Rc::new(self.instance(machine)));
@@ -82,7 +83,7 @@ impl Fleet {
 }
 
 impl Instance {
-    /// One call, and what its caller does after it.
+    /// One call, and the actions of its caller after it.
     async fn serve(self: Rc<Self>, key: usize, Call { refused, patience, .. }: Call) {
         let (seat, began) = (&self.seat, self.seat.world.now());
         seat.world.note(|| {
@@ -92,12 +93,12 @@ impl Instance {
             seat.invariants.given(seat, key, &token, began);
         }
         let request = request(key);
-        let asking = pin!(self.broker.token(&request));
+        let call = pin!(self.broker.token(&request));
         let outcome = match patience {
-            None => asking.await,
-            Some(patience) => match select(asking, seat.world.sleep(patience)).await {
+            None => call.await,
+            Some(patience) => match select(call, seat.world.sleep(patience)).await {
                 Either::Left((outcome, _)) => outcome,
-                Either::Right(_) => return seat.world.desert(seat.instance, key),
+                Either::Right(_) => return seat.world.abandon(seat.instance, key),
             },
         };
         seat.invariants.ended(seat, key, began, outcome.as_ref().err());
@@ -107,20 +108,20 @@ impl Instance {
             seat.world.note(|| format!("instance {} forgets the tokens of {}", seat.instance, scope(key)));
             seat.invariants.forgotten(seat, key, &token);
         }
-        // Where the host has no tasks, the duty is dropped.
+        // A caller without tasks drops the ticket.
         match refresh {
-            // One that has begun is left to others.
+            // A refresh that has begun is left to others.
             Some(_) if seat.world.one_in(4) => {
                 let ends_soon = token.expires_on() <= (seat.clock() + EXPIRING).as_secs();
                 if ends_soon {
-                    seat.world.desert(seat.instance, key);
+                    seat.world.abandon(seat.instance, key);
                 }
             }
-            Some(duty) => {
+            Some(ticket) => {
                 if token.expires_on() <= (seat.clock() + EXPIRING).as_secs() {
                     seat.world.hand_over();
                 }
-                self.broker.refresh(duty).await;
+                self.broker.refresh(ticket).await;
             }
             None => {}
         }

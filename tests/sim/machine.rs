@@ -1,4 +1,4 @@
-//! Machines, whose clocks are off, and a seat on one of them: the host of one instance.
+//! The host of an instance: a seat on a machine with its own clock.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,7 +14,7 @@ use crate::invariant::Invariants;
 use crate::platform;
 use crate::world::{Group, World};
 
-/// Where one instance lives.
+/// The host of one instance.
 #[derive(Clone)]
 pub(crate) struct Seat {
     pub(crate) world: World,
@@ -36,7 +36,7 @@ impl Seat {
         }
     }
 
-    /// How far the clock is ahead of true time, in seconds.
+    /// The offset of the clock from true time, in seconds.
     pub(crate) fn ahead(&self) -> i64 {
         self.plan.offset(self.machine, self.world.now())
     }
@@ -93,5 +93,5 @@ impl Host for Seat {
     }
 }
 
-/// When a run begins, since the Unix epoch.
+/// The beginning of a run, since the Unix epoch.
 pub(crate) const START: Duration = Duration::from_secs(1_760_000_000);

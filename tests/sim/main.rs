@@ -1,45 +1,45 @@
-//! A fleet of up to 200 instances, simulated: on one to eight machines with clocks of their own they share a store and
-//! an identity platform, and things go wrong. Everything follows from a seed, so a run that fails is run again exactly.
+//! A simulator of up to 200 instances on one to eight machines with their own clocks, which share a store and an
+//! identity platform, with faults. A seed determines a run completely, so a failing run can be repeated.
 //!
-//! - `cargo xtask test` runs the first few thousand seeds, `cargo xtask sim --seeds N` more, `--seed S` one again.
-//! - `cargo xtask sim --mutants` breaks the core in the ways of `mutants.toml` and sees that each is noticed.
+//! - `cargo xtask test` runs the first few thousand seeds, `cargo xtask sim --seeds N` more, `--seed S` a single one.
+//! - `cargo xtask sim --mutants` breaks the core in the ways of `mutants.toml`, and checks that each is noticed.
 //!
-//! # What a run is
+//! # Runs
 //!
-//! Time is virtual, and tasks are polled only when they were woken, in an order drawn from the seed (`world.rs`). A seed
-//! draws a plan (`fault.rs`): the fleet, its calls around the moments at which something changes, and up to three
-//! faults of up to a quarter of an hour. In one run of five nothing goes wrong.
+//! Time is virtual, and tasks are polled only after they were woken, in an order drawn from the seed (`world.rs`). A
+//! seed draws a plan (`fault.rs`): the fleet, its calls around the times at which something changes, and up to three
+//! faults of up to a quarter of an hour. One run in five has no fault.
 //!
-//! - The store (`store.rs`) is slow, down, silent, mute, spoilt or restarted, loses what is written, or reads a value that
-//!   is old, corrupt or another name's; everywhere or for one machine. An operation goes on when its asker has given up.
-//! - The platform (`platform.rs`) throttles with `Retry-After` or without, is upgraded (410), broken, slow or cut off.
-//! - A clock (`machine.rs`) is off by [`fault::SKEW`] at most, and by up to 4000 s during a jump.
-//! - Calls are dropped and instances killed wherever they wait. Callers give up after a time of their own, and those
-//!   that have no tasks drop the duty to refresh. In one run of four a service refuses every other token.
+//! - The store (`store.rs`) is slow, down, silent, mute, spoilt or restarted, loses writes, or reads a value that is
+//!   old, corrupt or of another name; for all machines or for one. An operation continues if its caller drops it.
+//! - The platform (`platform.rs`) throttles with or without `Retry-After`, is upgraded (410), broken, slow or
+//!   unreachable.
+//! - A clock (`machine.rs`) has a skew of at most [`fault::SKEW`], and of up to 4000 s during a jump.
+//! - Calls are dropped and instances killed at any await point. Callers drop calls after a time of their own, and
+//!   callers without tasks drop the ticket of a refresh. In one run in four a service refuses every other token.
 //!
-//! # What must hold (`invariant.rs`)
+//! # Invariants (`invariant.rs`)
 //!
 //! The platform's tokens are known by their text, so these are exact:
 //!
-//! 1. **No token is expired** when a caller gets it: not by true time if another instance fetched it, nor by the clock
-//!    of whoever returns it. What an instance fetched itself may be late by as much as its own clock, and a token that
-//!    was judged by a clock that jumped by as much as that one.
-//! 2. **A token is for the key that was asked for**: scope and identity.
-//! 3. **One fetch for each key and refresh window**: after a fetch that gave a token nobody asks before it is due (with
-//!    the longest jitter and skew), unless a service refused it. Nobody asks while another does, its retries included;
-//!    nor after a failure before `Retry-After` is over, or a second. The death of whoever asked ends its claim. What a
-//!    caller that gave up began, its instance goes on with until the request's limit. A refusal is worth one new token in
-//!    half a minute. This is
-//!    so for the fleet while store and clocks are well and have been for a call's time, whatever the platform does; and
-//!    for each instance by itself at all times. A fetch that was left alone and has lost its lease may ask while another
-//!    does, but not once that one's token has been there for three seconds.
-//! 4. **The rate limit**: an instance sends twenty requests at once and then five a second, retries included; one that
-//!    gets no answer from the store ten, and then one a second, but for those of a fetch that was begun with the store.
-//! 5. **Everybody is served again** [`fault::Plan::well_again`] after the last fault, 40 s and twice the longest
-//!    `Retry-After` (a clock that is behind makes a failure last that much longer): each call gets a token, within two
-//!    seconds, unless a caller gave up that token's fetch less than six seconds before, whose lease ends by itself, or an
-//!    instance asks for so many tokens that the rate limit has them wait, and others with it. Where nothing goes wrong that is so from the beginning.
-//! 6. **Nobody goes without while the fleet holds a good token**: with two minutes left or more, and seen by all.
+//! 1. **No token is expired** when a caller gets it: neither by true time, if another instance fetched it, nor by the
+//!    clock of the instance that returns it. A token that the instance fetched itself may be late by the offset of its
+//!    clock, and one that was judged by a jumping clock by the jump.
+//! 2. **A token is for the key that was requested**: scope and identity.
+//! 3. **One fetch for each key and refresh window.** After a fetch that gave a token, there is no request before the
+//!    token is due (with the longest jitter and skew), unless a service refused it. There is no request during another
+//!    one, with its retries, nor after a failure within `Retry-After`, or a second. The death of the requester ends its
+//!    claim. The instance of a dropped call continues the fetch until the request's limit. A refusal leads to one new
+//!    token in half a minute. This holds for the fleet while store and clocks have had no fault for the time of a call,
+//!    whatever the platform does; and for each instance at all times. An idle fetch that has lost its lease may send a
+//!    request during another one, but not after the other's token has been in the store for three seconds.
+//! 4. **The rate limit**: an instance sends twenty requests at once and then five a second, retries included; one
+//!    without an answer of the store ten, and then one a second, except those of a fetch that was begun with the store.
+//! 5. **Everybody is served again** from [`fault::Plan::recovery`], 40 s and twice the longest `Retry-After` after the
+//!    last fault (a clock that is behind prolongs a failure): each call gets a token within two seconds, unless a
+//!    caller dropped that token's fetch less than six seconds before, whose lease must expire, or so many tokens are
+//!    requested that the rate limit delays them and others. Without faults this holds from the beginning.
+//! 6. **Nobody goes without while the fleet holds a good token**: valid for two minutes or more, and seen by all.
 //! 7. **Every call ends** within its budget of 90 s, and five for the store.
 //! 8. **A token that a service refused is not given again** by the instance that was told.
 //! 9. **Nothing secret** is in a log line at the level `debug`, in an error, or in a name or value of the store.
@@ -84,7 +84,7 @@ fn a_seed_is_always_the_same_run() {
     }
 }
 
-/// The smallest of so many seeds that does not pass.
+/// The smallest failing seed.
 fn first_failing(from: u64, seeds: u64) -> Option<u64> {
     let end = from + seeds;
     let (next, failed) = (AtomicU64::new(from), AtomicU64::new(end));
@@ -109,11 +109,11 @@ fn first_failing(from: u64, seeds: u64) -> Option<u64> {
     Some(failed.into_inner()).filter(|seed| *seed < end)
 }
 
-/// A panic is a violation like any other.
+/// Runs a seed. A panic is a violation.
 fn run(seed: u64, traced: bool) -> Ending {
     let mut rng = Rng::with_seed(seed);
     let plan = Rc::new(Plan::draw(&mut rng));
-    let world = World::new(rng, plan.deadly(), traced);
+    let world = World::new(rng, plan.deadly_times(), traced);
     let fleet = Fleet::new(world.clone(), plan);
     fleet.start();
     catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|_| {
@@ -141,7 +141,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, and is {text}")))
 }
 
-/// A run of many seeds says how far it is after so many.
+/// The number of seeds between two reports of progress.
 const PROGRESS: u64 = 10_000;
-/// For the debug profile; `cargo xtask test` runs more in release.
+/// The default number of seeds, for the debug profile; `cargo xtask test` runs more in release.
 const SEEDS: u64 = 100;

@@ -1,48 +1,48 @@
-//! The identity platform: IMDS as every machine reaches it.
+//! The identity platform: the IMDS of all machines.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use token_broker::{Body, SendError, SendErrorKind};
 
-use crate::fault::Ill;
+use crate::fault::FaultKind;
 use crate::invariant::SENTINEL;
 use crate::machine::{START, Seat};
 
 type Reply = Result<http::Response<Body>, SendError>;
 
-/// Keys come in pairs: a scope for the machine's own identity, and for the app.
+/// The scope of a key. Keys come in pairs: one scope for the machine's identity and for the app.
 pub(crate) fn scope(key: usize) -> String {
     format!("https://s{}.example/.default", key / 2)
 }
 
-/// Whether a key is for the identity of this client id, rather than for the machine's own.
+/// The client id of a key; none for the machine's identity.
 pub(crate) fn client_id(key: usize) -> Option<&'static str> {
     (key % 2 == 1).then_some("app")
 }
 
-/// What a request asks for.
+/// The key of a request.
 pub(crate) fn key(uri: &http::Uri) -> usize {
     let query = uri.query().unwrap();
     let scope: usize = query.split_once("%2Fs").unwrap().1.split_once(".example").unwrap().0.parse().unwrap();
     scope * 2 + usize::from(query.contains("client_id=app"))
 }
 
-/// The answer, and how long the platform then wants to be left alone.
+/// The response, and the time that the platform requests before the next one.
 pub(crate) async fn answer(seat: &Seat, key: usize) -> (Reply, Duration) {
-    let platform = |ill| match ill {
-        Ill::Throttled(_) | Ill::Upgrading | Ill::Broken | Ill::Slow => Some(ill),
+    let platform = |kind| match kind {
+        FaultKind::Throttled(_) | FaultKind::Upgrading | FaultKind::Broken | FaultKind::Slow => Some(kind),
         _ => None,
     };
     let (world, ahead) = (&seat.world, seat.ahead());
-    let ill = seat.plan.ails(seat.machine, world.now(), platform);
-    let longest = if ill == Some(Ill::Slow) { 12_000_000 } else { 150_000 };
+    let kind = seat.plan.fault(seat.machine, world.now(), platform);
+    let longest = if kind == Some(FaultKind::Slow) { 12_000_000 } else { 150_000 };
     world.sleep(world.between(2000, longest)).await;
     let secret = format!("{SENTINEL}-{key}-{}", world.serial());
-    let answer = match ill {
-        Some(Ill::Throttled(told)) => throttled(told),
-        Some(Ill::Upgrading) => (refusal(410, None), Duration::ZERO),
-        Some(Ill::Broken) => (refusal(if world.one_in(2) { 500 } else { 503 }, None), Duration::ZERO),
-        Some(Ill::Slow) if world.one_in(4) => (broken(), Duration::ZERO),
+    let answer = match kind {
+        Some(FaultKind::Throttled(seconds)) => throttled(seconds),
+        Some(FaultKind::Upgrading) => (refusal(410, None), Duration::ZERO),
+        Some(FaultKind::Broken) => (refusal(if world.one_in(2) { 500 } else { 503 }, None), Duration::ZERO),
+        Some(FaultKind::Slow) if world.one_in(4) => (broken(), Duration::ZERO),
         _ => (token(seat, key, &secret, ahead), Duration::ZERO),
     };
     world.sleep(world.between(2000, longest)).await;
@@ -50,8 +50,8 @@ pub(crate) async fn answer(seat: &Seat, key: usize) -> (Reply, Duration) {
     answer
 }
 
-fn throttled(told: u64) -> (Reply, Duration) {
-    (refusal(429, (told > 0).then_some(told)), Duration::from_secs(told))
+fn throttled(wait: u64) -> (Reply, Duration) {
+    (refusal(429, (wait > 0).then_some(wait)), Duration::from_secs(wait))
 }
 
 fn refusal(status: u16, retry_after: Option<u64>) -> Reply {
@@ -67,14 +67,14 @@ fn broken() -> Reply {
 fn token(seat: &Seat, key: usize, secret: &str, ahead: i64) -> Reply {
     let (plan, now) = (&seat.plan, seat.world.now());
     let ends = now + Duration::from_secs(plan.life);
-    seat.invariants.minted(seat, key, secret, ends, ahead);
-    let expiry = match plan.tells_moment {
+    seat.invariants.issued(seat, key, secret, ends, ahead);
+    let expiry = match plan.sends_expires_on {
         true => format!(r#""expires_on":"{}""#, (START + ends).as_secs()),
         false => format!(r#""expires_in":"{}""#, plan.life),
     };
     let refresh = plan.refresh_in.map(|seconds| format!(r#","refresh_in":"{seconds}""#)).unwrap_or_default();
     let mut reply = response(200, format!(r#"{{"access_token":"{secret}",{expiry}{refresh}}}"#));
-    if plan.tells_date {
+    if plan.sends_date {
         let date = httpdate::fmt_http_date(UNIX_EPOCH + START + now);
         reply.headers_mut().insert(http::header::DATE, date.parse().unwrap());
     }

@@ -1,4 +1,4 @@
-//! The store that the fleet shares, with the faults of real ones.
+//! The shared store, with the faults of real stores.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use token_broker::{Store, StoreError};
 
-use crate::fault::{Ill, Plan};
+use crate::fault::{FaultKind, Plan};
 use crate::invariant::Invariants;
 use crate::world::World;
 
-/// The store as one machine reaches it.
+/// The store from the view of one machine.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
     pub(crate) world: World,
@@ -22,7 +22,7 @@ pub(crate) struct SharedStore {
     pub(crate) machine: usize,
 }
 
-/// What is there, and until when; and what was there before it.
+/// The present values with their expiry, and the previous values.
 #[derive(Default)]
 pub(crate) struct Entries {
     living: BTreeMap<String, (Vec<u8>, Duration)>,
@@ -56,45 +56,46 @@ impl Entries {
 }
 
 impl SharedStore {
-    /// An operation goes on at the store when whoever asked for it has given up.
+    /// Runs an operation, which continues if the caller drops it.
     async fn operate<T: 'static>(
         &self,
-        operation: impl FnOnce(&Self, &mut Entries, Option<Ill>) -> T + 'static,
+        operation: impl FnOnce(&Self, &mut Entries, Option<FaultKind>) -> T + 'static,
     ) -> Result<T, StoreError> {
-        let ill = self.plan.store(self.machine, self.world.now());
-        let longest = if ill == Some(Ill::StoreSlow) { 750_000 } else { 5000 };
-        let (there, back) = (self.world.between(100, longest), self.world.between(100, longest));
-        match ill {
-            Some(Ill::StoreDown) => {
-                self.world.sleep(there).await;
+        let kind = self.plan.store(self.machine, self.world.now());
+        let longest = if kind == Some(FaultKind::StoreSlow) { 750_000 } else { 5000 };
+        let (request_delay, reply_delay) =
+            (self.world.between(100, longest), self.world.between(100, longest));
+        match kind {
+            Some(FaultKind::StoreDown) => {
+                self.world.sleep(request_delay).await;
                 return Err(StoreError::Unavailable("as planned".to_owned()));
             }
-            Some(Ill::StoreSilent) => return std::future::pending().await,
+            Some(FaultKind::StoreSilent) => return std::future::pending().await,
             _ => {}
         }
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let store = self.clone();
         self.world.spawn(None, async move {
-            store.world.sleep(there).await;
-            let result = operation(&store, &mut store.entries.borrow_mut(), ill);
-            store.world.sleep(back).await;
-            let _ = tell.send(result);
+            store.world.sleep(request_delay).await;
+            let result = operation(&store, &mut store.entries.borrow_mut(), kind);
+            store.world.sleep(reply_delay).await;
+            let _ = sender.send(result);
         });
-        if ill == Some(Ill::StoreMute) && self.world.one_in(2) {
+        if kind == Some(FaultKind::StoreMute) && self.world.one_in(2) {
             return std::future::pending().await;
         }
-        told.await.map_err(|_| StoreError::Other("the run is over".to_owned()))
+        receiver.await.map_err(|_| StoreError::Other("the run is over".to_owned()))
     }
 
-    fn read(&self, entries: &mut Entries, key: &str, ill: Option<Ill>) -> Option<Vec<u8>> {
+    fn read(&self, entries: &mut Entries, key: &str, kind: Option<FaultKind>) -> Option<Vec<u8>> {
         let value = entries.get(key, self.world.now());
         if self.world.one_in(2) {
             return value;
         }
-        match ill {
-            Some(Ill::StoreStale) => entries.before.get(key).cloned().or(value),
-            Some(Ill::StoreCorrupts) => value.map(|value| self.corrupted(value)),
-            Some(Ill::StoreSwaps) => {
+        match kind {
+            Some(FaultKind::StoreStale) => entries.before.get(key).cloned().or(value),
+            Some(FaultKind::StoreCorrupts) => value.map(|value| self.corrupted(value)),
+            Some(FaultKind::StoreSwaps) => {
                 let nth = self.world.random(|rng| rng.usize(..entries.living.len().max(1)));
                 entries.living.values().nth(nth).map(|(value, _)| value.clone())
             }
@@ -103,31 +104,31 @@ impl SharedStore {
     }
 
     fn corrupted(&self, mut value: Vec<u8>) -> Vec<u8> {
-        let place = self.world.random(|rng| rng.usize(..value.len().max(1)));
+        let index = self.world.random(|rng| rng.usize(..value.len().max(1)));
         match self.world.random(|rng| rng.u32(..3)) {
-            0 => value.truncate(place),
+            0 => value.truncate(index),
             1 => value.push(0),
-            _ => value.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1),
+            _ => value.iter_mut().skip(index).take(1).for_each(|byte| *byte ^= 1),
         }
         value
     }
 
-    fn loses(&self, ill: Option<Ill>) -> bool {
-        ill == Some(Ill::StoreLoses) && self.world.one_in(2)
+    fn loses(&self, kind: Option<FaultKind>) -> bool {
+        kind == Some(FaultKind::StoreLoses) && self.world.one_in(2)
     }
 }
 
 impl Store for SharedStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let key = key.to_owned();
-        self.operate(move |store, entries, ill| store.read(entries, &key, ill)).await
+        self.operate(move |store, entries, kind| store.read(entries, &key, kind)).await
     }
 
     async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
         self.invariants.stored(key, &value);
         let key = key.to_owned();
-        let put = move |store: &Self, entries: &mut Entries, ill| {
-            if !store.loses(ill) {
+        let put = move |store: &Self, entries: &mut Entries, kind| {
+            if !store.loses(kind) {
                 entries.set(&key, value, store.world.now() + ttl);
             }
         };
@@ -137,9 +138,9 @@ impl Store for SharedStore {
     async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
         self.invariants.stored(key, &value);
         let key = key.to_owned();
-        let put = move |store: &Self, entries: &mut Entries, ill| {
+        let put = move |store: &Self, entries: &mut Entries, kind| {
             let free = entries.get(&key, store.world.now()).is_none();
-            if free && !store.loses(ill) {
+            if free && !store.loses(kind) {
                 entries.set(&key, value, store.world.now() + ttl);
             }
             free
@@ -149,8 +150,8 @@ impl Store for SharedStore {
 
     async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let (key, value) = (key.to_owned(), value.to_owned());
-        let remove = move |store: &Self, entries: &mut Entries, ill| {
-            if entries.get(&key, store.world.now()) == Some(value) && !store.loses(ill) {
+        let remove = move |store: &Self, entries: &mut Entries, kind| {
+            if entries.get(&key, store.world.now()) == Some(value) && !store.loses(kind) {
                 entries.remove(&key);
             }
         };

@@ -1,4 +1,4 @@
-//! Virtual time, chance, and tasks: only those that were woken are polled, in an order drawn from the seed.
+//! Virtual time, random numbers, and an executor that polls woken tasks in an order drawn from the seed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-/// What everything in a run shares; all clones are the same world. Times count from the beginning of the run.
+/// The world of a run. All clones share one state. Times count from the beginning of the run.
 #[derive(Clone)]
 pub(crate) struct World(Rc<State>);
 
@@ -25,15 +25,15 @@ struct State {
     ready: Arc<Mutex<Vec<TaskId>>>,
     running: Cell<TaskId>,
     killed: RefCell<BTreeMap<TaskId, Duration>>,
-    /// When a caller last gave up, by the key that it asked for.
-    deserted_at: RefCell<BTreeMap<usize, Duration>>,
-    /// When an instance was last left with a fetch that nobody polls, perhaps.
-    left_alone: RefCell<BTreeMap<Group, Duration>>,
-    /// Tasks that live on and have left a fetch to others.
+    /// The time of the last dropped call, by key.
+    abandoned_at: RefCell<BTreeMap<usize, Duration>>,
+    /// The time at which an instance may have been left with an idle fetch.
+    left_idle: RefCell<BTreeMap<Group, Duration>>,
+    /// Tasks that have left a fetch to others, and continue.
     handed_over: RefCell<BTreeSet<TaskId>>,
     dead: RefCell<BTreeSet<Group>>,
-    /// When whoever is polled may die of it.
-    deadly: Vec<RangeInclusive<Duration>>,
+    /// The periods in which calls are dropped and instances killed.
+    deadly_times: Vec<RangeInclusive<Duration>>,
     steps: Cell<u64>,
     violation: RefCell<Option<String>>,
     events: Option<RefCell<VecDeque<String>>>,
@@ -64,7 +64,7 @@ impl Wake for Bell {
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 pub(crate) struct Ending {
     pub(crate) violation: Option<String>,
     pub(crate) now: Duration,
@@ -73,7 +73,7 @@ pub(crate) struct Ending {
 }
 
 impl World {
-    pub(crate) fn new(rng: Rng, deadly: Vec<RangeInclusive<Duration>>, traced: bool) -> Self {
+    pub(crate) fn new(rng: Rng, deadly_times: Vec<RangeInclusive<Duration>>, traced: bool) -> Self {
         Self(Rc::new(State {
             now: Cell::default(),
             rng: RefCell::new(rng),
@@ -83,11 +83,11 @@ impl World {
             ready: Arc::default(),
             running: Cell::default(),
             killed: RefCell::default(),
-            deserted_at: RefCell::default(),
-            left_alone: RefCell::default(),
+            abandoned_at: RefCell::default(),
+            left_idle: RefCell::default(),
             handed_over: RefCell::default(),
             dead: RefCell::default(),
-            deadly,
+            deadly_times,
             steps: Cell::default(),
             violation: RefCell::default(),
             events: traced.then(RefCell::default),
@@ -102,12 +102,12 @@ impl World {
         draw(&mut self.0.rng.borrow_mut())
     }
 
-    /// True once in so many times.
+    /// True with a probability of one in `many`.
     pub(crate) fn one_in(&self, many: u32) -> bool {
         self.random(|rng| rng.u32(..many) == 0)
     }
 
-    /// A duration between two, in microseconds.
+    /// A random duration between two limits in microseconds.
     pub(crate) fn between(&self, shortest: u64, longest: u64) -> Duration {
         Duration::from_micros(self.random(|rng| rng.u64(shortest..=longest)))
     }
@@ -120,7 +120,7 @@ impl World {
         Sleep { world: self.clone(), seat: (until, self.serial()) }
     }
 
-    /// A number that was not given before.
+    /// A unique number.
     pub(crate) fn serial(&self) -> u64 {
         self.0.serial.set(self.0.serial.get() + 1);
         self.0.serial.get()
@@ -133,7 +133,7 @@ impl World {
         self.0.tasks.borrow_mut().insert(task, Task { group, future: Some(Box::pin(future)), waker });
     }
 
-    /// The task that is polled now.
+    /// The running task.
     pub(crate) fn running(&self) -> TaskId {
         self.0.running.get()
     }
@@ -142,35 +142,35 @@ impl World {
         self.0.tasks.borrow().contains_key(&task)
     }
 
-    /// Whether a task was dropped before its end, or left what it did to others.
+    /// Whether a task was dropped, or abandoned its call.
     pub(crate) fn was_killed(&self, task: TaskId) -> bool {
         self.0.killed.borrow().contains_key(&task)
     }
 
-    /// Whether that was before this moment.
+    /// Whether that was before the present time.
     pub(crate) fn was_killed_before(&self, task: TaskId) -> bool {
         self.0.killed.borrow().get(&task).is_some_and(|at| *at < self.now())
     }
 
-    /// Whether an instance was left with a fetch that nobody polls, perhaps, after a moment.
-    pub(crate) fn was_left_alone_since(&self, group: Group, moment: Duration) -> bool {
-        self.0.left_alone.borrow().get(&group).is_some_and(|at| *at >= moment)
+    /// Whether an instance may have been left with an idle fetch since a time.
+    pub(crate) fn was_left_idle_since(&self, group: Group, moment: Duration) -> bool {
+        self.0.left_idle.borrow().get(&group).is_some_and(|at| *at >= moment)
     }
 
-    /// Whether a task left what it did for a key to others after a moment.
-    pub(crate) fn was_deserted_since(&self, key: usize, moment: Duration) -> bool {
-        self.0.deserted_at.borrow().get(&key).is_some_and(|at| *at >= moment)
+    /// Whether a call for a key was abandoned since a time.
+    pub(crate) fn was_abandoned_since(&self, key: usize, moment: Duration) -> bool {
+        self.0.abandoned_at.borrow().get(&key).is_some_and(|at| *at >= moment)
     }
 
-    /// The task that is polled now ends, and leaves what it did to others.
-    pub(crate) fn desert(&self, group: Group, key: usize) {
-        self.0.left_alone.borrow_mut().insert(group, self.now());
+    /// The running task abandons its call.
+    pub(crate) fn abandon(&self, group: Group, key: usize) {
+        self.0.left_idle.borrow_mut().insert(group, self.now());
         self.0.killed.borrow_mut().insert(self.running(), self.now());
-        self.0.deserted_at.borrow_mut().insert(key, self.now());
+        self.0.abandoned_at.borrow_mut().insert(key, self.now());
         self.note(|| format!("task {} gives up", self.running()));
     }
 
-    /// The running task leaves the fetch that it waits for to whoever waits beside it.
+    /// The running task leaves the fetch that it waits for to other waiters.
     pub(crate) fn hand_over(&self) {
         self.0.handed_over.borrow_mut().insert(self.running());
     }
@@ -188,7 +188,7 @@ impl World {
         self.0.dead.borrow().contains(&group)
     }
 
-    /// Drop what an instance is doing, wherever it waits.
+    /// Drops all tasks of an instance.
     fn kill(&self, group: Group) {
         self.0.dead.borrow_mut().insert(group);
         let of_group = |task: &Task| task.group == Some(group);
@@ -202,40 +202,40 @@ impl World {
     fn cancel(&self, task: TaskId) {
         let dropped = self.0.tasks.borrow_mut().remove(&task);
         if let Some(group) = dropped.as_ref().and_then(|task| task.group) {
-            self.0.left_alone.borrow_mut().insert(group, self.now());
+            self.0.left_idle.borrow_mut().insert(group, self.now());
         }
         self.0.killed.borrow_mut().insert(task, self.now());
         self.note(|| format!("task {task} is dropped"));
         drop(dropped);
     }
 
-    /// What happened, for whoever reads a run that failed.
+    /// Records an event for the report of a failed run.
     pub(crate) fn note(&self, event: impl FnOnce() -> String) {
         let Some(events) = &self.0.events else { return };
         let mut events = events.borrow_mut();
-        if events.len() == TOLD {
+        if events.len() == MAX_EVENTS {
             events.pop_front();
         }
         events.push_back(format!("{:>12.3} s  {}", self.now().as_secs_f64(), event()));
     }
 
-    /// An invariant does not hold. The run ends here.
+    /// Records the violation of an invariant, which ends the run.
     pub(crate) fn violated(&self, words: impl FnOnce() -> String) {
         self.0.violation.borrow_mut().get_or_insert_with(words);
     }
 
-    /// Poll whoever was woken; when nobody was, let time pass until somebody is.
+    /// Polls the woken tasks, and advances the time when there is none.
     pub(crate) fn run(&self) -> Ending {
         while self.0.violation.borrow().is_none() && (self.step() || self.pass()) {}
-        if self.0.steps.get() >= ENDLESS {
+        if self.0.steps.get() >= MAX_STEPS {
             self.violated(|| "a run ends".to_owned());
         }
         self.end()
     }
 
-    /// Stop here.
+    /// Ends the run.
     pub(crate) fn end(&self) -> Ending {
-        // They hold this world, and it them.
+        // Breaks the cycle of the tasks and the world.
         drop(self.0.tasks.take());
         Ending {
             violation: self.0.violation.take(),
@@ -248,11 +248,11 @@ impl World {
     fn step(&self) -> bool {
         let task = {
             let mut ready = self.0.ready.lock().unwrap();
-            if ready.is_empty() || self.0.steps.get() >= ENDLESS {
+            if ready.is_empty() || self.0.steps.get() >= MAX_STEPS {
                 return false;
             }
-            let place = self.random(|rng| rng.usize(..ready.len()));
-            ready.swap_remove(place)
+            let index = self.random(|rng| rng.usize(..ready.len()));
+            ready.swap_remove(index)
         };
         self.0.steps.set(self.0.steps.get() + 1);
         self.poll(task);
@@ -276,8 +276,8 @@ impl World {
             task.future = Some(future);
         }
         let Some(group) = group else { return };
-        let deadly = self.0.deadly.iter().any(|times| times.contains(&self.now()));
-        match deadly.then(|| self.random(|rng| rng.u32(..DEATHS))) {
+        let is_deadly = self.0.deadly_times.iter().any(|times| times.contains(&self.now()));
+        match is_deadly.then(|| self.random(|rng| rng.u32(..DEATHS))) {
             Some(0) => self.cancel(id),
             Some(1) => self.kill(group),
             _ => {}
@@ -291,11 +291,11 @@ impl World {
         while let Some(first) = sleeping.first_entry().filter(|first| first.key().0 == until) {
             first.remove().wake();
         }
-        self.0.steps.get() < ENDLESS
+        self.0.steps.get() < MAX_STEPS
     }
 }
 
-/// Ends at a moment.
+/// A future that is ready at a time.
 pub(crate) struct Sleep {
     world: World,
     seat: (Duration, u64),
@@ -319,9 +319,9 @@ impl Drop for Sleep {
     }
 }
 
-/// How many events a report shows.
-const TOLD: usize = 30;
-/// A run has some ten thousand steps.
-const ENDLESS: u64 = 20_000_000;
-/// Of so many polls in deadly times, one drops the call and one the whole instance.
+/// The number of events in a report.
+const MAX_EVENTS: usize = 30;
+/// The limit of steps. A run has some ten thousand.
+const MAX_STEPS: u64 = 20_000_000;
+/// Of so many polls in deadly times, one drops the call and one kills the instance.
 const DEATHS: u32 = 40;

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stale_or_missing_proof_speaks_of_renewing_it() {
+    fn only_a_stale_or_missing_credential_is_to_be_renewed() {
         let all = REMEDIES.iter().flat_map(|(numbers, _)| *numbers).copied().chain([1]);
         let renewing: Vec<_> = all.filter(|number| of(*number).contains("renew it")).collect();
         assert_eq!(renewing, [700_024, 7_000_216, 7_000_218]);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_numbers_the_first_with_a_remedy_tells() {
+    fn of_several_numbers_the_first_with_a_remedy_counts() {
         assert_eq!(most_specific([70_002, 70_008].into_iter()), Some(70_008));
         assert_eq!(most_specific([70_002, 1].into_iter()), Some(70_002));
         assert_eq!(most_specific(std::iter::empty()), None);
