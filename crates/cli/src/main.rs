@@ -62,6 +62,6 @@ fn print(text: &str) -> Result<(), Failed> {
 }
 
 /// The fix for a process that gets no thread, file or signal of the system.
-const FREE_RESOURCES: &str = "raise the limits of this process, `ulimit -a`";
+const FREE_RESOURCES: &str = "raise the limits of this process, which `ulimit -a` shows";
 /// The limit of the wait for a reader of stderr at the end of the process.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -46,7 +46,10 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
             format_args!("the component needs more memory than {} MiB", args.max_memory),
             "give it more with --max-memory",
         ),
-        false => Failed::other(format_args!("the component failed: {trap:#}"), "correct the component"),
+        false => Failed::other(
+            format_args!("the component failed: {trap:#}"),
+            "report it to the author of the component",
+        ),
     })?;
     // The component itself reports its error.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

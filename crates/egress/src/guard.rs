@@ -143,7 +143,7 @@ impl Access {
         }
         if !self.target.is_https() && MARKS.iter().any(|name| has(name)) {
             return Err(Error::denied(
-                format_args!("the request to {} has a header of requests for tokens", self.target),
+                format_args!("the request to {} has a header for identity endpoints", self.target),
                 format_args!("leave out the headers {}, or use https", MARKS.join(", ")),
             ));
         }

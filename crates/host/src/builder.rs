@@ -207,7 +207,9 @@ impl Builder {
         }
         let Some(settings) = &self.settings else { return Ok(None) };
         let value = settings.get(name).await.map_err(|error| {
-            format_err!("the program's settings failed to look up {name}: {error}; fix: make them answer")
+            format_err!(
+                "the program's settings failed to look up {name}: {error}; fix: return its value, or none"
+            )
         })?;
         Ok(value.filter(|value| !value.is_empty()))
     }

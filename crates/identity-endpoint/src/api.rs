@@ -289,7 +289,7 @@ fn check_version(protocol: Protocol, version: Option<&str>) -> Result<(), Refusa
     if is_date(version) && version >= first {
         return Ok(());
     }
-    let what = "the parameter api-version is not a date on which this protocol exists";
+    let what = "the parameter api-version is not a version of this protocol";
     Err(Refusal::bad(what, format_args!("set it to {first} or a later date")))
 }
 

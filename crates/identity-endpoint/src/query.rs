@@ -30,7 +30,7 @@ impl Parameters {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
             let value = || {
                 decoded(value).ok_or_else(|| {
-                    Refusal::bad("a parameter is not percent-encoded UTF-8", "encode its value as that")
+                    Refusal::bad("a parameter is not percent-encoded UTF-8", "percent-encode its value")
                 })
             };
             match decoded(name).as_deref() {

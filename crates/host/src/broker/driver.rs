@@ -151,7 +151,7 @@ impl Replacements {
         if self.0.len() >= MAX_REPLACEMENTS {
             return Err(Error::Other(format!(
                 "the broker's instance trapped {MAX_REPLACEMENTS} times within {} s, and calls \
-                 fail for up to that long; fix: remove the reason that the log gives",
+                 fail for up to that long; fix: correct the cause that the log names",
                 PERIOD.as_secs()
             )));
         }

@@ -85,7 +85,7 @@ impl Store for MemoryStore {
 fn check_size(key: &str, value: &[u8]) -> Result<(), StoreError> {
     if key.len() > MAX_KEY || value.len() > MAX_VALUE {
         return Err(StoreError::Other(format!(
-            "a key of {} or a value of {} bytes is longer than {MAX_KEY} or {MAX_VALUE}; fix: use another store",
+            "a key of {} or a value of {} bytes is longer than {MAX_KEY} or {MAX_VALUE}; fix: use a store for larger entries",
             key.len(),
             value.len()
         )));
