@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rand_chacha::ChaCha20Rng;
 use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs1v15;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::pss;
-use rsa::rand_core::SeedableRng as _;
+use rsa::rand_core::{self, CryptoRng, RngCore, impls};
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
 use rsa::traits::PublicKeyParts as _;
 use secrecy::zeroize::Zeroizing;
@@ -101,7 +100,7 @@ impl Certificate {
             "exp": expires_on,
         });
         let message = format!("{}.{}", encoded(&header), encoded(&payload));
-        let signature = file.signature(claims.adfs, message.as_bytes(), &mut generator(random))?;
+        let signature = file.signature(claims.adfs, message.as_bytes(), &mut HostRandom(random))?;
         let assertion = Secret::from(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)));
         let signed = SignedAssertion { assertion: assertion.clone(), claims: claims.clone(), expires_on };
         self.last.replace(Some(signed));
@@ -109,12 +108,29 @@ impl Certificate {
     }
 }
 
-/// A random number generator for one signature, seeded by the host.
-fn generator(mut random: impl FnMut() -> u64) -> ChaCha20Rng {
-    let mut seed = [0; 32];
-    seed.chunks_exact_mut(8).for_each(|bytes| bytes.copy_from_slice(&random().to_le_bytes()));
-    ChaCha20Rng::from_seed(seed)
+/// The random bits of the host as the generator of a signature.
+struct HostRandom<F>(F);
+
+impl<F: FnMut() -> u64> RngCore for HostRandom<F> {
+    fn next_u32(&mut self) -> u32 {
+        impls::next_u32_via_fill(self)
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        (self.0)()
+    }
+
+    fn fill_bytes(&mut self, bytes: &mut [u8]) {
+        impls::fill_bytes_via_next(self, bytes);
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(bytes);
+        Ok(())
+    }
 }
+
+impl<F: FnMut() -> u64> CryptoRng for HostRandom<F> {}
 
 /// The content of a PEM file: a key, and the certificates with the key's own first.
 struct Pem {
@@ -162,7 +178,12 @@ impl Pem {
         header
     }
 
-    fn signature(&self, adfs: bool, message: &[u8], random: &mut ChaCha20Rng) -> Result<Vec<u8>, String> {
+    fn signature(
+        &self,
+        adfs: bool,
+        message: &[u8],
+        random: &mut HostRandom<impl FnMut() -> u64>,
+    ) -> Result<Vec<u8>, String> {
         let key = self.key.clone();
         let signature = if adfs {
             let key = pkcs1v15::SigningKey::<Sha256>::new(key);

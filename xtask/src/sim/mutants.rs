@@ -64,7 +64,10 @@ impl Mutant {
         let said = String::from_utf8_lossy(&output.stdout);
         let compiled = said.contains("running 1 test");
         ensure!(compiled, "it does not compile:\n{}", String::from_utf8_lossy(&output.stderr));
-        Ok(said.lines().find(|line| line.starts_with("seed ") && line.contains(" breaks ")).map(str::to_owned))
+        Ok(said
+            .lines()
+            .find(|line| line.starts_with("seed ") && line.contains(" breaks "))
+            .map(str::to_owned))
     }
 }
 
