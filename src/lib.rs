@@ -65,6 +65,7 @@ pub mod wire;
 
 pub use crate::acquire::{SourceReport, Verdict};
 pub use crate::broker::{Broker, Grant, RefreshTicket};
+pub use crate::memory::earliest_refresh;
 pub use crate::model::{
     Body, Claims, EXPIRING, Error, Failure, Host, Id, Identity, Level, Limits, Links, RawRequest, ReadError,
     Record, Scope, Secret, SendError, SendErrorKind, Statistics, Store, StoreError, Token, TokenRequest,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use self::cache::Cache;
 pub(crate) use self::cache::Lookup;
 pub(crate) use self::flight::{FetchResult, Flights, Wait, Work};
+pub use self::freshness::earliest_refresh;
 #[cfg(test)]
 pub(crate) use self::freshness::jittered_refresh;
 pub(crate) use self::freshness::{Freshness, is_expiring};

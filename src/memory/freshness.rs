@@ -42,8 +42,16 @@ pub(crate) fn is_expiring(token: &Token, now: Duration) -> bool {
 /// instances that started together do not refresh together.
 pub(crate) fn jittered_refresh(token: &Token, random: u64) -> u64 {
     let Some(refresh_on) = token.refresh_on else { return token.received_on };
-    let tenth = refresh_on.saturating_sub(token.received_on) / 10;
-    refresh_on.saturating_sub(share(tenth, random))
+    refresh_on.saturating_sub(share(max_jitter(token.received_on, refresh_on), random))
+}
+
+/// The earliest time of a refresh, with the most jitter, for a token that was received by `received_on` (Unix seconds).
+pub fn earliest_refresh(received_on: u64, refresh_on: u64) -> u64 {
+    refresh_on.saturating_sub(max_jitter(received_on, refresh_on))
+}
+
+fn max_jitter(received_on: u64, refresh_on: u64) -> u64 {
+    refresh_on.saturating_sub(received_on) / 10
 }
 
 #[cfg(test)]
@@ -65,6 +73,18 @@ mod tests {
             assert_eq!(token.refresh_on(), None);
             assert_eq!(Freshness::of(&token, jittered_refresh(&token, 0), at(1000)), Freshness::Expiring);
         }
+    }
+
+    #[test]
+    fn no_jitter_is_earlier_than_the_earliest_refresh() {
+        let token = token(20_000, None);
+        let refresh_on = token.refresh_on.unwrap();
+        let earliest = earliest_refresh(token.received_on, refresh_on);
+        assert_eq!(earliest, refresh_on - (refresh_on - token.received_on) / 10);
+        assert!(
+            (0..=64)
+                .all(|shift| jittered_refresh(&token, u64::MAX.checked_shr(shift).unwrap_or(0)) >= earliest)
+        );
     }
 
     #[test]

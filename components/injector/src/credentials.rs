@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Identity, RawRequest, Secret, fingerprint};
+use token_broker::{Error, Identity, RawRequest, Secret, earliest_refresh, fingerprint};
 use token_broker_egress::HeaderForm;
 
 use crate::bindings::token_broker::identity::credentials;
@@ -31,8 +31,8 @@ pub(crate) struct TokenHeader {
 impl TokenHeader {
     fn new(token: AccessToken, form: HeaderForm, now: u64) -> Self {
         let refresh_on = token.refresh_on.unwrap_or(now);
-        // Jitter lets the broker refresh up to a tenth earlier, and it must be asked by then.
-        let until = now.saturating_add(refresh_on.saturating_sub(now).saturating_mul(9) / 10);
+        // The broker must be asked by then, since it refreshes when it is asked.
+        let until = earliest_refresh(now, refresh_on);
         let token_sha256 = fingerprint(&token.token);
         let authorization = form.authorization(&token.token_type, &token.token.into());
         Self { authorization, token_sha256, valid: now..until }
