@@ -31,7 +31,7 @@
 //! | `broker` | one call: look up, join, fetch, answer |
 //! | `fleet` | one fetch for many instances, through a store: leases, sealed entries |
 //! | `acquire` | tries the sources in order until there is a token: retries, rate limits |
-//! | `sources` | one file for each platform: a pure request and a pure parser |
+//! | `sources` | one file for each platform, which implements `Protocol`: a pure request, and the reading of its response |
 //! | `memory` | the state of this instance: cache, single-flight, freshness |
 //! | `policy` | the allowed scopes and identities; the cache key |
 //! | `settings` | environment variables and the checks of their values |
@@ -67,9 +67,9 @@ pub use crate::acquire::{SourceReport, Verdict};
 pub use crate::broker::{Broker, Grant, RefreshTicket};
 pub use crate::memory::earliest_refresh;
 pub use crate::model::{
-    Body, Claims, EXPIRING, Error, Failure, Host, Id, Identity, Level, Limits, Links, RawRequest, ReadError,
-    Record, Scope, Secret, SendError, SendErrorKind, Statistics, Store, StoreError, Token, TokenRequest,
-    fingerprint, milliseconds,
+    Body, Claims, EXPIRING, Error, Failure, Host, Id, Identity, Level, Limits, Links, MAX_ASSERTION,
+    RawRequest, ReadError, Record, Scope, Secret, SendError, SendErrorKind, Statistics, Store, StoreError,
+    Token, TokenRequest, fingerprint, milliseconds,
 };
 pub use crate::policy::Policy;
 pub use crate::settings::{

@@ -25,7 +25,7 @@ pub use self::identity::{Id, Identity};
 pub(crate) use self::jitter::share;
 pub use self::log::{Level, Record};
 pub(crate) use self::request::OnBehalfOf;
-pub use self::request::{RawRequest, TokenRequest};
+pub use self::request::{MAX_ASSERTION, RawRequest, TokenRequest};
 pub use self::scope::Scope;
 pub use self::secret::{Secret, fingerprint};
 pub use self::stats::Statistics;

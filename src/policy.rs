@@ -12,8 +12,15 @@ use crate::settings::variables::{ALLOWED_IDENTITIES, ALLOWED_SCOPES};
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Audiences, each without a trailing slash.
-    scopes: Option<Vec<String>>,
-    identities: Option<Identities>,
+    scopes: Option<Allowed<Vec<String>>>,
+    identities: Option<Allowed<Identities>>,
+}
+
+/// A list, with its name for errors.
+#[derive(Clone, Debug)]
+struct Allowed<T> {
+    name: String,
+    entries: T,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,14 @@ impl Policy {
         Self::parse(("the list of allowed scopes", scopes), ("the list of allowed identities", identities))
     }
 
+    /// A policy that allows the scopes of a list. `name` is the list's name in errors.
+    ///
+    /// # Errors
+    /// As [`Policy::new`].
+    pub fn for_scopes(name: &str, scopes: &str) -> Result<Self, Error> {
+        Self::parse((name, Some(scopes)), ("", None))
+    }
+
     /// The policy of the settings.
     ///
     /// # Errors
@@ -48,10 +63,16 @@ impl Policy {
         (scopes_name, scopes): (&str, Option<&str>),
         (identities_name, identities): (&str, Option<&str>),
     ) -> Result<Self, Error> {
-        Ok(Self {
-            scopes: scopes.map(|list| parse_scopes(scopes_name, list)).transpose()?,
-            identities: identities.map(|list| parse_identities(identities_name, list)).transpose()?,
-        })
+        let scopes = scopes.map(|list| {
+            Ok(Allowed { entries: parse_scopes(scopes_name, list)?, name: scopes_name.to_owned() })
+        });
+        let identities = identities.map(|list| {
+            Ok(Allowed {
+                entries: parse_identities(identities_name, list)?,
+                name: identities_name.to_owned(),
+            })
+        });
+        Ok(Self { scopes: scopes.transpose()?, identities: identities.transpose()? })
     }
 
     /// The identity of a request, if scope and identity are allowed. [`Identity::Default`] stands for `default`.
@@ -68,20 +89,20 @@ impl Policy {
             (named, _) => named,
         };
         let scope = &request.scope;
-        if self.scopes.as_ref().is_some_and(|allowed| !allowed.iter().any(|entry| entry == entry_of(scope))) {
+        if let Some(Allowed { name, entries }) = &self.scopes
+            && !entries.iter().any(|entry| entry == entry_of(scope))
+        {
             return Err(Error::denied(
                 format_args!("the policy does not allow the scope {}", scope.audience()),
-                format_args!(
-                    "add it to {ALLOWED_SCOPES}, or to the policy that the host gives this consumer"
-                ),
+                format_args!("add it to {name}"),
             ));
         }
-        if self.identities.as_ref().is_some_and(|allowed| !allowed.contain(identity)) {
+        if let Some(Allowed { name, entries }) = &self.identities
+            && !entries.contain(identity)
+        {
             return Err(Error::denied(
                 format_args!("the policy does not allow {identity}"),
-                format_args!(
-                    "add it to {ALLOWED_IDENTITIES}, or to the policy that the host gives this consumer"
-                ),
+                format_args!("add it to {name}"),
             ));
         }
         Ok(identity.clone())
@@ -308,7 +329,7 @@ fn non_empty<T>(name: &str, is_empty: bool, list: T) -> Result<T, Error> {
     if is_empty {
         return Err(Error::misconfigured(
             format_args!("{name} has no entry"),
-            "unset it to allow all, or add the allowed entries",
+            "add the allowed entries; without a list all are allowed",
         ));
     }
     Ok(list)
@@ -319,7 +340,7 @@ fn unusable(name: &str, entry: &str, (why, fix): (&str, &str)) -> Error {
 }
 
 fn invalid(name: &str, error: &Error) -> Error {
-    Error::Misconfigured(format!("{name} has an entry that cannot be used: {error}"))
+    Error::Misconfigured(format!("{name} has an entry that cannot be used: {}", error.detail()))
 }
 
 const SYSTEM_ASSIGNED: &str = "system-assigned";
@@ -355,7 +376,11 @@ mod tests {
         let error = check(&policy, "https://graph.microsoft.com/.default", Identity::Default).unwrap_err();
         assert_eq!(error.kind(), "denied");
         assert!(error.to_string().contains("https://graph.microsoft.com"), "{error}");
-        assert!(error.to_string().contains("TOKEN_BROKER_ALLOWED_SCOPES"), "{error}");
+        assert!(error.to_string().ends_with("; fix: add it to the list of allowed scopes"), "{error}");
+        let error = Policy::for_scopes("--scope", "https://a.example")
+            .unwrap()
+            .check(&request("https://b.example", Identity::Default), &Identity::Default);
+        assert!(error.unwrap_err().to_string().ends_with("; fix: add it to --scope"));
     }
 
     #[test]

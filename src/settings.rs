@@ -1,8 +1,8 @@
 //! Settings: the values of environment variables, read once.
 
 pub(crate) mod cloud;
-mod names;
 mod selection;
+mod setting_names;
 pub(crate) mod tenant;
 mod unknown_name;
 pub(crate) mod url;
@@ -11,9 +11,9 @@ pub mod variables;
 use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use self::cloud::EntraHosts;
-pub(crate) use self::names::SettingNames;
 pub use self::selection::Credential;
 pub(crate) use self::selection::Selection;
+pub(crate) use self::setting_names::SettingNames;
 use self::unknown_name::UnknownName;
 pub use self::unknown_name::concerns_broker;
 use self::variables::{CLIENT_ID, FEDERATED_CLIENT_ID, LOG, TOKEN_CREDENTIALS};
@@ -55,6 +55,7 @@ impl Settings {
             Some(variable) => {
                 self.values.retain(|(set, _)| set.name != name);
                 self.values.push((variable, value.into()));
+                self.names.remove(name);
             }
         }
     }
@@ -62,7 +63,14 @@ impl Settings {
     /// Sets a variable from another origin than the environment, a command-line option or a field of a file. Errors
     /// call the variable by the name of its origin.
     pub fn set_from(&mut self, origin: &str, name: &'static str, value: String) {
-        self.set(name, value);
+        if !value.is_empty() {
+            self.set(name, value);
+            self.set_origin(origin, name);
+        }
+    }
+
+    /// Names the origin of a variable, for errors about a variable without a value.
+    pub fn set_origin(&mut self, origin: &str, name: &'static str) {
         self.names.add(name, origin);
     }
 
@@ -150,8 +158,9 @@ impl Settings {
             .filter(|name| federated || *name != FEDERATED_CLIENT_ID)
             .find_map(|name| self.get(name).map(|id| (name, id)));
         let Some((name, id)) = named else { return Ok(Identity::Default) };
-        Identity::client_id(id)
-            .map_err(|error| Error::Misconfigured(format!("{} cannot be used: {error}", self.name(name))))
+        Identity::client_id(id).map_err(|error| {
+            Error::Misconfigured(format!("{} cannot be used: {}", self.name(name), error.detail()))
+        })
     }
 
     /// The name by which the deployer knows a variable.

@@ -61,7 +61,7 @@ impl Chain {
         for slot in self.0.iter().filter(|slot| slot.can_serve(fetch.request)) {
             let source = match (&slot.state, slot.absence(fetch.instance.now())) {
                 (SlotState::Broken(error), _) => return Err(error.clone()),
-                (SlotState::Absent, _) => {
+                (SlotState::Absent(_), _) => {
                     attempts.add_unconfigured(slot.not_tried());
                     continue;
                 }

@@ -21,13 +21,23 @@ pub(crate) struct SourceSlot {
     history: RefCell<SlotHistory>,
 }
 
+fn missing_variables(settings: &Settings, info: &SourceInfo) -> String {
+    let missing = info.required.iter().filter(|name| !settings.is_set(name));
+    let missing: Vec<_> = missing.map(|name| settings.name(name)).collect();
+    match missing.split_last() {
+        None => "its variables belong to another source here".to_owned(),
+        Some((last, [])) => format!("{last} is not set"),
+        Some((last, rest)) => format!("{} and {last} are not set", rest.join(", ")),
+    }
+}
+
 /// The state of a source by its configuration.
 #[derive(Debug)]
 pub(crate) enum SlotState {
     /// The source can be called.
     Ready(Source),
-    /// Its variables are not set.
-    Absent,
+    /// Its variables are not set, which this sentence says.
+    Absent(String),
     /// `AZURE_TOKEN_CREDENTIALS` excludes it.
     LeftOut,
     /// Its variables are invalid.
@@ -49,7 +59,7 @@ impl SourceSlot {
         let state = match (info.detect)(settings) {
             _ if !selection.includes(info.credential) => SlotState::LeftOut,
             Ok(Some(source)) => SlotState::Ready(source),
-            Ok(None) => SlotState::Absent,
+            Ok(None) => SlotState::Absent(missing_variables(settings, info)),
             Err(error) => SlotState::Broken(error),
         };
         let variables = info.required.iter().chain(info.optional);
@@ -70,14 +80,14 @@ impl SourceSlot {
     pub(crate) fn ready(&self) -> Option<&Source> {
         match &self.state {
             SlotState::Ready(source) => Some(source),
-            SlotState::Absent | SlotState::LeftOut | SlotState::Broken(_) => None,
+            SlotState::Absent(_) | SlotState::LeftOut | SlotState::Broken(_) => None,
         }
     }
 
     pub(crate) fn broken(&self) -> Option<&Error> {
         match &self.state {
             SlotState::Broken(error) => Some(error),
-            SlotState::Ready(_) | SlotState::Absent | SlotState::LeftOut => None,
+            SlotState::Ready(_) | SlotState::Absent(_) | SlotState::LeftOut => None,
         }
     }
 
@@ -141,26 +151,16 @@ impl SourceSlot {
                 Prerequisite::Presence(path) => format!("will be tried if there is a file {path}"),
                 _ => "will be tried if no source before it answers".to_owned(),
             },
-            SlotState::Absent => self.missing_variables(),
+            SlotState::Absent(missing) => missing.clone(),
             SlotState::LeftOut => format!("{TOKEN_CREDENTIALS} excludes it"),
             SlotState::Broken(error) => error.to_string(),
-        }
-    }
-
-    fn missing_variables(&self) -> String {
-        let is_set = |name: &&&str| self.variables.iter().any(|(known, set)| known == *name && *set);
-        let missing: Vec<_> = self.info.required.iter().filter(|name| !is_set(name)).copied().collect();
-        match missing.split_last() {
-            None => "its variables belong to another source here".to_owned(),
-            Some((last, [])) => format!("{last} is not set"),
-            Some((last, rest)) => format!("{} and {last} are not set", rest.join(", ")),
         }
     }
 
     pub(crate) fn report(&self, request: &AdmittedRequest, names: &SettingNames) -> SourceReport {
         let history = self.history.borrow();
         let (mut verdict, mut reason) = match &self.state {
-            SlotState::Absent | SlotState::LeftOut => (Verdict::NotConfigured, self.state_text()),
+            SlotState::Absent(_) | SlotState::LeftOut => (Verdict::NotConfigured, self.state_text()),
             SlotState::Broken(_) => (Verdict::Misconfigured, self.state_text()),
             SlotState::Ready(_) if history.last_failure.is_some() => {
                 (Verdict::Failed, "the last request failed".to_owned())

@@ -120,9 +120,10 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
     ) -> Result<T, StoreError> {
         let outcome = match select(pin!(operation), pin!(self.instance.host.sleep(limit))).await {
             Either::Left((outcome, _)) => outcome,
-            Either::Right(_) => {
-                Err(StoreError::Unavailable(format!("no answer within {} ms", limit.as_millis())))
-            }
+            Either::Right(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {} ms; fix: check that the store runs, and the way to it",
+                limit.as_millis()
+            ))),
         };
         match &outcome {
             Ok(_) => self.instance.rate_limits.set_store_lost(false),

@@ -69,6 +69,12 @@ impl Error {
         Self::Denied(with_fix(text, fix))
     }
 
+    /// The line of `Display` without the kind: for an error that is reported as part of another.
+    pub fn detail(&self) -> String {
+        let line = self.to_string();
+        line.split_once(": ").map_or_else(String::new, |(_, detail)| detail.to_owned())
+    }
+
     /// The name of the case in the contract.
     pub fn kind(&self) -> &'static str {
         match self {

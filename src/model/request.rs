@@ -117,7 +117,8 @@ fn on_behalf_of(assertion: Secret, permission: &str) -> Result<OnBehalfOf, Error
     Ok(OnBehalfOf { assertion, permission: permission.to_owned() })
 }
 
-const MAX_ASSERTION: usize = 64 * 1024;
+/// The longest user assertion, in bytes.
+pub const MAX_ASSERTION: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

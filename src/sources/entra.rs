@@ -207,7 +207,7 @@ fn app(
 
 pub(super) fn client(variable: &str, id: &str) -> Result<Identity, Error> {
     Identity::client_id(id)
-        .map_err(|error| Error::Misconfigured(format!("{variable} cannot be used: {error}")))
+        .map_err(|error| Error::Misconfigured(format!("{variable} cannot be used: {}", error.detail())))
 }
 
 /// <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>

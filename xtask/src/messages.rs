@@ -18,7 +18,7 @@ fn listed() -> Result<String> {
             for file in files(&repo::path(folder))? {
                 let code: TokenStream =
                     fs::read_to_string(&file)?.parse().ok().context(file.display().to_string())?;
-                collect(code, &mut texts);
+                collect(code, file.ends_with(HELP), &mut texts);
             }
         }
         list += &format!("\n# {part}\n");
@@ -28,16 +28,23 @@ fn listed() -> Result<String> {
 }
 
 /// The string literals that are prose, outside of attributes, tests and assertions
-fn collect(code: TokenStream, texts: &mut BTreeSet<String>) {
+///
+/// `is_help`: the documentation is the text of `--help`.
+fn collect(code: TokenStream, is_help: bool, texts: &mut BTreeSet<String>) {
     let (mut last, mut is_test) = (String::new(), false);
     for token in code {
         match &token {
             TokenTree::Literal(literal) => texts.extend(prose(&literal.to_string())),
-            TokenTree::Group(group) if last == "#" => is_test = group.to_string().contains("cfg (test)"),
+            TokenTree::Group(group) if last == "#" => {
+                is_test |= group.to_string().contains("cfg (test)");
+                if is_help && group.to_string().contains("doc =") {
+                    collect(group.stream(), is_help, texts);
+                }
+            }
             TokenTree::Group(group) if ASSERTIONS.contains(&&*last) || is_test => {
                 is_test &= group.delimiter() != proc_macro2::Delimiter::Brace;
             }
-            TokenTree::Group(group) => collect(group.stream(), texts),
+            TokenTree::Group(group) => collect(group.stream(), is_help, texts),
             TokenTree::Punct(punct) if punct.as_char() == ';' => is_test = false,
             TokenTree::Punct(_) | TokenTree::Ident(_) => {}
         }
@@ -50,7 +57,7 @@ fn collect(code: TokenStream, texts: &mut BTreeSet<String>) {
 
 /// The text of a literal, if it is a sentence or a part of one
 fn prose(literal: &str) -> Option<String> {
-    let text = literal.strip_prefix('"')?.strip_suffix('"')?;
+    let text = literal.trim_start_matches('r').trim_matches('#').strip_prefix('"')?.strip_suffix('"')?.trim();
     let (first, rest) = text.split_once("\\\n").unwrap_or((text, ""));
     let rest = rest.split("\\\n").map(str::trim_start);
     let text: String = std::iter::once(first).chain(rest).collect();
@@ -73,8 +80,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The file whose documentation is the text of `--help`
+const HELP: &str = "crates/cli/src/args.rs";
+
 const INTRODUCTION: &str = "\
-The texts that users of token-broker read: errors, remedies, log lines. People search for them and match on them, so a
+The texts that users of token-broker read: errors, remedies, log lines, help. People search for them and match on them, so a
 change of one is a change that users see. `UPDATE_MESSAGES=1 cargo test -p xtask messages` writes this file anew.
 ";
 
@@ -95,8 +105,8 @@ const PARTS: [(&str, &[&str]); 5] = [
     ("The command and the Rust crates", &["crates/cli", "crates/client", "crates/host"]),
 ];
 
-const ASSERTIONS: [&str; 8] =
-    ["assert", "assert_eq", "debug_assert", "expect", "panic", "unreachable", "bail", "deprecated"];
+const ASSERTIONS: [&str; 7] =
+    ["assert", "assert_eq", "debug_assert", "expect", "panic", "unreachable", "deprecated"];
 
 #[cfg(test)]
 mod tests {
@@ -137,10 +147,11 @@ mod tests {
             use crate::tests::no;
             const LAST: &str = "after a test";
             #[cfg(test)]
+            #[path = "no"]
             mod tests { fn t() { g("no words of tests"); } }
         "#;
         let mut texts = BTreeSet::new();
-        collect(code.parse().unwrap(), &mut texts);
+        collect(code.parse().unwrap(), false, &mut texts);
         let expected = ["after a test", "another text {x}", "one textthat goes on"];
         assert_eq!(texts.into_iter().collect::<Vec<_>>(), expected);
     }

@@ -285,5 +285,6 @@ pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -
     Ok(())
 }
 
-const PASS_ON: &str = "fix: set it, and pass it on by `environment_variables` of the VM's configuration";
+const PASS_ON: &str =
+    "fix: set the field, or the variable by `environment_variables` of the VM's configuration";
 const REPORT: &str = "fix: report this, with the version of the proxy";

@@ -10,6 +10,7 @@ use token_broker_host::{
     ConsumerState, Egress, Environment, Error, Policy, engine_config, flush_log, log_line,
 };
 use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::error::Context as _;
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
 
@@ -20,7 +21,7 @@ use crate::{FREE_RESOURCES, LAST_WORDS};
 
 /// Run a component to its end, with credentials from a broker outside it.
 pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
-    let policy = Policy::new(Some(&args.scope.join(" ")), None).map_err(of_arguments)?;
+    let policy = Policy::for_scopes("--scope", &args.scope.join(" ")).map_err(of_arguments)?;
     let state = state(args)?;
     let engine = Engine::new(&engine_config())?;
     let component = component(&engine, &args.component)?;
@@ -46,13 +47,19 @@ pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
             format_args!("the component needs more memory than {} MiB", args.max_memory),
             "give it more with --max-memory",
         ),
-        false => Failed::other(
-            format_args!("the component failed: {trap:#}"),
-            "report it to the author of the component",
-        ),
+        false => of_component(&trap),
     })?;
     // The component itself reports its error.
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The error of a component that did not run to its end. An error of the host has a fix.
+fn of_component(error: &wasmtime::Error) -> Failed {
+    let what = format!("the component failed: {error:#}");
+    match what.contains("; fix: ") {
+        true => Error::Other(what).into(),
+        false => Failed::other(what, "report it to the author of the component"),
+    }
 }
 
 /// The scopes of the policy are arguments of the command.
@@ -95,7 +102,9 @@ async fn run_to_its_end(
         let command = command.instantiate_async(&mut *store).await?;
         return store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await?;
     }
-    let command = p2::bindings::CommandPre::new(component)?.instantiate_async(&mut *store).await?;
+    let command = p2::bindings::CommandPre::new(component);
+    let command = command.context("it exports no wasi:cli/run; fix: build a command, not a library")?;
+    let command = command.instantiate_async(&mut *store).await?;
     command.wasi_cli_run().call_run(store).await
 }
 

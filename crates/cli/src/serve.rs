@@ -96,4 +96,4 @@ fn end() -> std::io::Result<impl Future<Output = ()>> {
 
 /// The default level: the log has a line for each token.
 const LEVEL: &str = "info";
-const SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
+const SECRET: &str = token_broker::variables::ENDPOINT_SECRET;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use token_broker::variables::{ALLOWED_ENDPOINT, STORE_KEY};
 use token_broker::{Identity, Settings as Variables};
 use wasmtime::error::{bail, format_err};
 use wasmtime::{Engine, Result};
@@ -215,6 +216,4 @@ impl Builder {
     }
 }
 
-const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
-const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 const MAX_MEMORY: usize = 64 * 1024 * 1024;

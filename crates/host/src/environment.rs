@@ -153,7 +153,7 @@ impl fmt::Debug for Environment {
 
 /// The variable that tells the broker that its secret reaches only the server with this certificate. Only this host
 /// sets it.
-pub(crate) const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
+pub(crate) const PINNED: &str = token_broker::variables::PINNED_THUMBPRINT;
 /// Where Azure Arc's agent puts the key files of its challenges, and where the agent itself is found.
 const ARC_DIRECTORIES: [&str; 2] = ["/var/opt/azcmagent/tokens", "/opt/azcmagent/bin"];
 /// How long a host's settings may take to look up one, as in the component.

@@ -24,7 +24,7 @@ pub(crate) struct FieldValue {
 /// A mistake in the configuration, as a sentence that begins with the path of the field.
 pub(crate) type ConfigError = String;
 
-/// A mistake in the configuration, and what mends it.
+/// A mistake in the configuration, and the fix.
 pub(super) fn mistake(what: impl Display, fix: impl Display) -> ConfigError {
     format!("{what}; fix: {fix}")
 }
@@ -125,7 +125,7 @@ impl FieldValue {
             Value::String(text) if (1..=MAX_TEXT).contains(&text.len()) => Ok(text),
             _ => Err(mistake(
                 format_args!("{} is not a text of 1 to {MAX_TEXT} bytes", self.path),
-                "write it in quotes, and not longer",
+                format_args!("write 1 to {MAX_TEXT} bytes in quotes"),
             )),
         }
     }

@@ -1,7 +1,7 @@
 //! The rules of a configuration.
 
 use http::{HeaderName, HeaderValue};
-use token_broker::{Identity, RawRequest, TokenRequest};
+use token_broker::{Identity, RawRequest, Scope, TokenRequest};
 
 use super::SourceConfig;
 use super::fields::{ConfigError, FieldValue, Fields, mistake};
@@ -70,15 +70,18 @@ fn rule(
     };
     tenants.extend(tenant_id.clone());
     let header = fields.optional("header").map_or_else(|| Ok(HeaderTemplate::bearer()), header)?;
-    let path = fields.path_of("scope");
+    let (path, tenant_path) = (fields.path_of("scope"), fields.path_of("tenant_id"));
+    let scope = fields.required("scope")?.any_text()?;
+    Scope::parse(&scope).map_err(|error| format!("{path}: {}", error.detail()))?;
     let request = TokenRequest::parse(RawRequest {
-        scopes: vec![fields.required("scope")?.any_text()?],
+        scopes: vec![scope],
         identity: own.or_else(|| default.cloned()).unwrap_or_default(),
         tenant_id,
         ..RawRequest::default()
     });
     fields.end()?;
-    let request = request.map_err(|error| format!("{path}: {error}"))?;
+    // Of the rest only the tenant is a text.
+    let request = request.map_err(|error| format!("{tenant_path}: {}", error.detail()))?;
     Ok(TokenRule::new(name, conditions, request, header))
 }
 
@@ -166,7 +169,7 @@ pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Ident
             ));
         }
     };
-    identity.map_err(|error| format!("{path_of_id}: {error}"))
+    identity.map_err(|error| format!("{path_of_id}: {}", error.detail()))
 }
 
 /// The headers that tell where a request goes and where it ends.

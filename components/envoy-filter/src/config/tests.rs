@@ -56,6 +56,10 @@ fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
             json!({ "source": { "workload_identity": { "cluster": "a", "token_cluster": "b", "client_id": "c" } } }),
             "source.workload_identity.tenant_id is missing",
         ),
+        (
+            json!({ "source": workload, "rules": [{ "scope": "x", "identity": { "client_id": "c" }, "tenant_id": "a b" }] }),
+            "rules[0].tenant_id: the tenant id has the character",
+        ),
         (json!({ "source": workload }), "rules[0].identity is missing, and the source has no client_id"),
         (json!({ "source": workload, "identity": { "object_id": "a" } }), "name it by its client_id"),
         (
@@ -76,7 +80,7 @@ fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
             json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b.example" } } }),
             "AZURE_CLIENT_SECRET",
         ),
-        (json!({ "source": { "app_service": { "cluster": "here" } } }), "IDENTITY_ENDPOINT"),
+        (json!({ "source": { "app_service": { "cluster": "here" } } }), "source.app_service.endpoint is not"),
     ] {
         let bad = changed(&change);
         assert!(schema().is_valid(&bad), "{bad}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
-use token_broker::{Error, Identity, Policy, RawRequest, TokenRequest};
+use token_broker::{Error, Identity, MAX_ASSERTION, Policy, RawRequest, TokenRequest};
 use wasmtime::Result;
 use wasmtime::component::Linker;
 use wasmtime::error::format_err;
@@ -101,5 +101,3 @@ impl Consumer {
 fn for_scope(scope: &str) -> RawRequest {
     RawRequest { scopes: vec![scope.to_owned()], ..RawRequest::default() }
 }
-
-const MAX_ASSERTION: usize = 64 * 1024;

@@ -113,16 +113,14 @@ pub(crate) enum WireStoreError {
 }
 
 impl From<WireFailure> for Failure {
-    fn from(failure: WireFailure) -> Self {
-        Self {
-            source: failure.source.into(),
-            status: failure.status,
-            code: failure.code,
-            message: failure.message,
-            correlation_id: failure.correlation_id,
-            remedy: failure.remedy,
-            retry_after: failure.retry_after_ms.map(Duration::from_millis),
-        }
+    fn from(wire: WireFailure) -> Self {
+        let mut failure = Self::new(wire.source, wire.message);
+        failure.status = wire.status;
+        failure.code = wire.code;
+        failure.correlation_id = wire.correlation_id;
+        failure.remedy = wire.remedy;
+        failure.retry_after = wire.retry_after_ms.map(Duration::from_millis);
+        failure
     }
 }
 

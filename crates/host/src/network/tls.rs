@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
+use token_broker::variables::{IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -64,8 +65,12 @@ pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
             let fix = "restart the application, which renews the variable with the cluster's certificate";
             (HttpError::TlsCertificateError, format!("{why}; fix: {fix}"))
         }
-        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+        Some(error @ rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             let fix = "name its authority in SSL_CERT_FILE of the command, or in the program's TrustedRoots";
+            (HttpError::TlsCertificateError, format!("{error}; fix: {fix}"))
+        }
+        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+            let fix = "renew the server's certificate, or correct the name in the URL";
             (HttpError::TlsCertificateError, format!("{error}; fix: {fix}"))
         }
         Some(error) => (
@@ -90,7 +95,8 @@ impl Pin {
     /// From the environment alone: a setting may have changed by the time that the broker reads it. Unusable values pin
     /// nothing, and the broker refuses them by the names of their variables.
     fn find(environment: &Environment) -> Result<Option<Self>> {
-        let needed = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", THUMBPRINT].map(|name| environment.get(name));
+        let needed = [IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT]
+            .map(|name| environment.get(name));
         let [Some(endpoint), Some(_), Some(thumbprint)] = needed else { return Ok(None) };
         let origin = endpoint.parse().ok().and_then(|uri| Origin::of(&uri)).filter(|origin| origin.is_secure);
         origin.zip(normal(thumbprint)).map(|(origin, thumbprint)| Self::new(origin, thumbprint)).transpose()
@@ -146,7 +152,8 @@ impl ServerCertVerifier for Verifier {
         if shown == self.thumbprint {
             return Ok(ServerCertVerified::assertion());
         }
-        let why = format!("its certificate is {shown}, and {THUMBPRINT} is {}", self.thumbprint);
+        let why =
+            format!("its certificate is {shown}, and {IDENTITY_SERVER_THUMBPRINT} is {}", self.thumbprint);
         let why = Box::<dyn StdError + Send + Sync>::from(why);
         Err(CertificateError::Other(OtherError(why.into())).into())
     }
@@ -205,5 +212,3 @@ fn client() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>
 fn algorithms() -> WebPkiSupportedAlgorithms {
     rustls::crypto::ring::default_provider().signature_verification_algorithms
 }
-
-const THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";

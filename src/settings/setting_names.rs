@@ -8,9 +8,12 @@ pub(crate) struct SettingNames(Rc<Vec<(&'static str, String)>>);
 
 impl SettingNames {
     pub(super) fn add(&mut self, variable: &'static str, name: &str) {
-        let names = Rc::make_mut(&mut self.0);
-        names.retain(|(known, _)| *known != variable);
-        names.push((variable, name.to_owned()));
+        self.remove(variable);
+        Rc::make_mut(&mut self.0).push((variable, name.to_owned()));
+    }
+
+    pub(super) fn remove(&mut self, variable: &str) {
+        Rc::make_mut(&mut self.0).retain(|(known, _)| *known != variable);
     }
 
     /// The name of a variable for the deployer.
