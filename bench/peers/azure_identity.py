@@ -27,7 +27,7 @@ def cached():
 
 
 def most_memory_mib():
-    """The kernel's count of this program; what `getrusage` says is that of whoever started it, if that is more."""
+    """The kernel's count of this program; what `getrusage` says is that of the program which started it, if that is more."""
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024

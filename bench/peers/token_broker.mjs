@@ -8,7 +8,7 @@ const BATCH = 500;
 
 const { credentialsSync } = await import(process.env.BROKER_MODULE);
 
-// What `process.resourceUsage` says is that of whoever started this program, if that is more.
+// What `process.resourceUsage` says is that of the program which started this one, if that is more.
 function mostMemoryMib() {
   const [, kib] = /^VmHWM:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"));
   return kib / 1024;

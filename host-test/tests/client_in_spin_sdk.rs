@@ -48,7 +48,7 @@ async fn a_call_that_is_given_up_leaves_its_fetch_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_handler_is_told_why_there_is_no_token_and_what_mends_it() {
+async fn a_handler_is_told_why_there_is_no_token_and_the_remedy() {
     let app = App::serve().await;
     app.mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
     let error = app.ask("/").await.unwrap_err();

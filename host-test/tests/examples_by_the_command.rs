@@ -30,7 +30,7 @@ async fn blobs_are_uploaded_listed_and_downloaded_at_a_service_that_checks_the_t
 }
 
 #[tokio::test]
-async fn a_token_that_storage_does_not_take_is_told_with_what_mends_it() {
+async fn a_token_that_storage_does_not_take_is_told_with_the_remedy() {
     let (mock, azurite) = (platform().await, Azurite::start().await.unwrap());
     let garbage = r#"{"access_token":"opaque","expires_in":"3600","token_type":"Bearer"}"#;
     mock.fault(Fault::new(Endpoint::Imds, Answer::body(200, "application/json", garbage)).times(2));
@@ -53,7 +53,7 @@ async fn what_is_too_long_for_one_request_is_refused_and_not_cut() {
 }
 
 #[tokio::test]
-async fn a_secret_is_read_by_name_and_by_version_and_what_goes_wrong_is_told_with_what_mends_it() {
+async fn a_secret_is_read_by_name_and_by_version_and_what_goes_wrong_is_told_with_the_remedy() {
     let mock = platform().await;
     let commands = || KEY_VAULT.commands().unwrap();
     let mut described = commands().remove(0);

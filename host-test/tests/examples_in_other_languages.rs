@@ -22,7 +22,7 @@ async fn a_node_program_gets_a_token() {
 }
 
 #[tokio::test]
-async fn a_node_program_is_told_why_there_is_no_token_and_what_mends_it() {
+async fn a_node_program_is_told_why_there_is_no_token_and_the_remedy() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));
     let output = node(&mock).await;
@@ -74,7 +74,7 @@ async fn components_in_javascript_and_python_get_a_token() {
 }
 
 #[tokio::test]
-async fn components_in_javascript_and_python_are_told_why_there_is_no_token_and_what_mends_it() {
+async fn components_in_javascript_and_python_are_told_why_there_is_no_token_and_the_remedy() {
     for (example, kind) in [(&JS, "unavailable"), (&PYTHON, "Unavailable")] {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
         mock.fault(Fault::new(Endpoint::Imds, Answer::status(400)));

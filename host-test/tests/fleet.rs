@@ -57,7 +57,7 @@ async fn a_redis_that_forgets_the_lease_during_the_fetch_costs_one_request_more(
     let (got, ()) = tokio::join!(ask(&mut fleet), loses);
     assert_all_served(&mock, &got);
     let requests = mock.counters().of(Endpoint::Imds).requests;
-    // Whoever fetches puts its lease anew each second: others come between it and the loss, or do not.
+    // The instance that fetches renews its lease each second: others come between it and the loss, or do not.
     assert!((1..=2).contains(&requests), "{requests}");
 }
 

@@ -117,7 +117,7 @@ async fn under_load_no_instance_traps_and_each_request_is_answered_once() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_listed_is_told_with_what_mends_it() {
+async fn a_host_that_is_not_listed_is_told_with_the_remedy() {
     let unlisted = manifest().replace(r#"["{{ vault }}", "{{ metadata }}"]"#, r#"["http://vault.invalid"]"#);
     let mock = platform().await;
     let app = start(&unlisted, &mock, KEY, Reuse::default()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_host_that_is_not_listed_is_told_with_what_mends_it() {
 }
 
 #[tokio::test]
-async fn a_machine_without_an_identity_is_told_with_what_mends_it() {
+async fn a_machine_without_an_identity_is_told_with_the_remedy() {
     let stage = Stage::start(Reuse::default()).await;
     for (route, by) in [("/credentials", ""), ("/injected", "the broker says 503 Service Unavailable: ")] {
         let none = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;

@@ -94,7 +94,7 @@ fn a_failed_refresh_keeps_a_valid_token_and_pauses_for_half_a_minute() {
     world.advance_secs(DAY / 2);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.script([json(400, "{}")]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     for _ in 0..4 {
         let grant = world.run(get(&broker, VAULT)).unwrap();
         assert_eq!((name(&grant), grant.refresh.is_none()), ("T1", true));
@@ -638,7 +638,7 @@ fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
     // Later tries would begin after 5 seconds, 15 and 30.
     world.script((0..6).map(|_| json(410, "{}")));
     let began = world.now();
-    world.run(broker.refresh_briefly(duty));
+    world.run(broker.refresh_briefly(ticket));
     assert_eq!((world.requests(), world.now() - began), (3, Duration::from_secs(5)));
     let grant = world.run(get(&broker, VAULT)).unwrap();
     assert_eq!((name(&grant), grant.refresh.is_none()), ("T1", true), "and rests like any that failed");
@@ -652,7 +652,7 @@ fn a_failed_refresh_pauses_after_every_kind_of_failure() {
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none());
     assert_eq!(imds(&broker).verdict, Verdict::Failed);
 }

@@ -204,13 +204,13 @@ fn the_result_is_kept_regardless_of_the_caller_that_polls() {
     world.advance_secs(DAY / 2);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     let mut tasks = Tasks::new(&world);
-    let refresh = tasks.start(broker.refresh(duty));
+    let refresh = tasks.start(broker.refresh(ticket));
     tasks.poll();
     tasks.drop_task(refresh);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.expect("the next caller has the duty");
     assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none(), "and nobody besides");
     world.script([token("T2", 2 * DAY)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
     assert_eq!(world.requests(), 2);
 }
@@ -225,7 +225,7 @@ fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.advance_secs(89);
     world.script([token("T2", 2 * DAY)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(world.sent(1).limits.total, Duration::from_secs(10));
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
 }
@@ -358,7 +358,7 @@ fn the_fetch_that_a_caller_did_not_wait_out_goes_on_as_a_refresh() {
     world.script([json(500, "{}"), json(500, "{}")]);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.script([token("T2", 7200)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
     assert_eq!((world.requests(), broker.stats().fetches), (4, 2));
 }
@@ -420,7 +420,7 @@ fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
     let second = tasks.start(get(&broker, VAULT));
     tasks.poll();
     assert_eq!(world.requests(), 3, "the request that was left alone is past its limit");
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     world.script([token("T2", DAY)]);
     tasks.poll();
     assert_eq!(name(&tasks.output(second).unwrap().unwrap()), "T2");
@@ -456,7 +456,7 @@ fn a_refresh_for_which_no_task_can_go_on_is_not_waited_for_twice() {
     world.advance_secs(3400);
     let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     let began = world.milliseconds();
-    world.run(broker.refresh_briefly(duty));
+    world.run(broker.refresh_briefly(ticket));
     assert_eq!(world.milliseconds(), began);
 }
 

@@ -338,7 +338,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
             for audience in &audiences {
                 let grant = world.run(get(instance, audience)).unwrap();
                 if let Some(duty) = grant.refresh {
-                    world.run(instance.refresh(duty));
+                    world.run(instance.refresh(ticket));
                 }
             }
         }

@@ -74,8 +74,8 @@ fn answer(
 ) -> Result<types::AccessToken, types::Error> {
     let answered = block_on(async {
         let Grant { token, refresh } = granted.await?;
-        if let Some(duty) = refresh {
-            broker.refresh_briefly(duty).await;
+        if let Some(ticket) = refresh {
+            broker.refresh_briefly(ticket).await;
         }
         Ok((&*token).into())
     });

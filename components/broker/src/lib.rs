@@ -74,9 +74,9 @@ impl diagnostics::Guest for Component {
 
 fn answer(broker: &Rc<WasiBroker>, grant: Grant) -> types::AccessToken {
     let Grant { token, refresh } = grant;
-    if let Some(duty) = refresh {
+    if let Some(ticket) = refresh {
         let broker = Rc::clone(broker);
-        wit_bindgen::spawn_local(async move { broker.refresh(duty).await });
+        wit_bindgen::spawn_local(async move { broker.refresh(ticket).await });
     }
     (&*token).into()
 }

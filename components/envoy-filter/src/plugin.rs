@@ -141,9 +141,9 @@ impl Plugin {
         let Grant { token, refresh } = self.broker.token(&rule.request).await?;
         metrics.set(&token);
         rule.copy.replace(Some(TokenCopy::new(token, &rule.header, now())));
-        if let Some(duty) = refresh {
+        if let Some(ticket) = refresh {
             let plugin = Rc::clone(self);
-            self.tasks.spawn(async move { plugin.broker.refresh(duty).await });
+            self.tasks.spawn(async move { plugin.broker.refresh(ticket).await });
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! [MS-TDS] 2.2.6.4, FEDAUTH feature extension: the feature's id, the length of its data, one byte that says that a token
 //! follows and was asked for, and the token in UTF-16 behind its length in bytes, numbers and letters with the lower byte
 //! first. The extensions end with 0xFF. The server must have said in its PRELOGIN that it wants FEDAUTH, and the connection
-//! must be encrypted: whoever reads the login has the token.
+//! must be encrypted: everyone who reads the login has the token.
 //!
 //! [MS-TDS]: https://learn.microsoft.com/openspecs/windows_protocols/ms-tds
 

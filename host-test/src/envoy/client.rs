@@ -51,7 +51,7 @@ pub async fn send(address: SocketAddr, mut request: Request<Bytes>) -> Result<Re
     let host = address.to_string().parse()?;
     request.headers_mut().entry(http::header::HOST).or_insert(host);
     let exchange = async { read(sender.send_request(request.map(Full::new)).await?).await };
-    // Whoever drops this hangs up.
+    // Dropping this hangs up.
     tokio::select! {
         response = exchange => response,
         Err(error) = connection => Err(error.into()),

@@ -26,7 +26,7 @@ async fn a_cold_start_with_forty_requests_on_two_workers_is_one_fetch_and_forty_
 }
 
 #[tokio::test]
-async fn whoever_waits_on_another_worker_has_the_token_that_was_fetched_there() {
+async fn a_request_that_waits_on_another_worker_has_the_token_that_was_fetched_there() {
     let stage = Stage::new(json!({})).await;
     stage.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(1500)));
     let responses = stage.get_at_once(20).await;

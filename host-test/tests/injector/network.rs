@@ -90,7 +90,7 @@ impl Network {
         *self.0.allowed.lock().unwrap() = origins.iter().map(|&origin| origin.to_owned()).collect();
     }
 
-    /// As on hosts where whoever sends a request may say in a header which host it is for.
+    /// As on hosts that let the sender of a request set its `Host` header.
     pub(crate) fn take_host(&self) {
         self.0.takes_host.store(true, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ pub(crate) enum NamePattern {
     StartsWith(String),
 }
 
-/// A mistake in a pattern: the end of a sentence, and what mends it.
+/// A mistake in a pattern: the end of a sentence, and its remedy.
 #[derive(Debug)]
 pub(crate) struct PatternError {
     pub(crate) why: &'static str,

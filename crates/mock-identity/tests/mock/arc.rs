@@ -38,7 +38,7 @@ fn files(directory: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn arc_challenges_with_a_key_file_and_answers_whoever_can_read_it() {
+async fn arc_challenges_with_a_key_file_and_answers_every_client_that_can_read_it() {
     let (mock, keys) = agent(true).await;
     let challenge = get(&mock, &target(""), &METADATA).await;
     assert_eq!(

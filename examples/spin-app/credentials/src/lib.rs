@@ -31,7 +31,7 @@ async fn secret() -> Result<Secret> {
     Ok(serde_json::from_slice(&answer.into_body().bytes().await?)?)
 }
 
-/// Why there is no token, and what mends it
+/// Why there is no token, and its remedy
 fn line(error: Error) -> anyhow::Error {
     let failure = |Failure { message, remedy, .. }| match remedy {
         Some(remedy) => format!("{message}; fix: {remedy}"),
