@@ -69,10 +69,15 @@ impl Error {
         Self::Denied(with_fix(text, fix))
     }
 
-    /// The line of `Display` without the kind: for an error that is reported as part of another.
-    pub fn detail(&self) -> String {
-        let line = self.to_string();
-        line.split_once(": ").map_or_else(String::new, |(_, detail)| detail.to_owned())
+    /// The text without the kind, for an error that is reported as part of another. Of failures, the last one's message.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::InvalidRequest(text)
+            | Self::Misconfigured(text)
+            | Self::Denied(text)
+            | Self::Other(text) => text,
+            _ => self.failures().last().map_or("", |failure| &failure.message),
+        }
     }
 
     /// The name of the case in the contract.

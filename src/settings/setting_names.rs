@@ -1,19 +1,17 @@
 //! The names by which the deployer knows the settings.
 
-use std::rc::Rc;
-
 /// The names of settings from another origin than the environment. Other settings have the names of their variables.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SettingNames(Rc<Vec<(&'static str, String)>>);
+pub(crate) struct SettingNames(Vec<(&'static str, String)>);
 
 impl SettingNames {
     pub(super) fn add(&mut self, variable: &'static str, name: &str) {
         self.remove(variable);
-        Rc::make_mut(&mut self.0).push((variable, name.to_owned()));
+        self.0.push((variable, name.to_owned()));
     }
 
     pub(super) fn remove(&mut self, variable: &str) {
-        Rc::make_mut(&mut self.0).retain(|(known, _)| *known != variable);
+        self.0.retain(|(known, _)| *known != variable);
     }
 
     /// The name of a variable for the deployer.

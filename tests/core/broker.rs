@@ -92,7 +92,7 @@ fn a_failed_refresh_keeps_a_valid_token_and_pauses_for_half_a_minute() {
     world.script([token("T1", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.script([json(400, "{}")]);
     world.run(broker.refresh(ticket));
     for _ in 0..4 {
@@ -634,7 +634,7 @@ fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
     world.script([token("T1", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     // Later tries would begin after 5 seconds, 15 and 30.
     world.script((0..6).map(|_| json(410, "{}")));
     let began = world.now();
@@ -651,7 +651,7 @@ fn a_failed_refresh_pauses_after_every_kind_of_failure() {
     world.script([token("T1", DAY), fault(SendErrorKind::Forbidden)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.run(broker.refresh(ticket));
     assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none());
     assert_eq!(imds(&broker).verdict, Verdict::Failed);

@@ -202,12 +202,12 @@ fn the_result_is_kept_regardless_of_the_caller_that_polls() {
     world.script([token("T1", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     let mut tasks = Tasks::new(&world);
     let refresh = tasks.start(broker.refresh(ticket));
     tasks.poll();
     tasks.drop_task(refresh);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.expect("the next caller has the duty");
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.expect("the next caller has the ticket");
     assert!(world.run(get(&broker, VAULT)).unwrap().refresh.is_none(), "and nobody besides");
     world.script([token("T2", 2 * DAY)]);
     world.run(broker.refresh(ticket));
@@ -222,7 +222,7 @@ fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
     world.script([token("T1", DAY)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.advance_secs(89);
     world.script([token("T2", 2 * DAY)]);
     world.run(broker.refresh(ticket));
@@ -356,7 +356,7 @@ fn the_fetch_that_a_caller_did_not_wait_out_goes_on_as_a_refresh() {
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(3400);
     world.script([json(500, "{}"), json(500, "{}")]);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     world.script([token("T2", 7200)]);
     world.run(broker.refresh(ticket));
     assert_eq!(name(&world.run(get(&broker, VAULT)).unwrap()), "T2");
@@ -370,8 +370,8 @@ fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
     world.script([token("T1", 3600)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(3400);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
-    drop(duty);
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    drop(ticket);
     let mut tasks = Tasks::new(&world);
     for _ in 0..3 {
         let caller = tasks.start(get(&broker, VAULT));
@@ -415,7 +415,7 @@ fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
     tasks.poll();
     world.advance_secs(2);
     tasks.poll();
-    let duty = tasks.output(first).unwrap().unwrap().refresh.unwrap();
+    let ticket = tasks.output(first).unwrap().unwrap().refresh.unwrap();
     world.advance_secs(31);
     let second = tasks.start(get(&broker, VAULT));
     tasks.poll();
@@ -454,7 +454,7 @@ fn a_refresh_for_which_no_task_can_go_on_is_not_waited_for_twice() {
     world.script([token("T1", 3600)]);
     world.run(get(&broker, VAULT)).unwrap();
     world.advance_secs(3400);
-    let duty = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
+    let ticket = world.run(get(&broker, VAULT)).unwrap().refresh.unwrap();
     let began = world.milliseconds();
     world.run(broker.refresh_briefly(ticket));
     assert_eq!(world.milliseconds(), began);

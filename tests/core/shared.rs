@@ -316,7 +316,7 @@ fn a_refresh_is_done_by_one_and_the_others_take_it() {
     for instance in &instances {
         let grant = world.run(get(instance, VAULT)).unwrap();
         assert_eq!(grant.token.secret().expose_secret(), "T1", "served while it is refreshed");
-        world.run(instance.refresh(grant.refresh.expect("the duty to refresh")));
+        world.run(instance.refresh(grant.refresh.expect("the ticket to refresh")));
     }
     assert_eq!(world.requests(), 2);
     assert!(instances.iter().all(|instance| name(world.run(get(instance, VAULT))) == "T2"));
@@ -337,7 +337,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
         for instance in &instances {
             for audience in &audiences {
                 let grant = world.run(get(instance, audience)).unwrap();
-                if let Some(duty) = grant.refresh {
+                if let Some(ticket) = grant.refresh {
                     world.run(instance.refresh(ticket));
                 }
             }
@@ -358,11 +358,11 @@ fn a_call_during_another_instances_refresh_is_answered_at_once() {
     world.run(get(&first, VAULT)).unwrap();
     world.run(get(&second, VAULT)).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = |instance| world.run(get(instance, VAULT)).unwrap().refresh.expect("the duty to refresh");
+    let ticket = |instance| world.run(get(instance, VAULT)).unwrap().refresh.expect("the ticket to refresh");
     let mut tasks = Tasks::new(&world);
-    tasks.start(first.refresh(duty(&first)));
+    tasks.start(first.refresh(ticket(&first)));
     tasks.poll();
-    let other = tasks.start(second.refresh(duty(&second)));
+    let other = tasks.start(second.refresh(ticket(&second)));
     tasks.poll();
     assert!(tasks.output(other).is_some(), "it does not wait");
     assert_eq!(world.requests(), 2);
@@ -378,7 +378,7 @@ fn a_short_lived_instance_refreshes_a_shared_token_when_it_is_due() {
     let later = instance(&world, &store);
     let grant = world.run(get(&later, VAULT)).unwrap();
     assert_eq!(grant.token.secret().expose_secret(), "T1");
-    world.run(later.refresh(grant.refresh.expect("the duty to refresh")));
+    world.run(later.refresh(grant.refresh.expect("the ticket to refresh")));
     assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2");
 }
 
