@@ -65,13 +65,8 @@ impl Settings {
     pub fn set_from(&mut self, origin: &str, name: &'static str, value: String) {
         if !value.is_empty() {
             self.set(name, value);
-            self.set_origin(origin, name);
+            self.names.add(name, origin);
         }
-    }
-
-    /// Names the origin of a variable, for errors about a variable without a value.
-    pub fn set_origin(&mut self, origin: &str, name: &'static str) {
-        self.names.add(name, origin);
     }
 
     /// Sets the key that seals the entries of the shared store, instead of `TOKEN_BROKER_STORE_KEY`: for a host that

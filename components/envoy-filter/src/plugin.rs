@@ -286,5 +286,5 @@ pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -
 }
 
 const PASS_ON: &str =
-    "fix: set the field, or the variable by `environment_variables` of the VM's configuration";
+    "fix: set the field for it, or pass it on by `environment_variables` of the VM's configuration";
 const REPORT: &str = "fix: report this, with the version of the proxy";

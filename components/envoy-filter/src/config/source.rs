@@ -188,10 +188,7 @@ impl SourceReader {
     /// Sets a variable from its field, else from the environment.
     fn value(&mut self, fields: &mut Fields, field: &str, variable: &'static str) -> Result<(), ConfigError> {
         match fields.optional(field) {
-            None => {
-                self.source.settings.set_origin(&fields.path_of(field), variable);
-                self.inherit(variable);
-            }
+            None => self.inherit(variable),
             Some(value) => {
                 let place = value.path.clone();
                 self.source.settings.set_from(&place, variable, value.text()?);

@@ -80,7 +80,10 @@ fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
             json!({ "source": { "client_secret": { "cluster": "entra", "client_id": "a", "tenant_id": "b.example" } } }),
             "AZURE_CLIENT_SECRET",
         ),
-        (json!({ "source": { "app_service": { "cluster": "here" } } }), "source.app_service.endpoint is not"),
+        (
+            json!({ "source": { "app_service": { "cluster": "here" } } }),
+            "IDENTITY_HEADER is set and IDENTITY_ENDPOINT is not; fix: ",
+        ),
     ] {
         let bad = changed(&change);
         assert!(schema().is_valid(&bad), "{bad}");
