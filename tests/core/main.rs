@@ -11,4 +11,5 @@ mod platforms;
 mod recorded;
 mod shared;
 mod sources;
+mod stage;
 mod store;

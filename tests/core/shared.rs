@@ -2,52 +2,26 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use token_broker::{Broker, Error, Grant, Identity, RawRequest, TokenRequest};
+use token_broker::{Identity, RawRequest, TokenRequest};
 
 use crate::fake::{Reply, Tasks, World, json, json_with, token};
+use crate::stage::*;
 use crate::store::{Fault, LAG, SharedStore};
 
-const VAULT: &str = "https://vault.azure.net/.default";
-const STORAGE: &str = "https://storage.azure.com/.default";
-const DAY: u64 = 86_400;
-const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
 const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=");
 
 type Change = fn(&mut Vec<u8>);
-type Instance = Broker<World, SharedStore>;
-
-/// The world of a fleet, with different random numbers.
-fn fleet() -> (World, SharedStore) {
-    let world = World::new();
-    world.vary_random();
-    let store = SharedStore::new(&world);
-    (world, store)
-}
-
-fn instance(world: &World, store: &SharedStore) -> Instance {
-    world.sharing(store, &[KEY])
-}
-
-async fn get(instance: &Instance, scope: &str) -> Result<Grant, Error> {
-    instance.token_for_scope(scope).await
-}
-
-fn name(grant: Result<Grant, Error>) -> String {
-    grant.unwrap().token.secret().expose_secret().to_owned()
-}
 
 #[test]
 fn a_later_instance_takes_the_token_of_the_first_one() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
+    let (world, store, [first]) = fleet();
     world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!(name(world.get(&first, VAULT)), "T1");
     let before = store.operations();
     let later = instance(&world, &store);
-    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(name(world.get(&later, VAULT)), "T1");
     assert_eq!(store.operations() - before, 1, "a hit costs one look");
-    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(name(world.get(&later, VAULT)), "T1");
     assert_eq!(store.operations() - before, 1, "then memory has it");
     assert_eq!(world.requests(), 1);
     let (first, later) = (first.stats(), later.stats());
@@ -57,11 +31,8 @@ fn a_later_instance_takes_the_token_of_the_first_one() {
 
 #[test]
 fn a_cold_start_of_the_whole_fleet_is_one_request() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..200).map(|_| instance(&world, &store)).collect();
-    let mut tasks = Tasks::new(&world);
-    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
-    tasks.poll();
+    let (world, _, instances) = fleet::<200>();
+    let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     assert_eq!(world.requests(), 1);
     world.script([token("T1", DAY)]);
     tasks.settle();
@@ -75,14 +46,12 @@ fn a_cold_start_of_the_whole_fleet_is_one_request() {
 #[test]
 fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
     for tells in [true, false] {
-        let (world, store) = fleet();
+        let (world, store, []) = fleet();
         if tells {
             store.tell();
         }
         let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
-        let mut tasks = Tasks::new(&world);
-        instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
-        tasks.poll();
+        let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
         world.script([token("T1", DAY)]);
         tasks.poll();
         assert_eq!(tasks.outputs().len(), if tells { 3 } else { 1 }, "the clock stands still");
@@ -94,7 +63,7 @@ fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
 
 #[test]
 fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_again() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let app: &[(&str, &str)] = &[
         ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
         ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer.example"),
@@ -104,16 +73,15 @@ fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_
         r#"{"error":"invalid_client","error_description":"AADSTS700024: too old","error_codes":[700024]}"#;
     world.script([token("MI-1", DAY), json(401, refusal), token("MI-2", DAY), token("T1", DAY)]);
     let instance = world.sharing(&store, app);
-    assert_eq!(name(world.run(get(&instance, VAULT))), "T1");
+    assert_eq!(name(world.get(&instance, VAULT)), "T1");
     assert_eq!(world.sent(3).field("client_assertion"), Some("MI-2"));
 }
 
 #[test]
 fn names_and_values_in_the_store_reveal_nothing() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
+    let (world, store, [first]) = fleet();
     world.script([token("the-secret-token", DAY)]);
-    world.run(get(&first, VAULT)).unwrap();
+    world.get(&first, VAULT).unwrap();
     let entries = store.entries();
     assert_eq!(entries.len(), 1, "the turn has ended");
     for (name, value) in entries {
@@ -132,35 +100,35 @@ fn an_entry_that_cannot_be_decrypted_is_counted_and_logged_and_replaced() {
         ("of another version", |value| value[0] = 0),
     ];
     for (what, change) in changes {
-        let (world, store) = fleet();
+        let (world, store, []) = fleet();
         world.script([token("T1", DAY), token("T2", DAY)]);
-        world.run(get(&instance(&world, &store), VAULT)).unwrap();
+        world.get(&instance(&world, &store), VAULT).unwrap();
         store.tamper(change);
         let later = instance(&world, &store);
-        assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
+        assert_eq!(name(world.get(&later, VAULT)), "T2", "{what}");
         // Once in the first look, and once more before the fetch.
         assert_eq!(later.stats().store_tampered, 2, "{what}");
         assert!(world.log().contains("store entry cannot be decrypted, ignored"), "{what}");
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2", "{what}: mended");
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T2", "{what}: mended");
     }
 }
 
 #[test]
 fn an_entry_that_was_moved_to_another_audience_is_not_taken() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("V", DAY), token("S", DAY), token("V2", DAY)]);
     let first = instance(&world, &store);
-    world.run(get(&first, VAULT)).unwrap();
-    world.run(get(&first, STORAGE)).unwrap();
+    world.get(&first, VAULT).unwrap();
+    world.get(&first, STORAGE).unwrap();
     store.rotate();
     let later = instance(&world, &store);
-    assert_eq!(name(world.run(get(&later, VAULT))), "V2");
+    assert_eq!(name(world.get(&later, VAULT)), "V2");
     assert_eq!(later.stats().store_tampered, 2);
 }
 
 #[test]
 fn identities_users_tenants_and_deployments_never_share() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let app: &[(&str, &str)] = &[
         ("AZURE_CLIENT_ID", "app"),
         ("AZURE_CLIENT_SECRET", "secret"),
@@ -196,11 +164,8 @@ fn identities_users_tenants_and_deployments_never_share() {
 
 #[test]
 fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (world, _, [first, second]) = fleet();
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     let waiter = tasks.start(get(&second, VAULT));
     tasks.poll();
     assert_eq!(world.requests(), 1);
@@ -215,8 +180,7 @@ fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
 
 #[test]
 fn a_fetch_that_takes_long_keeps_its_turn() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
+    let (world, _, instances) = fleet::<3>();
     let mut tasks = Tasks::new(&world);
     instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
     for _ in 0..300 {
@@ -232,11 +196,8 @@ fn a_fetch_that_takes_long_keeps_its_turn() {
 
 #[test]
 fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_returned() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (world, store, [first]) = fleet();
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     store.ails(Fault::Silent);
     world.script([token("T", 3600), token("T2", DAY)]);
     tasks.poll();
@@ -248,12 +209,10 @@ fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_retu
 
 #[test]
 fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let (first, second) =
         (instance(&world, &store), world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "2000")]));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (mut tasks, [_]) = begin(&world, [get(&first, VAULT)]);
     let waiter = tasks.start(get(&second, VAULT));
     for _ in 0..30 {
         tasks.poll();
@@ -266,12 +225,12 @@ fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
 
 #[test]
 fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let busy = || json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
     world.script([busy(), token("T", DAY)]);
     let mut requests = Vec::new();
     for _ in 0..20 {
-        let error = world.run(get(&instance(&world, &store), VAULT)).unwrap_err();
+        let error = world.error(&instance(&world, &store), VAULT);
         assert_eq!(error.kind(), "throttled");
         assert!(error.retry_after().unwrap() <= Duration::from_secs(600));
         requests.push(world.requests());
@@ -279,17 +238,14 @@ fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
     }
     assert!(requests.iter().all(|requests| *requests == 1), "{requests:?}");
     world.advance_secs(30);
-    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T");
+    assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (world, store, [first]) = fleet();
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     store.ails(Fault::Lagging);
     world.advance(Duration::from_secs(1));
     tasks.poll();
@@ -300,32 +256,31 @@ fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
     tasks.settle();
     assert_eq!(tasks.output(leader).unwrap().unwrap_err().kind(), "throttled");
     world.advance_secs(60);
-    assert_eq!(world.run(get(&instance(&world, &store), VAULT)).unwrap_err().kind(), "throttled");
+    assert_eq!(world.error(&instance(&world, &store), VAULT).kind(), "throttled");
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_refresh_is_done_by_one_and_the_others_take_it() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
+    let (world, store, instances) = fleet::<20>();
     world.script([token("T1", DAY), token("T2", DAY + DAY / 2)]);
     for instance in &instances {
-        world.run(get(instance, VAULT)).unwrap();
+        world.get(instance, VAULT).unwrap();
     }
     world.advance_secs(DAY / 2);
     for instance in &instances {
-        let grant = world.run(get(instance, VAULT)).unwrap();
-        assert_eq!(grant.token.secret().expose_secret(), "T1", "served while it is refreshed");
+        let grant = world.get(instance, VAULT).unwrap();
+        assert_eq!(text(&grant), "T1", "served while it is refreshed");
         world.run(instance.refresh(grant.refresh.expect("the duty to refresh")));
     }
     assert_eq!(world.requests(), 2);
-    assert!(instances.iter().all(|instance| name(world.run(get(instance, VAULT))) == "T2"));
+    assert!(instances.iter().all(|instance| name(world.get(instance, VAULT)) == "T2"));
     assert_eq!(instances.iter().map(|instance| instance.stats().fetches).sum::<u64>(), 2);
 }
 
 #[test]
 fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let audiences: Vec<String> = (0..10).map(|n| format!("https://a{n}.example/.default")).collect();
     let mut instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
     world.script((0..400).map(|n| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"3600"}}"#))));
@@ -336,7 +291,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
         }
         for instance in &instances {
             for audience in &audiences {
-                let grant = world.run(get(instance, audience)).unwrap();
+                let grant = world.get(instance, audience).unwrap();
                 if let Some(duty) = grant.refresh {
                     world.run(instance.refresh(duty));
                 }
@@ -352,78 +307,75 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
 
 #[test]
 fn a_call_during_another_instances_refresh_is_answered_at_once() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, _, [first, second]) = fleet();
     world.script([token("T1", DAY)]);
-    world.run(get(&first, VAULT)).unwrap();
-    world.run(get(&second, VAULT)).unwrap();
+    world.get(&first, VAULT).unwrap();
+    world.get(&second, VAULT).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = |instance| world.run(get(instance, VAULT)).unwrap().refresh.expect("the duty to refresh");
-    let mut tasks = Tasks::new(&world);
-    tasks.start(first.refresh(duty(&first)));
-    tasks.poll();
+    let duty = |instance| world.get(instance, VAULT).unwrap().refresh.expect("the duty to refresh");
+    let (mut tasks, [_]) = begin(&world, [first.refresh(duty(&first))]);
     let other = tasks.start(second.refresh(duty(&second)));
     tasks.poll();
     assert!(tasks.output(other).is_some(), "it does not wait");
     assert_eq!(world.requests(), 2);
-    assert!(world.run(get(&second, VAULT)).unwrap().refresh.is_none(), "and does not try again at once");
+    assert!(world.get(&second, VAULT).unwrap().refresh.is_none(), "and does not try again at once");
 }
 
 #[test]
 fn a_short_lived_instance_refreshes_a_shared_token_when_it_is_due() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("T1", DAY), token("T2", 2 * DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    world.get(&instance(&world, &store), VAULT).unwrap();
     world.advance_secs(DAY / 2 + 1);
     let later = instance(&world, &store);
-    let grant = world.run(get(&later, VAULT)).unwrap();
-    assert_eq!(grant.token.secret().expose_secret(), "T1");
+    let grant = world.get(&later, VAULT).unwrap();
+    assert_eq!(text(&grant), "T1");
     world.run(later.refresh(grant.refresh.expect("the duty to refresh")));
-    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2");
+    assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T2");
 }
 
 #[test]
 fn a_token_that_expires_soon_is_replaced_and_used_if_that_fails() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("T1", DAY)]);
     let first = instance(&world, &store);
-    world.run(get(&first, VAULT)).unwrap();
+    world.get(&first, VAULT).unwrap();
     world.advance_secs(DAY - 200);
     world.script([json(400, r#"{"error":"invalid_request"}"#)]);
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!(name(world.get(&first, VAULT)), "T1");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_shared_token_that_expires_soon_is_used_if_the_fetch_fails() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("T1", DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    world.get(&instance(&world, &store), VAULT).unwrap();
     world.advance_secs(DAY - 200);
     world.script([json(400, r#"{"error":"invalid_request"}"#)]);
     for _ in 0..2 {
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T1");
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T1");
         assert_eq!(world.requests(), 2, "the failure is shared too");
     }
 }
 
 #[test]
 fn a_token_that_a_service_refused_is_not_taken_from_the_store_again() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("T1", DAY), token("T2", DAY)]);
     let (first, second) = (instance(&world, &store), instance(&world, &store));
     for instance in [&first, &second] {
-        assert_eq!(name(world.run(get(instance, VAULT))), "T1");
+        assert_eq!(name(world.get(instance, VAULT)), "T1");
         instance.forget(VAULT);
     }
-    assert_eq!(name(world.run(get(&first, VAULT))), "T2");
-    assert_eq!(name(world.run(get(&second, VAULT))), "T2", "one fetch for all who forgot");
+    assert_eq!(name(world.get(&first, VAULT)), "T2");
+    assert_eq!(name(world.get(&second, VAULT)), "T2", "one fetch for all who forgot");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_token_with_claims_is_fetched_at_once_and_shared_without_them() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let app: &[(&str, &str)] = &[
         ("AZURE_CLIENT_ID", "app"),
         ("AZURE_CLIENT_SECRET", "secret"),
@@ -447,16 +399,16 @@ fn a_token_with_claims_is_fetched_at_once_and_shared_without_them() {
 
 #[test]
 fn while_keys_are_changed_both_are_read_and_the_new_one_is_written() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let both = format!("{},{}", KEY.1, OLD_KEY.1);
     let both: &[(&str, &str)] = &[(KEY.0, &both)];
     world.script([token("T1", DAY), token("T2", DAY)]);
-    assert_eq!(name(world.run(get(&world.sharing(&store, &[OLD_KEY]), VAULT))), "T1");
+    assert_eq!(name(world.get(&world.sharing(&store, &[OLD_KEY]), VAULT)), "T1");
     let changing = world.sharing(&store, both);
-    assert_eq!(name(world.run(get(&changing, VAULT))), "T1", "sealed with the old key");
+    assert_eq!(name(world.get(&changing, VAULT)), "T1", "sealed with the old key");
     changing.forget(VAULT);
-    assert_eq!(name(world.run(get(&changing, VAULT))), "T2");
-    assert_eq!(name(world.run(get(&world.sharing(&store, &[KEY]), VAULT))), "T2", "sealed with the new key");
+    assert_eq!(name(world.get(&changing, VAULT)), "T2");
+    assert_eq!(name(world.get(&world.sharing(&store, &[KEY]), VAULT)), "T2", "sealed with the new key");
     assert_eq!(world.requests(), 2);
     assert_eq!(changing.stats().store_tampered, 0);
 }
@@ -465,14 +417,14 @@ fn while_keys_are_changed_both_are_read_and_the_new_one_is_written() {
 fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
     // Beyond the second, the instances spread their requests over another one.
     for (fault, longest) in [(Fault::Down, 2500), (Fault::Silent, 3000), (Fault::Forbidden, 0)] {
-        let (world, store) = fleet();
+        let (world, store, []) = fleet();
         store.ails(fault);
         world.script([token("V", DAY), token("S", DAY)]);
         let first = instance(&world, &store);
-        assert_eq!(name(world.run(get(&first, VAULT))), "V");
+        assert_eq!(name(world.get(&first, VAULT)), "V");
         assert!(world.milliseconds() <= longest, "{fault:?}: {} ms", world.milliseconds());
         let (before, operations) = (world.milliseconds(), store.operations());
-        assert_eq!(name(world.run(get(&first, STORAGE))), "S");
+        assert_eq!(name(world.get(&first, STORAGE)), "S");
         assert_eq!((world.milliseconds(), store.operations()), (before, operations), "{fault:?}: left alone");
         assert!(first.stats().store_errors >= 1, "{fault:?}");
         assert!(world.log().contains("store unavailable, continuing without it"), "{fault:?}");
@@ -481,9 +433,9 @@ fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
 
 #[test]
 fn a_store_that_comes_back_within_a_second_is_waited_for() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     world.script([token("T1", DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    world.get(&instance(&world, &store), VAULT).unwrap();
     store.ails(Fault::Down);
     let later = instance(&world, &store);
     let mut tasks = Tasks::new(&world);
@@ -500,8 +452,7 @@ fn a_store_that_comes_back_within_a_second_is_waited_for() {
 
 #[test]
 fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, store, [first, second]) = fleet();
     let mut tasks = Tasks::new(&world);
     store.ails(Fault::Silent);
     let gone = tasks.start(get(&first, VAULT));
@@ -509,8 +460,8 @@ fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
     tasks.drop_task(gone);
     store.ails(Fault::None);
     world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!(name(world.get(&second, VAULT)), "T1");
+    assert_eq!(name(world.get(&first, VAULT)), "T1");
     assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
 }
 
@@ -524,7 +475,7 @@ fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item
     tasks.drop_task(gone);
     world.advance_secs(6);
     world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
+    assert_eq!(name(world.get(&second, VAULT)), "T1");
     drop(tasks);
     first
 }
@@ -532,10 +483,10 @@ fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item
 #[test]
 fn an_idle_fetch_that_has_lost_its_lease_takes_the_token_of_another_instance() {
     for (between_tries, requests) in [(true, 2), (false, 2)] {
-        let (world, store) = fleet();
+        let (world, store, []) = fleet();
         let first = overtaken(&world, &store, between_tries.then(|| json(500, "{}")));
         world.script((0..4).map(|_| json(429, "{}")));
-        assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+        assert_eq!(name(world.get(&first, VAULT)), "T1");
         assert_eq!((world.requests(), first.stats().store_hits), (requests, 1), "{between_tries}");
         assert_eq!(first.stats().failures, [], "what was dropped has not failed");
         assert_eq!(store.entries().len(), 1, "the token, and no lease");
@@ -546,13 +497,10 @@ fn an_idle_fetch_that_has_lost_its_lease_takes_the_token_of_another_instance() {
 fn a_fetch_that_fails_without_a_lease_takes_the_token_of_another_instance() {
     // So is one that is due for a refresh, and it does not end the cooldown of the failure.
     for (life, hits) in [(DAY, 1), (200, 0)] {
-        let (world, store) = fleet();
-        let (first, second) = (instance(&world, &store), instance(&world, &store));
+        let (world, store, [first, second]) = fleet();
         store.ails(Fault::Down);
         world.script((0..3).map(|_| json(500, "{}")));
-        let mut tasks = Tasks::new(&world);
-        let alone = tasks.start(get(&first, VAULT));
-        tasks.poll();
+        let (mut tasks, [alone]) = begin(&world, [get(&first, VAULT)]);
         while world.requests() < 3 {
             world.advance(Duration::from_millis(100));
             tasks.poll();
@@ -566,35 +514,33 @@ fn a_fetch_that_fails_without_a_lease_takes_the_token_of_another_instance() {
         tasks.settle();
         assert_eq!(name(tasks.output(alone).unwrap()), "T1");
         assert_eq!((world.requests(), first.stats().store_hits), (5, hits));
-        assert_eq!(name(world.run(get(&first, VAULT))), "T1", "its own failure is no answer");
+        assert_eq!(name(world.get(&first, VAULT)), "T1", "its own failure is no answer");
         assert_eq!(world.requests(), 5);
     }
 }
 
 #[test]
 fn the_rate_limit_of_an_instance_is_not_a_shared_failure() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     let eager = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
     let scopes: Vec<_> = (0..30).map(|n| format!("https://a{n}.example/.default")).collect();
-    let mut tasks = Tasks::new(&world);
-    scopes.iter().for_each(|scope| _ = tasks.start(get(&eager, scope)));
-    tasks.poll();
+    let mut tasks = crowd(&world, scopes.iter().map(|scope| get(&eager, scope)));
     let errors = tasks.outputs();
     assert!(!errors.is_empty() && errors.iter().all(|result| result.as_ref().unwrap_err().is_transient()));
     world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
     tasks.settle();
     let calm = instance(&world, &store);
-    assert!(scopes.iter().all(|scope| world.run(get(&calm, scope)).is_ok()));
+    assert!(scopes.iter().all(|scope| world.get(&calm, scope).is_ok()));
 }
 
 #[test]
 fn without_the_store_an_instance_asks_ten_times_and_then_once_a_second() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     store.ails(Fault::Down);
     let alone = instance(&world, &store);
     world.script((0..14).map(|n| token(&format!("T{n}"), DAY)));
     for n in 0..14 {
-        world.run(get(&alone, &format!("https://a{n}.example/.default"))).unwrap();
+        world.get(&alone, &format!("https://a{n}.example/.default")).unwrap();
     }
     let moments = world.moments();
     assert_eq!(moments.iter().filter(|moment| **moment < 1000).count(), 10, "{moments:?}");
@@ -604,10 +550,10 @@ fn without_the_store_an_instance_asks_ten_times_and_then_once_a_second() {
 
 #[test]
 fn a_store_that_loses_everything_changes_nothing_but_the_number_of_fetches() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet();
     store.ails(Fault::Forgetful);
     world.script((0..5).map(|n| token(&format!("T{n}"), DAY)));
     for n in 0..5 {
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), format!("T{n}"));
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), format!("T{n}"));
     }
 }
