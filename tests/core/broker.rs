@@ -6,7 +6,7 @@ use token_broker::{
     Verdict,
 };
 
-use crate::fake::{START, Tasks, World, fault, json, json_with, token};
+use crate::fake::{START, Tasks, fault, json, json_with, token};
 use crate::stage::*;
 
 const APP_SERVICE: &[(&str, &str)] =
@@ -98,8 +98,7 @@ fn a_waiter_that_comes_late_to_an_ended_token_asks_again() {
     world.script([token("T1", 400)]);
     tasks.poll_only(leader);
     world.advance_secs(500);
-    world.script([token("T2", 1000)]);
-    tasks.poll();
+    tasks.serve([token("T2", 1000)]);
     assert_eq!(name(tasks.output(waiter).unwrap()), "T2");
 }
 
@@ -119,8 +118,7 @@ fn a_response_that_was_read_late_does_not_extend_the_lifetime_of_its_token() {
         let (world, broker) = stage(&[], []);
         let (mut tasks, [task]) = begin(&world, [get(&broker, VAULT)]);
         world.advance_secs(7200);
-        world.script([reply]);
-        tasks.poll();
+        tasks.serve([reply]);
         assert_eq!(tasks.output(task).unwrap().unwrap().token.expires_on(), ends);
     }
 }
@@ -129,8 +127,7 @@ fn a_response_that_was_read_late_does_not_extend_the_lifetime_of_its_token() {
 fn callers_of_an_expiring_token_share_one_failing_fetch_and_keep_the_token() {
     let (world, broker) = holding(3600, 3400);
     let mut tasks = crowd(&world, (0..10).map(|_| get(&broker, VAULT)));
-    world.script([json(400, "{}")]);
-    tasks.poll();
+    tasks.serve([json(400, "{}")]);
     assert!(tasks.outputs().into_iter().all(|grant| name(grant) == "T1"));
     assert_eq!(world.requests(), 2);
 }

@@ -339,6 +339,18 @@ impl<'a, T> Tasks<'a, T> {
         }
     }
 
+    /// Answers the pending requests while the clock stands still.
+    pub(crate) fn serve(&mut self, answers: impl IntoIterator<Item = Reply>) {
+        self.world.script(answers);
+        self.poll();
+    }
+
+    /// Answers the requests until no call sleeps.
+    pub(crate) fn finish(&mut self, answers: impl IntoIterator<Item = Reply>) {
+        self.world.script(answers);
+        self.settle();
+    }
+
     pub(crate) fn drop_task(&mut self, task: usize) {
         self.tasks[task].future = None;
     }

@@ -27,8 +27,7 @@ fn all_who_want_the_same_token_share_one_fetch() {
     let (world, broker) = stage(&[], []);
     let mut tasks = crowd(&world, (0..100).map(|_| get(&broker, VAULT)));
     assert_eq!(world.requests(), 1);
-    world.script([token("T1", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T1", DAY)]);
     let grants = tasks.outputs();
     assert_eq!(grants.len(), 100);
     assert!(grants.into_iter().all(|grant| name(grant) == "T1"));
@@ -41,8 +40,7 @@ fn all_who_want_the_same_token_share_one_fetch() {
 fn all_who_wait_share_its_failure() {
     let (world, broker) = stage(&[], []);
     let mut tasks = crowd(&world, (0..10).map(|_| get(&broker, VAULT)));
-    world.script([json(403, r#"{"error":"forbidden","error_description":"no"}"#)]);
-    tasks.poll();
+    tasks.serve([json(403, r#"{"error":"forbidden","error_description":"no"}"#)]);
     let errors: Vec<_> = tasks.outputs().into_iter().map(Result::unwrap_err).collect();
     assert_eq!(errors.len(), 10);
     assert!(errors.iter().all(|error| error == &errors[0] && error.kind() == "rejected"));
@@ -76,8 +74,7 @@ fn a_fetch_continues_with_the_next_waiter_when_its_caller_is_dropped() {
         tasks.drop_task(*gone);
         tasks.poll();
     }
-    world.script([token("T1", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T1", DAY)]);
     assert_eq!(tasks.outputs().into_iter().filter(Result::is_ok).count(), 3);
     assert_eq!(world.requests(), 1);
 }
@@ -87,8 +84,7 @@ fn a_fetch_continues_with_the_next_waiter_when_its_caller_is_dropped_between_two
     let (world, broker) = stage(&[], [json(500, "{}")]);
     let (mut tasks, [first, second]) = begin(&world, [get(&broker, VAULT), get(&broker, VAULT)]);
     tasks.drop_task(first);
-    world.script([token("T1", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T1", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T1");
     assert_eq!((world.moments(), broker.stats().fetches), (vec![0, 1000], 1));
 }
@@ -99,8 +95,7 @@ fn a_dropped_waiter_does_not_affect_others() {
     let (mut tasks, [_, waiter, _]) =
         begin(&world, [get(&broker, VAULT), get(&broker, VAULT), get(&broker, VAULT)]);
     tasks.drop_task(waiter);
-    world.script([token("T1", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T1", DAY)]);
     assert_eq!((tasks.outputs().len(), world.requests()), (2, 1));
 }
 
@@ -111,8 +106,7 @@ fn an_assertion_continues_for_another_app_when_the_app_that_began_it_is_dropped(
     assert_eq!(world.requests(), 1, "one proof for both");
     tasks.drop_task(first);
     tasks.poll();
-    world.script([token("proof", DAY), token("T1", DAY)]);
-    tasks.poll();
+    tasks.serve([token("proof", DAY), token("T1", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T1");
     assert_eq!(world.requests(), 2);
     world.script([token("T2", DAY)]);
@@ -133,8 +127,7 @@ fn waiters_for_an_overdue_assertion_continue_when_the_app_that_polls_it_is_dropp
     tasks.poll_only(third);
     assert_eq!(world.requests(), 1, "both wait for the proof of the first");
     tasks.drop_task(second);
-    world.script([token("proof", DAY), token("T1", DAY)]);
-    tasks.poll();
+    tasks.serve([token("proof", DAY), token("T1", DAY)]);
     assert_eq!(name(tasks.output(third).unwrap()), "T1");
 }
 
@@ -182,8 +175,7 @@ fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
     let (world, broker) = stage(&[("TOKEN_BROKER_BUDGET_MS", "4000")], []);
     let (mut tasks, [first, second]) = begin(&world, [get(&broker, VAULT), get(&broker, VAULT)]);
     tasks.drop_task(first);
-    world.script((0..4).map(|_| json(500, "{}")));
-    tasks.settle();
+    tasks.finish((0..4).map(|_| json(500, "{}")));
     assert_eq!(kind(&tasks.output(second).unwrap()), "transient");
     assert_eq!(world.moments(), [0, 1000, 3000]);
 }
@@ -307,8 +299,7 @@ fn an_unused_refresh_ticket_blocks_no_caller() {
     let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
         panic!("the held token with a refresh")
     };
-    world.script([token("T2", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
 }
 
@@ -324,8 +315,7 @@ fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
     tasks.poll();
     assert_eq!(world.requests(), 3, "the request that was left alone is past its limit");
     world.run(broker.refresh(duty));
-    world.script([token("T2", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
     assert_eq!(world.requests(), 3);
 }
@@ -343,8 +333,7 @@ fn an_assertion_continues_when_the_refresh_that_polls_it_is_dropped() {
     let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
         panic!("the held token with a refresh")
     };
-    world.script([token("proof-2", DAY), token("T2", DAY)]);
-    tasks.poll();
+    tasks.serve([token("proof-2", DAY), token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
 }
 
@@ -363,8 +352,7 @@ fn a_token_that_ended_while_its_renewal_was_tried_is_not_returned() {
     let (mut tasks, [caller]) = begin(&world, [get(&broker, VAULT)]);
     // The caller was not woken in time.
     world.set_clock(Duration::from_secs(START + 3600));
-    world.script([json(400, "{}")]);
-    tasks.settle();
+    tasks.finish([json(400, "{}")]);
     assert_eq!(kind(&tasks.output(caller).unwrap()), "rejected");
     assert!(broker.peek(VAULT).is_none());
 }

@@ -39,10 +39,13 @@ pub(crate) fn holding(life: u64, age: u64) -> (World, TestBroker) {
     (world, broker)
 }
 
-/// Instances that share a store, with different random numbers.
-pub(crate) fn fleet<const N: usize>() -> (World, SharedStore, [Instance; N]) {
+/// Instances that share a store, with different random numbers, and the answers to their first requests.
+pub(crate) fn fleet<const N: usize>(
+    answers: impl IntoIterator<Item = Reply>,
+) -> (World, SharedStore, [Instance; N]) {
     let world = World::new();
     world.vary_random();
+    world.script(answers);
     let store = SharedStore::new(&world);
     let instances = std::array::from_fn(|_| instance(&world, &store));
     (world, store, instances)
