@@ -7,11 +7,6 @@ use token_broker::Grant;
 use crate::fake::{START, Tasks, World, fault, json, token};
 use crate::stage::*;
 
-pub(crate) const FEDERATED: &[(&str, &str)] = &[
-    ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "11111111-1111-1111-1111-111111111111"),
-    ("TOKEN_BROKER_FEDERATED_TENANT_ID", "22222222-2222-2222-2222-222222222222"),
-];
-
 /// A call that is dropped while its fetch waits for a response or for the next try.
 fn give_up(world: &World, broker: &TestBroker, scope: &str) {
     let mut tasks = Tasks::new(world);
@@ -176,7 +171,7 @@ fn a_fetch_that_is_waited_for_ends_at_its_own_deadline() {
     let (mut tasks, [first, second]) = begin(&world, [get(&broker, VAULT), get(&broker, VAULT)]);
     tasks.drop_task(first);
     tasks.finish((0..4).map(|_| json(500, "{}")));
-    assert_eq!(kind(&tasks.output(second).unwrap()), "transient");
+    assert_eq!(kind(tasks.output(second).unwrap()), "transient");
     assert_eq!(world.moments(), [0, 1000, 3000]);
 }
 
@@ -353,7 +348,7 @@ fn a_token_that_ended_while_its_renewal_was_tried_is_not_returned() {
     // The caller was not woken in time.
     world.set_clock(Duration::from_secs(START + 3600));
     tasks.finish([json(400, "{}")]);
-    assert_eq!(kind(&tasks.output(caller).unwrap()), "rejected");
+    assert_eq!(kind(tasks.output(caller).unwrap()), "rejected");
     assert!(broker.peek(VAULT).is_none());
 }
 

@@ -3,10 +3,12 @@
 use std::borrow::Borrow;
 use std::future::Future;
 
-use secrecy::ExposeSecret as _;
-use token_broker::{Broker, Error, Grant, Identity, RawRequest, RefreshTicket, Store, TokenRequest};
+use token_broker::{
+    Broker, Error, ExposeSecret as _, Grant, Identity, RawRequest, RefreshTicket, SourceReport, Store,
+    TokenRequest,
+};
 
-use crate::fake::{NoStore, Reply, Tasks, World, token};
+use crate::fake::{NoStore, Reply, Tasks, World, json, json_with, token};
 use crate::store::SharedStore;
 
 pub(crate) const VAULT: &str = "https://vault.azure.net/.default";
@@ -14,6 +16,44 @@ pub(crate) const STORAGE: &str = "https://storage.azure.com/.default";
 pub(crate) const DAY: u64 = 86_400;
 pub(crate) const KEY: (&str, &str) =
     ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
+
+pub(crate) const APP_SERVICE: &Pairs =
+    &[("IDENTITY_ENDPOINT", "http://127.0.0.1:41741/msi/token"), ("IDENTITY_HEADER", "s3ntinel-header")];
+pub(crate) const WORKLOAD: &Pairs = &[
+    ("AZURE_FEDERATED_TOKEN_FILE", "/tokens/azure"),
+    ("AZURE_TENANT_ID", "tenant.example"),
+    ("AZURE_CLIENT_ID", "app"),
+];
+pub(crate) const SECRET: &Pairs = &[
+    ("AZURE_CLIENT_SECRET", "s3cret & more"),
+    ("AZURE_TENANT_ID", "tenant.example"),
+    ("AZURE_CLIENT_ID", "app"),
+];
+pub(crate) const CERTIFICATE: &Pairs = &[
+    ("AZURE_CLIENT_CERTIFICATE_PATH", "/app.pem"),
+    ("AZURE_TENANT_ID", "tenant.example"),
+    ("AZURE_CLIENT_ID", "app"),
+];
+pub(crate) const FEDERATED: &Pairs =
+    &[("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"), ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer.example")];
+pub(crate) const ARC: &Pairs = &[
+    ("IDENTITY_ENDPOINT", "http://localhost:40342/metadata/identity/oauth2/token"),
+    ("IMDS_ENDPOINT", "http://localhost:40342"),
+];
+pub(crate) const FABRIC: &Pairs = &[
+    ("IDENTITY_ENDPOINT", "https://10.0.0.4:2377/metadata/identity/oauth2/token"),
+    ("IDENTITY_HEADER", "fabric-secret"),
+    ("IDENTITY_SERVER_THUMBPRINT", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+];
+pub(crate) const PIN: (&str, &str) =
+    ("TOKEN_BROKER_PINNED_THUMBPRINT", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+pub(crate) const MSI: &Pairs =
+    &[("MSI_ENDPOINT", "http://localhost:50342/oauth2/token"), ("MSI_SECRET", "msi-secret")];
+pub(crate) const KEY_FILE: &str = "/var/opt/azcmagent/tokens/1.key";
+
+/// The answer of IMDS on a machine without an identity.
+pub(crate) const NO_IDENTITY: &str =
+    r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
 
 pub(crate) type Pairs = [(&'static str, &'static str)];
 pub(crate) type TestBroker = Broker<World, NoStore>;
@@ -130,4 +170,38 @@ pub(crate) fn name(outcome: Outcome) -> String {
 
 pub(crate) fn kind(outcome: impl Borrow<Outcome>) -> &'static str {
     outcome.borrow().as_ref().map_or_else(Error::kind, |_| "a token")
+}
+
+pub(crate) fn with(pairs: &Pairs, more: &Pairs) -> Vec<(&'static str, &'static str)> {
+    [pairs, more].concat()
+}
+
+/// A token response of Entra.
+pub(crate) fn entra(name: &str) -> Reply {
+    json(
+        200,
+        &format!(
+            r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"{name}"}}"#
+        ),
+    )
+}
+
+pub(crate) fn refusal(status: u16, code: u32) -> Reply {
+    let body = serde_json::json!({
+        "error": "invalid_client",
+        "error_description": format!("AADSTS{code}: it cannot be. Trace ID: t Correlation ID: c Timestamp: x"),
+        "error_codes": [code],
+        "timestamp": "2026-01-02 03:04:05Z",
+        "correlation_id": "11111111-2222-3333-4444-555555555555",
+    });
+    json(status, &body.to_string())
+}
+
+pub(crate) fn report(broker: &TestBroker, source: &str) -> SourceReport {
+    broker.explain().into_iter().find(|report| report.source == source).unwrap()
+}
+
+/// The answer of Arc's agent that names its key file.
+pub(crate) fn challenge(realm: &str) -> Reply {
+    json_with(401, ("www-authenticate", &format!("Basic realm={realm}")), "{}")
 }
