@@ -213,10 +213,8 @@ mod tests {
         assert_eq!(by_a_clock_behind.1, Duration::from_secs(40));
         let (by_a_clock_ahead, left) = back(NOW + Duration::from_secs(100));
         assert_eq!((by_a_clock_ahead.retry_after(), left), (Some(MIN_COOLDOWN), MIN_COOLDOWN));
-        assert!(
-            matches!(lease_entry(&text, NOW + Duration::from_secs(101)), Some(LeaseEntry::Expired)),
-            "not ended"
-        );
+        let ended = lease_entry(&text, NOW + Duration::from_secs(101));
+        assert!(matches!(ended, Some(LeaseEntry::Expired)), "not ended");
     }
 
     #[test]

@@ -79,8 +79,7 @@ fn a_missing_identity_is_unavailable_only_if_none_was_named() {
     let error = world.error(&broker, VAULT);
     assert_eq!(error.kind(), "unavailable");
     assert!(error.remedy().unwrap().contains("az vm identity assign"), "{error}");
-    let named = vault_for(client("nobody"));
-    let error = world.ask(&broker, named).unwrap_err();
+    let error = world.ask(&broker, vault_for(client("nobody"))).unwrap_err();
     assert_eq!(error.kind(), "rejected");
     let line = error.to_string();
     for part in [

@@ -21,8 +21,7 @@ fn a_page_in_the_place_of_imds_is_another_cloud_unless_it_asks_to_be_left_alone(
 #[test]
 fn an_app_declines_another_identity() {
     let (world, broker) = stage(SECRET, [token("MI", DAY)]);
-    let request = vault_for(Identity::SystemAssigned);
-    assert_eq!(name(world.ask(&broker, request)), "MI");
+    assert_eq!(name(world.ask(&broker, vault_for(Identity::SystemAssigned))), "MI");
     assert!(world.sent(0).url.starts_with("http://169.254.169.254/"));
 }
 
@@ -46,8 +45,7 @@ fn a_source_that_was_passed_over_has_not_failed() {
     assert!(arc().reason.contains("/opt/azcmagent/bin/himds"), "{:?}", arc());
     world.script([entra("APP"), token("MI", DAY)]);
     world.get(&broker, VAULT).unwrap();
-    let request = vault_for(Identity::SystemAssigned);
-    world.ask(&broker, request).unwrap();
+    world.ask(&broker, vault_for(Identity::SystemAssigned)).unwrap();
     for report in [report(&broker, "client-secret"), arc()] {
         assert_eq!((report.verdict, report.last_failure), (Verdict::Ready, None), "{}", report.source);
     }

@@ -18,8 +18,7 @@ fn machine_learning_is_asked_in_the_older_protocol() {
         "http://localhost:50342/oauth2/token?api-version=2017-09-01&resource=https%3A%2F%2Fvault.azure.net&clientid=compute"
     );
     assert!(sent.headers["secret"] == "msi-secret" && sent.headers["secret"].is_sensitive());
-    let named = vault_for(client("x"));
-    world.ask(&broker, named).unwrap();
+    world.ask(&broker, vault_for(client("x"))).unwrap();
     assert!(world.sent(1).url.ends_with("&clientid=x"), "{}", world.sent(1).url);
     for identity in [Identity::object_id("o"), Identity::resource_id("/s/r")] {
         let request = vault_for(identity.unwrap());
@@ -59,8 +58,7 @@ fn service_fabric_is_asked_only_where_the_host_pins_its_certificate() {
         "https://10.0.0.4:2377/metadata/identity/oauth2/token?api-version=2019-07-01-preview&resource=https%3A%2F%2Fvault.azure.net"
     );
     assert_eq!(sent.headers["secret"], "fabric-secret");
-    let named = vault_for(client("x"));
-    assert_eq!(world.ask(&broker, named).unwrap_err().kind(), "invalid-request");
+    assert_eq!(world.ask(&broker, vault_for(client("x"))).unwrap_err().kind(), "invalid-request");
 }
 
 #[test]
@@ -146,13 +144,8 @@ fn arc_must_confirm_a_user_assigned_identity() {
         world.file(KEY_FILE, "the-key");
         let body = format!(r#"{{"access_token":"T1","expires_in":"3600",{echo}}}"#);
         world.script([challenge(KEY_FILE), json(200, &body)]);
-        let request = vault_for(client("abc"));
-        let outcome = world.ask(&broker, request).map(|_| ());
-        assert_eq!(
-            outcome.map_err(|error| error.kind()),
-            if taken { Ok(()) } else { Err("protocol") },
-            "{echo}"
-        );
+        let outcome = kind(world.ask(&broker, vault_for(client("abc"))));
+        assert_eq!(outcome, if taken { "a token" } else { "protocol" }, "{echo}");
         assert!(world.sent(0).url.ends_with("&client_id=abc"));
     }
 }
@@ -172,11 +165,8 @@ fn a_link_out_of_the_guests_directory_is_reported_without_advice_on_the_file_for
         let (world, broker) = stage(environment, []);
         world.link_out(path);
         let error = world.error(&broker, VAULT).to_string();
-        assert!(
-            error.contains(path) && error.contains("symbolic link leads out of the directory"),
-            "{error}"
-        );
-        assert!(!error.contains("PEM") && world.requests() == 0, "{error}");
+        assert!(error.contains("symbolic link leads out of the directory"), "{error}");
+        assert!(error.contains(path) && !error.contains("PEM") && world.requests() == 0, "{error}");
     }
 }
 
