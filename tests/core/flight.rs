@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use token_broker::Grant;
-
 use crate::fake::{START, Tasks, World, fault, json, token};
 use crate::stage::*;
 
 /// A call that is dropped while its fetch waits for a response or for the next try.
 fn give_up(world: &World, broker: &TestBroker, scope: &str) {
-    let mut tasks = Tasks::new(world);
-    let caller = tasks.start(get(broker, scope));
-    tasks.poll();
+    let (mut tasks, [caller]) = begin(world, [get(broker, scope)]);
     assert!(tasks.output(caller).is_none());
 }
 
@@ -62,11 +58,9 @@ fn a_slow_key_does_not_block_another() {
 #[test]
 fn a_fetch_continues_with_the_next_waiter_when_its_caller_is_dropped() {
     let (world, broker) = stage(&[], []);
-    let mut tasks = Tasks::new(&world);
-    let callers: Vec<_> = (0..6).map(|_| tasks.start(get(&broker, VAULT))).collect();
-    tasks.poll();
-    for gone in &callers[..3] {
-        tasks.drop_task(*gone);
+    let mut tasks = crowd(&world, (0..6).map(|_| get(&broker, VAULT)));
+    for gone in 0..3 {
+        tasks.drop_task(gone);
         tasks.poll();
     }
     tasks.serve([token("T1", DAY)]);
@@ -205,7 +199,7 @@ fn more_fetches_than_the_broker_takes_on_are_refused_and_not_queued() {
     let mut tasks = crowd(&world, scopes.iter().map(|scope| get(&broker, scope)));
     let outcomes = tasks.outputs();
     assert_eq!((outcomes.len(), broker.stats().fetches), (44, 256));
-    assert!(outcomes.iter().all(|result| kind(result) == "throttled"));
+    assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "throttled"));
 }
 
 #[test]
@@ -286,14 +280,10 @@ fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
 #[test]
 fn an_unused_refresh_ticket_blocks_no_caller() {
     let (world, broker) = holding(60, 0);
-    let mut tasks = Tasks::new(&world);
-    let (first, second) = (tasks.start(get(&broker, VAULT)), tasks.start(get(&broker, VAULT)));
-    tasks.poll();
+    let (mut tasks, [first, second]) = begin(&world, [get(&broker, VAULT), get(&broker, VAULT)]);
     world.advance_secs(2);
     tasks.poll_only(first);
-    let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
-        panic!("the held token with a refresh")
-    };
+    let _untaken = tasks.output(first).unwrap().unwrap().refresh.expect("the held token with a refresh");
     tasks.serve([token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
 }
@@ -320,14 +310,10 @@ fn an_assertion_continues_when_the_refresh_that_polls_it_is_dropped() {
     let (world, broker) = stage(FEDERATED, [token("proof", 5), token("T1", 60)]);
     world.get(&broker, VAULT).unwrap();
     world.advance_secs(6);
-    let mut tasks = Tasks::new(&world);
-    let (first, second) = (tasks.start(get(&broker, VAULT)), tasks.start(get(&broker, STORAGE)));
-    tasks.poll();
+    let (mut tasks, [first, second]) = begin(&world, [get(&broker, VAULT), get(&broker, STORAGE)]);
     world.advance_secs(2);
     tasks.poll();
-    let Some(Ok(Grant { refresh: Some(_untaken), .. })) = tasks.output(first) else {
-        panic!("the held token with a refresh")
-    };
+    let _untaken = tasks.output(first).unwrap().unwrap().refresh.expect("the held token with a refresh");
     tasks.serve([token("proof-2", DAY), token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
 }

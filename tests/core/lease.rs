@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use token_broker::{ExposeSecret as _, Host as _, SendErrorKind};
 
-use crate::fake::{Reply, Tasks, World, fault, json, json_with, token};
+use crate::fake::{Tasks, World, fault, json, token};
 use crate::stage::*;
 use crate::store::Fault;
-
-fn throttled(seconds: &str) -> Reply {
-    json_with(429, ("retry-after", seconds), r#"{"error":"too_many_requests"}"#)
-}
 
 #[test]
 fn garbage_instead_of_a_lease_blocks_no_instance() {
@@ -156,7 +152,7 @@ fn a_store_that_forgot_the_lease_is_given_it_again() {
 
 #[test]
 fn a_waiter_takes_a_short_lived_token_if_it_has_waited_for_it() {
-    let (world, _, instances): (_, _, [Instance; 20]) = fleet([]);
+    let (world, _, instances) = fleet::<20>([]);
     let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     tasks.finish([token("brief", 240)]);
     let grants = tasks.outputs();

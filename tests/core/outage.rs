@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake::{Reply, Tasks, World, json, token};
+use crate::fake::{Reply, World, json, token};
 use crate::stage::*;
 use crate::store::{Fault, SharedStore};
 
@@ -30,8 +30,7 @@ fn a_store_that_comes_back_within_a_second_is_waited_for() {
     world.get(&instance(&world, &store), VAULT).unwrap();
     store.ails(Fault::Down);
     let later = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let task = tasks.start(get(&later, VAULT));
+    let (mut tasks, [task]) = begin(&world, [get(&later, VAULT)]);
     for _ in 0..8 {
         tasks.poll();
         world.advance(Duration::from_millis(100));
@@ -45,10 +44,8 @@ fn a_store_that_comes_back_within_a_second_is_waited_for() {
 #[test]
 fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
     let (world, store, [first, second]) = fleet([]);
-    let mut tasks = Tasks::new(&world);
     store.ails(Fault::Silent);
-    let gone = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (mut tasks, [gone]) = begin(&world, [get(&first, VAULT)]);
     tasks.drop_task(gone);
     store.ails(Fault::None);
     world.script([token("T1", DAY)]);
@@ -61,9 +58,7 @@ fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
 fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item = Reply>) -> Instance {
     let (first, second) = (instance(world, store), instance(world, store));
     world.script(replies);
-    let mut tasks = Tasks::new(world);
-    let gone = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (mut tasks, [gone]) = begin(world, [get(&first, VAULT)]);
     tasks.drop_task(gone);
     world.advance_secs(6);
     world.script([token("T1", DAY)]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use token_broker::{Identity, RawRequest};
 
-use crate::fake::{Tasks, json, token};
+use crate::fake::{json, token};
 use crate::stage::*;
 
 /// Requests for tokens that differ in their scope, identity and claims.
@@ -19,8 +19,7 @@ fn different(n: usize) -> RawRequest {
 #[test]
 fn different_questions_share_the_rate_limit_of_their_endpoint() {
     let (world, broker) = stage(APP_SERVICE, (0..100).map(|n| token(&format!("T{n}"), DAY)));
-    let mut tasks = Tasks::new(&world);
-    (0..100).for_each(|n| _ = tasks.start(ask(&broker, different(n))));
+    let mut tasks = crowd(&world, (0..100).map(|n| ask(&broker, different(n))));
     tasks.settle();
     assert!(tasks.outputs().into_iter().all(|outcome| kind(outcome) == "a token"));
     let expected: Vec<u128> = [0; 20].into_iter().chain((1..=80).map(|n| n * 200)).collect();
@@ -44,8 +43,7 @@ fn a_wait_for_the_rate_limit_without_time_for_a_try_is_throttled_at_once_with_it
 #[test]
 fn tries_that_fail_take_turns_like_all_others() {
     let (world, broker) = stage(APP_SERVICE, (0..100).map(|_| json(500, "{}")));
-    let mut tasks = Tasks::new(&world);
-    (0..20).for_each(|n| _ = tasks.start(ask(&broker, different(3 * n + 2))));
+    let mut tasks = crowd(&world, (0..20).map(|n| ask(&broker, different(3 * n + 2))));
     tasks.settle();
     let moments = world.moments();
     assert_eq!(moments.len(), 80);
@@ -71,14 +69,12 @@ fn a_wait_for_the_rate_limit_that_ended_late_is_repeated() {
 fn the_tenants_and_users_of_an_app_share_the_rate_limit_of_their_authority() {
     let answers = (0..150).map(|_| json(200, r#"{"access_token":"T","expires_in":3600}"#));
     let (world, broker) = stage(&with(SECRET, &[("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*")]), answers);
-    let mut tasks = Tasks::new(&world);
-    for n in 0..150_usize {
+    let call = |n: usize| {
         let tenant_id = n.is_multiple_of(2).then(|| format!("t{n}.example"));
         let user_assertion = (!n.is_multiple_of(2)).then(|| format!("user-{n}").into());
-        let request = RawRequest { tenant_id, user_assertion, ..raw(VAULT) };
-        tasks.start(ask(&broker, request));
-    }
-    tasks.settle();
+        ask(&broker, RawRequest { tenant_id, user_assertion, ..raw(VAULT) })
+    };
+    crowd(&world, (0..150).map(call)).settle();
     let expected: Vec<u128> = [0; 100].into_iter().chain((1..=50).map(|n| n * 20)).collect();
     assert_eq!(world.moments(), expected);
 }

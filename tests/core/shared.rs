@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use token_broker::{Identity, RawRequest};
 
-use crate::fake::{Tasks, json, json_with, token};
+use crate::fake::{json, token};
 use crate::stage::*;
 use crate::store::{Fault, LAG};
 
@@ -32,7 +32,7 @@ fn a_later_instance_takes_the_token_of_the_first_one() {
 
 #[test]
 fn a_cold_start_of_the_whole_fleet_is_one_request() {
-    let (world, _, instances): (_, _, [Instance; 200]) = fleet([]);
+    let (world, _, instances) = fleet::<200>([]);
     let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     assert_eq!(world.requests(), 1);
     tasks.finish([token("T1", DAY)]);
@@ -46,7 +46,7 @@ fn a_cold_start_of_the_whole_fleet_is_one_request() {
 #[test]
 fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
     for tells in [true, false] {
-        let (world, store, instances): (_, _, [Instance; 3]) = fleet([]);
+        let (world, store, instances) = fleet::<3>([]);
         if tells {
             store.tell();
         }
@@ -163,9 +163,8 @@ fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
 
 #[test]
 fn a_fetch_that_takes_long_keeps_its_turn() {
-    let (world, _, instances): (_, _, [Instance; 3]) = fleet([]);
-    let mut tasks = Tasks::new(&world);
-    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
+    let (world, _, instances) = fleet::<3>([]);
+    let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     for _ in 0..300 {
         tasks.poll();
         world.advance(Duration::from_millis(100));
@@ -193,8 +192,7 @@ fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
     let (world, store, []) = fleet([]);
     let (first, second) =
         (instance(&world, &store), world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "2000")]));
-    let (mut tasks, [_]) = begin(&world, [get(&first, VAULT)]);
-    let waiter = tasks.start(get(&second, VAULT));
+    let (mut tasks, [_, waiter]) = begin(&world, [get(&first, VAULT), get(&second, VAULT)]);
     for _ in 0..30 {
         tasks.poll();
         world.advance(Duration::from_millis(100));
@@ -206,9 +204,7 @@ fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
 
 #[test]
 fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
-    let (world, store, []) = fleet([]);
-    let busy = || json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
-    world.script([busy(), token("T", DAY)]);
+    let (world, store, []) = fleet([throttled("600"), token("T", DAY)]);
     let mut requests = Vec::new();
     for _ in 0..20 {
         let error = world.error(&instance(&world, &store), VAULT);
@@ -232,8 +228,7 @@ fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
     tasks.poll();
     store.ails(Fault::None);
     world.advance(LAG / 2);
-    let busy = json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
-    tasks.finish([busy, token("T", DAY)]);
+    tasks.finish([throttled("600"), token("T", DAY)]);
     assert_eq!(tasks.output(leader).unwrap().unwrap_err().kind(), "throttled");
     world.advance_secs(60);
     assert_eq!(world.error(&instance(&world, &store), VAULT).kind(), "throttled");
@@ -242,7 +237,7 @@ fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
 
 #[test]
 fn a_refresh_is_done_by_one_and_the_others_take_it() {
-    let (world, _, instances): (_, _, [Instance; 20]) = fleet([token("T1", DAY), token("T2", DAY + DAY / 2)]);
+    let (world, _, instances) = fleet::<20>([token("T1", DAY), token("T2", DAY + DAY / 2)]);
     for instance in &instances {
         world.get(instance, VAULT).unwrap();
     }
@@ -290,9 +285,8 @@ fn a_call_during_another_instances_refresh_is_answered_at_once() {
     world.get(&first, VAULT).unwrap();
     world.get(&second, VAULT).unwrap();
     world.advance_secs(DAY / 2);
-    let duty = |instance| world.get(instance, VAULT).unwrap().refresh.expect("the duty to refresh");
-    let (mut tasks, [_]) = begin(&world, [first.refresh(duty(&first))]);
-    let other = tasks.start(second.refresh(duty(&second)));
+    let (mut tasks, [_]) = begin(&world, [first.refresh(world.duty(&first))]);
+    let other = tasks.start(second.refresh(world.duty(&second)));
     tasks.poll();
     assert!(tasks.output(other).is_some(), "it does not wait");
     assert_eq!(world.requests(), 2);

@@ -1,6 +1,5 @@
 //! The scenes in which tests begin, and the calls that they make.
 
-use std::borrow::Borrow;
 use std::future::Future;
 
 use token_broker::{
@@ -168,8 +167,8 @@ pub(crate) fn name(outcome: Outcome) -> String {
     text(&outcome.unwrap()).to_owned()
 }
 
-pub(crate) fn kind(outcome: impl Borrow<Outcome>) -> &'static str {
-    outcome.borrow().as_ref().map_or_else(Error::kind, |_| "a token")
+pub(crate) fn kind(outcome: Outcome) -> &'static str {
+    outcome.map_or_else(|error| error.kind(), |_| "a token")
 }
 
 pub(crate) fn with(pairs: &Pairs, more: &Pairs) -> Vec<(&'static str, &'static str)> {
@@ -178,14 +177,11 @@ pub(crate) fn with(pairs: &Pairs, more: &Pairs) -> Vec<(&'static str, &'static s
 
 /// A token response of Entra.
 pub(crate) fn entra(name: &str) -> Reply {
-    json(
-        200,
-        &format!(
-            r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"{name}"}}"#
-        ),
-    )
+    let body = r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"NAME"}"#;
+    json(200, &body.replace("NAME", name))
 }
 
+/// An error response of Entra.
 pub(crate) fn refusal(status: u16, code: u32) -> Reply {
     let body = serde_json::json!({
         "error": "invalid_client",
@@ -195,6 +191,11 @@ pub(crate) fn refusal(status: u16, code: u32) -> Reply {
         "correlation_id": "11111111-2222-3333-4444-555555555555",
     });
     json(status, &body.to_string())
+}
+
+/// The answer of a service that asks for a rest.
+pub(crate) fn throttled(seconds: &str) -> Reply {
+    json_with(429, ("retry-after", seconds), r#"{"error":"too_many_requests"}"#)
 }
 
 pub(crate) fn report(broker: &TestBroker, source: &str) -> SourceReport {
