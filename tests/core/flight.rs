@@ -135,13 +135,13 @@ fn a_fetch_that_all_gave_up_is_resumed_by_the_next_caller() {
 #[test]
 fn the_result_is_kept_regardless_of_the_caller_that_polls() {
     let (world, broker) = holding(DAY, DAY / 2);
-    let duty = world.duty(&broker);
-    let (mut tasks, [refresh]) = begin(&world, [broker.refresh(duty)]);
+    let ticket = world.ticket(&broker);
+    let (mut tasks, [refresh]) = begin(&world, [broker.refresh(ticket)]);
     tasks.drop_task(refresh);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     assert!(world.get(&broker, VAULT).unwrap().refresh.is_none(), "and nobody besides");
     world.script([token("T2", 2 * DAY)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(name(world.get(&broker, VAULT)), "T2");
     assert_eq!(world.requests(), 2);
 }
@@ -149,10 +149,10 @@ fn the_result_is_kept_regardless_of_the_caller_that_polls() {
 #[test]
 fn a_refresh_that_was_not_begun_has_its_whole_time_when_it_begins() {
     let (world, broker) = holding(DAY, DAY / 2);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     world.advance_secs(89);
     world.script([token("T2", 2 * DAY)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(world.sent(1).limits.total, Duration::from_secs(10));
     assert_eq!(name(world.get(&broker, VAULT)), "T2");
 }
@@ -252,9 +252,9 @@ fn a_call_in_a_tokens_last_seconds_gets_it_when_the_tries_of_the_fetch_would_out
 fn the_fetch_that_a_caller_did_not_wait_out_goes_on_as_a_refresh() {
     let (world, broker) = holding(3600, 3400);
     world.script([json(500, "{}"), json(500, "{}")]);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     world.script([token("T2", 7200)]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     assert_eq!(name(world.get(&broker, VAULT)), "T2");
     assert_eq!((world.requests(), broker.stats().fetches), (4, 2));
 }
@@ -262,8 +262,8 @@ fn the_fetch_that_a_caller_did_not_wait_out_goes_on_as_a_refresh() {
 #[test]
 fn only_the_first_callers_of_an_expiring_token_wait_for_a_renewal_that_hangs() {
     let (world, broker) = holding(3600, 3400);
-    let duty = world.duty(&broker);
-    drop(duty);
+    let ticket = world.ticket(&broker);
+    drop(ticket);
     let mut tasks = Tasks::new(&world);
     for _ in 0..3 {
         let caller = tasks.start(get(&broker, VAULT));
@@ -294,12 +294,12 @@ fn a_refresh_that_is_taken_up_after_another_fetch_has_begun_is_over() {
     let (mut tasks, [first]) = begin(&world, [get(&broker, VAULT)]);
     world.advance_secs(2);
     tasks.poll();
-    let duty = tasks.output(first).unwrap().unwrap().refresh.unwrap();
+    let ticket = tasks.output(first).unwrap().unwrap().refresh.unwrap();
     world.advance_secs(31);
     let second = tasks.start(get(&broker, VAULT));
     tasks.poll();
     assert_eq!(world.requests(), 3, "the request that was left alone is past its limit");
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     tasks.serve([token("T2", DAY)]);
     assert_eq!(name(tasks.output(second).unwrap()), "T2");
     assert_eq!(world.requests(), 3);
@@ -321,9 +321,9 @@ fn an_assertion_continues_when_the_refresh_that_polls_it_is_dropped() {
 #[test]
 fn a_refresh_for_which_no_task_can_go_on_is_not_waited_for_twice() {
     let (world, broker) = holding(3600, 3400);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     let began = world.milliseconds();
-    world.run(broker.refresh_briefly(duty));
+    world.run(broker.refresh_briefly(ticket));
     assert_eq!(world.milliseconds(), began);
 }
 

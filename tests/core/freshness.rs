@@ -26,10 +26,10 @@ fn a_stale_token_is_answered_at_once_and_refreshed_by_exactly_one_caller() {
     let grants: Vec<_> = (0..5).map(|_| world.get(&broker, VAULT).unwrap()).collect();
     assert!(grants.iter().all(|grant| text(grant) == "T1"));
     assert_eq!(world.requests(), 1, "nobody has begun the refresh yet");
-    let mut duties: Vec<_> = grants.into_iter().filter_map(|grant| grant.refresh).collect();
-    assert_eq!(duties.len(), 1);
+    let mut tickets: Vec<_> = grants.into_iter().filter_map(|grant| grant.refresh).collect();
+    assert_eq!(tickets.len(), 1);
     world.script([token("T2", 2 * DAY)]);
-    world.run(broker.refresh(duties.pop().unwrap()));
+    world.run(broker.refresh(tickets.pop().unwrap()));
     assert_eq!(name(world.get(&broker, VAULT)), "T2");
     assert_eq!(world.requests(), 2);
     let stats = broker.stats();
@@ -46,9 +46,9 @@ fn a_dropped_refresh_ticket_goes_to_the_next_caller() {
 #[test]
 fn a_failed_refresh_keeps_a_valid_token_and_pauses_for_half_a_minute() {
     let (world, broker) = holding(DAY, DAY / 2);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     world.script([json(400, "{}")]);
-    world.run(broker.refresh(duty));
+    world.run(broker.refresh(ticket));
     for _ in 0..4 {
         let grant = world.get(&broker, VAULT).unwrap();
         assert_eq!((text(&grant), grant.refresh.is_none()), ("T1", true));

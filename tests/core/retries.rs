@@ -159,11 +159,11 @@ fn an_imds_that_goes_away_while_it_is_asked_is_waited_for() {
 #[test]
 fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
     let (world, broker) = holding(DAY, DAY / 2);
-    let duty = world.duty(&broker);
+    let ticket = world.ticket(&broker);
     // Later tries would begin after 5 seconds, 15 and 30.
     world.script((0..6).map(|_| json(410, "{}")));
     let began = world.now();
-    world.run(broker.refresh_briefly(duty));
+    world.run(broker.refresh_briefly(ticket));
     assert_eq!((world.requests(), world.now() - began), (3, Duration::from_secs(5)));
     let grant = world.get(&broker, VAULT).unwrap();
     assert_eq!((text(&grant), grant.refresh.is_none()), ("T1", true), "and rests like any that failed");
@@ -173,8 +173,8 @@ fn a_refresh_for_which_a_caller_waits_takes_no_longer_than_one_try() {
 fn a_failed_refresh_pauses_after_every_kind_of_failure() {
     let (world, broker) = holding(DAY, DAY / 2);
     world.script([fault(SendErrorKind::Forbidden)]);
-    let duty = world.duty(&broker);
-    world.run(broker.refresh(duty));
+    let ticket = world.ticket(&broker);
+    world.run(broker.refresh(ticket));
     assert!(world.get(&broker, VAULT).unwrap().refresh.is_none());
     assert_eq!(report(&broker, "imds").verdict, Verdict::Failed);
 }

@@ -245,7 +245,7 @@ fn a_refresh_is_done_by_one_and_the_others_take_it() {
     for instance in &instances {
         let grant = world.get(instance, VAULT).unwrap();
         assert_eq!(text(&grant), "T1", "served while it is refreshed");
-        world.run(instance.refresh(grant.refresh.expect("the duty to refresh")));
+        world.run(instance.refresh(grant.refresh.expect("the ticket of a refresh")));
     }
     assert_eq!(world.requests(), 2);
     assert!(instances.iter().all(|instance| name(world.get(instance, VAULT)) == "T2"));
@@ -266,8 +266,8 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
         for instance in &instances {
             for audience in &audiences {
                 let grant = world.get(instance, audience).unwrap();
-                if let Some(duty) = grant.refresh {
-                    world.run(instance.refresh(duty));
+                if let Some(ticket) = grant.refresh {
+                    world.run(instance.refresh(ticket));
                 }
             }
         }
@@ -285,8 +285,8 @@ fn a_call_during_another_instances_refresh_is_answered_at_once() {
     world.get(&first, VAULT).unwrap();
     world.get(&second, VAULT).unwrap();
     world.advance_secs(DAY / 2);
-    let (mut tasks, [_]) = begin(&world, [first.refresh(world.duty(&first))]);
-    let other = tasks.start(second.refresh(world.duty(&second)));
+    let (mut tasks, [_]) = begin(&world, [first.refresh(world.ticket(&first))]);
+    let other = tasks.start(second.refresh(world.ticket(&second)));
     tasks.poll();
     assert!(tasks.output(other).is_some(), "it does not wait");
     assert_eq!(world.requests(), 2);
@@ -301,7 +301,7 @@ fn a_short_lived_instance_refreshes_a_shared_token_when_it_is_due() {
     let later = instance(&world, &store);
     let grant = world.get(&later, VAULT).unwrap();
     assert_eq!(text(&grant), "T1");
-    world.run(later.refresh(grant.refresh.expect("the duty to refresh")));
+    world.run(later.refresh(grant.refresh.expect("the ticket of a refresh")));
     assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T2");
 }
 

@@ -138,9 +138,9 @@ impl World {
         self.get(broker, scope).unwrap_err()
     }
 
-    /// The duty to refresh the token for the vault.
-    pub(crate) fn duty<S: Store + Clone>(&self, broker: &Broker<Self, S>) -> RefreshTicket {
-        self.get(broker, VAULT).unwrap().refresh.expect("the duty to refresh")
+    /// The ticket to refresh the token for the vault.
+    pub(crate) fn ticket<S: Store + Clone>(&self, broker: &Broker<Self, S>) -> RefreshTicket {
+        self.get(broker, VAULT).unwrap().refresh.expect("the ticket of a refresh")
     }
 }
 
