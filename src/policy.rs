@@ -401,39 +401,35 @@ mod tests {
     }
 
     fn detect(variable: &str, list: &str) -> Result<Policy, Error> {
-        Policy::detect(&Settings::from_pairs([(variable.to_owned(), list.to_owned())]))
+        Policy::detect(&crate::tests::settings(&[(variable, list)]))
     }
 
     #[test]
     fn a_scope_that_no_request_can_be_for_is_refused_by_the_variable_and_the_entry() {
-        for entry in [
-            "https://vault.azure.net,https://storage.azure.com",
-            "https://vault.azure.net;",
-            "a,b",
-            "vault.azure.net",
-            "vault.azure.net:443",
-            "vault.azure.net/.default",
-            "https://*.vault.azure.net",
-            "https://",
-            "https:",
-            "'https://vault.azure.net'",
-            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1",
-            "*",
+        for (mistake, entries) in [
+            ("two entries", &["https://vault.azure.net,https://storage.azure.com", "a,b"][..]),
+            ("a sign too many", &["https://vault.azure.net;", "'https://vault.azure.net'"]),
+            ("no scheme", &["vault.azure.net", "vault.azure.net:443", "vault.azure.net/.default"]),
+            ("no host", &["https://", "https:"]),
+            ("a pattern", &["https://*.vault.azure.net", "*"]),
+            ("a GUID cut short", &["2ff814a6-3304-4ab8-85cb-cd0e6f879c1"]),
         ] {
-            let error = detect(ALLOWED_SCOPES, &format!("https://storage.azure.com {entry}")).unwrap_err();
-            assert_eq!(error.kind(), "misconfigured", "{entry}");
-            assert!(
-                error.to_string().contains(entry) && error.to_string().contains(ALLOWED_SCOPES),
-                "{error}"
-            );
+            for entry in entries {
+                let error =
+                    detect(ALLOWED_SCOPES, &format!("https://storage.azure.com {entry}")).unwrap_err();
+                let text = error.to_string();
+                assert_eq!(error.kind(), "misconfigured", "{mistake}: {entry}");
+                assert!(text.contains(entry) && text.contains(ALLOWED_SCOPES), "{text}");
+            }
         }
+        let app = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
         for entry in [
             "api://11111111-1111-1111-1111-111111111111/.default",
-            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default",
-            "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/user_impersonation",
+            &format!("{app}/.default"),
+            &format!("{app}/user_impersonation"),
             "https://graph.microsoft.com/User.Read",
             "urn:ms-drs:enterpriseregistration.windows.net",
-            "spn:2ff814a6-3304-4ab8-85cb-cd0e6f879c1d",
+            &format!("spn:{app}"),
         ] {
             assert!(Policy::new(Some(entry), None).is_ok(), "{entry}");
         }
@@ -441,18 +437,9 @@ mod tests {
 
     #[test]
     fn an_impossible_identity_is_refused_by_the_variable() {
-        for entry in [
-            "aaa,bbb",
-            "aaa;",
-            "\"aaa\"",
-            "'aaa'",
-            "System-Assigned",
-            "systemassigned",
-            "system_assigned",
-            "*",
-            "/subscriptions/*",
-            "Default",
-        ] {
+        let signs = ["aaa,bbb", "aaa;", "\"aaa\"", "'aaa'", "*", "/subscriptions/*"];
+        let words = ["System-Assigned", "systemassigned", "system_assigned", "Default"];
+        for entry in signs.iter().chain(&words) {
             let error = detect(ALLOWED_IDENTITIES, entry).unwrap_err();
             assert_eq!(error.kind(), "misconfigured", "{entry}");
             assert!(error.to_string().contains(ALLOWED_IDENTITIES), "{error}");

@@ -211,12 +211,12 @@ pub(crate) fn is_quoted(value: &str) -> bool {
 mod tests {
     use super::variables::{IDENTITY_HEADER, SEND_CERTIFICATE_CHAIN};
     use super::*;
+    use crate::tests::settings;
 
     #[test]
     fn an_empty_value_is_an_unset_one() {
         for variable in VARIABLES {
-            let settings = Settings::from_pairs([(variable.name.to_owned(), String::new())]);
-            assert!(!settings.is_set(variable.name));
+            assert!(!settings(&[(variable.name, "")]).is_set(variable.name));
         }
     }
 
@@ -225,20 +225,18 @@ mod tests {
         for (text, on) in
             [("", false), ("0", false), ("False", false), ("1", true), ("true", true), ("TRUE", true)]
         {
-            let settings = Settings::from_pairs([(SEND_CERTIFICATE_CHAIN.to_owned(), text.to_owned())]);
+            let settings = settings(&[(SEND_CERTIFICATE_CHAIN, text)]);
             assert_eq!(settings.is_on(SEND_CERTIFICATE_CHAIN), Ok(on), "{text}");
         }
     }
 
     #[test]
     fn variables_that_are_not_the_brokers_are_not_kept() {
-        let settings = Settings::from_pairs([("PATH".to_owned(), "/bin".to_owned())]);
-        assert!(!settings.is_set("PATH"));
+        assert!(!settings(&[("PATH", "/bin")]).is_set("PATH"));
     }
 
     #[test]
     fn settings_do_not_show_their_values() {
-        let settings = Settings::from_pairs([(IDENTITY_HEADER.to_owned(), "hunter2".to_owned())]);
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        assert!(!format!("{:?}", settings(&[(IDENTITY_HEADER, "hunter2")])).contains("hunter2"));
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::memory::jittered_refresh;
 use crate::model::{Error, Identity, Token, TokenRequest};
-use crate::policy::Policy;
+use crate::policy::{AdmittedRequest, Policy};
 use crate::settings::cloud::Authority;
 use crate::settings::variables::AUTHORITY_HOST;
 use crate::settings::{Settings, tenant};
@@ -28,8 +28,20 @@ pub(crate) fn text(form: &str) -> impl Strategy<Value = String> + use<> {
     proptest::string::string_regex(form).unwrap()
 }
 
-fn settings(name: &str, value: &str) -> Settings {
-    Settings::from_pairs([(name.to_owned(), value.to_owned())])
+pub(crate) fn settings(pairs: &[(&str, &str)]) -> Settings {
+    Settings::from_pairs(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+/// A request for a token for `scope` that the policy allows.
+pub(crate) fn admitted(scope: &str, identity: &Identity) -> AdmittedRequest {
+    let request = TokenRequest::for_scope(scope).unwrap();
+    Policy::default().admit(&request, identity, |_| Ok(None)).unwrap()
+}
+
+/// The text of a refusal of a request.
+pub(crate) fn refusal(result: Result<impl std::fmt::Debug, Error>) -> String {
+    let Err(Error::InvalidRequest(text)) = result else { panic!("not an invalid request: {result:?}") };
+    text
 }
 
 /// Valid and invalid authorities.
@@ -84,10 +96,7 @@ proptest! {
     #[test]
     fn policy(scopes in text("[ -~\\t]{0,120}"), identities in text("[ -~\\t]{0,120}"), asked in text("[!-~]{1,40}")) {
         match Policy::new(Some(&scopes), Some(&identities)) {
-            Err(error) => prop_assert!(
-                is_misconfigured(&error, "the list of allowed "),
-                "{error}"
-            ),
+            Err(error) => prop_assert!(is_misconfigured(&error, "the list of allowed "), "{error}"),
             Ok(policy) => {
                 let listed = |scope: &str| scopes.split_whitespace().any(|entry| {
                     entry.trim_end_matches("/.default").trim_end_matches('/')
@@ -124,7 +133,7 @@ proptest! {
 
     #[test]
     fn authorities(url in url()) {
-        match Authority::detect(&settings(AUTHORITY_HOST, &url), ("VARIABLE", "tenant.example")) {
+        match Authority::detect(&settings(&[(AUTHORITY_HOST, &url)]), ("VARIABLE", "tenant.example")) {
             Ok(authority) => {
                 let url = authority.token_url("tenant", false);
                 let uri: http::Uri = url.parse().unwrap();

@@ -62,9 +62,10 @@ mod tests {
     use crate::settings::VARIABLES;
     use crate::settings::is_quoted;
     use crate::settings::variables::*;
+    use crate::tests::settings;
 
     fn parse(name: &str, value: &str) -> Result<Config, Error> {
-        Config::parse(&Settings::from_pairs([(name.to_owned(), value.to_owned())]))
+        Config::parse(&settings(&[(name, value)]))
     }
 
     #[test]
@@ -83,40 +84,29 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
-        for (name, value) in [
-            (TIMEOUT_MS, "0"),
-            (TIMEOUT_MS, "10s"),
-            (TIMEOUT_MS, "600001"),
-            (TIMEOUT_MS, "-1"),
-            (BUDGET_MS, "99999999999999999999999"),
-            (LOG, "verbose"),
-            (LOG, "WARN"),
-            (ALLOWED_SCOPES, "  "),
-            (ALLOWED_SCOPES, "https://a\u{1}"),
-            (ALLOWED_IDENTITIES, "\t"),
-            (CLIENT_ID, "a b"),
-            (TOKEN_CREDENTIALS, "dev"),
-            (TOKEN_CREDENTIALS, "InvalidCredential"),
-            (STORE_KEY, "c2VjcmV0"),
-            (DISABLE_MULTITENANT, "yes"),
-            (CLIENT_SECRET, "secret\n"),
-            (CLIENT_SECRET, "sec\u{7f}ret"),
-            (CLIENT_SECRET, "sec\u{fffd}ret"),
-            (IDENTITY_HEADER, "a\tb"),
-            (MSI_SECRET, "a\r\nx: y"),
-            (STORE_KEY, "\0"),
-            (FEDERATED_TOKEN_FILE, "/var/run/token\n"),
-            (FEDERATED_TOKEN_FILE, "'/var/run/token'"),
-            (CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
-            (FEDERATED_CLIENT_ID, "'11111111-1111-1111-1111-111111111111'"),
-            (DEFAULT_IDENTITY_CLIENT_ID, "\"11111111-1111-1111-1111-111111111111\""),
-            (TENANT_ID, "\"22222222-2222-2222-2222-222222222222\""),
-            (ALLOWED_SCOPES, "\"https://vault.azure.net\""),
-            (TOKEN_CREDENTIALS, "\"prod\""),
+        for (name, values) in [
+            (TIMEOUT_MS, &["0", "10s", "600001", "-1"][..]),
+            (BUDGET_MS, &["99999999999999999999999"]),
+            (LOG, &["verbose", "WARN"]),
+            (ALLOWED_SCOPES, &["  ", "https://a\u{1}", "\"https://vault.azure.net\""]),
+            (ALLOWED_IDENTITIES, &["\t"]),
+            (CLIENT_ID, &["a b", "\"11111111-1111-1111-1111-111111111111\""]),
+            (FEDERATED_CLIENT_ID, &["'11111111-1111-1111-1111-111111111111'"]),
+            (DEFAULT_IDENTITY_CLIENT_ID, &["\"11111111-1111-1111-1111-111111111111\""]),
+            (TENANT_ID, &["\"22222222-2222-2222-2222-222222222222\""]),
+            (TOKEN_CREDENTIALS, &["dev", "InvalidCredential", "\"prod\""]),
+            (STORE_KEY, &["c2VjcmV0", "\0"]),
+            (DISABLE_MULTITENANT, &["yes"]),
+            (CLIENT_SECRET, &["secret\n", "sec\u{7f}ret", "sec\u{fffd}ret"]),
+            (IDENTITY_HEADER, &["a\tb"]),
+            (MSI_SECRET, &["a\r\nx: y"]),
+            (FEDERATED_TOKEN_FILE, &["/var/run/token\n", "'/var/run/token'"]),
         ] {
-            let error = parse(name, value).unwrap_err();
-            assert_eq!(error.kind(), "misconfigured", "{name}={value}");
-            assert!(error.to_string().contains(name), "{name}={value}: {error}");
+            for value in values {
+                let error = parse(name, value).unwrap_err();
+                assert_eq!(error.kind(), "misconfigured", "{name}={value}");
+                assert!(error.to_string().contains(name), "{name}={value}: {error}");
+            }
         }
     }
 
@@ -141,8 +131,7 @@ mod tests {
     #[test]
     fn a_mistaken_name_is_refused_whatever_else_is_set() {
         let pairs = [("TOKEN_BROKER_ALOWED_SCOPES", "https://a"), (CLIENT_ID, "x"), ("PATH", "/bin")];
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let error = Config::parse(&Settings::from_pairs(pairs)).unwrap_err();
+        let error = Config::parse(&settings(&pairs)).unwrap_err();
         assert_eq!(error.kind(), "misconfigured");
         let text = error.to_string();
         assert!(text.contains("TOKEN_BROKER_ALOWED_SCOPES") && text.contains(ALLOWED_SCOPES), "{text}");

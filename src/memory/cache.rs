@@ -237,13 +237,11 @@ const CAPACITY: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Failure, Identity, TokenRequest};
-    use crate::policy::Policy;
+    use crate::model::{Failure, Identity};
+    use crate::tests::admitted;
 
     fn key(scope: &str) -> CacheKey {
-        let request = TokenRequest::for_scope(scope).unwrap();
-        let request = Policy::default().admit(&request, &Identity::Default, |_| Ok(None));
-        request.unwrap().key().clone()
+        admitted(scope, &Identity::Default).key().clone()
     }
 
     fn token(expires_on: u64) -> Rc<Token> {
@@ -304,9 +302,7 @@ mod tests {
             let mut cache = Cache::default();
             let failure = Failure { retry_after: Some(at(42)), ..Failure::default() };
             cache.keep_failure(&key("s"), &kind(failure), at(1000));
-            let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else {
-                panic!("the failure is forgotten")
-            };
+            let Lookup::Failed(error, _) = cache.look(&key("s"), at(1040)) else { panic!("it is forgotten") };
             assert_eq!(error.retry_after(), Some(at(2)));
         }
     }

@@ -264,11 +264,7 @@ mod tests {
 
     #[test]
     fn the_wait_is_the_shortest_after_which_a_try_could_succeed() {
-        let waits = |waits: &[Option<u64>]| {
-            let failure =
-                |wait: &Option<u64>| Failure { retry_after: wait.map(Duration::from_secs), ..failure() };
-            waits.iter().map(failure).collect::<Vec<_>>()
-        };
+        let after = |wait: &Option<u64>| Failure { retry_after: wait.map(Duration::from_secs), ..failure() };
         let cases: [(&[Option<u64>], Option<u64>); 4] = [
             (&[Some(9), None, Some(2), Some(30)], Some(2)),
             (&[None, Some(5)], Some(5)),
@@ -276,11 +272,8 @@ mod tests {
             (&[], None),
         ];
         for (all, shortest) in cases {
-            assert_eq!(
-                Error::Unavailable(waits(all)).retry_after(),
-                shortest.map(Duration::from_secs),
-                "{all:?}"
-            );
+            let error = Error::Unavailable(all.iter().map(after).collect());
+            assert_eq!(error.retry_after(), shortest.map(Duration::from_secs), "{all:?}");
         }
         assert_eq!(Error::Throttled(failure()).retry_after(), Some(Duration::from_millis(1500)));
         assert_eq!(Error::Denied(String::new()).retry_after(), None);

@@ -125,13 +125,7 @@ const QUOTES: [char; 3] = ['"', '\'', '`'];
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-        match result {
-            Err(Error::InvalidRequest(text)) => text,
-            other => panic!("not an invalid request: {other:?}"),
-        }
-    }
+    use crate::tests::refusal;
 
     #[test]
     fn ids_differ_in_more_than_case_or_are_the_same() {
@@ -144,13 +138,13 @@ mod tests {
 
     #[test]
     fn empty_and_broken_ids_are_refused_by_name() {
-        assert!(message(Identity::client_id("")).contains("client id of the identity is empty"));
-        assert!(message(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
-        assert!(message(Identity::client_id("ä")).contains("client id"));
-        assert!(message(Identity::resource_id("\u{a0}")).contains("resource id"));
+        assert!(refusal(Identity::client_id("")).contains("client id of the identity is empty"));
+        assert!(refusal(Identity::object_id("a\nb")).contains("object id has the character U+000A"));
+        assert!(refusal(Identity::client_id("ä")).contains("client id"));
+        assert!(refusal(Identity::resource_id("\u{a0}")).contains("resource id"));
         for id in ["\"a\"", "'a'", "`a`", "\"a", "a'"] {
-            assert!(message(Identity::client_id(id)).contains("quote"), "{id}");
-            assert!(message(Identity::resource_id(id)).contains("quote"), "{id}");
+            assert!(refusal(Identity::client_id(id)).contains("quote"), "{id}");
+            assert!(refusal(Identity::resource_id(id)).contains("quote"), "{id}");
         }
         assert!(Identity::resource_id("/subscriptions/s/resourceGroups/größe").is_ok());
     }

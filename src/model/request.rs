@@ -123,19 +123,13 @@ pub const MAX_ASSERTION: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-        match result {
-            Err(Error::InvalidRequest(text)) => text,
-            other => panic!("not an invalid request: {other:?}"),
-        }
-    }
+    use crate::tests::refusal;
 
     #[test]
     fn exactly_one_scope_is_accepted() {
         for scopes in [vec![], vec!["a".to_owned(), "b".to_owned()]] {
             let count = scopes.len();
-            let text = message(TokenRequest::parse(RawRequest { scopes, ..RawRequest::default() }));
+            let text = refusal(TokenRequest::parse(RawRequest { scopes, ..RawRequest::default() }));
             assert!(text.starts_with(&format!("{count} scopes are given; fix: ")), "{text}");
         }
     }
@@ -148,7 +142,7 @@ mod tests {
             ..RawRequest::default()
         };
         for tenant in ["", ".", "..", "a/b", "a\\b", "a b", "a_b", "'a'"] {
-            assert!(message(TokenRequest::parse(raw(tenant))).contains("tenant id"), "{tenant}");
+            assert!(refusal(TokenRequest::parse(raw(tenant))).contains("tenant id"), "{tenant}");
         }
         assert!(TokenRequest::parse(raw("contoso.onmicrosoft.com")).is_ok());
     }
@@ -161,7 +155,7 @@ mod tests {
             ..RawRequest::default()
         };
         for assertion in ["", "a b", "a\n", &"a".repeat(MAX_ASSERTION + 1)] {
-            assert!(message(TokenRequest::parse(raw(assertion))).contains("user assertion"));
+            assert!(refusal(TokenRequest::parse(raw(assertion))).contains("user assertion"));
         }
         let user = TokenRequest::parse(raw("e30.e30.x")).unwrap().on_behalf_of.unwrap();
         assert_eq!(user.permission, "https://graph.microsoft.com/User.Read");

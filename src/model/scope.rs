@@ -77,13 +77,7 @@ const MAX_SCOPE: usize = 2048;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
-        match result {
-            Err(Error::InvalidRequest(text)) => text,
-            other => panic!("not an invalid request: {other:?}"),
-        }
-    }
+    use crate::tests::refusal;
 
     #[test]
     fn only_a_trailing_default_is_taken_off_a_scope() {
@@ -109,8 +103,8 @@ mod tests {
             ("https://ä", "U+00E4"),
             ("\"", "U+0022"),
         ] {
-            assert!(message(Scope::parse(scope)).contains(expected), "{scope:?}");
+            assert!(refusal(Scope::parse(scope)).contains(expected), "{scope:?}");
         }
-        assert!(message(Scope::parse(&"s".repeat(10_240))).contains("10240 bytes"));
+        assert!(refusal(Scope::parse(&"s".repeat(10_240))).contains("10240 bytes"));
     }
 }

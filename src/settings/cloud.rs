@@ -173,63 +173,43 @@ const OTHER_HOSTS: [&str; 4] = [
 mod tests {
     use super::*;
     use crate::settings::variables::TENANT_ID;
+    use crate::tests::settings;
 
     fn detect(pairs: &[(&str, &str)]) -> Result<Authority, Error> {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Authority::detect(&Settings::from_pairs(pairs), (TENANT_ID, "t"))
+        Authority::detect(&settings(pairs), (TENANT_ID, "t"))
     }
 
     #[test]
     fn each_cloud_has_its_endpoint_and_its_audience_for_exchange() {
-        for (host, url, audience) in [
-            ("", "https://login.microsoftonline.com/t/oauth2/v2.0/token", "api://AzureADTokenExchange"),
-            (
-                "https://login.microsoftonline.us/",
-                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
-                "api://AzureADTokenExchangeUSGov",
-            ),
-            (
-                "login.chinacloudapi.cn",
-                "https://login.chinacloudapi.cn/t/oauth2/v2.0/token",
-                "api://AzureADTokenExchangeChina",
-            ),
-            (
-                "https://login.microsoftonline.us:443",
-                "https://login.microsoftonline.us:443/t/oauth2/v2.0/token",
-                "api://AzureADTokenExchangeUSGov",
-            ),
-            (
-                "https://sts.contoso.com:8443/",
-                "https://sts.contoso.com:8443/t/oauth2/v2.0/token",
-                "api://AzureADTokenExchange",
-            ),
+        for (host, endpoint, cloud) in [
+            ("", "https://login.microsoftonline.com", ""),
+            ("https://login.microsoftonline.us/", "https://login.microsoftonline.us", "USGov"),
+            ("login.chinacloudapi.cn", "https://login.chinacloudapi.cn", "China"),
+            ("https://login.microsoftonline.us:443", "https://login.microsoftonline.us:443", "USGov"),
+            ("https://sts.contoso.com:8443/", "https://sts.contoso.com:8443", ""),
         ] {
             let authority = detect(&[(AUTHORITY_HOST, host)]).unwrap();
-            assert_eq!(
-                (authority.token_url("t", false).as_str(), authority.exchange_audience()),
-                (url, audience)
-            );
+            assert_eq!(authority.token_url("t", false), format!("{endpoint}/t/oauth2/v2.0/token"));
+            assert_eq!(authority.exchange_audience(), format!("api://AzureADTokenExchange{cloud}"));
         }
     }
 
     #[test]
     fn an_authority_that_could_send_a_secret_astray_is_refused() {
-        for host in [
-            "http://login.microsoftonline.com",
-            "https://login.microsoftonline.com@evil.example",
-            "https://login.example\\@evil.example",
-            "https://login.example/?a=b",
-            "https://login.example#x",
-            "https://login.example:x",
-            "https:///tenant",
-            "ftp://login.example",
-            "https://lo gin",
+        for (way, hosts) in [
+            ("another scheme", &["http://login.microsoftonline.com", "ftp://login.example"][..]),
+            (
+                "a user",
+                &["https://login.microsoftonline.com@evil.example", "https://login.example\\@evil.example"],
+            ),
+            ("a query or fragment", &["https://login.example/?a=b", "https://login.example#x"]),
+            ("no host or port", &["https://login.example:x", "https:///tenant", "https://lo gin"]),
         ] {
-            let error = detect(&[(AUTHORITY_HOST, host)]).unwrap_err();
-            assert!(
-                error.kind() == "misconfigured" && error.to_string().contains(AUTHORITY_HOST),
-                "{host}: {error}"
-            );
+            for host in hosts {
+                let error = detect(&[(AUTHORITY_HOST, host)]).unwrap_err();
+                assert_eq!(error.kind(), "misconfigured", "{way}: {host}: {error}");
+                assert!(error.to_string().contains(AUTHORITY_HOST), "{host}: {error}");
+            }
         }
     }
 
@@ -253,47 +233,39 @@ mod tests {
         let url = "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token";
         let detect = |path: &str| {
             let authority = format!("https://login.microsoftonline.com{path}");
-            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority)]);
-            Authority::detect(&settings, (TENANT_ID, "contoso.com"))
+            Authority::detect(&settings(&[(AUTHORITY_HOST, &authority)]), (TENANT_ID, "contoso.com"))
         };
-        for path in [
-            "/",
-            "//",
-            "/contoso.com",
-            "/Contoso.COM/",
-            "/contoso.com/v2.0",
-            "/contoso.com/oauth2/token",
-            "/contoso.com/oauth2/v2.0/token",
-            "/contoso.com/v2.0/.well-known/openid-configuration",
+        for (repeats, paths) in [
+            ("nothing", &["/", "//"][..]),
+            ("the tenant", &["/contoso.com", "/Contoso.COM/", "/contoso.com/v2.0"]),
+            ("the path of tokens", &["/contoso.com/oauth2/token", "/contoso.com/oauth2/v2.0/token"]),
+            ("that of the metadata", &["/contoso.com/v2.0/.well-known/openid-configuration"]),
         ] {
-            assert_eq!(detect(path).unwrap().token_url("contoso.com", false), url, "{path}");
+            for path in paths {
+                assert_eq!(detect(path).unwrap().token_url("contoso.com", false), url, "{repeats}: {path}");
+            }
         }
-        for path in [
-            "/common",
-            "/adfs",
-            "/contoso.com.evil.example",
-            "/fabrikam.com",
-            "/fabrikam.com/oauth2/v2.0/token",
-            "/contoso.com/contoso.com",
-            "/contoso.com/oauth2",
-            "/x/contoso.com",
-            "/contoso.com//oauth2/token",
-            "/contoso%2ecom",
-            "/../contoso.com",
+        for (says, paths) in [
+            ("another tenant", &["/common", "/adfs", "/contoso.com.evil.example", "/fabrikam.com"][..]),
+            (
+                "another path",
+                &["/fabrikam.com/oauth2/v2.0/token", "/contoso.com/oauth2", "/contoso.com//oauth2/token"],
+            ),
+            ("more", &["/contoso.com/contoso.com", "/x/contoso.com", "/contoso%2ecom", "/../contoso.com"]),
         ] {
-            let error = detect(path).unwrap_err();
-            let text = error.to_string();
-            assert_eq!(error.kind(), "misconfigured", "{path}");
-            assert!(text.contains(AUTHORITY_HOST) && text.contains(TENANT_ID), "{path}: {text}");
+            for path in paths {
+                let error = detect(path).unwrap_err();
+                let text = error.to_string();
+                assert_eq!(error.kind(), "misconfigured", "{says}: {path}");
+                assert!(text.contains(AUTHORITY_HOST) && text.contains(TENANT_ID), "{path}: {text}");
+            }
         }
     }
 
     #[test]
     fn an_ad_fs_has_its_own_path() {
-        for authority in
-            ["https://sts.contoso.com", "https://sts.contoso.com/adfs", "https://sts.contoso.com/adfs/"]
-        {
-            let settings = Settings::from_pairs([(AUTHORITY_HOST.to_owned(), authority.to_owned())]);
+        for end in ["", "/adfs", "/adfs/"] {
+            let settings = settings(&[(AUTHORITY_HOST, &format!("https://sts.contoso.com{end}"))]);
             let authority = Authority::detect(&settings, (TENANT_ID, ADFS)).unwrap();
             assert_eq!(authority.token_url(ADFS, false), "https://sts.contoso.com/adfs/oauth2/token");
         }

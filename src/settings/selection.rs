@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Selection, Error> {
-        Selection::parse(&Settings::from_pairs([(TOKEN_CREDENTIALS.to_owned(), text.to_owned())]))
+        Selection::parse(&crate::tests::settings(&[(TOKEN_CREDENTIALS, text)]))
     }
 
     #[test]

@@ -111,10 +111,10 @@ const MAX_TENANT: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::settings;
 
     fn tenants(pairs: &[(&str, &str)]) -> Result<Tenants, Error> {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Tenants::detect(&Settings::from_pairs(pairs))
+        Tenants::detect(&settings(pairs))
     }
 
     fn resolved(pairs: &[(&str, &str)], own: &str, requested: &str) -> Result<Option<String>, Error> {
@@ -138,33 +138,20 @@ mod tests {
 
     #[test]
     fn an_impossible_tenant_is_refused_by_the_name_of_the_variable() {
-        for (text, expected) in [
-            ("common", "users"),
-            ("Organizations", "users"),
-            ("consumers", "users"),
-            ("72f988bf-86f1-41af-91ab-2d7cd011db4", "GUID"),
-            ("72f988bf-86f1-41af-91ab-2d7cd011db477", "GUID"),
-            ("72f988bf-86f1-41af-91ab2d7cd011db47", "GUID"),
-            ("72f988bf86f141af91ab2d7cd011db47", "GUID"),
-            ("72f988bg-86f1-41af-91ab-2d7cd011db47", "GUID"),
-            ("contoso", "GUID"),
-            (".", "domain"),
-            ("..", "domain"),
-            ("contoso.", "domain"),
-            (".com", "domain"),
-            ("contoso..com", "domain"),
-            ("my tenant", "not a tenant"),
-            ("my_tenant.com", "not a tenant"),
-            ("/", "not a tenant"),
-            ("\\", "not a tenant"),
-            ("\"'", "not a tenant"),
-            ("a/../b.c", "not a tenant"),
-            ("\u{e4}.de", "not a tenant"),
+        for (expected, texts) in [
+            ("users", &["common", "Organizations", "consumers"][..]),
+            ("GUID", &["72f988bf-86f1-41af-91ab-2d7cd011db4", "72f988bf-86f1-41af-91ab-2d7cd011db477"]),
+            ("GUID", &["72f988bf-86f1-41af-91ab2d7cd011db47", "72f988bf86f141af91ab2d7cd011db47"]),
+            ("GUID", &["72f988bg-86f1-41af-91ab-2d7cd011db47", "contoso"]),
+            ("domain", &[".", "..", "contoso.", ".com", "contoso..com"]),
+            ("not a tenant", &["my tenant", "my_tenant.com", "/", "\\", "\"'", "a/../b.c", "\u{e4}.de"]),
         ] {
-            let error = parse("AZURE_TENANT_ID", text).unwrap_err();
-            assert_eq!(error.kind(), "misconfigured");
-            let words = error.to_string();
-            assert!(words.contains("AZURE_TENANT_ID") && words.contains(expected), "{text}: {words}");
+            for text in texts {
+                let error = parse("AZURE_TENANT_ID", text).unwrap_err();
+                let words = error.to_string();
+                assert_eq!(error.kind(), "misconfigured");
+                assert!(words.contains("AZURE_TENANT_ID") && words.contains(expected), "{text}: {words}");
+            }
         }
         assert!(parse("AZURE_TENANT_ID", &format!("{}.com", "x".repeat(MAX_TENANT))).is_err());
     }

@@ -125,13 +125,14 @@ const FORM: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::settings;
 
     fn parse(url: &str) -> Result<Endpoint, Error> {
         Endpoint::parse(&Settings::default(), "IDENTITY_ENDPOINT", url)
     }
 
     fn allowing(allowed: &str) -> Settings {
-        Settings::from_pairs([(ALLOWED_ENDPOINT.to_owned(), allowed.to_owned())])
+        settings(&[(ALLOWED_ENDPOINT, allowed)])
     }
 
     #[test]
@@ -156,22 +157,15 @@ mod tests {
     #[test]
     fn an_endpoint_is_allowed_by_its_whole_url_and_nothing_but_a_private_address_is() {
         let url = "http://10.92.0.21:2377/token";
-        for allowed in [
-            "*",
-            "10.92.0.21",
-            "http://10.92.0.21:2377",
-            "http://10.92.0.21:2377/token/",
-            "http://10.92.0.22:2377/token",
-        ] {
+        let parts = ["*", "10.92.0.21", "http://10.92.0.21:2377"];
+        let neighbours = ["http://10.92.0.21:2377/token/", "http://10.92.0.22:2377/token"];
+        for allowed in parts.iter().chain(&neighbours) {
             let error = Endpoint::parse(&allowing(allowed), "V", url).unwrap_err().to_string();
             assert!(error.contains("its value differs"), "{allowed}: {error}");
         }
-        for url in [
-            "http://8.8.8.8/token",
-            "http://attacker.contoso.com/msi",
-            "http://x@10.92.0.21/",
-            "http://[::ffff:10.0.0.1]/",
-        ] {
+        let public = ["http://8.8.8.8/token", "http://attacker.contoso.com/msi"];
+        let disguised = ["http://x@10.92.0.21/", "http://[::ffff:10.0.0.1]/"];
+        for url in public.iter().chain(&disguised) {
             assert!(Endpoint::parse(&allowing(url), "V", url).is_err(), "{url}");
         }
     }
@@ -186,55 +180,36 @@ mod tests {
 
     #[test]
     fn loopback_and_link_local_are_accepted() {
-        for url in [
-            "http://127.0.0.1:41564/msi/token",
-            "http://127.255.0.9/",
-            "http://localhost:42356/msi/token",
-            "http://LOCALHOST/x",
-            "https://127.0.0.1/x",
-            "http://[::1]:80/x",
-            "http://[fe80::1]/x",
-            "http://169.254.169.254/metadata",
-            "http://169.254.130.2:8081/msi/token/",
+        for (platform, urls) in [
+            ("IPv4", &["http://127.0.0.1:41564/msi/token", "http://127.255.0.9/", "https://127.0.0.1/x"][..]),
+            ("a name", &["http://localhost:42356/msi/token", "http://LOCALHOST/x"]),
+            ("IPv6", &["http://[::1]:80/x", "http://[fe80::1]/x"]),
+            ("link-local", &["http://169.254.169.254/metadata", "http://169.254.130.2:8081/msi/token/"]),
         ] {
-            assert!(parse(url).is_ok(), "{url}");
+            urls.iter().for_each(|url| assert!(parse(url).is_ok(), "{platform}: {url}"));
         }
     }
 
     #[test]
     fn every_other_host_and_every_disguise_is_refused_by_the_name_of_the_variable() {
-        for url in [
-            "",
-            "not a url",
-            "/path/only",
-            "localhost:80",
-            "ftp://127.0.0.1/",
-            "file:///etc/passwd",
-            "http://10.0.0.5/msi",
-            "http://0.0.0.0/msi",
-            "http://attacker.contoso.com/msi",
-            "http://127.0.0.1@evil.example/msi",
-            "http://user:pw@127.0.0.1/msi",
-            "http://169.254.169.254.evil.example/",
-            "http://127.0.0.1.evil.example/",
-            "http://2130706433/",
-            "http://0x7f.0.0.1/",
-            "http://[::ffff:10.0.0.1]/",
-            "https://vault.azure.net/",
-            "http://127.0.0.1/msi?x=1",
-            "http://127.0.0.1/msi#f",
-            "http://:80/",
-            "http://127.0.0.1:99999/msi",
-            "http://127.0.0.1:/msi",
-            "http://[::1]:x/msi",
-            "http://[::1].evil.example/msi",
-            "http://[::1].evil.example:80/msi",
-            "http://[::1]evil:80/msi",
-            "http://evil.example[::1]/msi",
+        for (disguise, urls) in [
+            ("no URL", &["", "not a url", "/path/only", "localhost:80", "http://:80/"][..]),
+            ("another scheme", &["ftp://127.0.0.1/", "file:///etc/passwd"]),
+            ("another address", &["http://10.0.0.5/msi", "http://0.0.0.0/msi", "http://[::ffff:10.0.0.1]/"]),
+            ("another name", &["http://attacker.contoso.com/msi", "https://vault.azure.net/"]),
+            ("a user", &["http://127.0.0.1@evil.example/msi", "http://user:pw@127.0.0.1/msi"]),
+            ("a longer name", &["http://169.254.169.254.evil.example/", "http://127.0.0.1.evil.example/"]),
+            ("a number", &["http://2130706433/", "http://0x7f.0.0.1/"]),
+            ("a query or fragment", &["http://127.0.0.1/msi?x=1", "http://127.0.0.1/msi#f"]),
+            ("no port", &["http://127.0.0.1:99999/msi", "http://127.0.0.1:/msi", "http://[::1]:x/msi"]),
+            ("after brackets", &["http://[::1].evil.example/msi", "http://[::1].evil.example:80/msi"]),
+            ("around brackets", &["http://[::1]evil:80/msi", "http://evil.example[::1]/msi"]),
         ] {
-            let error = parse(url).unwrap_err();
-            assert_eq!(error.kind(), "misconfigured", "{url}");
-            assert!(error.to_string().contains("IDENTITY_ENDPOINT"), "{url}: {error}");
+            for url in urls {
+                let error = parse(url).unwrap_err();
+                assert_eq!(error.kind(), "misconfigured", "{disguise}: {url}");
+                assert!(error.to_string().contains("IDENTITY_ENDPOINT"), "{url}: {error}");
+            }
         }
     }
 
@@ -248,9 +223,8 @@ mod tests {
 
     #[test]
     fn query_values_are_encoded() {
-        let url = parse("http://localhost/t")
-            .unwrap()
-            .with_query(&[("a", "x&y=z".into()), ("b", "https://é/".into())]);
+        let endpoint = parse("http://localhost/t").unwrap();
+        let url = endpoint.with_query(&[("a", "x&y=z".into()), ("b", "https://é/".into())]);
         assert_eq!(url, "http://localhost/t?a=x%26y%3Dz&b=https%3A%2F%2F%C3%A9%2F");
     }
 }

@@ -172,14 +172,13 @@ mod tests {
     use super::*;
 
     fn detect(thumbprint: &str, pinned: &str) -> Result<ServiceFabric, Error> {
-        let pairs = [
+        let settings = crate::tests::settings(&[
             (IDENTITY_ENDPOINT, "https://10.0.0.4:2377/metadata/identity/oauth2/token"),
             (IDENTITY_HEADER, "s"),
             (IDENTITY_SERVER_THUMBPRINT, thumbprint),
             (PINNED_THUMBPRINT, pinned),
-        ];
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        ServiceFabric::detect(&Settings::from_pairs(pairs)).map(Option::unwrap)
+        ]);
+        ServiceFabric::detect(&settings).map(Option::unwrap)
     }
 
     #[test]

@@ -9,14 +9,14 @@ use secrecy::ExposeSecret as _;
 
 use super::response::RoundTrip;
 use super::{RetryClass, SOURCES, Source, SourceCall, SourceError, SourceInfo};
-use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token, TokenRequest};
-use crate::policy::{AdmittedRequest, Policy};
+use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token};
+use crate::policy::AdmittedRequest;
 use crate::settings::variables::{
     FEDERATED_TENANT_ID, IDENTITY_ENDPOINT, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, MSI_ENDPOINT,
     TENANT_ID,
 };
 use crate::settings::{SettingNames, Settings};
-use crate::tests::{cases, text};
+use crate::tests::{admitted, cases, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
 const ROUND_TRIP: RoundTrip = RoundTrip { sent_at: NOW, received_at: NOW };
@@ -140,8 +140,7 @@ fn a_gateways_page_is_not_taken_for_the_services_words() {
 }
 
 fn request(identity: Identity) -> AdmittedRequest {
-    let request = TokenRequest::for_scope("https://vault.azure.net/.default").unwrap();
-    Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap()
+    admitted("https://vault.azure.net/.default", &identity)
 }
 
 fn response(status: u16, headers: &[(HeaderName, Vec<u8>)], body: Vec<u8>) -> Response<Body> {

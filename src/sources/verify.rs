@@ -120,20 +120,18 @@ mod tests {
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
     use super::*;
-    use crate::model::TokenRequest;
-    use crate::policy::Policy;
+    use crate::tests::admitted;
 
     fn judged(payload: &str, identity: Identity) -> TokenCheck {
-        let jwt = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload));
-        judged_raw(&jwt, identity)
+        judged_raw(&format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(payload)), identity)
     }
 
     fn judged_raw(token: &str, identity: Identity) -> TokenCheck {
         let token = Token::new("imds", token.into(), "Bearer".into(), (0, 3600), None);
-        let request = TokenRequest::for_scope("https://vault.azure.net").unwrap();
-        let request = Policy::default().admit(&request, &identity, |_| Ok(None)).unwrap();
-        verify(&token, request.key())
+        verify(&token, admitted("https://vault.azure.net", &identity).key())
     }
+
+    const USER_ASSIGNED: &str = r#"{"xms_mirid":"/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"}"#;
 
     #[test]
     fn the_token_of_another_identity_is_known_by_the_claim_that_names_it() {
@@ -144,17 +142,12 @@ mod tests {
             (r#"{"appid":"aaa","azp":"bbb"}"#, id(Identity::client_id), "azp"),
             (r#"{"oid":"bbb","appid":"aaa"}"#, id(Identity::object_id), "oid"),
             (r#"{"xms_mirid":"/subscriptions/x"}"#, id(Identity::resource_id), "xms_mirid"),
-            (
-                r#"{"xms_mirid":"/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"}"#,
-                Identity::SystemAssigned,
-                "xms_mirid",
-            ),
+            (USER_ASSIGNED, Identity::SystemAssigned, "xms_mirid"),
         ] {
-            let verdict = judged(payload, identity);
-            assert!(
-                matches!(verdict, TokenCheck::OtherIdentity(name, Some(_)) if name == claim),
-                "{payload}"
-            );
+            let TokenCheck::OtherIdentity(name, Some(_)) = judged(payload, identity) else {
+                panic!("{payload}")
+            };
+            assert_eq!(name, claim, "{payload}");
         }
     }
 
@@ -186,14 +179,11 @@ mod tests {
 
     #[test]
     fn a_token_without_readable_claims_is_taken_as_it_is() {
+        let aaa = || Identity::client_id("aaa").unwrap();
         for token in
             ["opaque", "a.b", "a.!!.c", "a.e30.c", "a.bm90IGpzb24.c", "a.eyJhdWQiOlsxXX0.c", "a.b.c.d.e"]
         {
-            assert_eq!(
-                judged_raw(token, Identity::client_id("aaa").unwrap()),
-                TokenCheck::Matches,
-                "{token}"
-            );
+            assert_eq!(judged_raw(token, aaa()), TokenCheck::Matches, "{token}");
         }
     }
 }

@@ -207,100 +207,87 @@ mod tests {
 
     #[test]
     fn invalid_times_are_unreadable_and_empty_ones_absent() {
-        for json in [
-            "\"15609740s28\"",
-            "-1",
-            "-1.5",
-            "1e300",
-            "99999999999999",
-            "18446744073709551615",
-            "\"1e10\"",
-            "\"-5\"",
-            "\"inf\"",
-            "\"1.2.3\"",
-            "\".\"",
-            "\"tomorrow\"",
-            "\"13/40/2019 02:57:58 +00:00\"",
-            "\"06/20/2019 02:57:58\"",
-            "\"6/20/2019 13:57:58 PM +00:00\"",
-            "\"6/20/2019 0:57:58 AM +00:00\"",
-            "\"06/20/2019 02:57:58 +00:00 x\"",
-            "\"06/20/2019 2:57 +00:00\"",
-            "\"//  \"",
-            "\"1.\"",
-            "\"99999999999999999999\"",
+        for json in ["-1", "-1.5", "1e300", "99999999999999", "18446744073709551615"] {
+            assert_eq!(read(json), Seconds::Unreadable(String::new()), "{json}");
+        }
+        for (form, texts) in [
+            (
+                "a number",
+                &["15609740s28", "1e10", "-5", "inf", "1.2.3", ".", "1.", "99999999999999999999"][..],
+            ),
+            ("words", &["tomorrow", "//  "]),
+            ("a date", &["13/40/2019 02:57:58 +00:00", "06/20/2019 02:57:58 +00:00 x"]),
+            ("without its zone or its seconds", &["06/20/2019 02:57:58", "06/20/2019 2:57 +00:00"]),
+            ("an hour of 12", &["6/20/2019 13:57:58 PM +00:00", "6/20/2019 0:57:58 AM +00:00"]),
         ] {
-            let text = json.trim_matches('"');
-            let text = if text == json { "" } else { text.trim() };
-            assert_eq!(read(json), Seconds::Unreadable(text.to_owned()), "{json}");
+            for text in texts {
+                let unreadable = Seconds::Unreadable(text.trim().to_owned());
+                assert_eq!(read(&format!("\"{text}\"")), unreadable, "{form}: {text}");
+            }
         }
         for json in ["null", "\"\"", "\"  \""] {
             assert_eq!(read(json), Seconds::Absent, "{json}");
         }
     }
 
+    /// The end of a token whose response gave both, at once.
+    fn end(expires_on: Seconds, expires_in: Seconds) -> Result<u64, String> {
+        end_of_life((expires_on, expires_in), None, (NOW, NOW))
+    }
+
+    /// The end of a token that ends at a moment, with the date of the response.
+    fn end_at(moment: u64, date: Option<u64>) -> Result<u64, String> {
+        end_of_life((Seconds::Known(moment), Seconds::Absent), date, (NOW, NOW))
+    }
+
     #[test]
     fn expires_on_wins_over_expires_in() {
-        let both = (Seconds::Known(NOW + 3600), Seconds::Known(85_770));
-        assert_eq!(end_of_life(both, None, (NOW, NOW)), Ok(NOW + 3600));
-        assert_eq!(end_of_life((Seconds::Absent, Seconds::Known(7890)), None, (NOW, NOW)), Ok(NOW + 7890));
+        assert_eq!(end(Seconds::Known(NOW + 3600), Seconds::Known(85_770)), Ok(NOW + 3600));
+        assert_eq!(end(Seconds::Absent, Seconds::Known(7890)), Ok(NOW + 7890));
         let unreadable = || Seconds::Unreadable("soon".to_owned());
-        let error = end_of_life((unreadable(), Seconds::Known(7890)), None, (NOW, NOW)).unwrap_err();
+        let error = end(unreadable(), Seconds::Known(7890)).unwrap_err();
         assert_eq!(error, "has an invalid expires_on: `soon`");
-        let error = end_of_life((Seconds::Absent, unreadable()), None, (NOW, NOW)).unwrap_err();
-        assert_eq!(error, "has an invalid expires_in: `soon`");
-        assert!(end_of_life((Seconds::Absent, Seconds::Absent), None, (NOW, NOW)).is_err());
+        assert_eq!(end(Seconds::Absent, unreadable()).unwrap_err(), "has an invalid expires_in: `soon`");
+        assert!(end(Seconds::Absent, Seconds::Absent).is_err());
     }
 
     #[test]
     fn a_past_end_is_an_error_and_never_a_duration() {
         for past in [0, 3600, NOW - 1, NOW] {
-            assert!(
-                end_of_life((Seconds::Known(past), Seconds::Absent), None, (NOW, NOW)).is_err(),
-                "{past}"
-            );
+            assert!(end_at(past, None).is_err(), "{past}");
         }
-        assert!(end_of_life((Seconds::Absent, Seconds::Known(0)), None, (NOW, NOW)).is_err());
+        assert!(end(Seconds::Absent, Seconds::Known(0)).is_err());
     }
 
     #[test]
     fn a_clock_that_is_off_by_more_than_a_minute_is_corrected() {
-        let on = |moment| (Seconds::Known(moment), Seconds::Absent);
-        for ours_is_ahead in [61, 7200, 20_000] {
-            let server = NOW - ours_is_ahead;
-            assert_eq!(end_of_life(on(server + 3600), Some(server), (NOW, NOW)), Ok(NOW + 3600));
+        for server in [NOW - 61, NOW - 7200, NOW - 20_000, NOW + 7200] {
+            assert_eq!(end_at(server + 3600, Some(server)), Ok(NOW + 3600));
         }
-        let server = NOW + 7200;
-        assert_eq!(end_of_life(on(server + 3600), Some(server), (NOW, NOW)), Ok(NOW + 3600));
-        assert_eq!(end_of_life(on(NOW + 3600), Some(NOW - 60), (NOW, NOW)), Ok(NOW + 3600));
+        assert_eq!(end_at(NOW + 3600, Some(NOW - 60)), Ok(NOW + 3600));
     }
 
     #[test]
     fn a_slow_response_does_not_extend_the_lifetime_of_a_token() {
-        let (sent_at, received_at) = (NOW, NOW + 7200);
-        let read = |on, date| end_of_life((on, Seconds::Absent), date, (sent_at, received_at));
-        assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW)), Ok(NOW + 10_800));
-        assert_eq!(read(Seconds::Known(NOW + 10_800), Some(NOW + 7200)), Ok(NOW + 10_800));
-        let relative =
-            |seconds| end_of_life((Seconds::Absent, Seconds::Known(seconds)), None, (sent_at, received_at));
+        let times = (NOW, NOW + 7200);
+        let read = |on, date| end_of_life((Seconds::Known(on), Seconds::Absent), Some(date), times);
+        assert_eq!(read(NOW + 10_800, NOW), Ok(NOW + 10_800));
+        assert_eq!(read(NOW + 10_800, NOW + 7200), Ok(NOW + 10_800));
+        let relative = |seconds| end_of_life((Seconds::Absent, Seconds::Known(seconds)), None, times);
         assert_eq!(relative(10_800), Ok(NOW + 10_800));
         assert!(relative(3600).is_err());
         // A server an hour behind: the token's three hours count from when it was asked for.
-        assert_eq!(read(Seconds::Known(NOW + 7200), Some(NOW - 3600)), Ok(NOW + 10_800));
+        assert_eq!(read(NOW + 7200, NOW - 3600), Ok(NOW + 10_800));
     }
 
     #[test]
     fn a_date_that_would_make_a_token_live_for_years_is_not_believed() {
-        let on = (Seconds::Known(NOW + 3600), Seconds::Absent);
-        assert_eq!(end_of_life(on, Some(0), (NOW, NOW)), Ok(NOW + 3600));
+        assert_eq!(end_at(NOW + 3600, Some(0)), Ok(NOW + 3600));
     }
 
     #[test]
     fn a_correction_never_revives_a_token_that_had_ended_for_the_server() {
-        let server = NOW - 7200;
-        assert!(
-            end_of_life((Seconds::Known(server - 1), Seconds::Absent), Some(server), (NOW, NOW)).is_err()
-        );
+        assert!(end_at(NOW - 7200 - 1, Some(NOW - 7200)).is_err());
     }
 
     #[test]

@@ -216,19 +216,15 @@ impl Host for World {
         let length =
             request.headers().get(http::header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
         let body = request.body().expose_secret();
-        assert_eq!(
-            length,
-            (!body.is_empty()).then(|| body.len().to_string()).as_deref(),
-            "{}",
-            request.uri()
-        );
+        let expected = (!body.is_empty()).then(|| body.len().to_string());
+        assert_eq!(length, expected.as_deref(), "{}", request.uri());
         self.0.sent.borrow_mut().push(Sent {
             at: self.now(),
             url: request.uri().to_string(),
             headers: request.headers().clone(),
             limits,
             method: request.method().to_string(),
-            body: String::from_utf8(request.body().expose_secret().to_vec()).unwrap(),
+            body: String::from_utf8(body.to_vec()).unwrap(),
         });
         poll_fn(|context| match self.0.script.borrow_mut().pop_front() {
             Some(reply) => Poll::Ready(reply),
@@ -337,6 +333,18 @@ impl<'a, T> Tasks<'a, T> {
             let Some(until) = self.world.next_wake() else { return };
             self.world.set_clock(until.max(self.world.now()));
         }
+    }
+
+    /// Answers the pending requests while the clock stands still.
+    pub(crate) fn serve(&mut self, answers: impl IntoIterator<Item = Reply>) {
+        self.world.script(answers);
+        self.poll();
+    }
+
+    /// Answers the requests until no call sleeps.
+    pub(crate) fn finish(&mut self, answers: impl IntoIterator<Item = Reply>) {
+        self.world.script(answers);
+        self.settle();
     }
 
     pub(crate) fn drop_task(&mut self, task: usize) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use token_broker::SendErrorKind;
 
 use crate::fake::{Tasks, World, fault, json, token};
-use crate::flight::FEDERATED;
+use crate::stage::FEDERATED;
 
 const SCOPES: [&str; 4] = ["https://a", "https://b", "https://c", "https://d"];
 const LIVES: [u64; 4] = [2, 30, 400, 86_400];

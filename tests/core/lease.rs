@@ -2,56 +2,21 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use token_broker::{Broker, Error, Grant, SendErrorKind};
+use token_broker::{ExposeSecret as _, Host as _, SendErrorKind};
 
-use crate::fake::{Reply, Tasks, World, fault, json, json_with, token};
-use crate::store::{Fault, SharedStore};
-
-const VAULT: &str = "https://vault.azure.net/.default";
-const DAY: u64 = 86_400;
-const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
-
-type Instance = Broker<World, SharedStore>;
-
-fn fleet() -> (World, SharedStore) {
-    let world = World::new();
-    world.vary_random();
-    // The first random number is not used for a name.
-    let _ = token_broker::Host::random(&world);
-    let store = SharedStore::new(&world);
-    (world, store)
-}
-
-fn instance(world: &World, store: &SharedStore) -> Instance {
-    world.sharing(store, &[KEY])
-}
-
-async fn get(instance: &Instance) -> Result<Grant, Error> {
-    instance.token_for_scope(VAULT).await
-}
-
-fn name(grant: Result<Grant, Error>) -> String {
-    grant.unwrap().token.secret().expose_secret().to_owned()
-}
-
-fn throttled(seconds: &str) -> Reply {
-    json_with(429, ("retry-after", seconds), r#"{"error":"too_many_requests"}"#)
-}
+use crate::fake::{Tasks, World, fault, json, token};
+use crate::stage::*;
+use crate::store::Fault;
 
 #[test]
 fn garbage_instead_of_a_lease_blocks_no_instance() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first));
-    tasks.poll();
+    let (world, store, [first, second]) = fleet([]);
+    let (mut tasks, [_]) = begin(&world, [get(&first, VAULT)]);
     store.tamper(|value| value.reverse());
-    let task = tasks.start(get(&second));
+    let task = tasks.start(get(&second, VAULT));
     tasks.poll();
     assert_eq!((world.requests(), world.milliseconds()), (2, 0), "it asks at once");
-    world.script([token("T1", DAY), token("T2", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T1", DAY), token("T2", DAY)]);
     assert_eq!(name(tasks.output(task).unwrap()), "T2");
     assert_eq!((second.stats().store_tampered, second.stats().lease_waits), (1, 0));
     assert!(world.log().contains(r#""entry":"token-broker-"#), "{}", world.log());
@@ -59,13 +24,10 @@ fn garbage_instead_of_a_lease_blocks_no_instance() {
 
 #[test]
 fn garbage_that_always_comes_back_costs_a_bounded_delay() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first));
-    tasks.poll();
+    let (world, store, [first, second]) = fleet([]);
+    let (mut tasks, [_]) = begin(&world, [get(&first, VAULT)]);
     let garbage = store.entries().into_keys().map(|name| (name, vec![1; 99])).collect();
-    let task = tasks.start(get(&second));
+    let task = tasks.start(get(&second, VAULT));
     world.script([token("T1", DAY), token("T2", DAY)]);
     for _ in 0..40 {
         store.put_back(&garbage);
@@ -77,16 +39,12 @@ fn garbage_that_always_comes_back_costs_a_bounded_delay() {
 
 #[test]
 fn a_lease_that_is_unchanged_for_its_lifetime_has_expired_regardless_of_the_store() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, store, [first, second]) = fleet([]);
     store.ails(Fault::Endless);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first));
-    tasks.poll();
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     tasks.drop_task(leader);
-    let waiter = tasks.start(get(&second));
-    world.script([token("T", DAY), token("T2", DAY)]);
-    tasks.settle();
+    let waiter = tasks.start(get(&second, VAULT));
+    tasks.finish([token("T", DAY), token("T2", DAY)]);
     assert_eq!(name(tasks.output(waiter).unwrap()), "T");
     assert!((5..=6).contains(&world.seconds()), "{} s", world.seconds());
     assert_eq!((world.requests(), second.stats().lease_takeovers), (2, 1));
@@ -94,59 +52,50 @@ fn a_lease_that_is_unchanged_for_its_lifetime_has_expired_regardless_of_the_stor
 
 #[test]
 fn a_failure_that_the_store_does_not_remove_counts_for_one_minute_longer() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, store, [first, second]) = fleet([throttled("300")]);
     store.ails(Fault::Endless);
-    world.script([throttled("300")]);
-    assert_eq!(world.run(get(&first)).unwrap_err().kind(), "throttled");
+    assert_eq!(world.error(&first, VAULT).kind(), "throttled");
     world.advance_secs(360);
-    let error = world.run(get(&second)).unwrap_err();
+    let error = world.error(&second, VAULT);
     assert_eq!(error.retry_after(), Some(Duration::from_secs(1)), "{error}");
     world.advance_secs(1);
     world.script([token("T", DAY)]);
-    assert_eq!(name(world.run(get(&second))), "T");
+    assert_eq!(name(world.get(&second, VAULT)), "T");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn an_old_lease_or_failure_that_was_put_back_is_not_believed() {
     for (reply, kind) in [(None, "a lease"), (Some(throttled("100")), "a failure")] {
-        let (world, store) = fleet();
-        let first = instance(&world, &store);
-        let mut tasks = Tasks::new(&world);
-        let leader = tasks.start(get(&first));
-        tasks.poll();
-        world.script(reply);
-        tasks.poll();
+        let (world, store, [first]) = fleet([]);
+        let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
+        tasks.serve(reply);
         let old = store.entries();
         tasks.drop_task(leader);
         world.advance_secs(3 * 3600);
         store.put_back(&old);
         let began = world.seconds();
         world.script([token("T", DAY)]);
-        assert_eq!(name(world.run(get(&instance(&world, &store)))), "T", "{kind}");
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T", "{kind}");
         assert_eq!(world.seconds(), began, "{kind}: at once");
     }
 }
 
 #[test]
 fn an_instance_finds_its_lease_although_add_seemed_to_fail() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([token("T", DAY)]);
     store.ails(Fault::Mute);
     let first = instance(&world, &store);
-    world.script([token("T", DAY)]);
-    assert_eq!(name(world.run(get(&first))), "T");
+    assert_eq!(name(world.get(&first, VAULT)), "T");
     assert!(world.milliseconds() <= 1600, "{} ms", world.milliseconds());
     let stats = first.stats();
     assert_eq!((world.requests(), stats.lease_waits, stats.lease_takeovers), (1, 0, 0));
 }
 
-/// Two instances. The first was suspended for so long that the second has the lease.
-fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Grant, Error>> {
-    let mut tasks = Tasks::new(world);
-    tasks.start(get(&both[0]));
-    tasks.poll();
-    let second = tasks.start(get(&both[1]));
+/// The calls of two instances, the first of which was suspended for so long that the second has the lease.
+fn overtaken<'a>(world: &World, first: &'a Instance, second: &'a Instance) -> Tasks<'a, Outcome> {
+    let (mut tasks, [_]) = begin(world, [get(first, VAULT)]);
+    let second = tasks.start(get(second, VAULT));
     for _ in 0..60 {
         tasks.poll_only(second);
         world.advance(Duration::from_millis(100));
@@ -157,9 +106,8 @@ fn overtaken<'a>(world: &World, both: &'a [Instance; 2]) -> Tasks<'a, Result<Gra
 
 #[test]
 fn a_suspended_instance_does_not_replace_anothers_failure_by_its_lease() {
-    let (world, store) = fleet();
-    let both = [instance(&world, &store), instance(&world, &store)];
-    let mut tasks = overtaken(&world, &both);
+    let (world, store, [first, second]) = fleet([]);
+    let mut tasks = overtaken(&world, &first, &second);
     world.script([throttled("600")]);
     tasks.poll_only(1);
     assert_eq!(tasks.output(1).unwrap().unwrap_err().kind(), "throttled");
@@ -168,56 +116,45 @@ fn a_suspended_instance_does_not_replace_anothers_failure_by_its_lease() {
         tasks.poll_only(0);
         world.advance(Duration::from_millis(100));
     }
-    let later = world.run(get(&instance(&world, &store)));
+    let later = world.get(&instance(&world, &store), VAULT);
     assert_eq!((later.unwrap_err().kind(), world.requests()), ("throttled", 2));
 }
 
 #[test]
 fn a_suspended_instance_does_not_replace_anothers_lease_by_its_failure() {
-    let (world, store) = fleet();
-    let both = [instance(&world, &store), instance(&world, &store)];
-    let third = instance(&world, &store);
-    let mut tasks = overtaken(&world, &both);
+    let (world, _, [first, second, third]) = fleet([]);
+    let mut tasks = overtaken(&world, &first, &second);
     world.script([throttled("600")]);
     tasks.poll_only(0);
     assert_eq!(tasks.output(0).unwrap().unwrap_err().kind(), "throttled");
-    let waiter = tasks.start(get(&third));
+    let waiter = tasks.start(get(&third, VAULT));
     tasks.poll_only(waiter);
-    world.script([token("T", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T", DAY)]);
     assert_eq!(name(tasks.output(waiter).unwrap()), "T", "the second's");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_store_that_forgot_the_lease_is_given_it_again() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first));
-    tasks.poll();
+    let (world, store, [first, second]) = fleet([]);
+    let (mut tasks, [_]) = begin(&world, [get(&first, VAULT)]);
     store.ails(Fault::Forgetful);
     store.tamper(Vec::clear);
     store.ails(Fault::None);
     world.advance_secs(6);
     tasks.poll();
-    let waiter = tasks.start(get(&second));
+    let waiter = tasks.start(get(&second, VAULT));
     tasks.poll();
     assert_eq!((world.requests(), second.stats().lease_waits), (1, 1));
-    world.script([token("T", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T", DAY)]);
     assert_eq!(name(tasks.output(waiter).unwrap()), "T");
 }
 
 #[test]
 fn a_waiter_takes_a_short_lived_token_if_it_has_waited_for_it() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
-    let mut tasks = Tasks::new(&world);
-    instances.iter().for_each(|instance| _ = tasks.start(get(instance)));
-    tasks.poll();
-    world.script([token("brief", 240)]);
-    tasks.settle();
+    let (world, _, instances) = fleet::<20>([]);
+    let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
+    tasks.finish([token("brief", 240)]);
     let grants = tasks.outputs();
     assert_eq!((grants.len(), world.requests()), (20, 1));
     assert!(grants.into_iter().all(|grant| name(grant) == "brief"));
@@ -225,12 +162,12 @@ fn a_waiter_takes_a_short_lived_token_if_it_has_waited_for_it() {
 
 #[test]
 fn a_failure_made_by_ones_own_haste_is_not_the_fleets() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let hasty = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
     world.script([fault(SendErrorKind::TimedOut)]);
-    assert_eq!(world.run(get(&hasty)).unwrap_err().kind(), "transient");
+    assert_eq!(world.error(&hasty, VAULT).kind(), "transient");
     world.script([token("T", DAY)]);
-    assert_eq!(name(world.run(get(&instance(&world, &store)))), "T");
+    assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T");
 }
 
 #[test]
@@ -238,11 +175,11 @@ fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as
     let app: &[(&str, &str)] =
         &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_TENANT_ID", "t.example"), KEY];
     for (environment, seconds) in [(&[KEY][..], 1), (app, 10)] {
-        let (world, store) = fleet();
-        let call = || world.run(async { world.sharing(&store, environment).token_for_scope(VAULT).await });
+        let (world, store, []) = fleet([]);
+        let call = || world.get(&world.sharing(&store, environment), VAULT);
         world.script([json(400, r#"{"error":"invalid_request","error_description":"no"}"#)]);
         assert_eq!(call().unwrap_err().kind(), "rejected");
-        world.advance(Duration::from_secs(seconds) - Duration::from_millis(1));
+        world.advance(Duration::from_millis(seconds * 1000 - 1));
         assert_eq!((call().unwrap_err().kind(), world.requests()), ("rejected", 1));
         world.advance(Duration::from_millis(1));
         world.script([json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#)]);
@@ -252,42 +189,37 @@ fn a_refusal_of_one_machine_is_everybodys_for_a_second_and_entras_for_as_long_as
 
 #[test]
 fn the_failure_of_another_instance_is_cached_for_its_remaining_cooldown() {
-    let (world, store) = fleet();
-    world.script([throttled("100")]);
-    world.run(get(&instance(&world, &store))).unwrap_err();
+    let (world, store, []) = fleet([throttled("100")]);
+    world.error(&instance(&world, &store), VAULT);
     world.advance_secs(90);
     let later = instance(&world, &store);
-    assert_eq!(world.run(get(&later)).unwrap_err().retry_after(), Some(Duration::from_secs(10)));
+    assert_eq!(world.error(&later, VAULT).retry_after(), Some(Duration::from_secs(10)));
     world.advance_secs(10);
     world.script([token("T", DAY)]);
-    assert_eq!(name(world.run(get(&later))), "T");
+    assert_eq!(name(world.get(&later, VAULT)), "T");
 }
 
 #[test]
 fn an_instance_that_was_throttled_without_the_store_takes_a_later_token_from_it() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, store, [first, second]) = fleet([throttled("300")]);
     store.ails(Fault::Forbidden);
-    world.script([throttled("300")]);
-    world.run(get(&first)).unwrap_err();
+    world.error(&first, VAULT);
     store.ails(Fault::None);
     world.advance_secs(10);
     world.script([token("T", DAY)]);
-    assert_eq!(name(world.run(get(&second))), "T");
-    assert_eq!(name(world.run(get(&first))), "T", "although the service wants 290 s more of rest from it");
+    assert_eq!(name(world.get(&second, VAULT)), "T");
+    assert_eq!(name(world.get(&first, VAULT)), "T", "although the service wants 290 s more of rest from it");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn an_instance_looks_into_the_store_every_five_seconds_during_a_cooldown() {
-    let (world, store) = fleet();
-    let instance = instance(&world, &store);
-    world.script([throttled("300")]);
-    world.run(get(&instance)).unwrap_err();
+    let (world, store, [instance]) = fleet([throttled("300")]);
+    world.error(&instance, VAULT);
     let before = store.operations();
     for second in 1..=20 {
         world.advance_secs(1);
-        let error = world.run(get(&instance)).unwrap_err();
+        let error = world.error(&instance, VAULT);
         assert_eq!(error.retry_after(), Some(Duration::from_secs(300 - second)));
     }
     assert_eq!((store.operations() - before, world.requests()), (4, 1));
@@ -295,31 +227,25 @@ fn an_instance_looks_into_the_store_every_five_seconds_during_a_cooldown() {
 
 #[test]
 fn a_refused_token_is_removed_from_the_store_too() {
-    let (world, store) = fleet();
-    let (first, later) = (instance(&world, &store), instance(&world, &store));
-    world.script([token("T1", DAY), token("T2", DAY)]);
-    world.run(get(&first)).unwrap();
+    let (world, store, [first, later]) = fleet([token("T1", DAY), token("T2", DAY)]);
+    world.get(&first, VAULT).unwrap();
     first.forget(VAULT);
     world.run(first.forget_shared(VAULT));
     assert_eq!(store.entries().len(), 0);
-    assert_eq!(name(world.run(get(&later))), "T2", "although the first never asked again");
+    assert_eq!(name(world.get(&later, VAULT)), "T2", "although the first never asked again");
     world.run(first.forget_shared(VAULT));
     assert_eq!(store.entries().len(), 1, "it is not the one that was refused");
 }
 
 #[test]
 fn a_token_that_was_refused_before_the_store_had_it_is_not_given_to_the_next_caller() {
-    let (world, store) = fleet();
-    let instance = instance(&world, &store);
+    let (world, store, [instance]) = fleet([token("T1", DAY), token("T2", DAY)]);
     store.ails(Fault::Lagging);
-    world.script([token("T1", DAY), token("T2", DAY)]);
-    let mut tasks = Tasks::new(&world);
-    let first = tasks.start(get(&instance));
-    tasks.poll();
+    let (mut tasks, [first]) = begin(&world, [get(&instance, VAULT)]);
     assert!(tasks.output(first).is_none(), "it waits for the store");
     assert_eq!(instance.peek(VAULT).unwrap().secret().expose_secret(), "T1");
     assert!(instance.forget(VAULT));
-    let next = tasks.start(get(&instance));
+    let next = tasks.start(get(&instance, VAULT));
     tasks.settle();
     assert_eq!(name(tasks.output(first).unwrap()), "T1", "its call began before");
     assert_eq!(name(tasks.output(next).unwrap()), "T2");
@@ -328,48 +254,23 @@ fn a_token_that_was_refused_before_the_store_had_it_is_not_given_to_the_next_cal
 
 #[test]
 fn a_token_that_was_refused_during_its_publication_is_not_given_to_the_next_caller() {
-    let (world, store) = fleet();
-    let instance = instance(&world, &store);
+    let (world, store, [instance]) = fleet([token("T1", DAY), token("T2", DAY)]);
     store.ails(Fault::Lagging);
-    world.script([token("T1", DAY), token("T2", DAY)]);
-    let mut tasks = Tasks::new(&world);
-    let first = tasks.start(get(&instance));
-    tasks.poll();
+    let (mut tasks, [first]) = begin(&world, [get(&instance, VAULT)]);
     tasks.drop_task(first);
     assert!(instance.forget(VAULT));
-    assert_eq!(name(world.run(get(&instance))), "T2");
-}
-
-#[test]
-fn an_assertion_that_was_refused_is_not_taken_from_the_store_again() {
-    let federated: &[(&str, &str)] = &[
-        ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
-        ("TOKEN_BROKER_FEDERATED_TENANT_ID", "tenant.example"),
-        KEY,
-    ];
-    let (world, store) = fleet();
-    let expired =
-        r#"{"error":"invalid_client","error_description":"AADSTS700024: expired","error_codes":[700024]}"#;
-    let entra = json(200, r#"{"access_token":"T","token_type":"Bearer","expires_in":"86400"}"#);
-    world.script([token("A1", DAY), json(401, expired), token("A2", DAY), entra]);
-    let instance = world.sharing(&store, federated);
-    assert_eq!(name(world.run(instance.token_for_scope(VAULT))), "T");
-    assert_eq!(world.requests(), 4);
-    assert_eq!(world.sent(3).field("client_assertion"), Some("A2"));
+    assert_eq!(name(world.get(&instance, VAULT)), "T2");
 }
 
 #[test]
 fn the_log_names_the_instance_that_fetches_and_the_one_that_failed() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let debug = ("TOKEN_BROKER_LOG", "debug");
     let (first, second) = (instance(&world, &store), world.sharing(&store, &[KEY, debug]));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first));
-    tasks.poll();
-    tasks.start(get(&second));
-    tasks.poll();
-    world.script([throttled("600")]);
-    tasks.settle();
+    // The first random number is 0, which is no name.
+    let _ = world.random();
+    let (mut tasks, [_, _]) = begin(&world, [get(&first, VAULT), get(&second, VAULT)]);
+    tasks.finish([throttled("600")]);
     let log = world.log();
     let holder = |event: &str| {
         let line = log.lines().find(|line| line.contains(event)).unwrap_or_else(|| panic!("{log}"));

@@ -3,12 +3,19 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 
 mod broker;
+mod chain;
+mod entra;
 mod fake;
 mod flight;
+mod freshness;
 mod give_up;
 mod lease;
+mod managed_identity;
+mod outage;
 mod platforms;
+mod rate_limit;
 mod recorded;
+mod retries;
 mod shared;
-mod sources;
+mod stage;
 mod store;

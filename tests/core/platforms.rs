@@ -4,27 +4,19 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use token_broker::{Error, ExposeSecret as _, Identity, RawRequest, SendErrorKind, TokenRequest, Verdict};
+use token_broker::{Error, Identity, SendErrorKind, Verdict};
 
-use crate::fake::{Reply, World, fault, json, token};
+use crate::fake::{World, fault, json, token};
+use crate::stage::{DAY, client, text, vault_for};
 
-const VAULT: &str = "https://vault.azure.net/.default";
-const DAY: u64 = 86_400;
 const ALLOWED: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
 const ID: &str = "11111111-1111-1111-1111-111111111111";
 
 type Pairs<'a> = [(&'a str, &'a str)];
 
-fn raw(identity: Identity) -> RawRequest {
-    RawRequest { scopes: vec![VAULT.to_owned()], identity, ..RawRequest::default() }
-}
-
 fn request_token(world: &World, environment: &Pairs<'_>, identity: Identity) -> Result<String, Error> {
-    let broker = world.broker(environment);
-    let request = TokenRequest::parse(raw(identity)).unwrap();
-    let grant = world.run(broker.token(&request))?;
-    Ok(grant.token.secret().expose_secret().to_owned())
+    world.ask(&world.broker(environment), vault_for(identity)).map(|grant| text(&grant).to_owned())
 }
 
 fn get(world: &World, environment: &Pairs<'_>) -> Result<String, Error> {
@@ -138,11 +130,8 @@ fn a_linux_container_group_has_the_identity_of_imds_and_its_header_is_sent_nowhe
     assert_eq!(get(&world, &recorded.with(&[])).unwrap(), "T1");
     let sent = world.sent(0);
     assert!(sent.url.starts_with("http://169.254.169.254/"), "{}", sent.url);
-    assert!(
-        sent.headers.values().all(|value| value != recorded.get("IDENTITY_HEADER")),
-        "{:?}",
-        sent.headers
-    );
+    let header = recorded.get("IDENTITY_HEADER");
+    assert!(sent.headers.values().all(|value| value != header), "{:?}", sent.headers);
 }
 
 #[test]
@@ -156,13 +145,11 @@ fn a_windows_container_group_is_asked_where_the_operator_allows_its_address() {
     let allowed = recorded.with(&[(ALLOWED, endpoint)]);
     world.script([token("T1", DAY), token("T2", DAY)]);
     assert_eq!(request_token(&world, &allowed, Identity::object_id(ID).unwrap()).unwrap(), "T1");
-    assert_eq!(
-        world.sent(0).url,
-        format!("{endpoint}&resource=https%3A%2F%2Fvault.azure.net&principalId={ID}")
-    );
+    let url = format!("{endpoint}&resource=https%3A%2F%2Fvault.azure.net");
+    assert_eq!(world.sent(0).url, format!("{url}&principalId={ID}"));
     assert_eq!(world.sent(0).headers["secret"], "placeholder");
     assert_eq!(get(&world, &allowed).unwrap(), "T2");
-    assert_eq!(world.sent(1).url, format!("{endpoint}&resource=https%3A%2F%2Fvault.azure.net"));
+    assert_eq!(world.sent(1).url, url);
 
     for identity in [Identity::client_id(ID), Identity::resource_id("/subscriptions/s")] {
         let error = request_token(&world, &allowed, identity.unwrap()).unwrap_err();
@@ -209,17 +196,22 @@ fn half_of_a_stronger_source_never_lets_a_weaker_one_answer() {
     const THUMBPRINT: (&str, &str) =
         ("IDENTITY_SERVER_THUMBPRINT", "abababababababababababababababababababab");
     const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "contoso.com");
+    const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "s");
+    const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "/a.pem");
+    const ID_OF_APP: (&str, &str) = ("AZURE_CLIENT_ID", ID);
     const FILE: (&str, &str) = ("AZURE_FEDERATED_TOKEN_FILE", "/tokens/azure");
-    let halves: [(&Pairs<'_>, &str); 17] = [
+    let halves: [(&Pairs<'_>, &str); 19] = [
         (&[("TOKEN_BROKER_FEDERATED_CLIENT_ID", ID)], "TOKEN_BROKER_FEDERATED_TENANT_ID"),
         (&[("TOKEN_BROKER_FEDERATED_TENANT_ID", "contoso.com")], "TOKEN_BROKER_FEDERATED_CLIENT_ID"),
-        (&[("AZURE_CLIENT_SECRET", "s")], "AZURE_TENANT_ID"),
-        (&[("AZURE_CLIENT_SECRET", "s"), TENANT], "AZURE_CLIENT_ID"),
-        (&[("AZURE_CLIENT_CERTIFICATE_PATH", "/a.pem")], "AZURE_TENANT_ID"),
-        (&[("AZURE_CLIENT_CERTIFICATE_PATH", "/a.pem"), TENANT], "AZURE_CLIENT_ID"),
+        (&[SECRET], "AZURE_TENANT_ID"),
+        (&[SECRET, TENANT], "AZURE_CLIENT_ID"),
+        (&[CERTIFICATE], "AZURE_TENANT_ID"),
+        (&[CERTIFICATE, TENANT], "AZURE_CLIENT_ID"),
         (&[("AZURE_CLIENT_CERTIFICATE_PASSWORD", "s")], "AZURE_CLIENT_CERTIFICATE_PATH"),
+        (&[SECRET, ID_OF_APP], "AZURE_TENANT_ID"),
+        (&[CERTIFICATE, ID_OF_APP], "AZURE_TENANT_ID"),
         (&[FILE], "AZURE_TENANT_ID"),
-        (&[FILE, ("AZURE_CLIENT_ID", ID)], "AZURE_TENANT_ID"),
+        (&[FILE, ID_OF_APP], "AZURE_TENANT_ID"),
         (&[FILE, TENANT], "AZURE_CLIENT_ID"),
         (&[FILE, TENANT, ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/")], "AZURE_CLIENT_ID"),
         (&[THUMBPRINT], "IDENTITY_HEADER"),
@@ -252,13 +244,8 @@ fn aks_without_a_client_id_is_reported_with_the_annotation_and_the_restart() {
     let world = World::new();
     world.file("/tokens/azure", "k");
     let text = get(&world, AKS).unwrap_err().to_string();
-    for part in [
-        "AZURE_CLIENT_ID",
-        "azure.workload.identity/client-id",
-        "restart the pod",
-        "ManagedIdentityCredential",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
+    for part in ["azure.workload.identity/client-id", "restart the pod", "ManagedIdentityCredential"] {
+        assert!(text.contains(part) && text.contains("AZURE_CLIENT_ID"), "{part}: {text}");
     }
     let (source, reason) = first(AKS);
     assert_eq!(source, "workload-identity");
@@ -271,7 +258,7 @@ fn aks_without_a_client_id_serves_a_request_that_names_one_and_a_selected_manage
     world.file("/tokens/azure", "k");
     let entra = json(200, r#"{"token_type":"Bearer","expires_in":3599,"access_token":"T1"}"#);
     world.script([entra, token("T2", DAY), token("T3", DAY)]);
-    assert_eq!(request_token(&world, AKS, Identity::client_id(ID).unwrap()).unwrap(), "T1");
+    assert_eq!(request_token(&world, AKS, client(ID)).unwrap(), "T1");
     assert!(world.sent(0).url.starts_with("https://login.microsoftonline.com/"), "{}", world.sent(0).url);
     // An identity that is requested by its id is not replaced by another.
     assert_eq!(request_token(&world, AKS, Identity::SystemAssigned).unwrap(), "T2");
@@ -304,7 +291,7 @@ fn an_endpoint_that_the_configuration_names_is_waited_for() {
         assert_eq!(world.moments(), [0, 1000, 3000], "{pairs:?}");
 
         let world = World::new();
-        world.script(std::iter::repeat_with(refused).take(4).collect::<Vec<Reply>>());
+        world.script((0..4).map(|_| refused()));
         let error = get(&world, pairs).unwrap_err();
         assert_eq!((error.kind(), world.requests()), ("transient", 4), "{pairs:?}");
     }
@@ -320,11 +307,12 @@ fn the_remedy_of_a_refusal_mentions_quotes_around_the_secret() {
     const APP: &Pairs<'_> = &[("AZURE_CLIENT_ID", ID), ("AZURE_TENANT_ID", "contoso.com")];
     const APP_SERVICE: (&str, &str) = ("IDENTITY_ENDPOINT", "http://127.0.0.1:4141/token");
     const MACHINE_LEARNING: (&str, &str) = ("MSI_ENDPOINT", "http://127.0.0.1:4141/token");
-    for (pairs, variable) in [
+    let sources: [(&Pairs<'_>, &str); 3] = [
         (APP, "AZURE_CLIENT_SECRET"),
         (&[APP_SERVICE], "IDENTITY_HEADER"),
         (&[MACHINE_LEARNING], "MSI_SECRET"),
-    ] {
+    ];
+    for (pairs, variable) in sources {
         for (value, says) in [("\"sentinel\"", true), ("'sentinel'", true), ("sent\"inel", false)] {
             let world = World::new();
             world.script([json(401, r#"{"error":"invalid_client","error_description":"no"}"#)]);

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
-use token_broker::{Body, Error, ExposeSecret as _, Grant, Identity, RawRequest, TokenRequest};
+use token_broker::{Body, Error, ExposeSecret as _, Grant, Identity, RawRequest};
 
-use crate::fake::{Reply, START, World};
+use crate::fake::{Reply, START, World, json};
+use crate::stage::{Outcome, VAULT, raw, stage};
 
 #[test]
 fn each_answer_comes_out_as_expected() {
@@ -61,18 +62,11 @@ fn each_recorded_file_is_used_or_has_a_reason_not_to_be() {
 }
 
 /// The result of a token response of IMDS.
-fn given(token: &str, audience: &str, identity: &Value) -> (Result<Grant, Error>, String) {
-    let world = World::new();
+fn given(token: &str, audience: &str, identity: &Value) -> (Outcome, String) {
     let body = serde_json::json!({ "access_token": token, "expires_in": "3600", "token_type": "Bearer" });
-    world.script([crate::fake::json(200, &body.to_string())]);
-    let request = RawRequest {
-        scopes: vec![format!("{audience}/.default")],
-        identity: identity_of(identity),
-        ..RawRequest::default()
-    };
-    let broker = world.broker(&[]);
-    let outcome = world.run(broker.token(&TokenRequest::parse(request).unwrap()));
-    (outcome, world.log())
+    let (world, broker) = stage(&[], [json(200, &body.to_string())]);
+    let request = RawRequest { identity: identity_of(identity), ..raw(&format!("{audience}/.default")) };
+    (world.ask(&broker, request), world.log())
 }
 
 #[derive(Deserialize)]
@@ -198,8 +192,7 @@ impl Answer {
         world.script(replies);
         let pairs: Vec<_> = deployment.env.iter().map(|(name, value)| (&**name, &**value)).collect();
         let broker = world.broker(&pairs);
-        let request = TokenRequest::parse(self.request(&deployment.ask)).unwrap();
-        let outcome = world.run(broker.token(&request));
+        let outcome = world.ask(&broker, self.request(&deployment.ask));
         let mut differences = match &outcome {
             Ok(grant) => self.then.differences_of_token(grant, &file),
             Err(error) => self.then.differences_of_error(error),
@@ -209,10 +202,8 @@ impl Answer {
     }
 
     fn request(&self, deployed: &Ask) -> RawRequest {
-        let scopes =
-            self.ask.scopes.clone().unwrap_or_else(|| vec!["https://vault.azure.net/.default".to_owned()]);
         RawRequest {
-            scopes,
+            scopes: self.ask.scopes.clone().unwrap_or_else(|| vec![VAULT.to_owned()]),
             identity: self.ask.identity.as_ref().map(identity_of).unwrap_or_default(),
             enable_cae: self.ask.enable_cae,
             user_assertion: deployed.user_assertion.clone().map(Into::into),
@@ -246,11 +237,8 @@ impl Then {
             differences.extend(differs("correlation-id", &self.correlation_id, &last.correlation_id));
         }
         if let Some(wait) = self.retry_after_ms {
-            differences.extend(differs(
-                "retry-after-ms",
-                &Some(Duration::from_millis(wait)),
-                &error.retry_after(),
-            ));
+            let wait = Some(Duration::from_millis(wait));
+            differences.extend(differs("retry-after-ms", &wait, &error.retry_after()));
         }
         let remedy = error.remedy().unwrap_or_default();
         for (text, parts, holds) in [

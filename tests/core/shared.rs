@@ -2,52 +2,27 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
-use token_broker::{Broker, Error, Grant, Identity, RawRequest, TokenRequest};
+use token_broker::{Identity, RawRequest};
 
-use crate::fake::{Reply, Tasks, World, json, json_with, token};
-use crate::store::{Fault, LAG, SharedStore};
-
-const VAULT: &str = "https://vault.azure.net/.default";
-const STORAGE: &str = "https://storage.azure.com/.default";
-const DAY: u64 = 86_400;
-const KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "bmV3IG5ldyBuZXcgbmV3IG5ldyBuZXcgbmV3IG5ldyE=");
-const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=");
+use crate::fake::{json, token};
+use crate::stage::*;
+use crate::store::{Fault, LAG};
 
 type Change = fn(&mut Vec<u8>);
-type Instance = Broker<World, SharedStore>;
 
-/// The world of a fleet, with different random numbers.
-fn fleet() -> (World, SharedStore) {
-    let world = World::new();
-    world.vary_random();
-    let store = SharedStore::new(&world);
-    (world, store)
-}
-
-fn instance(world: &World, store: &SharedStore) -> Instance {
-    world.sharing(store, &[KEY])
-}
-
-async fn get(instance: &Instance, scope: &str) -> Result<Grant, Error> {
-    instance.token_for_scope(scope).await
-}
-
-fn name(grant: Result<Grant, Error>) -> String {
-    grant.unwrap().token.secret().expose_secret().to_owned()
-}
+const OLD_KEY: (&str, &str) = ("TOKEN_BROKER_STORE_KEY", "b2xkIG9sZCBvbGQgb2xkIG9sZCBvbGQgb2xkIG9sZCE=");
+const APP: &Pairs =
+    &[("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "secret"), ("AZURE_TENANT_ID", "contoso.com"), KEY];
 
 #[test]
 fn a_later_instance_takes_the_token_of_the_first_one() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    let (world, store, [first]) = fleet([token("T1", DAY)]);
+    assert_eq!(name(world.get(&first, VAULT)), "T1");
     let before = store.operations();
     let later = instance(&world, &store);
-    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(name(world.get(&later, VAULT)), "T1");
     assert_eq!(store.operations() - before, 1, "a hit costs one look");
-    assert_eq!(name(world.run(get(&later, VAULT))), "T1");
+    assert_eq!(name(world.get(&later, VAULT)), "T1");
     assert_eq!(store.operations() - before, 1, "then memory has it");
     assert_eq!(world.requests(), 1);
     let (first, later) = (first.stats(), later.stats());
@@ -57,14 +32,10 @@ fn a_later_instance_takes_the_token_of_the_first_one() {
 
 #[test]
 fn a_cold_start_of_the_whole_fleet_is_one_request() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..200).map(|_| instance(&world, &store)).collect();
-    let mut tasks = Tasks::new(&world);
-    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
-    tasks.poll();
+    let (world, _, instances) = fleet::<200>([]);
+    let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     assert_eq!(world.requests(), 1);
-    world.script([token("T1", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T1", DAY)]);
     let grants = tasks.outputs();
     assert_eq!(grants.len(), 200);
     assert!(grants.into_iter().all(|grant| name(grant) == "T1"));
@@ -75,16 +46,12 @@ fn a_cold_start_of_the_whole_fleet_is_one_request() {
 #[test]
 fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
     for tells in [true, false] {
-        let (world, store) = fleet();
+        let (world, store, instances) = fleet::<3>([]);
         if tells {
             store.tell();
         }
-        let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
-        let mut tasks = Tasks::new(&world);
-        instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
-        tasks.poll();
-        world.script([token("T1", DAY)]);
-        tasks.poll();
+        let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
+        tasks.serve([token("T1", DAY)]);
         assert_eq!(tasks.outputs().len(), if tells { 3 } else { 1 }, "the clock stands still");
         tasks.settle();
         assert_eq!(tasks.outputs().len(), if tells { 0 } else { 2 });
@@ -94,7 +61,7 @@ fn a_waiter_looks_at_once_when_the_store_reports_a_change() {
 
 #[test]
 fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_again() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let app: &[(&str, &str)] = &[
         ("TOKEN_BROKER_FEDERATED_CLIENT_ID", "app"),
         ("TOKEN_BROKER_FEDERATED_TENANT_ID", "customer.example"),
@@ -104,16 +71,14 @@ fn a_managed_identitys_token_that_entra_finds_stale_is_not_taken_from_the_store_
         r#"{"error":"invalid_client","error_description":"AADSTS700024: too old","error_codes":[700024]}"#;
     world.script([token("MI-1", DAY), json(401, refusal), token("MI-2", DAY), token("T1", DAY)]);
     let instance = world.sharing(&store, app);
-    assert_eq!(name(world.run(get(&instance, VAULT))), "T1");
-    assert_eq!(world.sent(3).field("client_assertion"), Some("MI-2"));
+    assert_eq!(name(world.get(&instance, VAULT)), "T1");
+    assert_eq!((world.requests(), world.sent(3).field("client_assertion")), (4, Some("MI-2")));
 }
 
 #[test]
 fn names_and_values_in_the_store_reveal_nothing() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    world.script([token("the-secret-token", DAY)]);
-    world.run(get(&first, VAULT)).unwrap();
+    let (world, store, [first]) = fleet([token("the-secret-token", DAY)]);
+    world.get(&first, VAULT).unwrap();
     let entries = store.entries();
     assert_eq!(entries.len(), 1, "the turn has ended");
     for (name, value) in entries {
@@ -132,53 +97,43 @@ fn an_entry_that_cannot_be_decrypted_is_counted_and_logged_and_replaced() {
         ("of another version", |value| value[0] = 0),
     ];
     for (what, change) in changes {
-        let (world, store) = fleet();
-        world.script([token("T1", DAY), token("T2", DAY)]);
-        world.run(get(&instance(&world, &store), VAULT)).unwrap();
+        let (world, store, []) = fleet([token("T1", DAY), token("T2", DAY)]);
+        world.get(&instance(&world, &store), VAULT).unwrap();
         store.tamper(change);
         let later = instance(&world, &store);
-        assert_eq!(name(world.run(get(&later, VAULT))), "T2", "{what}");
+        assert_eq!(name(world.get(&later, VAULT)), "T2", "{what}");
         // Once in the first look, and once more before the fetch.
         assert_eq!(later.stats().store_tampered, 2, "{what}");
         assert!(world.log().contains("store entry cannot be decrypted, ignored"), "{what}");
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2", "{what}: mended");
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T2", "{what}: mended");
     }
 }
 
 #[test]
 fn an_entry_that_was_moved_to_another_audience_is_not_taken() {
-    let (world, store) = fleet();
-    world.script([token("V", DAY), token("S", DAY), token("V2", DAY)]);
-    let first = instance(&world, &store);
-    world.run(get(&first, VAULT)).unwrap();
-    world.run(get(&first, STORAGE)).unwrap();
+    let (world, store, [first]) = fleet([token("V", DAY), token("S", DAY), token("V2", DAY)]);
+    world.get(&first, VAULT).unwrap();
+    world.get(&first, STORAGE).unwrap();
     store.rotate();
     let later = instance(&world, &store);
-    assert_eq!(name(world.run(get(&later, VAULT))), "V2");
+    assert_eq!(name(world.get(&later, VAULT)), "V2");
     assert_eq!(later.stats().store_tampered, 2);
 }
 
 #[test]
 fn identities_users_tenants_and_deployments_never_share() {
-    let (world, store) = fleet();
-    let app: &[(&str, &str)] = &[
-        ("AZURE_CLIENT_ID", "app"),
-        ("AZURE_CLIENT_SECRET", "secret"),
-        ("AZURE_TENANT_ID", "contoso.com"),
-        KEY,
-    ];
+    let (world, store, []) = fleet([]);
     let user = |assertion: &str| Some(assertion.to_owned().into());
-    let plain = || RawRequest { scopes: vec![VAULT.to_owned()], ..RawRequest::default() };
     let requests: Vec<(&[(&str, &str)], RawRequest)> = vec![
-        (&[KEY], plain()),
-        (&[KEY], RawRequest { identity: Identity::SystemAssigned, ..plain() }),
-        (&[KEY], RawRequest { identity: Identity::client_id("one").unwrap(), ..plain() }),
-        (&[KEY], RawRequest { identity: Identity::object_id("one").unwrap(), ..plain() }),
-        (&[KEY, ("AZURE_CLIENT_ID", "two")], plain()),
-        (app, plain()),
-        (app, RawRequest { enable_cae: true, ..plain() }),
-        (app, RawRequest { user_assertion: user("alice"), ..plain() }),
-        (app, RawRequest { user_assertion: user("bob"), ..plain() }),
+        (&[KEY], raw(VAULT)),
+        (&[KEY], vault_for(Identity::SystemAssigned)),
+        (&[KEY], vault_for(client("one"))),
+        (&[KEY], vault_for(Identity::object_id("one").unwrap())),
+        (&[KEY, ("AZURE_CLIENT_ID", "two")], raw(VAULT)),
+        (APP, raw(VAULT)),
+        (APP, RawRequest { enable_cae: true, ..raw(VAULT) }),
+        (APP, RawRequest { user_assertion: user("alice"), ..raw(VAULT) }),
+        (APP, RawRequest { user_assertion: user("bob"), ..raw(VAULT) }),
     ];
     let answer = |n: usize| {
         json(200, &format!(r#"{{"access_token":"T{n}","token_type":"Bearer","expires_in":"{DAY}"}}"#))
@@ -187,8 +142,7 @@ fn identities_users_tenants_and_deployments_never_share() {
     for round in 0..2 {
         for (n, (environment, raw)) in requests.iter().enumerate() {
             let instance = world.sharing(&store, environment);
-            let request = TokenRequest::parse(raw.clone()).unwrap();
-            assert_eq!(name(world.run(instance.token(&request))), format!("T{n}"), "round {round}");
+            assert_eq!(name(world.ask(&instance, raw.clone())), format!("T{n}"), "round {round}");
         }
     }
     assert_eq!(world.requests(), requests.len());
@@ -196,17 +150,11 @@ fn identities_users_tenants_and_deployments_never_share() {
 
 #[test]
 fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
-    let waiter = tasks.start(get(&second, VAULT));
-    tasks.poll();
+    let (world, _, [first, second]) = fleet([]);
+    let (mut tasks, [leader, waiter]) = begin(&world, [get(&first, VAULT), get(&second, VAULT)]);
     assert_eq!(world.requests(), 1);
     tasks.drop_task(leader);
-    world.script([token("T", DAY), token("T2", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T", DAY), token("T2", DAY)]);
     assert_eq!(name(tasks.output(waiter).unwrap()), "T");
     assert!(world.seconds() <= 6, "{} s", world.seconds());
     let stats = second.stats();
@@ -215,31 +163,24 @@ fn a_leader_that_dies_is_replaced_when_its_lease_ends() {
 
 #[test]
 fn a_fetch_that_takes_long_keeps_its_turn() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..3).map(|_| instance(&world, &store)).collect();
-    let mut tasks = Tasks::new(&world);
-    instances.iter().for_each(|instance| _ = tasks.start(get(instance, VAULT)));
+    let (world, _, instances) = fleet::<3>([]);
+    let mut tasks = crowd(&world, instances.iter().map(|instance| get(instance, VAULT)));
     for _ in 0..300 {
         tasks.poll();
         world.advance(Duration::from_millis(100));
     }
     assert_eq!(world.requests(), 1, "half a minute later it is still the first one's turn");
-    world.script([token("T", DAY)]);
-    tasks.settle();
+    tasks.finish([token("T", DAY)]);
     assert!(tasks.outputs().into_iter().all(|grant| name(grant) == "T"));
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_returned() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (world, store, [first]) = fleet([]);
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     store.ails(Fault::Silent);
-    world.script([token("T", 3600), token("T2", DAY)]);
-    tasks.poll();
+    tasks.serve([token("T", 3600), token("T2", DAY)]);
     assert!(tasks.output(leader).is_none(), "it waits for the store");
     world.advance_secs(4000);
     tasks.settle();
@@ -248,13 +189,10 @@ fn a_token_that_ends_by_a_clock_that_is_set_while_the_store_takes_it_is_not_retu
 
 #[test]
 fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let (first, second) =
         (instance(&world, &store), world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "2000")]));
-    let mut tasks = Tasks::new(&world);
-    tasks.start(get(&first, VAULT));
-    tasks.poll();
-    let waiter = tasks.start(get(&second, VAULT));
+    let (mut tasks, [_, waiter]) = begin(&world, [get(&first, VAULT), get(&second, VAULT)]);
     for _ in 0..30 {
         tasks.poll();
         world.advance(Duration::from_millis(100));
@@ -266,12 +204,10 @@ fn a_wait_for_another_instance_ends_in_an_error_with_the_calls_time() {
 
 #[test]
 fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
-    let (world, store) = fleet();
-    let busy = || json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
-    world.script([busy(), token("T", DAY)]);
+    let (world, store, []) = fleet([throttled("600"), token("T", DAY)]);
     let mut requests = Vec::new();
     for _ in 0..20 {
-        let error = world.run(get(&instance(&world, &store), VAULT)).unwrap_err();
+        let error = world.error(&instance(&world, &store), VAULT);
         assert_eq!(error.kind(), "throttled");
         assert!(error.retry_after().unwrap() <= Duration::from_secs(600));
         requests.push(world.requests());
@@ -279,53 +215,46 @@ fn a_throttled_fleet_sends_what_the_endpoint_asked_for_and_no_more() {
     }
     assert!(requests.iter().all(|requests| *requests == 1), "{requests:?}");
     world.advance_secs(30);
-    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T");
+    assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_lease_that_is_put_while_the_fetch_fails_does_not_hide_the_failure() {
-    let (world, store) = fleet();
-    let first = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let leader = tasks.start(get(&first, VAULT));
-    tasks.poll();
+    let (world, store, [first]) = fleet([]);
+    let (mut tasks, [leader]) = begin(&world, [get(&first, VAULT)]);
     store.ails(Fault::Lagging);
     world.advance(Duration::from_secs(1));
     tasks.poll();
     store.ails(Fault::None);
     world.advance(LAG / 2);
-    let busy = json_with(429, ("retry-after", "600"), r#"{"error":"too_many_requests"}"#);
-    world.script([busy, token("T", DAY)]);
-    tasks.settle();
+    tasks.finish([throttled("600"), token("T", DAY)]);
     assert_eq!(tasks.output(leader).unwrap().unwrap_err().kind(), "throttled");
     world.advance_secs(60);
-    assert_eq!(world.run(get(&instance(&world, &store), VAULT)).unwrap_err().kind(), "throttled");
+    assert_eq!(world.error(&instance(&world, &store), VAULT).kind(), "throttled");
     assert_eq!(world.requests(), 1);
 }
 
 #[test]
 fn a_refresh_is_done_by_one_and_the_others_take_it() {
-    let (world, store) = fleet();
-    let instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
-    world.script([token("T1", DAY), token("T2", DAY + DAY / 2)]);
+    let (world, _, instances) = fleet::<20>([token("T1", DAY), token("T2", DAY + DAY / 2)]);
     for instance in &instances {
-        world.run(get(instance, VAULT)).unwrap();
+        world.get(instance, VAULT).unwrap();
     }
     world.advance_secs(DAY / 2);
     for instance in &instances {
-        let grant = world.run(get(instance, VAULT)).unwrap();
-        assert_eq!(grant.token.secret().expose_secret(), "T1", "served while it is refreshed");
-        world.run(instance.refresh(grant.refresh.expect("the ticket to refresh")));
+        let grant = world.get(instance, VAULT).unwrap();
+        assert_eq!(text(&grant), "T1", "served while it is refreshed");
+        world.run(instance.refresh(grant.refresh.expect("the ticket of a refresh")));
     }
     assert_eq!(world.requests(), 2);
-    assert!(instances.iter().all(|instance| name(world.run(get(instance, VAULT))) == "T2"));
+    assert!(instances.iter().all(|instance| name(world.get(instance, VAULT)) == "T2"));
     assert_eq!(instances.iter().map(|instance| instance.stats().fetches).sum::<u64>(), 2);
 }
 
 #[test]
 fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let audiences: Vec<String> = (0..10).map(|n| format!("https://a{n}.example/.default")).collect();
     let mut instances: Vec<Instance> = (0..20).map(|_| instance(&world, &store)).collect();
     world.script((0..400).map(|n| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"3600"}}"#))));
@@ -336,7 +265,7 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
         }
         for instance in &instances {
             for audience in &audiences {
-                let grant = world.run(get(instance, audience)).unwrap();
+                let grant = world.get(instance, audience).unwrap();
                 if let Some(ticket) = grant.refresh {
                     world.run(instance.refresh(ticket));
                 }
@@ -352,262 +281,106 @@ fn a_day_of_steady_use_makes_no_more_requests_than_the_refresh_rule_needs() {
 
 #[test]
 fn a_call_during_another_instances_refresh_is_answered_at_once() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    world.script([token("T1", DAY)]);
-    world.run(get(&first, VAULT)).unwrap();
-    world.run(get(&second, VAULT)).unwrap();
+    let (world, _, [first, second]) = fleet([token("T1", DAY)]);
+    world.get(&first, VAULT).unwrap();
+    world.get(&second, VAULT).unwrap();
     world.advance_secs(DAY / 2);
-    let ticket = |instance| world.run(get(instance, VAULT)).unwrap().refresh.expect("the ticket to refresh");
-    let mut tasks = Tasks::new(&world);
-    tasks.start(first.refresh(ticket(&first)));
-    tasks.poll();
-    let other = tasks.start(second.refresh(ticket(&second)));
+    let (mut tasks, [_]) = begin(&world, [first.refresh(world.ticket(&first))]);
+    let other = tasks.start(second.refresh(world.ticket(&second)));
     tasks.poll();
     assert!(tasks.output(other).is_some(), "it does not wait");
     assert_eq!(world.requests(), 2);
-    assert!(world.run(get(&second, VAULT)).unwrap().refresh.is_none(), "and does not try again at once");
+    assert!(world.get(&second, VAULT).unwrap().refresh.is_none(), "and does not try again at once");
 }
 
 #[test]
 fn a_short_lived_instance_refreshes_a_shared_token_when_it_is_due() {
-    let (world, store) = fleet();
-    world.script([token("T1", DAY), token("T2", 2 * DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    let (world, store, []) = fleet([token("T1", DAY), token("T2", 2 * DAY)]);
+    world.get(&instance(&world, &store), VAULT).unwrap();
     world.advance_secs(DAY / 2 + 1);
     let later = instance(&world, &store);
-    let grant = world.run(get(&later, VAULT)).unwrap();
-    assert_eq!(grant.token.secret().expose_secret(), "T1");
-    world.run(later.refresh(grant.refresh.expect("the ticket to refresh")));
-    assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T2");
+    let grant = world.get(&later, VAULT).unwrap();
+    assert_eq!(text(&grant), "T1");
+    world.run(later.refresh(grant.refresh.expect("the ticket of a refresh")));
+    assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T2");
 }
 
 #[test]
 fn a_token_that_expires_soon_is_replaced_and_used_if_that_fails() {
-    let (world, store) = fleet();
-    world.script([token("T1", DAY)]);
-    let first = instance(&world, &store);
-    world.run(get(&first, VAULT)).unwrap();
+    let (world, _, [first]) = fleet([token("T1", DAY)]);
+    world.get(&first, VAULT).unwrap();
     world.advance_secs(DAY - 200);
     world.script([json(400, r#"{"error":"invalid_request"}"#)]);
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
+    assert_eq!(name(world.get(&first, VAULT)), "T1");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_shared_token_that_expires_soon_is_used_if_the_fetch_fails() {
-    let (world, store) = fleet();
-    world.script([token("T1", DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
+    let (world, store, []) = fleet([token("T1", DAY)]);
+    world.get(&instance(&world, &store), VAULT).unwrap();
     world.advance_secs(DAY - 200);
     world.script([json(400, r#"{"error":"invalid_request"}"#)]);
     for _ in 0..2 {
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), "T1");
+        assert_eq!(name(world.get(&instance(&world, &store), VAULT)), "T1");
         assert_eq!(world.requests(), 2, "the failure is shared too");
     }
 }
 
 #[test]
 fn a_token_that_a_service_refused_is_not_taken_from_the_store_again() {
-    let (world, store) = fleet();
-    world.script([token("T1", DAY), token("T2", DAY)]);
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
+    let (world, _, [first, second]) = fleet([token("T1", DAY), token("T2", DAY)]);
     for instance in [&first, &second] {
-        assert_eq!(name(world.run(get(instance, VAULT))), "T1");
+        assert_eq!(name(world.get(instance, VAULT)), "T1");
         instance.forget(VAULT);
     }
-    assert_eq!(name(world.run(get(&first, VAULT))), "T2");
-    assert_eq!(name(world.run(get(&second, VAULT))), "T2", "one fetch for all who forgot");
+    assert_eq!(name(world.get(&first, VAULT)), "T2");
+    assert_eq!(name(world.get(&second, VAULT)), "T2", "one fetch for all who forgot");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn a_token_with_claims_is_fetched_at_once_and_shared_without_them() {
-    let (world, store) = fleet();
-    let app: &[(&str, &str)] = &[
-        ("AZURE_CLIENT_ID", "app"),
-        ("AZURE_CLIENT_SECRET", "secret"),
-        ("AZURE_TENANT_ID", "contoso.com"),
-        KEY,
-    ];
+    let (world, store, []) = fleet([]);
     let answer = |n: u32| json(200, &format!(r#"{{"access_token":"T{n}","expires_in":"{DAY}"}}"#));
     world.script([answer(1), answer(2)]);
-    let (first, second) = (world.sharing(&store, app), world.sharing(&store, app));
+    let (first, second) = (world.sharing(&store, APP), world.sharing(&store, APP));
     let request = |claims: Option<&str>| {
-        let scopes = vec![VAULT.to_owned()];
         let claims = claims.map(str::to_owned);
-        TokenRequest::parse(RawRequest { scopes, claims, enable_cae: true, ..RawRequest::default() }).unwrap()
+        RawRequest { claims, enable_cae: true, ..raw(VAULT) }
     };
     let claims = r#"{"access_token":{"nbf":{"essential":true,"value":"1"}}}"#;
-    assert_eq!(name(world.run(first.token(&request(None)))), "T1");
-    assert_eq!(name(world.run(first.token(&request(Some(claims))))), "T2");
-    assert_eq!(name(world.run(second.token(&request(None)))), "T2");
+    assert_eq!(name(world.ask(&first, request(None))), "T1");
+    assert_eq!(name(world.ask(&first, request(Some(claims)))), "T2");
+    assert_eq!(name(world.ask(&second, request(None))), "T2");
     assert_eq!(world.requests(), 2);
 }
 
 #[test]
 fn while_keys_are_changed_both_are_read_and_the_new_one_is_written() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let both = format!("{},{}", KEY.1, OLD_KEY.1);
     let both: &[(&str, &str)] = &[(KEY.0, &both)];
     world.script([token("T1", DAY), token("T2", DAY)]);
-    assert_eq!(name(world.run(get(&world.sharing(&store, &[OLD_KEY]), VAULT))), "T1");
+    assert_eq!(name(world.get(&world.sharing(&store, &[OLD_KEY]), VAULT)), "T1");
     let changing = world.sharing(&store, both);
-    assert_eq!(name(world.run(get(&changing, VAULT))), "T1", "sealed with the old key");
+    assert_eq!(name(world.get(&changing, VAULT)), "T1", "sealed with the old key");
     changing.forget(VAULT);
-    assert_eq!(name(world.run(get(&changing, VAULT))), "T2");
-    assert_eq!(name(world.run(get(&world.sharing(&store, &[KEY]), VAULT))), "T2", "sealed with the new key");
+    assert_eq!(name(world.get(&changing, VAULT)), "T2");
+    assert_eq!(name(world.get(&world.sharing(&store, &[KEY]), VAULT)), "T2", "sealed with the new key");
     assert_eq!(world.requests(), 2);
     assert_eq!(changing.stats().store_tampered, 0);
 }
 
 #[test]
-fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
-    // Beyond the second, the instances spread their requests over another one.
-    for (fault, longest) in [(Fault::Down, 2500), (Fault::Silent, 3000), (Fault::Forbidden, 0)] {
-        let (world, store) = fleet();
-        store.ails(fault);
-        world.script([token("V", DAY), token("S", DAY)]);
-        let first = instance(&world, &store);
-        assert_eq!(name(world.run(get(&first, VAULT))), "V");
-        assert!(world.milliseconds() <= longest, "{fault:?}: {} ms", world.milliseconds());
-        let (before, operations) = (world.milliseconds(), store.operations());
-        assert_eq!(name(world.run(get(&first, STORAGE))), "S");
-        assert_eq!((world.milliseconds(), store.operations()), (before, operations), "{fault:?}: left alone");
-        assert!(first.stats().store_errors >= 1, "{fault:?}");
-        assert!(world.log().contains("store unavailable, continuing without it"), "{fault:?}");
-    }
-}
-
-#[test]
-fn a_store_that_comes_back_within_a_second_is_waited_for() {
-    let (world, store) = fleet();
-    world.script([token("T1", DAY)]);
-    world.run(get(&instance(&world, &store), VAULT)).unwrap();
-    store.ails(Fault::Down);
-    let later = instance(&world, &store);
-    let mut tasks = Tasks::new(&world);
-    let task = tasks.start(get(&later, VAULT));
-    for _ in 0..8 {
-        tasks.poll();
-        world.advance(Duration::from_millis(100));
-    }
-    store.ails(Fault::None);
-    tasks.settle();
-    assert_eq!(name(tasks.output(task).unwrap()), "T1");
-    assert_eq!(world.requests(), 1);
-}
-
-#[test]
-fn a_fetch_that_is_left_alone_before_it_asks_looks_into_the_store_again() {
-    let (world, store) = fleet();
-    let (first, second) = (instance(&world, &store), instance(&world, &store));
-    let mut tasks = Tasks::new(&world);
-    store.ails(Fault::Silent);
-    let gone = tasks.start(get(&first, VAULT));
-    tasks.poll();
-    tasks.drop_task(gone);
-    store.ails(Fault::None);
-    world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
-    assert_eq!(name(world.run(get(&first, VAULT))), "T1");
-    assert_eq!((world.requests(), first.stats().store_errors), (1, 0));
-}
-
-/// An instance whose only caller was dropped and whose lease has expired, and another one that then fetched T1.
-fn overtaken(world: &World, store: &SharedStore, replies: impl IntoIterator<Item = Reply>) -> Instance {
-    let (first, second) = (instance(world, store), instance(world, store));
-    world.script(replies);
-    let mut tasks = Tasks::new(world);
-    let gone = tasks.start(get(&first, VAULT));
-    tasks.poll();
-    tasks.drop_task(gone);
-    world.advance_secs(6);
-    world.script([token("T1", DAY)]);
-    assert_eq!(name(world.run(get(&second, VAULT))), "T1");
-    drop(tasks);
-    first
-}
-
-#[test]
-fn an_idle_fetch_that_has_lost_its_lease_takes_the_token_of_another_instance() {
-    for (between_tries, requests) in [(true, 2), (false, 2)] {
-        let (world, store) = fleet();
-        let first = overtaken(&world, &store, between_tries.then(|| json(500, "{}")));
-        world.script((0..4).map(|_| json(429, "{}")));
-        assert_eq!(name(world.run(get(&first, VAULT))), "T1");
-        assert_eq!((world.requests(), first.stats().store_hits), (requests, 1), "{between_tries}");
-        assert_eq!(first.stats().failures, [], "what was dropped has not failed");
-        assert_eq!(store.entries().len(), 1, "the token, and no lease");
-    }
-}
-
-#[test]
-fn a_fetch_that_fails_without_a_lease_takes_the_token_of_another_instance() {
-    // So is one that is due for a refresh, and it does not end the cooldown of the failure.
-    for (life, hits) in [(DAY, 1), (200, 0)] {
-        let (world, store) = fleet();
-        let (first, second) = (instance(&world, &store), instance(&world, &store));
-        store.ails(Fault::Down);
-        world.script((0..3).map(|_| json(500, "{}")));
-        let mut tasks = Tasks::new(&world);
-        let alone = tasks.start(get(&first, VAULT));
-        tasks.poll();
-        while world.requests() < 3 {
-            world.advance(Duration::from_millis(100));
-            tasks.poll();
-        }
-        store.ails(Fault::None);
-        world.script([token("T1", life)]);
-        let other = tasks.start(get(&second, VAULT));
-        tasks.poll();
-        assert_eq!(name(tasks.output(other).unwrap()), "T1");
-        world.script([json(500, "{}")]);
-        tasks.settle();
-        assert_eq!(name(tasks.output(alone).unwrap()), "T1");
-        assert_eq!((world.requests(), first.stats().store_hits), (5, hits));
-        assert_eq!(name(world.run(get(&first, VAULT))), "T1", "its own failure is no answer");
-        assert_eq!(world.requests(), 5);
-    }
-}
-
-#[test]
 fn the_rate_limit_of_an_instance_is_not_a_shared_failure() {
-    let (world, store) = fleet();
+    let (world, store, []) = fleet([]);
     let eager = world.sharing(&store, &[KEY, ("TOKEN_BROKER_BUDGET_MS", "1000")]);
     let scopes: Vec<_> = (0..30).map(|n| format!("https://a{n}.example/.default")).collect();
-    let mut tasks = Tasks::new(&world);
-    scopes.iter().for_each(|scope| _ = tasks.start(get(&eager, scope)));
-    tasks.poll();
+    let mut tasks = crowd(&world, scopes.iter().map(|scope| get(&eager, scope)));
     let errors = tasks.outputs();
     assert!(!errors.is_empty() && errors.iter().all(|result| result.as_ref().unwrap_err().is_transient()));
-    world.script((0..100).map(|n| token(&format!("T{n}"), DAY)));
-    tasks.settle();
+    tasks.finish((0..100).map(|n| token(&format!("T{n}"), DAY)));
     let calm = instance(&world, &store);
-    assert!(scopes.iter().all(|scope| world.run(get(&calm, scope)).is_ok()));
-}
-
-#[test]
-fn without_the_store_an_instance_asks_ten_times_and_then_once_a_second() {
-    let (world, store) = fleet();
-    store.ails(Fault::Down);
-    let alone = instance(&world, &store);
-    world.script((0..14).map(|n| token(&format!("T{n}"), DAY)));
-    for n in 0..14 {
-        world.run(get(&alone, &format!("https://a{n}.example/.default"))).unwrap();
-    }
-    let moments = world.moments();
-    assert_eq!(moments.iter().filter(|moment| **moment < 1000).count(), 10, "{moments:?}");
-    assert!(moments[13] >= 3000, "{moments:?}");
-    assert!(alone.stats().budget_waits >= 3);
-}
-
-#[test]
-fn a_store_that_loses_everything_changes_nothing_but_the_number_of_fetches() {
-    let (world, store) = fleet();
-    store.ails(Fault::Forgetful);
-    world.script((0..5).map(|n| token(&format!("T{n}"), DAY)));
-    for n in 0..5 {
-        assert_eq!(name(world.run(get(&instance(&world, &store), VAULT))), format!("T{n}"));
-    }
+    assert!(scopes.iter().all(|scope| world.get(&calm, scope).is_ok()));
 }

@@ -97,19 +97,14 @@ impl FaultKind {
 
     fn is_of_store(self) -> bool {
         use FaultKind::*;
-        matches!(
-            self,
-            StoreSlow
-                | StoreDown
-                | StoreSilent
-                | StoreLoses
-                | StoreRestarts
-                | StoreSpoils
-                | StoreMute
-                | StoreStale
-                | StoreCorrupts
-                | StoreSwaps
-        )
+        !matches!(self, Throttled(_) | Upgrading | Broken | Slow | Jump(_) | Deaths)
+    }
+}
+
+impl Fault {
+    fn concerns(&self, machine: usize, times: &RangeInclusive<Duration>) -> bool {
+        let is_here = self.machine.is_none_or(|its| its == machine);
+        is_here && self.times.start() <= times.end() && times.start() <= self.times.end()
     }
 }
 
@@ -208,8 +203,7 @@ impl Plan {
         now: Duration,
         of_kind: impl Fn(FaultKind) -> Option<T>,
     ) -> Option<T> {
-        let here =
-            |fault: &&Fault| fault.machine.is_none_or(|its| its == machine) && fault.times.contains(&now);
+        let here = |fault: &&Fault| fault.concerns(machine, &(now..=now));
         self.faults.iter().filter(here).find_map(|fault| of_kind(fault.kind))
     }
 
@@ -257,21 +251,14 @@ impl Plan {
 
     /// Whether a machine's clock did not jump in a period.
     pub(crate) fn is_steady(&self, machine: usize, times: &RangeInclusive<Duration>) -> bool {
-        !self.faults.iter().any(|fault| {
-            matches!(fault.kind, FaultKind::Jump(_))
-                && fault.machine.is_none_or(|its| its == machine)
-                && fault.times.start() <= times.end()
-                && times.start() <= fault.times.end()
-        })
+        let jumps =
+            |fault: &Fault| matches!(fault.kind, FaultKind::Jump(_)) && fault.concerns(machine, times);
+        !self.faults.iter().any(jumps)
     }
 
     /// The beginning of the present outage of the store for a machine.
     pub(crate) fn without_store_since(&self, machine: usize, now: Duration) -> Option<Duration> {
-        let gone = |fault: &&Fault| {
-            fault.kind.is_without_store()
-                && fault.machine.is_none_or(|its| its == machine)
-                && fault.times.contains(&now)
-        };
+        let gone = |fault: &&Fault| fault.kind.is_without_store() && fault.concerns(machine, &(now..=now));
         self.faults.iter().find(gone).map(|fault| *fault.times.start())
     }
 }

@@ -190,14 +190,11 @@ mod tests {
 
     #[test]
     fn every_name_in_a_remedy_is_filled_in() {
+        let known = ["client", "tenant", "audience", "renewal", "authority", "client_secret"];
         for (_, template) in REMEDIES {
-            let names = template.split('{').skip(1).map(|part| part.split_once('}').unwrap().0);
-            names.for_each(|name| {
-                assert!(
-                    ["client", "tenant", "audience", "renewal", "authority", "client_secret"].contains(&name),
-                    "{name}"
-                )
-            });
+            for name in template.split('{').skip(1).map(|part| part.split_once('}').unwrap().0) {
+                assert!(known.contains(&name), "{name}");
+            }
         }
     }
 
