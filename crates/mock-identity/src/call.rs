@@ -60,6 +60,11 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The same, unless it is empty
+    pub(crate) fn required(&self, name: &str) -> Option<&str> {
+        self.parameter(name).filter(|value| !value.is_empty())
+    }
+
     /// The first value of a field of the form, which may be empty
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let form = self.form.as_ref()?;
@@ -82,6 +87,11 @@ impl Call {
     /// A header's value, if it is there and is text
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether it has the header that no web page can send
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     pub(crate) fn segments(&self) -> Vec<&str> {

@@ -108,8 +108,14 @@ impl Platform {
         other.unwrap_or(asked)
     }
 
-    /// Entra ID's refusal of an unknown audience, as the managed identity endpoints quote it
-    pub(crate) fn unknown_audience(&self, resource: &str) -> String {
-        format!("AADSTS500011: {}", entra_error::unknown_resource(resource, &self.config.tenant_id))
+    /// Check that tokens can be asked for this audience; else Entra ID's words, as the managed identity endpoints quote them
+    pub(crate) fn check_audience(&self, resource: &str) -> Result<(), String> {
+        match self.config.knows_audience(resource) {
+            true => Ok(()),
+            false => Err(format!(
+                "AADSTS500011: {}",
+                entra_error::unknown_resource(resource, &self.config.tenant_id)
+            )),
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 
 use crate::{
     admin,
@@ -84,22 +84,20 @@ fn faulty(platform: &Platform, spec: &Spec, call: &Call, fault: &Fault) -> Resul
         Answer::Empty => Reply { body: String::new(), ..healthy() },
         Answer::Status(answer) => status(platform, spec, call, answer),
         Answer::Html => Reply::html(StatusCode::OK, "<html><body><h1>Sign in</h1></body></html>\n"),
-        Answer::Oversize => Reply::json(StatusCode::OK, &()),
-        Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with(header::LOCATION, url),
-        Answer::Garbage => {
-            Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
-        }
+        Answer::Oversize => Reply::ok(()),
+        Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with("location", url),
+        Answer::Garbage => Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::ok(()) },
     })
 }
 
 fn status(platform: &Platform, spec: &Spec, call: &Call, answer: &StatusAnswer) -> Reply {
     let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = match &answer.body {
-        Some(body) => Reply { body: body.clone(), ..Reply::json(code, &()) },
+        Some(body) => Reply { body: body.clone(), ..Reply::json(code, ()) },
         None => (spec.failure)(platform, call, code),
     };
     if let Some(content_type) = &answer.content_type {
-        reply = reply.with(header::CONTENT_TYPE, content_type);
+        reply = reply.with("content-type", content_type);
     }
-    answer.retry_after.iter().fold(reply, |reply, value| reply.beside(header::RETRY_AFTER, value))
+    answer.retry_after.iter().fold(reply, |reply, value| reply.beside("retry-after", value))
 }

@@ -15,16 +15,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Call, Endpoint, Issued, Listener, Platform, Reply, Setup, Spec};
 use crate::{
-    call::Call,
     claims::{Grant, Subject},
-    endpoint::Endpoint,
     entra_error::{self, Code, EntraError},
-    issuer::Issued,
-    listener::Listener,
-    platform::Platform,
-    reply::Reply,
-    spec::{Setup, Spec},
 };
 pub use environment::Credential;
 use on_behalf_of::OnBehalfOf;
@@ -35,7 +29,6 @@ pub(super) use header::of_discovery;
 pub(crate) use on_behalf_of::user_token;
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::Entra,
     // A client secret must not travel without TLS.
     listeners: &[Listener::Tls],
     paths: &["*/oauth2/v2.0/token", "adfs/oauth2/token"],
@@ -64,6 +57,7 @@ pub(crate) const SPEC: Spec = Spec {
             environment: |platform| environment(platform, Credential::ManagedIdentity),
         },
     ],
+    ..Spec::of(Endpoint::Entra)
 };
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
