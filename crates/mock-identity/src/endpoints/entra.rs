@@ -74,10 +74,8 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
     match request.required("grant_type")? {
         "client_credentials" => client_credentials(platform, &request),
         JWT_BEARER => on_behalf_of(platform, &request),
-        other => Err(EntraError::new(
-            Code::UNSUPPORTED_GRANT,
-            format!("The app requested an unsupported grant type '{other}'."),
-        )),
+        other => Err(Code::UNSUPPORTED_GRANT
+            .because(format!("The app requested an unsupported grant type '{other}'."))),
     }
 }
 
@@ -110,10 +108,7 @@ fn issue(
     audience: &str,
 ) -> Result<Issued, EntraError> {
     if !platform.config.knows_audience(audience) {
-        return Err(EntraError::new(
-            Code::UNKNOWN_RESOURCE,
-            entra_error::unknown_resource(audience, request.tenant),
-        ));
+        return Err(Code::UNKNOWN_RESOURCE.because(entra_error::unknown_resource(audience, request.tenant)));
     }
     let grant = Grant {
         subject,
@@ -124,7 +119,7 @@ fn issue(
     };
     platform
         .issue(request.call, grant)
-        .map_err(|_| EntraError::new(Code::UNAVAILABLE, "The token could not be signed.".to_owned()))
+        .map_err(|_| Code::UNAVAILABLE.because("The token could not be signed.".to_owned()))
 }
 
 fn reply(platform: &Platform, request: &TokenRequest<'_>, issued: &Issued, more: Value) -> Reply {

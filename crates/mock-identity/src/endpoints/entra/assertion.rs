@@ -81,17 +81,14 @@ impl<'a> Assertion<'a> {
         if self.claims.nbf <= now + SKEW && now < self.claims.exp {
             return Ok(());
         }
-        Err(EntraError::new(
-            Code::ASSERTION_EXPIRED,
-            format!(
-                "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
-                 time of assertion {}. Review the documentation at \
-                 https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
-                date::in_full(now as u64),
-                date::in_full(self.claims.nbf as u64),
-                date::in_full(self.claims.exp as u64),
-            ),
-        ))
+        Err(Code::ASSERTION_EXPIRED.because(format!(
+            "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
+             time of assertion {}. Review the documentation at \
+             https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
+            date::in_full(now as u64),
+            date::in_full(self.claims.nbf as u64),
+            date::in_full(self.claims.exp as u64),
+        )))
     }
 }
 
@@ -103,11 +100,11 @@ pub(super) fn check_own(
 ) -> Result<(), EntraError> {
     if !assertion.is_issued_by(&app.client_id) || !assertion.claims.sub.eq_ignore_ascii_case(&app.client_id) {
         let message = "Client assertion application identifier doesn't match 'client_id' parameter.";
-        return Err(EntraError::new(Code::OTHER_CLIENT, message));
+        return Err(Code::OTHER_CLIENT.because(message));
     }
     if !assertion.claims.aud.contains(&request.token_url()) {
         let message = "Client assertion audience claim does not match Realm issuer.";
-        return Err(EntraError::new(Code::WRONG_AUDIENCE, message));
+        return Err(Code::WRONG_AUDIENCE.because(message));
     }
     let (certificate, thumbprint) = certificate(request, app, assertion)?;
     let algorithm = algorithm(request, assertion)?;
@@ -237,7 +234,7 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
 
 fn bad_signature(reason: &str) -> EntraError {
     let message = format!("Client assertion failed signature validation. [Reason - {reason}]");
-    EntraError::new(Code::BAD_SIGNATURE, message)
+    Code::BAD_SIGNATURE.because(message)
 }
 
 /// The error for an assertion without a match in issuer, subject or audience
@@ -248,7 +245,7 @@ fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> EntraError {
          https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
         aud.first()
     );
-    EntraError::new(Code::NO_FEDERATED_CREDENTIAL, message)
+    Code::NO_FEDERATED_CREDENTIAL.because(message)
 }
 
 fn no_match(code: Code, what: &str, presented: &str) -> EntraError {
@@ -257,7 +254,7 @@ fn no_match(code: Code, what: &str, presented: &str) -> EntraError {
          federated identity credential Subject, Audience and Issuer against the presented assertion. \
          https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
     );
-    EntraError::new(code, message)
+    code.because(message)
 }
 
 const SKEW: NumericDate = 300.0;
