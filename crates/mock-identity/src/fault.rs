@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::endpoint::Endpoint;
 
@@ -160,22 +161,11 @@ impl Answer {
 
     /// Its name in the log, without a scripted body
     pub(crate) fn name(&self) -> String {
-        match self {
-            Self::AsUsual => "delay".to_owned(),
-            Self::Status(answer) => format!("status {}", answer.code),
-            Self::Reset => "reset".to_owned(),
-            Self::Closed => "closed".to_owned(),
-            Self::Empty => "empty".to_owned(),
-            Self::Chunked => "chunked".to_owned(),
-            Self::Truncated => "truncated".to_owned(),
-            Self::TruncatedChunks => "truncated-chunks".to_owned(),
-            Self::TruncatedUnsized => "truncated-unsized".to_owned(),
-            Self::Html => "html".to_owned(),
-            Self::Oversize => "oversize".to_owned(),
-            Self::SlowDrip => "slow-drip".to_owned(),
-            Self::Redirect(_) => "redirect".to_owned(),
-            Self::Garbage => "garbage".to_owned(),
-            Self::WrongIdentity => "wrong-identity".to_owned(),
+        match (self, serde_json::to_value(self)) {
+            (Self::AsUsual, _) => "delay".to_owned(),
+            (Self::Status(answer), _) => format!("status {}", answer.code),
+            (Self::Redirect(_), _) => "redirect".to_owned(),
+            (_, written) => written.ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
         }
     }
 }

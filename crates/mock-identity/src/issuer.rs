@@ -87,7 +87,7 @@ impl Issuer {
             rename(&mut written, "appid", "azp");
             rename(&mut written, "appidacr", "azpacr");
         }
-        Ok(Issued { token: self.sign(&written)?, claims, subject: grant.subject.name().to_owned() })
+        Ok(Issued { token: self.sign(&written)?, claims, subject: grant.subject.name.to_owned() })
     }
 
     /// These claims as a JWT
@@ -189,7 +189,8 @@ mod tests {
 
     fn issued(audience: &str, lifetime: u64) -> (Issuer, Issued) {
         let issuer = Issuer::new(&["tenant"]).unwrap();
-        let subject = Subject::Identity(&MockConfig::default().identities[1]);
+        let config = MockConfig::default();
+        let subject = Subject::identity(&config.identities[1]);
         let grant = Grant { subject, tenant_id: "tenant", audience, lifetime, capabilities: Vec::new() };
         let issued = issuer.issue(&grant).unwrap();
         (issuer, issued)

@@ -69,7 +69,7 @@ impl Platform {
         audience: &str,
         lifetime: NonZeroU64,
     ) -> Result<Issued, Reply> {
-        self.issue(call, self.grant(Subject::Identity(identity), audience, lifetime))
+        self.issue(call, self.grant(Subject::identity(identity), audience, lifetime))
     }
 
     /// The grant of a token in the tenant that the identities are in
@@ -93,17 +93,12 @@ impl Platform {
 
     /// Another identity or app than `asked`, if there is another
     fn other_than<'a>(&'a self, asked: Subject<'a>) -> Subject<'a> {
-        let id = asked.object_id();
-        let other = match asked {
-            Subject::Identity(_) => {
-                self.config.identities.iter().find(|other| other.object_id != id).map(Subject::Identity)
-            }
-            Subject::App(_, proof) | Subject::User { proof, .. } => self
-                .config
-                .apps
-                .iter()
-                .find(|other| other.object_id != id)
-                .map(|other| Subject::App(other, proof)),
+        let Subject { object_id: id, proof, .. } = asked;
+        let other = if asked.resource_id.is_some() {
+            self.config.identities.iter().find(|other| other.object_id != id).map(Subject::identity)
+        } else {
+            let other = self.config.apps.iter().find(|other| other.object_id != id);
+            other.map(|other| Subject::app(other, proof))
         };
         other.unwrap_or(asked)
     }

@@ -1,13 +1,6 @@
 //! Listens, speaks HTTP/1.1 on plain and TLS connections, and stops.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use http::{Request, Response, StatusCode};
@@ -16,6 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use socket2::Socket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -33,7 +27,6 @@ use crate::{
     platform::Platform,
     reply::Reply,
     router::{self, NoAnswer},
-    stream::ResettableStream,
     tls,
 };
 
@@ -130,16 +123,17 @@ async fn connection(
     platform: Arc<Platform>,
     watcher: Watcher,
 ) {
-    let reset = Arc::new(AtomicBool::new(false));
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
-    let link = ResettableStream::new(stream, reset.clone());
+    // Out of descriptors, which the client sees.
+    let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
+    let socket = Arc::new(socket.into());
     match tls {
-        None => exchange(link, listener, platform, reset, watcher).await,
+        None => exchange(stream, listener, platform, socket, watcher).await,
         // A failed handshake is the client's to report.
         Some(acceptor) => {
-            if let Ok(stream) = acceptor.accept(link).await {
-                exchange(stream, listener, platform, reset, watcher).await;
+            if let Ok(stream) = acceptor.accept(stream).await {
+                exchange(stream, listener, platform, socket, watcher).await;
             }
         }
     }
@@ -149,10 +143,10 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     listener: Listener,
     platform: Arc<Platform>,
-    reset: Arc<AtomicBool>,
+    socket: Arc<Socket>,
     watcher: Watcher,
 ) {
-    let service = service_fn(move |request| answer(platform.clone(), request, listener, reset.clone()));
+    let service = service_fn(move |request| answer(platform.clone(), request, listener, socket.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .max_buf_size(MAX_HEAD)
@@ -165,17 +159,18 @@ async fn answer(
     platform: Arc<Platform>,
     request: Request<Incoming>,
     listener: Listener,
-    reset: Arc<AtomicBool>,
+    socket: Arc<Socket>,
 ) -> Result<Response<ScriptedBody>, NoAnswer> {
     let Ok(call) = Call::read(request, listener).await else {
-        return Ok(ScriptedBody::whole(Reply::text(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the request is too large",
-        )));
+        let refusal = Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
+        return Ok(ScriptedBody::whole(refusal));
     };
-    router::answer(&platform, call)
-        .await
-        .inspect_err(|end| reset.store(*end == NoAnswer::Reset, Ordering::Relaxed))
+    let answer = router::answer(&platform, call).await;
+    if matches!(answer, Err(NoAnswer::Reset)) {
+        // It then closes with RST instead of FIN. Where the option is refused, the client sees an ordinary close.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+    }
+    answer
 }
 
 /// The longest head of a request, in bytes.

@@ -33,8 +33,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         return Err(audience_not_supported(platform, resource));
     }
     let user = platform.config.users.first().ok_or_else(|| bad_request("No user is signed in"))?;
-    let subject =
-        Subject::User { user, client_id: APP, proof: Proof::Assertion, scopes: "user_impersonation" };
+    let subject = Subject::user(user, APP, Proof::Assertion, "user_impersonation");
     platform
         .issue(call, platform.grant(subject, resource, platform.config.cloud_shell.token_lifetime_seconds))
 }

@@ -83,7 +83,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
 fn client_credentials(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply, EntraError> {
     let (app, proof) = client::authenticate(platform, request)?;
     let resource = scope::of_app(request.required("scope")?)?;
-    let issued = issue(platform, request, Subject::App(app, proof), resource)?;
+    let issued = issue(platform, request, Subject::app(app, proof), resource)?;
     Ok(reply(platform, request, &issued, json!({})))
 }
 
@@ -92,7 +92,7 @@ fn on_behalf_of(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply
     let (app, proof) = client::authenticate(platform, request)?;
     let OnBehalfOf { user, delegated } = on_behalf_of::read(platform, request, app)?;
     let scopes = delegated.names.join(" ");
-    let subject = Subject::User { user, client_id: &app.client_id, proof, scopes: &scopes };
+    let subject = Subject::user(user, &app.client_id, proof, &scopes);
     let issued = issue(platform, request, subject, delegated.resource)?;
     let mut more = json!({ "scope": delegated.written() });
     if request.field("client_info") == Some("1") {

@@ -62,7 +62,7 @@ fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Resu
     if let Some(cached) = cached {
         return Ok(cached);
     }
-    let grant = platform.grant(Subject::Identity(identity), resource, config.token_lifetime_seconds);
+    let grant = platform.grant(Subject::identity(identity), resource, config.token_lifetime_seconds);
     let issued = platform.issue(call, Grant { capabilities: key.1.clone(), ..grant })?;
     if !call.wrong_identity {
         platform.fabric_tokens.insert(key, &issued);

@@ -81,8 +81,7 @@ fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
 /// The token of a user who calls `app`
 pub(crate) fn user_token(platform: &Platform, user: &User, app: &App) -> Result<String> {
     let audience = audiences(app).swap_remove(0);
-    let scopes = "user_impersonation";
-    let subject = Subject::User { user, client_id: &app.client_id, proof: Proof::Secret, scopes };
+    let subject = Subject::user(user, &app.client_id, Proof::Secret, "user_impersonation");
     let grant = platform.grant(subject, &audience, platform.config.entra.token_lifetime_seconds);
     Ok(platform.issuer.issue(&grant)?.token)
 }
