@@ -3,7 +3,7 @@
 use mock_identity::{Mock, MockConfig};
 use serde_json::json;
 
-use crate::client::{SYSTEM, VAULT, app_service, get, identity_header, mock, text};
+use crate::client::{SYSTEM, VAULT, app_service, get, identity_header, mock, text, verified};
 
 #[tokio::test]
 async fn app_service_answers_without_expires_in_and_with_a_string_expires_on() {
@@ -52,8 +52,7 @@ async fn app_service_honours_mi_res_id_and_silently_ignores_msi_res_id() {
         ("mi_res_id", &orders.resource_id, &orders.client_id),
         ("msi_res_id", &orders.resource_id, SYSTEM),
     ] {
-        let body = app_service(&mock, &[(name, id)]).await.json();
-        assert_eq!(mock.verify(text(&body, "access_token"), VAULT).unwrap().appid, appid, "{name}");
+        assert_eq!(verified(&mock, &app_service(&mock, &[(name, id)]).await).appid, appid, "{name}");
     }
 }
 

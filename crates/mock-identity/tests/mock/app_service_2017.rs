@@ -3,7 +3,7 @@
 use mock_identity::{Answer, Counts, DateForm, Endpoint, Fault, Mock, MockConfig};
 use serde_json::json;
 
-use crate::client::{Received, SYSTEM, VAULT, assert_log_is_without, get, mock, post, text};
+use crate::client::{Received, SYSTEM, VAULT, assert_log_is_without, get, mock, post, text, verified};
 
 async fn ask(mock: &Mock, parameters: &str) -> Received {
     let target = format!("/2017/msi/token?api-version=2017-09-01&resource={VAULT}{parameters}");
@@ -46,8 +46,7 @@ async fn app_service_2017_knows_clientid_alone() {
         ("&clientid=".to_owned(), SYSTEM),
         (format!("&client_id={orders}"), SYSTEM),
     ] {
-        let body = ask(&mock, &parameter).await.json();
-        let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+        let claims = verified(&mock, &ask(&mock, &parameter).await);
         assert_eq!(claims.appid, appid, "{parameter}");
     }
     let unknown = ask(&mock, "&clientid=unknown").await;

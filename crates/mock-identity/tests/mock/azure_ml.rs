@@ -2,7 +2,7 @@
 
 use mock_identity::{Answer, Counts, Endpoint, Fault, Mock};
 
-use crate::client::{Received, SYSTEM, VAULT, assert_log_is_without, get, mock, post, text};
+use crate::client::{Received, SYSTEM, VAULT, assert_log_is_without, get, mock, post, text, verified};
 
 async fn ask(mock: &Mock, parameters: &str) -> Received {
     let target = format!("/msi/auth?api-version=2017-09-01&resource={VAULT}{parameters}");
@@ -31,8 +31,7 @@ async fn azure_ml_knows_clientid_alone_and_takes_an_empty_one_for_none() {
         ("&clientid=".to_owned(), SYSTEM),
         (format!("&client_id={reports}"), SYSTEM),
     ] {
-        let body = ask(&mock, &parameter).await.json();
-        let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+        let claims = verified(&mock, &ask(&mock, &parameter).await);
         assert_eq!(claims.appid, appid, "{parameter}");
     }
     assert_eq!(mock.requests()[0].query[2], ("clientid".to_owned(), reports));

@@ -6,7 +6,7 @@ use mock_identity::{Answer, Counts, Endpoint, Fault};
 use serde_json::Value;
 use tokio::{io::AsyncReadExt, time::Instant};
 
-use crate::client::{METADATA, SYSTEM, VAULT, app_service, imds, imds_target, mock, open, send, text};
+use crate::client::{METADATA, SYSTEM, app_service, imds, imds_target, mock, open, send, verified};
 
 #[tokio::test]
 async fn a_status_fault_speaks_the_endpoints_own_words_and_then_passes() {
@@ -166,7 +166,7 @@ async fn a_wrong_identity_fault_gives_a_good_token_of_somebody_else() {
     for answer in
         [imds(&mock, &[("client_id", &asked)]).await, app_service(&mock, &[("client_id", &asked)]).await]
     {
-        let claims = mock.verify(text(&answer.json(), "access_token"), VAULT).unwrap();
+        let claims = verified(&mock, &answer);
         assert_eq!(claims.appid, SYSTEM);
     }
 }

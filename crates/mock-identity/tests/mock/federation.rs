@@ -6,7 +6,7 @@ use mock_identity::{Credential, Endpoint, FederatedCredential, Mock};
 
 use crate::{
     assertion::ASSERTION_TYPE,
-    client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text},
+    client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text, verified},
     entra::{GRANT, SCOPE, assert_refused},
     secure::{config, mock, post, token_path},
 };
@@ -30,8 +30,7 @@ async fn a_clusters_token_is_as_good_as_a_secret() {
     let mock = mock().await;
     let credential = mock.cluster_credential().unwrap();
     let assertion = mock.federated_token(credential, HOUR).unwrap();
-    let body = present_for_worker(&mock, &assertion).await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &present_for_worker(&mock, &assertion).await);
     assert_eq!((claims.appid.as_str(), claims.appidacr.as_str()), (WORKER, "2"));
     assert_log_is_without(&mock, &[&assertion]);
 }
@@ -76,8 +75,7 @@ async fn a_managed_identity_proves_an_app_of_another_tenant() {
     let orders = mock.config().identities[1].client_id.clone();
     let path = format!("/{}/oauth2/v2.0/token", mock.config().other_tenant_ids[0]);
     let assertion = exchange_token(&mock, &orders, "api://AzureADTokenExchange").await;
-    let body = present(&mock, &path, PARTNER, &assertion).await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &present(&mock, &path, PARTNER, &assertion).await);
     assert_eq!((claims.appid.as_str(), &claims.tid), (PARTNER, &mock.config().other_tenant_ids[0]));
     let china = exchange_token(&mock, &orders, "api://AzureADTokenExchangeChina").await;
     assert_refused(&present(&mock, &path, PARTNER, &china).await, 401, "invalid_client", 700_212);
