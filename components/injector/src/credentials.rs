@@ -45,9 +45,6 @@ impl TokenHeader {
 }
 
 /// A token from the broker; with claims, always a new one.
-///
-/// # Errors
-/// The broker's error.
 pub(crate) async fn token(spec: &TokenSpec, claims: Option<String>, now: u64) -> Result<TokenHeader, Error> {
     let TokenSpec { scope, identity, tenant, form } = spec.clone();
     let request =

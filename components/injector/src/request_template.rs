@@ -52,9 +52,6 @@ impl RequestTemplate {
     }
 
     /// A request with this token.
-    ///
-    /// # Errors
-    /// [`Error::Other`] if the host does not take a part of the request.
     pub(crate) fn make(&mut self, token: &TokenHeader) -> Result<Request, Error> {
         let headers = self.headers.clone();
         headers
