@@ -31,7 +31,6 @@ pub(crate) enum CallOutcome {
 }
 
 impl Calls {
-    /// Sends a request and waits for its response.
     pub(crate) async fn call(
         &self,
         root: Root,

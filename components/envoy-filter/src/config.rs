@@ -16,7 +16,6 @@ use crate::rules::TokenRule;
 
 pub(crate) use self::source::SourceConfig;
 
-/// The configuration of a plugin.
 pub(crate) struct PluginConfig {
     pub(crate) source: SourceConfig,
     pub(crate) rules: Vec<TokenRule>,

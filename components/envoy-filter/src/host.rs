@@ -99,7 +99,6 @@ impl Proxy {
         Ok(())
     }
 
-    /// Takes the answer to a call.
     pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
         self.calls.answered(self.root, number, headers, body_size);
     }

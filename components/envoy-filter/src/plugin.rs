@@ -68,7 +68,6 @@ impl Plugin {
         }))
     }
 
-    /// Begins a request.
     pub(crate) fn request(self: &Rc<Self>, stream: Stream) -> Action {
         match self.rule_of(stream) {
             Ok(Some((nth, rule))) => {
@@ -189,7 +188,6 @@ impl Plugin {
         }
     }
 
-    /// Adds the token to a request.
     fn add_token(&self, stream: Stream, rule: &TokenRule, outcome: &FetchOutcome) -> Result<(), Error> {
         outcome.clone()?;
         if !rule.add_token(stream, |copy| copy.token.is_usable(now()))? {
@@ -214,7 +212,6 @@ impl Plugin {
         Action::Pause
     }
 
-    /// Takes the end of a call.
     pub(crate) fn call_ended(&self, number: u32, headers: usize, body_size: usize) {
         self.broker.host().answered(number, headers, body_size);
         self.run();
@@ -245,7 +242,6 @@ impl Plugin {
         self.broker.host().tick(next)
     }
 
-    /// Ends the plugin.
     pub(crate) fn end(&self) {
         self.tasks.end();
         for WaitingRequest { stream, .. } in self.waiting.take_all() {

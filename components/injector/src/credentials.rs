@@ -38,7 +38,6 @@ impl TokenHeader {
         Self { authorization, token_sha256, valid: now..until }
     }
 
-    /// Whether both carry the same token.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.authorization.expose_secret() == other.authorization.expose_secret()
     }

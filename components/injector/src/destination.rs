@@ -28,7 +28,6 @@ pub(crate) struct Route {
 }
 
 impl Destination {
-    /// The destination of a request.
     pub(crate) fn find(
         head: &RequestHead,
         authority: &str,

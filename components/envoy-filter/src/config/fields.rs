@@ -42,7 +42,6 @@ impl Fields {
         FieldValue { path: "the configuration".to_owned(), value }.fields_of(String::new())
     }
 
-    /// Takes a field, if it is there.
     pub(crate) fn optional(&mut self, name: &str) -> Option<FieldValue> {
         let path = self.path_of(name);
         self.fields.remove(name).map(|value| FieldValue { path, value })
@@ -83,7 +82,6 @@ impl Fields {
         Ok((name, value))
     }
 
-    /// The path of a field.
     pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
@@ -120,7 +118,6 @@ impl FieldValue {
         })
     }
 
-    /// A list.
     pub(crate) fn list(self) -> Result<Vec<Self>, ConfigError> {
         let Value::Array(values) = self.value else {
             return Err(mistake(format_args!("{} is not a list", self.path), "write `[...]`"));
@@ -129,7 +126,6 @@ impl FieldValue {
         Ok(values.into_iter().enumerate().map(at).collect())
     }
 
-    /// The fields of an object.
     pub(crate) fn fields(self) -> Result<Fields, ConfigError> {
         let path = self.path.clone();
         self.fields_of(path)
@@ -155,7 +151,6 @@ impl FieldValue {
         })
     }
 
-    /// True for a text.
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
     }

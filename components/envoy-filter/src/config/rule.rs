@@ -7,7 +7,6 @@ use super::SourceConfig;
 use super::fields::{ConfigError, FieldValue, Fields, mistake};
 use crate::rules::{HeaderTemplate, NamePattern, PatternError, RuleConditions, TokenRule};
 
-/// All rules of a configuration.
 pub(super) fn read_all(
     value: FieldValue,
     default: Option<&Identity>,

@@ -74,7 +74,6 @@ impl SourceConfig {
         }
     }
 
-    /// Allows the tenants of rules.
     pub(super) fn allow_tenants(&mut self, tenants: &[String]) {
         self.settings.set_from("rules[].tenant_id", ADDITIONAL_TENANTS, tenants.join(";"));
     }

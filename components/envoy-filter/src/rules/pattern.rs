@@ -49,7 +49,6 @@ impl NamePattern {
         }
     }
 
-    /// Whether a text matches.
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Is(whole) => text == whole,
