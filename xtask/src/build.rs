@@ -1,6 +1,5 @@
 //! `cargo xtask build`: builds and checks the artefacts, into `target/components/`.
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -63,9 +62,7 @@ pub(crate) fn artefacts(artefacts: &[&Artefact]) -> Result<()> {
 fn carried_by_host(built: &[&Artefact]) -> Result<()> {
     let Some(broker) = built.iter().find(|artefact| artefact.name() == CARRIED) else { return Ok(()) };
     let carried = repo::path("crates/host/component");
-    fs::create_dir_all(&carried)?;
-    process::write_if_changed(&carried.join(broker.file()), &broker.read()?)?;
-    Ok(())
+    process::write_if_changed(&carried.join(broker.file()), &broker.read()?)
 }
 
 /// The checks of everything that is built

@@ -139,17 +139,12 @@ impl Fault {
 impl Answer {
     /// This status in the endpoint's own words
     pub fn status(code: u16) -> Self {
-        Self::retry_after_each(code, &[])
+        Self::Status(StatusAnswer { code, retry_after: Vec::new(), body: None, content_type: None })
     }
 
     /// This status in the endpoint's own words, with a `Retry-After`
     pub fn retry_after(code: u16, value: &str) -> Self {
-        Self::retry_after_each(code, &[value])
-    }
-
-    /// The same with several of them
-    pub fn retry_after_each(code: u16, values: &[&str]) -> Self {
-        let retry_after = values.iter().map(|value| (*value).to_owned()).collect();
+        let retry_after = vec![value.to_owned()];
         Self::Status(StatusAnswer { code, retry_after, body: None, content_type: None })
     }
 

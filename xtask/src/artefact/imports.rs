@@ -73,8 +73,7 @@ pub(super) fn check(list: &Path, component: &[u8]) -> Result<()> {
 /// Write the present imports into the list
 pub(super) fn bless(list: &Path, component: &[u8]) -> Result<()> {
     let imports: String = of(component)?.into_iter().map(|import| import + "\n").collect();
-    process::write_if_changed(list, imports.as_bytes())?;
-    Ok(())
+    process::write_if_changed(list, imports.as_bytes())
 }
 
 fn minor(import: &str) -> String {
