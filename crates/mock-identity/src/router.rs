@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use crate::{
     admin,
-    body::ScriptedBody,
+    body::{self, ScriptedBody},
     call::Call,
     endpoints,
     fault::{Answer, Fault, StatusAnswer},
@@ -28,8 +28,8 @@ pub(crate) enum NoAnswer {
 
 pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
     match call.segments().as_slice() {
-        [] => Ok(ScriptedBody::whole(start_page::answer(platform))),
-        ["admin", path @ ..] => Ok(ScriptedBody::whole(admin::answer(platform, &call, path))),
+        [] => Ok(body::whole(start_page::answer(platform))),
+        ["admin", path @ ..] => Ok(body::whole(admin::answer(platform, &call, path))),
         segments => {
             let spec = endpoints::at(call.listener, segments);
             play(platform, spec, call).await
@@ -53,13 +53,13 @@ async fn play(platform: &Platform, spec: &Spec, mut call: Call) -> Result<Respon
     let Some(fault) = fault else {
         let reply = healthy(platform, spec, &call);
         platform.log.answered(number, &reply);
-        return Ok(ScriptedBody::whole(reply));
+        return Ok(body::whole(reply));
     };
     tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
     call.wrong_identity = fault.answer == Answer::WrongIdentity;
     let reply = faulty(platform, spec, &call, &fault)?;
     platform.log.answered(number, &reply);
-    Ok(ScriptedBody::scripted(reply, &fault.answer))
+    Ok(body::scripted(reply, &fault.answer))
 }
 
 fn healthy(platform: &Platform, spec: &Spec, call: &Call) -> Reply {

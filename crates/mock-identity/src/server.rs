@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     addresses::{Addresses, Pinned},
-    body::ScriptedBody,
+    body::{self, ScriptedBody},
     call::Call,
     config::MockConfig,
     listener::Listener,
@@ -163,7 +163,7 @@ async fn answer(
 ) -> Result<Response<ScriptedBody>, NoAnswer> {
     let Ok(call) = Call::read(request, listener).await else {
         let refusal = Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
-        return Ok(ScriptedBody::whole(refusal));
+        return Ok(body::whole(refusal));
     };
     let answer = router::answer(&platform, call).await;
     if matches!(answer, Err(NoAnswer::Reset)) {
