@@ -38,7 +38,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Build every artefact and the Spin application
 pub(crate) fn everything() -> Result<()> {
     artefacts(&ARTEFACTS.iter().collect::<Vec<_>>())?;
     spin_app::build()
@@ -65,7 +64,6 @@ fn carried_by_host(built: &[&Artefact]) -> Result<()> {
     process::write_if_changed(&carried.join(broker.file()), &broker.read()?)
 }
 
-/// The checks of everything that is built
 pub(crate) fn checks() -> Vec<Check> {
     ARTEFACTS.iter().flat_map(Artefact::checks).chain(spin_app::checks()).collect()
 }

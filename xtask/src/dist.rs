@@ -91,7 +91,6 @@ fn contract() -> Result<Vec<u8>> {
     wit_component::encode(&resolve, package).context("wit/ cannot be encoded")
 }
 
-/// SHA-256, in hexadecimal digits
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -48,7 +48,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
 }
 
-/// Whether a program of this name is on `PATH`
 pub(crate) fn exists(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }

@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// A path inside the repository
 pub(crate) fn path(relative: &str) -> PathBuf {
     const XTASK: &str = env!("CARGO_MANIFEST_DIR");
     Path::new(XTASK).parent().unwrap_or_else(|| Path::new(".")).join(relative)
 }
 
-/// A path inside `target/`
 pub(crate) fn target(relative: &str) -> PathBuf {
     path("target").join(relative)
 }

@@ -2,17 +2,14 @@
 
 use std::time::Instant;
 
-/// Print the beginning of a step
 pub(crate) fn step(what: &str) {
     println!("==> {what}");
 }
 
-/// Print a detail of the step
 pub(crate) fn detail(what: &str) {
     println!("    {what}");
 }
 
-/// Print the end of a step, and its duration
 pub(crate) fn done(what: &str, since: Instant) {
     detail(&format!("{what} ({:.1} s)", since.elapsed().as_secs_f64()));
 }

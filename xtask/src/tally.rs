@@ -20,7 +20,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Run a check as a step
     pub(crate) fn check(&mut self, what: &str, check: impl FnOnce() -> Result<()>) {
         say::step(what);
         let began = Instant::now();
@@ -74,7 +73,6 @@ impl Tally {
         }
     }
 
-    /// Count a check that cannot run here
     pub(crate) fn skip(&mut self) {
         self.skipped += 1;
     }

@@ -65,7 +65,7 @@ impl<'a> Key<'a> {
             ServerName::Name(name) => Place::Name(name),
             ServerName::Ip(address) => Place::Ip(*address),
         };
-        Self { place, is_wildcard: false, scheme: target.scheme(), port: target.port() }
+        Self { place, is_wildcard: false, scheme: target.scheme, port: target.port() }
     }
 
     /// Of the domains that a host is in, the smallest first.

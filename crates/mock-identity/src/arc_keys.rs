@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -14,19 +13,12 @@ use anyhow::Result;
 use uuid::Uuid;
 
 /// The directory of the key files cannot be written; Azure's SDKs read them from one that belongs to root
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to arc.key-directory {}: {why}", directory.display())]
 pub struct KeyDirectoryError {
     directory: PathBuf,
     why: io::Error,
 }
-
-impl fmt::Display for KeyDirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write to arc.key-directory {}: {}", self.directory.display(), self.why)
-    }
-}
-
-impl std::error::Error for KeyDirectoryError {}
 
 /// The unused keys; their files are removed when this is dropped
 pub(crate) struct ArcKeys {
@@ -34,7 +26,6 @@ pub(crate) struct ArcKeys {
     outstanding: Mutex<VecDeque<Key>>,
 }
 
-/// A key and its file
 struct Key {
     secret: String,
     file: PathBuf,

@@ -33,7 +33,6 @@ pub(crate) struct Call {
 /// The request's body could not be read, or is larger than any that the mock has a use for
 pub(crate) struct BadBody;
 
-/// The query selects more than one identity
 pub(crate) struct SeveralSelectors;
 
 impl Call {

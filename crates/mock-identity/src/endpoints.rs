@@ -46,7 +46,6 @@ pub(crate) fn at(listener: Listener, segments: &[&str]) -> &'static Spec {
     ALL.into_iter().find(|spec| spec.matches(listener, segments)).unwrap_or(&UNKNOWN)
 }
 
-/// The endpoint of this name
 pub(crate) fn spec(endpoint: Endpoint) -> &'static Spec {
     ALL.into_iter().find(|spec| spec.endpoint == endpoint).unwrap_or(&UNKNOWN)
 }

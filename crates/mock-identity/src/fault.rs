@@ -188,7 +188,6 @@ impl FaultScript {
         self.queues.entry(fault.endpoint).or_default().push_back(fault);
     }
 
-    /// The number of faults
     pub(crate) fn len(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }

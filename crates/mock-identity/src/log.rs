@@ -169,7 +169,6 @@ fn record(number: u64, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -
 }
 
 impl LoggedRequest {
-    /// Its size in memory at its arrival, in bytes
     fn size(&self) -> usize {
         let pairs = self.query.iter().chain(&self.form).map(|(name, value)| (name, value));
         let texts = pairs.chain(&self.headers).map(|(name, value)| name.len().saturating_add(value.len()));

@@ -61,7 +61,6 @@ impl Platform {
         self.log.clear();
     }
 
-    /// A token of a managed identity
     pub(crate) fn issue_to(
         &self,
         identity: &Identity,

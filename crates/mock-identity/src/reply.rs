@@ -60,7 +60,6 @@ impl Reply {
         reply.repeating("x-ms-client-request-id", call)
     }
 
-    /// Repeat a header of the request
     pub(crate) fn repeating(self, name: &'static str, call: &Call) -> Self {
         match call.header(name) {
             Some(value) => self.with(name, value),

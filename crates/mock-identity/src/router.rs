@@ -1,7 +1,7 @@
 //! The way of a request: to the start page, to the mock's own endpoint, or to one of Azure's, where it is logged, and fails
 //! if a fault is to be played.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -17,8 +17,9 @@ use crate::{
     start_page,
 };
 
-/// The connection ends in the place of an answer
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The connection ends in the place of an answer, as at every error that hyper sees
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection ends in the place of an answer")]
 pub(crate) enum NoAnswer {
     /// With a TCP RST
     Reset,
@@ -36,15 +37,6 @@ pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<S
         }
     }
 }
-
-/// Plain errors end a connection in hyper.
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection ends in the place of an answer")
-    }
-}
-
-impl std::error::Error for NoAnswer {}
 
 /// Answer as Azure does, unless a fault is to be played
 async fn play(platform: &Platform, spec: &Spec, mut call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
@@ -69,7 +61,6 @@ fn healthy(platform: &Platform, spec: &Spec, call: &Call) -> Reply {
     (spec.answer)(platform, call)
 }
 
-/// The answer that `fault` asks for
 fn faulty(platform: &Platform, spec: &Spec, call: &Call, fault: &Fault) -> Result<Reply, NoAnswer> {
     let healthy = || healthy(platform, spec, call);
     Ok(match &fault.answer {

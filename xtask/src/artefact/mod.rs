@@ -136,7 +136,6 @@ impl Part {
         }
     }
 
-    /// The name of the artefact, if it is one
     fn made(&self) -> Option<&str> {
         match self {
             Self::Made(name) => Some(name),

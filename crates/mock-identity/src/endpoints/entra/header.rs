@@ -16,7 +16,6 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     }
 }
 
-/// Of discovery
 pub(in crate::endpoints) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
     let of_browsers =
         [("access-control-allow-origin", "*"), ("access-control-allow-methods", "GET, OPTIONS")];

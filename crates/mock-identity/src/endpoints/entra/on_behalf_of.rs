@@ -16,7 +16,6 @@ use crate::{
     platform::Platform,
 };
 
-/// The user, and the scopes that the app asks for
 pub(super) struct OnBehalfOf<'a> {
     pub(super) user: &'a User,
     pub(super) delegated: Delegated<'a>,
