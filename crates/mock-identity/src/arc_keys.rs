@@ -6,10 +6,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 /// The directory of the key files cannot be written; Azure's SDKs read them from one that belongs to root
@@ -48,7 +48,7 @@ impl ArcKeys {
         let file = key.file.clone();
         let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
         opened.write_all(key.secret.as_bytes())?;
-        let mut outstanding = self.outstanding();
+        let mut outstanding = self.outstanding.lock();
         outstanding.push_back(key);
         if outstanding.len() > OUTSTANDING {
             outstanding.pop_front();
@@ -58,13 +58,9 @@ impl ArcKeys {
 
     /// Whether this is a key; each is accepted once
     pub(crate) fn redeem(&self, secret: &str) -> bool {
-        let mut outstanding = self.outstanding();
+        let mut outstanding = self.outstanding.lock();
         let found = outstanding.iter().position(|key| key.secret == secret);
         found.and_then(|at| outstanding.remove(at)).is_some()
-    }
-
-    fn outstanding(&self) -> MutexGuard<'_, VecDeque<Key>> {
-        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

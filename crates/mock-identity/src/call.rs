@@ -30,17 +30,15 @@ pub(crate) struct Call {
     pub(crate) wrong_identity: bool,
 }
 
-/// The request's body could not be read, or is larger than any that the mock has a use for
-pub(crate) struct BadBody;
-
 pub(crate) struct SeveralSelectors;
 
 impl Call {
-    pub(crate) async fn read(request: Request<Incoming>, listener: Listener) -> Result<Self, BadBody> {
+    /// None if the body cannot be read, or is larger than any that the mock has a use for
+    pub(crate) async fn read(request: Request<Incoming>, listener: Listener) -> Option<Self> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BadBody)?.to_bytes();
+        let body = Limited::new(body, BODY_LIMIT).collect().await.ok()?.to_bytes();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        Ok(Self {
+        Some(Self {
             listener,
             method,
             path: uri.path().to_owned(),

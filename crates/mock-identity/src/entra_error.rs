@@ -83,7 +83,7 @@ impl EntraError {
     }
 
     pub(crate) fn reply(&self, call: &Call, trace: &str) -> Reply {
-        Reply::json(self.status(), &self.body(trace, &correlation_id(call), ADDRESS))
+        Reply::json(self.status(), self.body(trace, &correlation_id(call), ADDRESS))
     }
 
     fn status(&self) -> StatusCode {
@@ -118,7 +118,7 @@ impl EntraError {
 pub(crate) fn relayed_unknown_resource(call: &Call, resource: &str, tenant: &str) -> Reply {
     let error = Code::UNKNOWN_RESOURCE.because(unknown_resource(resource, tenant));
     let trace = Uuid::new_v4().to_string();
-    Reply::json(StatusCode::BAD_REQUEST, &error.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
+    Reply::json(StatusCode::BAD_REQUEST, error.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
 }
 
 /// The answer of discovery for an unknown tenant: the words of the token endpoint, and another error

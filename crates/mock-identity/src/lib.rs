@@ -186,7 +186,7 @@ impl Mock {
 
     /// Queue a fault behind the others of its endpoint
     pub fn fault(&self, fault: Fault) {
-        self.platform.faults().add(fault);
+        self.platform.faults.lock().add(fault);
     }
 
     /// The log of requests, oldest first: the newest ten thousand, fewer if they are large

@@ -1,10 +1,8 @@
 //! The log of requests, without tokens and secrets, and counters.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, VecDeque};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -77,7 +75,7 @@ struct Entries {
 impl RequestLog {
     /// Add a request at its arrival, and return its number
     pub(crate) fn arrival(&self, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> u64 {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.last += 1;
         let number = entries.last;
         entries.keep(record(number, endpoint, call, fault));
@@ -91,7 +89,7 @@ impl RequestLog {
     }
 
     pub(crate) fn answered(&self, number: u64, reply: &Reply) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         // A reset in between may have forgotten the request.
         let Some(entry) = entries.kept.iter_mut().rev().find(|entry| entry.number == number) else {
             return;
@@ -106,11 +104,11 @@ impl RequestLog {
     }
 
     pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
-        self.entries().kept.iter().cloned().collect()
+        self.entries.lock().kept.iter().cloned().collect()
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        self.entries().counters.clone()
+        self.entries.lock().counters.clone()
     }
 
     pub(crate) async fn arrived(&self, endpoint: Endpoint, count: u64) {
@@ -124,14 +122,10 @@ impl RequestLog {
 
     /// Numbers go on, so that a request that is still waiting for its answer is not taken for a new one.
     pub(crate) fn clear(&self) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.kept.clear();
         entries.bytes = 0;
         entries.counters = Counters::default();
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,10 @@
 //! The state that all endpoints share: configuration, issuer, log, faults, and the state of single endpoints.
 
-use std::{
-    num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::num::NonZeroU64;
 
 use anyhow::Result;
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::{
     addresses::Addresses,
@@ -34,7 +32,7 @@ pub(crate) struct Platform {
     /// The tokens that Service Fabric gives again
     pub(crate) fabric_tokens: TokenCache,
     pub(crate) imds_throttle: Throttle,
-    faults: Mutex<FaultScript>,
+    pub(crate) faults: Mutex<FaultScript>,
 }
 
 impl Platform {
@@ -51,12 +49,8 @@ impl Platform {
         })
     }
 
-    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultScript> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn reset(&self) {
-        *self.faults() = FaultScript::new(&self.config.faults);
+        *self.faults.lock() = FaultScript::new(&self.config.faults);
         self.fabric_tokens.clear();
         self.log.clear();
     }

@@ -40,7 +40,7 @@ pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<S
 
 /// Answer as Azure does, unless a fault is to be played
 async fn play(platform: &Platform, spec: &Spec, mut call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
-    let fault = platform.faults().next(spec.endpoint);
+    let fault = platform.faults.lock().next(spec.endpoint);
     let number = platform.log.arrival(spec.endpoint, &call, fault.as_ref());
     let Some(fault) = fault else {
         let reply = healthy(platform, spec, &call);

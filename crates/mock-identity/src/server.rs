@@ -161,7 +161,7 @@ async fn answer(
     listener: Listener,
     socket: Arc<Socket>,
 ) -> Result<Response<ScriptedBody>, NoAnswer> {
-    let Ok(call) = Call::read(request, listener).await else {
+    let Some(call) = Call::read(request, listener).await else {
         let refusal = Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
         return Ok(body::whole(refusal));
     };

@@ -113,31 +113,32 @@ fn success(issued: &Issued) -> Reply {
 struct Refusal {
     status: StatusCode,
     message: String,
-    correlation_id: String,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: &str) -> Self {
-        Self { status, message: message.to_owned(), correlation_id: Uuid::new_v4().to_string() }
+        Self { status, message: message.to_owned() }
     }
 
     fn of_app_service(self) -> Reply {
-        let Self { status, message, correlation_id } = self;
+        let Self { status, message } = self;
+        let id = Uuid::new_v4().to_string();
         let mut reply = Reply::json(
             status,
-            json!({ "statusCode": status.as_u16(), "message": message, "correlationId": correlation_id }),
+            json!({ "statusCode": status.as_u16(), "message": message, "correlationId": id }),
         );
         if message.is_empty() {
             reply.body = String::new();
         }
-        traced(reply.in_chunks(), &correlation_id)
+        traced(reply.in_chunks(), &id)
     }
 
     /// A caller without the header gets 403 without a reason.
     fn of_container_apps(self) -> Reply {
+        let id = Uuid::new_v4().to_string();
         match self.status {
-            StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &self.correlation_id),
-            StatusCode::METHOD_NOT_ALLOWED => traced(Reply::empty(self.status), &self.correlation_id),
+            StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &id),
+            StatusCode::METHOD_NOT_ALLOWED => traced(Reply::empty(self.status), &id),
             _ => self.of_app_service(),
         }
     }
