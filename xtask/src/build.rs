@@ -17,7 +17,7 @@ pub(crate) struct Options {
     #[arg(long)]
     bless: bool,
     /// The artefacts to build, with those that they are made of; all of them by default
-    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(ARTEFACTS.iter().map(Artefact::name)))]
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(ARTEFACTS.iter().map(|artefact| artefact.name)))]
     names: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn artefacts(artefacts: &[&Artefact]) -> Result<()> {
 
 /// Copy the broker into the crate that carries it
 fn carried_by_host(built: &[&Artefact]) -> Result<()> {
-    let Some(broker) = built.iter().find(|artefact| artefact.name() == CARRIED) else { return Ok(()) };
+    let Some(broker) = built.iter().find(|artefact| artefact.name == CARRIED) else { return Ok(()) };
     let carried = repo::path("crates/host/component");
     process::write_if_changed(&carried.join(broker.file()), &broker.read()?)
 }

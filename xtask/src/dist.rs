@@ -55,8 +55,8 @@ pub(crate) fn release(source: Option<String>) -> Result<BTreeMap<String, Vec<u8>
     let release = Release::of_this_commit(source)?;
     let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
     for artefact in ARTEFACTS {
-        let Some(about) = artefact.about() else { continue };
-        let component = release.describe(&artefact.read()?, artefact.name(), about)?;
+        let Some(about) = artefact.about else { continue };
+        let component = release.describe(&artefact.read()?, artefact.name, about)?;
         let materials = Materials::of(artefact)?;
         let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
         files.insert(format!("{}.spdx.json", artefact.file()), bill);

@@ -30,10 +30,7 @@ enum Place<'a> {
 }
 
 impl Pattern {
-    /// Read a pattern: a host, with `*.` or a scheme before it and a port behind it.
-    ///
-    /// # Errors
-    /// The flaw of the pattern, as a clause.
+    /// Read a pattern: a host, with `*.` or a scheme before it and a port behind it. The error is its flaw, as a clause.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Https, text),

@@ -41,8 +41,7 @@ impl Target {
         })
     }
 
-    /// # Errors
-    /// The flaw of the authority, as the end of a sentence.
+    /// The same; else the flaw of the authority, as the end of a sentence.
     pub(crate) fn read(scheme: Scheme, authority: &str) -> Result<Self, &'static str> {
         Ok(Self { scheme, server: HostPort::parse(authority, scheme.port())? })
     }

@@ -181,21 +181,10 @@ mod tests {
     use super::*;
 
     fn entry(number: u64, path: String) -> LoggedRequest {
-        let (query, form) = (vec![("resource".to_owned(), path.clone())], Vec::new());
-        let method = "GET".to_owned();
-        let (headers, fault, status, issued_to) = (BTreeMap::new(), None, None, None);
-        LoggedRequest {
-            number,
-            endpoint: Endpoint::Imds,
-            method,
-            path,
-            query,
-            form,
-            headers,
-            fault,
-            status,
-            issued_to,
-        }
+        let query = vec![("resource".to_owned(), path.clone())];
+        let (endpoint, method) = (Endpoint::Imds, "GET".to_owned());
+        let (form, headers, fault, status, issued_to) = (Vec::new(), BTreeMap::new(), None, None, None);
+        LoggedRequest { number, endpoint, method, path, query, form, headers, fault, status, issued_to }
     }
 
     #[test]

@@ -116,10 +116,10 @@ fn check_guards(call: &Call) -> Result<(), Reply> {
     if call.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is allowed"));
     }
-    match call.has_metadata() {
-        true => Ok(()),
-        false => Err(bad_request("Required metadata header not specified")),
+    if !call.has_metadata() {
+        return Err(bad_request("Required metadata header not specified"));
     }
+    Ok(())
 }
 
 fn check_version(call: &Call) -> Result<(), Reply> {
