@@ -7,12 +7,11 @@ use mock_identity::{Credential, Endpoint, FederatedCredential, Mock};
 use crate::{
     assertion::ASSERTION_TYPE,
     client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text, verified},
-    entra::{GRANT, SCOPE, assert_refused},
+    entra::{GRANT, SCOPE, SHOP, assert_refused},
     secure::{config, mock, post, token_path},
 };
 
 const WORKER: &str = "55556666-ffff-7777-aaaa-8888bbbb9999";
-const SHOP: &str = "33334444-dddd-5555-eeee-6666ffff7777";
 const PARTNER: &str = "66667777-aaaa-8888-bbbb-9999cccc0000";
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,7 +53,7 @@ async fn issuer_subject_and_audience_are_compared_letter_by_letter() {
         assert_refused(&answer, 401, "invalid_client", code);
     }
     let assertion = mock.federated_token(&good, HOUR).unwrap();
-    let elsewhere = present(&mock, &token_path(&mock), SHOP, &assertion).await;
+    let elsewhere = present(&mock, &token_path(&mock), SHOP.1, &assertion).await;
     assert_refused(&elsewhere, 400, "invalid_request", 70_021);
 }
 

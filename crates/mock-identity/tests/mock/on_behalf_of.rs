@@ -10,8 +10,8 @@ use crate::{
     secure::{config, mock, token},
 };
 
-const GRANT: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-const USE: (&str, &str) = ("requested_token_use", "on_behalf_of");
+pub(crate) const GRANT: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+pub(crate) const USE: (&str, &str) = ("requested_token_use", "on_behalf_of");
 
 /// The token with which maria has called the app of this name
 fn user_token(mock: &Mock, app: &str) -> String {
