@@ -83,11 +83,8 @@ impl EntraError {
     }
 
     pub(crate) fn reply(&self, call: &Call, trace: &str) -> Reply {
-        Reply::json(self.status(), self.body(trace, &correlation_id(call), ADDRESS))
-    }
-
-    fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::BAD_REQUEST)
+        let status = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Reply::json(status, self.body(trace, &correlation_id(call), ADDRESS))
     }
 
     /// In the words of the host at `address`

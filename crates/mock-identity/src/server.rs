@@ -47,27 +47,23 @@ struct Bound {
 
 impl Server {
     pub(crate) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
-        let (plain, url) = listen(config.listen, Listener::Plain, None).await?;
-        let mut addresses = Addresses { plain: url, also: None, tls: None, pinned: None };
-        let mut bound = vec![plain];
+        let mut bound = Vec::new();
+        let plain = listen(&mut bound, config.listen, Listener::Plain, None).await?;
+        let mut addresses = Addresses { plain, also: None, tls: None, pinned: None };
         if let Some(address) = config.also_listen {
-            let (socket, url) = listen(address, Listener::Plain, None).await?;
-            addresses.also = Some(url);
-            bound.push(socket);
+            addresses.also = Some(listen(&mut bound, address, Listener::Plain, None).await?);
         }
         let (mut ca_pem, mut pinned_pem) = (None, None);
         if let Some(address) = config.listen_tls {
             let (acceptor, authority) = tls::by_authority()?;
-            let (socket, url) = listen(address, Listener::Tls, Some(acceptor)).await?;
-            (addresses.tls, ca_pem) = (Some(url), Some(authority));
-            bound.push(socket);
+            addresses.tls = Some(listen(&mut bound, address, Listener::Tls, Some(acceptor)).await?);
+            ca_pem = Some(authority);
         }
         if let Some(fabric) = &config.service_fabric {
             let (acceptor, certificate) = tls::pinned()?;
-            let (socket, url) = listen(fabric.listen, Listener::Pinned, Some(acceptor)).await?;
+            let url = listen(&mut bound, fabric.listen, Listener::Pinned, Some(acceptor)).await?;
             addresses.pinned = Some(Pinned { url, thumbprint: tls::thumbprint(&certificate) });
             pinned_pem = Some(certificate.pem());
-            bound.push(socket);
         }
         let platform = Arc::new(Platform::new(config, addresses)?);
         let (listeners, stop) = (JoinSet::new(), watch::Sender::new(false));
@@ -84,14 +80,17 @@ impl Server {
     }
 }
 
+/// Bind a socket; its URL
 async fn listen(
+    bound: &mut Vec<Bound>,
     address: SocketAddr,
     listener: Listener,
     tls: Option<TlsAcceptor>,
-) -> Result<(Bound, String)> {
+) -> Result<String> {
     let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let url = format!("{}://{}", listener.scheme(), socket.local_addr()?);
-    Ok((Bound { socket, listener, tls }, url))
+    bound.push(Bound { socket, listener, tls });
+    Ok(url)
 }
 
 async fn serve(bound: Bound, platform: Arc<Platform>, mut stop: watch::Receiver<bool>) {

@@ -21,7 +21,6 @@ use crate::{
     entra_error::{self, Code, EntraError},
 };
 pub use environment::Credential;
-use on_behalf_of::OnBehalfOf;
 use request::TokenRequest;
 
 pub(crate) use environment::environment;
@@ -90,7 +89,7 @@ fn client_credentials(platform: &Platform, request: &TokenRequest<'_>) -> Result
 /// An app asks on behalf of the user who has called it.
 fn on_behalf_of(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply, EntraError> {
     let (app, proof) = client::authenticate(platform, request)?;
-    let OnBehalfOf { user, delegated } = on_behalf_of::read(platform, request, app)?;
+    let (user, delegated) = on_behalf_of::read(platform, request, app)?;
     let scopes = delegated.names.join(" ");
     let subject = Subject::user(user, &app.client_id, proof, &scopes);
     let issued = issue(platform, request, subject, delegated.resource)?;

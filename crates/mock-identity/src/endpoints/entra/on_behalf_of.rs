@@ -16,16 +16,12 @@ use crate::{
     platform::Platform,
 };
 
-pub(super) struct OnBehalfOf<'a> {
-    pub(super) user: &'a User,
-    pub(super) delegated: Delegated<'a>,
-}
-
+/// The user, and the scopes that the app asks for
 pub(super) fn read<'a>(
     platform: &'a Platform,
     request: &TokenRequest<'a>,
     app: &App,
-) -> Result<OnBehalfOf<'a>, EntraError> {
+) -> Result<(&'a User, Delegated<'a>), EntraError> {
     if request.required("requested_token_use")? != "on_behalf_of" {
         let message = "The value of the parameter 'requested_token_use' must be 'on_behalf_of'.";
         return Err(Code::BAD_REQUEST.because(message));
@@ -48,7 +44,7 @@ pub(super) fn read<'a>(
     let delegated = scope::of_user(request.required("scope")?)?;
     match user.refused {
         Some(refused) => Err(refusal_of(refused, app, delegated.resource)),
-        None => Ok(OnBehalfOf { user, delegated }),
+        None => Ok((user, delegated)),
     }
 }
 
