@@ -19,4 +19,4 @@ mod program;
 mod recorded;
 mod secure;
 mod service_fabric;
-mod vault_and_tenant;
+mod vault;
