@@ -8,7 +8,6 @@ mod metadata;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -97,7 +96,7 @@ fn digest(bytes: &[u8]) -> String {
 
 /// Nothing of an earlier release stays.
 fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let folder = folder();
+    let folder = repo::target("dist");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
@@ -106,8 +105,4 @@ fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         fs::write(folder.join(name), contents).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
-}
-
-fn folder() -> PathBuf {
-    repo::target("dist")
 }

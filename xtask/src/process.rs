@@ -48,10 +48,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
 }
 
-pub(crate) fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
 /// The command line as a user would type it
 pub(crate) fn line(command: &Command) -> String {
     let path = Path::new(command.get_program());

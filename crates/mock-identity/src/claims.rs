@@ -88,7 +88,8 @@ pub(crate) struct Grant<'a> {
 impl Grant<'_> {
     /// Its claims, issued at `now`
     pub(crate) fn claims(&self, now: u64) -> TokenClaims {
-        let version_2 = is_exchange_audience(self.audience);
+        // Most resources take tokens of version 1; a token that is to be exchanged for another is of version 2.
+        let version_2 = self.audience.starts_with("api://AzureADTokenExchange");
         let iss = issuer(self.tenant_id, version_2);
         let Subject { object_id, client_id, proof, resource_id, scopes, .. } = self.subject;
         TokenClaims {
@@ -142,11 +143,6 @@ pub(crate) fn issuer(tenant_id: &str, version_2: bool) -> String {
         (_, true) => format!("https://login.microsoftonline.com/{tenant_id}/v2.0"),
         (_, false) => format!("https://sts.windows.net/{tenant_id}/"),
     }
-}
-
-/// Most resources take tokens of version 1; a token that is to be exchanged for another is of version 2.
-fn is_exchange_audience(audience: &str) -> bool {
-    audience.starts_with("api://AzureADTokenExchange")
 }
 
 /// The tenant id that stands for an AD FS

@@ -78,7 +78,18 @@ impl RequestLog {
         let mut entries = self.entries.lock();
         entries.last += 1;
         let number = entries.last;
-        entries.keep(record(number, endpoint, call, fault));
+        entries.keep(LoggedRequest {
+            number,
+            endpoint,
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            query: redaction::parameters(&call.query),
+            form: redaction::parameters(call.form.as_deref().unwrap_or_default()),
+            headers: redaction::headers(call),
+            fault: fault.map(|fault| fault.answer.name()),
+            status: None,
+            issued_to: None,
+        });
         entries.count(endpoint, |counts| {
             counts.requests += 1;
             counts.faults += u64::from(fault.is_some());
@@ -144,21 +155,6 @@ impl Entries {
 
     fn count(&mut self, endpoint: Endpoint, change: impl FnOnce(&mut Counts)) {
         change(self.counters.0.entry(endpoint).or_default());
-    }
-}
-
-fn record(number: u64, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> LoggedRequest {
-    LoggedRequest {
-        number,
-        endpoint,
-        method: call.method.to_string(),
-        path: call.path.clone(),
-        query: redaction::parameters(&call.query),
-        form: redaction::parameters(call.form.as_deref().unwrap_or_default()),
-        headers: redaction::headers(call),
-        fault: fault.map(|fault| fault.answer.name()),
-        status: None,
-        issued_to: None,
     }
 }
 

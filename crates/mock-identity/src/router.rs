@@ -29,7 +29,7 @@ pub(crate) enum NoAnswer {
 
 pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
     match call.segments().as_slice() {
-        [] => Ok(body::whole(start_page::answer(platform))),
+        [] => Ok(body::whole(Reply::text(StatusCode::OK, start_page::text(platform)))),
         ["admin", path @ ..] => Ok(body::whole(admin::answer(platform, &call, path))),
         segments => {
             let spec = endpoints::at(call.listener, segments);

@@ -1,20 +1,13 @@
 //! The page at `/`: how to point SDKs at the mock.
 
-use http::StatusCode;
-
 use crate::{
     endpoints, federation,
     identity::Identity,
     platform::Platform,
-    reply::Reply,
     spec::{Environment, Setup},
 };
 
-pub(crate) fn answer(platform: &Platform) -> Reply {
-    Reply::text(StatusCode::OK, page(platform))
-}
-
-fn page(platform: &Platform) -> String {
+pub(crate) fn text(platform: &Platform) -> String {
     let (url, tenant) = (&platform.addresses.plain, &platform.config.tenant_id);
     let vault = platform.addresses.tls.as_ref().unwrap_or(url);
     let setups: String =

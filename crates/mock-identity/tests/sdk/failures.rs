@@ -29,10 +29,8 @@ async fn one_failure_of_app_service_is_retried() {
     mock.fault(Fault::new(Endpoint::AppService, Answer::status(500)));
     let seen = managed(&mock, Endpoint::AppService, &[]).await;
     assert_token_of(&seen, identity(&mock, "system"));
-    assert_eq!(
-        mock.counters().of(Endpoint::AppService),
-        Counts { requests: 2, tokens: 1, refused: 1, faults: 1 }
-    );
+    let counts = mock.counters().of(Endpoint::AppService);
+    assert_eq!(counts, Counts { requests: 2, tokens: 1, refused: 1, faults: 1 });
 }
 
 #[tokio::test]

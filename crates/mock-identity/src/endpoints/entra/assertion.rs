@@ -5,7 +5,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
     prelude::BASE64_URL_SAFE_NO_PAD,
 };
-use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use serde::{Deserialize, de::DeserializeOwned};
 use webpki::{EndEntityCert, ring::RSA_PKCS1_2048_8192_SHA256, ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY};
@@ -185,7 +185,7 @@ fn certificate(
         return Err(bad_signature("The assertion has no thumbprint of a key."));
     };
     let wanted = thumbprint(text).unwrap_or_default();
-    let found = app.certificates().find(|certificate| is_thumbprint(algorithm, certificate, &wanted));
+    let found = app.certificates().find(|certificate| digest(algorithm, certificate).as_ref() == wanted);
     let shown = tls::upper_hex(&wanted);
     match found {
         Some(certificate) => Ok((certificate, shown)),
@@ -206,24 +206,9 @@ fn algorithm(
     }
 }
 
-fn is_thumbprint(algorithm: &'static Algorithm, certificate: &CertificateDer<'_>, thumbprint: &[u8]) -> bool {
-    digest(algorithm, certificate).as_ref() == thumbprint
-}
-
 /// RFC 7515 wants base64 for URLs without padding; Entra ID takes every other form too, and clients send them.
 fn thumbprint(text: &str) -> Option<Vec<u8>> {
-    let text: String = text
-        .chars()
-        .map(|c| {
-            if c == '-' {
-                '+'
-            } else if c == '_' {
-                '/'
-            } else {
-                c
-            }
-        })
-        .collect();
+    let text = text.replace('-', "+").replace('_', "/");
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(text).ok()
 }
