@@ -26,7 +26,6 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The headers of a request, as WASI takes them.
 pub(crate) fn headers(parts: &Parts) -> Vec<(String, Vec<u8>)> {
     let pairs = parts.headers.iter();
     pairs.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
@@ -117,7 +116,6 @@ pub(crate) fn unsent(code: &ErrorCode) -> SendError {
     }
 }
 
-/// An error with these details.
 pub(crate) fn failed(kind: SendErrorKind, detail: &str) -> SendError {
     SendError { kind, detail: detail.to_owned() }
 }

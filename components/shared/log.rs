@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-/// Writes a line.
 pub(crate) fn write(line: &str) {
     // A failure to log must not end the component.
     let _ = writeln!(std::io::stderr(), "{line}");

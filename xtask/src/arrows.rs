@@ -1,15 +1,18 @@
 //! The rooms of the core: each imports only from those below it, in the order in which `src/lib.rs` lists them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::repo;
+
 /// The imports that go up, each as `file: room`
 fn upward(core: &Path) -> Result<Vec<String>> {
-    let rooms = rooms(&fs::read_to_string(core.join("lib.rs"))?);
+    let lib = core.join("lib.rs");
+    let rooms = rooms(&fs::read_to_string(&lib)?);
     let mut found = Vec::new();
-    for file in files(core)? {
+    for file in repo::sources(core)?.into_iter().filter(|file| *file != lib) {
         let path = file.strip_prefix(core)?;
         let room = path.iter().next().and_then(|name| name.to_str()).context("no room")?;
         let floor = |room: &str| rooms.iter().position(|it| it == room.trim_end_matches(".rs"));
@@ -36,25 +39,9 @@ fn imports(text: &str) -> impl Iterator<Item = &str> {
     named.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
 }
 
-/// The files of the core but its root and its tests
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
-            "lib.rs" | "tests.rs" => {}
-            _ if path.is_dir() => found.extend(files(&path)?),
-            _ => found.push(path),
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repo;
 
     #[test]
     fn no_room_of_the_core_imports_from_one_above_it() {

@@ -1,6 +1,5 @@
 //! `cargo xtask build`: builds and checks the artefacts, into `target/components/`.
 
-use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -18,7 +17,7 @@ pub(crate) struct Options {
     #[arg(long)]
     bless: bool,
     /// The artefacts to build, with those that they are made of; all of them by default
-    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(ARTEFACTS.iter().map(Artefact::name)))]
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(ARTEFACTS.iter().map(|artefact| artefact.name)))]
     names: Vec<String>,
 }
 
@@ -39,7 +38,6 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Build every artefact and the Spin application
 pub(crate) fn everything() -> Result<()> {
     artefacts(&ARTEFACTS.iter().collect::<Vec<_>>())?;
     spin_app::build()
@@ -61,14 +59,11 @@ pub(crate) fn artefacts(artefacts: &[&Artefact]) -> Result<()> {
 
 /// Copy the broker into the crate that carries it
 fn carried_by_host(built: &[&Artefact]) -> Result<()> {
-    let Some(broker) = built.iter().find(|artefact| artefact.name() == CARRIED) else { return Ok(()) };
+    let Some(broker) = built.iter().find(|artefact| artefact.name == CARRIED) else { return Ok(()) };
     let carried = repo::path("crates/host/component");
-    fs::create_dir_all(&carried)?;
-    process::write_if_changed(&carried.join(broker.file()), &broker.read()?)?;
-    Ok(())
+    process::write_if_changed(&carried.join(broker.file()), &broker.read()?)
 }
 
-/// The checks of everything that is built
 pub(crate) fn checks() -> Vec<Check> {
     ARTEFACTS.iter().flat_map(Artefact::checks).chain(spin_app::checks()).collect()
 }

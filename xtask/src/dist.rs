@@ -8,7 +8,6 @@ mod metadata;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -55,8 +54,8 @@ pub(crate) fn release(source: Option<String>) -> Result<BTreeMap<String, Vec<u8>
     let release = Release::of_this_commit(source)?;
     let mut files = BTreeMap::from([("token-broker-identity.wasm".to_owned(), contract()?)]);
     for artefact in ARTEFACTS {
-        let Some(about) = artefact.about() else { continue };
-        let component = release.describe(&artefact.read()?, artefact.name(), about)?;
+        let Some(about) = artefact.about else { continue };
+        let component = release.describe(&artefact.read()?, artefact.name, about)?;
         let materials = Materials::of(artefact)?;
         let bill = materials.bill(&release, &artefact.file(), &digest(&component))?;
         files.insert(format!("{}.spdx.json", artefact.file()), bill);
@@ -91,14 +90,13 @@ fn contract() -> Result<Vec<u8>> {
     wit_component::encode(&resolve, package).context("wit/ cannot be encoded")
 }
 
-/// SHA-256, in hexadecimal digits
 fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Nothing of an earlier release stays.
 fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let folder = folder();
+    let folder = repo::target("dist");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
     }
@@ -107,8 +105,4 @@ fn write(files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         fs::write(folder.join(name), contents).with_context(|| format!("cannot write {name}"))?;
     }
     Ok(())
-}
-
-fn folder() -> PathBuf {
-    repo::target("dist")
 }

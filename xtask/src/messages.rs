@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
@@ -15,7 +14,7 @@ fn listed() -> Result<String> {
     for (part, folders) in PARTS {
         let mut texts = BTreeSet::new();
         for folder in folders {
-            for file in files(&repo::path(folder))? {
+            for file in repo::sources(&repo::path(folder))? {
                 let code: TokenStream =
                     fs::read_to_string(&file)?.parse().ok().context(file.display().to_string())?;
                 collect(code, file.ends_with(HELP), &mut texts);
@@ -63,21 +62,6 @@ fn prose(literal: &str) -> Option<String> {
     let text: String = std::iter::once(first).chain(rest).collect();
     let is_word = |word: &&str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase());
     (text.split([' ', ',', ';', ':']).filter(is_word).count() > 1).then_some(text)
-}
-
-/// The files of a folder but its tests
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        match path.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
-            "tests" | "tests.rs" | "test_kit.rs" => {}
-            _ if path.is_dir() => found.extend(files(&path)?),
-            name if name.ends_with(".rs") => found.push(path),
-            _ => {}
-        }
-    }
-    Ok(found)
 }
 
 /// The file whose documentation is the text of `--help`

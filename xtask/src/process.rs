@@ -48,11 +48,6 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     }
 }
 
-/// Whether a program of this name is on `PATH`
-pub(crate) fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
 /// The command line as a user would type it
 pub(crate) fn line(command: &Command) -> String {
     let path = Path::new(command.get_program());
@@ -62,14 +57,13 @@ pub(crate) fn line(command: &Command) -> String {
 }
 
 /// Write a file unless it has this content already: builds compare the times of files
-pub(crate) fn write_if_changed(path: &Path, content: &[u8]) -> Result<bool> {
+pub(crate) fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|held| held == content) {
-        return Ok(false);
+        return Ok(());
     }
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(true)
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -87,8 +87,7 @@ impl Component {
         let mut printer = WitPrinter::default();
         printer.print(&resolve, root, &[contract])?;
         let file = folder().join(&self.build.workdir).join("spin-dependencies.wit");
-        process::write_if_changed(&file, printer.output.to_string().as_bytes())?;
-        Ok(())
+        process::write_if_changed(&file, printer.output.to_string().as_bytes())
     }
 
     fn compose(&self) -> Result<Vec<u8>> {

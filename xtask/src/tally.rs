@@ -20,16 +20,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Run a check as a step
     pub(crate) fn check(&mut self, what: &str, check: impl FnOnce() -> Result<()>) {
         say::step(what);
         let began = Instant::now();
         let outcome = check();
         self.count(outcome.is_ok());
-        match outcome {
-            Ok(()) => say::done("ok", began),
-            Err(error) => say::detail(&format!("FAILED: {error:#}")),
-        }
+        report(outcome, began);
     }
 
     /// Run a program as a check, with its exit code as the outcome
@@ -41,20 +37,13 @@ impl Tally {
     pub(crate) fn tests(&mut self, command: &mut Command) {
         say::step(&process::line(command));
         let began = Instant::now();
-        match self.stream(command) {
-            Ok(()) => say::done("ok", began),
-            Err(error) => say::detail(&format!("FAILED: {error:#}")),
-        }
-    }
-
-    fn stream(&mut self, command: &mut Command) -> Result<()> {
         let before = *self;
         let outcome = self.count_output(command);
         if outcome.is_err() && self.failed == before.failed {
             // It did not compile, or it ended before it printed its counts.
             self.failed += 1;
         }
-        outcome
+        report(outcome, began);
     }
 
     fn count_output(&mut self, command: &mut Command) -> Result<()> {
@@ -84,7 +73,6 @@ impl Tally {
         }
     }
 
-    /// Count a check that cannot run here
     pub(crate) fn skip(&mut self) {
         self.skipped += 1;
     }
@@ -107,6 +95,13 @@ impl Tally {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         }
+    }
+}
+
+fn report(outcome: Result<()>, began: Instant) {
+    match outcome {
+        Ok(()) => say::done("ok", began),
+        Err(error) => say::detail(&format!("FAILED: {error:#}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::setup::{self, Tool};
 use crate::tally::Tally;
@@ -113,28 +113,12 @@ fn all_that_can_run(tally: &mut Tally, names: &[&str]) -> Result<Vec<String>> {
 /// The names of the integration tests of these packages
 fn integration_tests(names: &[&str]) -> Result<Vec<String>> {
     let said = process::output(process::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Metadata = serde_json::from_str(&said)?;
-    let packages = metadata.packages.into_iter().filter(|it| names.contains(&it.name.as_str()));
-    let targets = packages.flat_map(|package| package.targets);
-    Ok(targets.filter(|target| target.kind == ["test"]).map(|target| target.name).collect())
-}
-
-/// Of what `cargo metadata` prints
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    targets: Vec<Target>,
-}
-
-#[derive(Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
+    let metadata: Value = serde_json::from_str(&said)?;
+    let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    let packages = list(&metadata, "packages").into_iter();
+    let chosen = packages.filter(|it| it["name"].as_str().is_some_and(|name| names.contains(&name)));
+    let tests = chosen.flat_map(|it| list(&it, "targets")).filter(|it| it["kind"][0] == "test");
+    Ok(tests.filter_map(|it| it["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// Seeds of the simulator: half a minute on two cores.

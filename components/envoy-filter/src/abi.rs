@@ -65,7 +65,6 @@ pub(crate) enum Clock {
     Monotonic = 1,
 }
 
-/// Writes a line to the log of the host.
 pub(crate) fn log(level: i32, text: &str) {
     // A failure to log must not end the filter.
     let _ = unsafe { proxy_log(level, text.as_ptr(), text.len()) };
@@ -92,7 +91,6 @@ pub(crate) fn dequeue(queue: u32) -> Result<Vec<u8>, Status> {
     given(|data, size| unsafe { proxy_dequeue_shared_queue(queue, data, size) })
 }
 
-/// Adds a message to a queue.
 pub(crate) fn enqueue(queue: u32, message: &[u8]) -> Result<(), Status> {
     Status::check(unsafe { proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) })
 }
@@ -104,12 +102,10 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Status>
     Ok(metric)
 }
 
-/// Adds to a metric.
 pub(crate) fn add_to_metric(metric: u32, count: i64) -> Result<(), Status> {
     Status::check(unsafe { proxy_increment_metric(metric, count) })
 }
 
-/// Sets a gauge.
 pub(crate) fn set_metric(metric: u32, value: u64) -> Result<(), Status> {
     Status::check(unsafe { proxy_record_metric(metric, value) })
 }
@@ -119,7 +115,6 @@ pub(crate) fn random(bytes: &mut [u8]) -> bool {
     unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) == 0 }
 }
 
-/// The time of a clock.
 pub(crate) fn time(clock: Clock) -> Result<Duration, Status> {
     let mut nanoseconds = 0;
     Status::check(unsafe { clock_time_get(clock as i32, 1, &raw mut nanoseconds) })?;

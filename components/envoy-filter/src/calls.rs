@@ -31,10 +31,6 @@ pub(crate) enum CallOutcome {
 }
 
 impl Calls {
-    /// Sends a request and waits for its response.
-    ///
-    /// # Errors
-    /// The proxy's status, if it does not send.
     pub(crate) async fn call(
         &self,
         root: Root,

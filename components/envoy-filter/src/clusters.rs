@@ -14,7 +14,6 @@ pub(crate) struct Clusters {
 }
 
 impl Clusters {
-    /// The cluster for a URL.
     pub(crate) fn for_url(&self, uri: &Uri) -> Option<&str> {
         let origin = |uri: &Uri| Some((uri.scheme().cloned()?, uri.authority().cloned()?));
         match &self.managed_identity {
@@ -23,7 +22,6 @@ impl Clusters {
         }
     }
 
-    /// The cluster for a file.
     pub(crate) fn for_file(&self, path: &str) -> Option<&str> {
         self.token_file.as_ref().filter(|(known, _)| known == path).map(|(_, cluster)| cluster.as_str())
     }

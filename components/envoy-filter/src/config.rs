@@ -16,7 +16,6 @@ use crate::rules::TokenRule;
 
 pub(crate) use self::source::SourceConfig;
 
-/// The configuration of a plugin.
 pub(crate) struct PluginConfig {
     pub(crate) source: SourceConfig,
     pub(crate) rules: Vec<TokenRule>,
@@ -38,9 +37,6 @@ pub(crate) struct Behavior {
 
 impl PluginConfig {
     /// Reads a configuration. `environment` is the fallback for values that it leaves out.
-    ///
-    /// # Errors
-    /// The field that cannot be used, and why.
     pub(crate) fn parse(json: &[u8], environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         if json.is_empty() {
             return Err(mistake(

@@ -87,9 +87,6 @@ impl Proxy {
     }
 
     /// Sets the time of the monotonic clock at which the proxy calls the plugin; none: it does not.
-    ///
-    /// # Errors
-    /// The proxy's status, if it refuses.
     pub(crate) fn tick(&self, at: Option<Duration>) -> Result<(), Status> {
         let period = at.map_or(0, |at| {
             let left = at.saturating_sub(monotonic_now()).as_nanos().div_ceil(1_000_000);
@@ -102,7 +99,6 @@ impl Proxy {
         Ok(())
     }
 
-    /// Takes the answer to a call.
     pub(crate) fn answered(&self, number: u32, headers: usize, body_size: usize) {
         self.calls.answered(self.root, number, headers, body_size);
     }

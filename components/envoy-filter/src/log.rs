@@ -5,7 +5,6 @@ use token_broker::{Level, Record};
 use crate::abi;
 use crate::runtime::clock::now;
 
-/// Writes a line.
 pub(crate) fn write(level: Level, line: &str) {
     let level = match level {
         Level::Off => return,

@@ -49,7 +49,6 @@ impl Metric {
         Self::define(MetricKind::Counter, name)
     }
 
-    /// Adds to a counter or a gauge.
     pub(crate) fn add(self, count: i64) {
         if let (Self(Some(metric)), true) = (self, count != 0) {
             let _ = abi::add_to_metric(metric, count);
@@ -64,7 +63,6 @@ impl Metric {
 }
 
 impl Metrics {
-    /// Defines the metrics.
     pub(crate) fn define() -> Self {
         Self {
             hits: Metric::counter("hits"),
@@ -118,7 +116,6 @@ impl Metrics {
 }
 
 impl RuleMetrics {
-    /// Defines the metrics of a rule.
     pub(crate) fn define(rule: &str) -> Self {
         let define = |name: &str| Metric::define(MetricKind::Gauge, &format!("rule.{rule}.{name}"));
         Self {
@@ -127,7 +124,6 @@ impl RuleMetrics {
         }
     }
 
-    /// Sets the times of a new token.
     pub(crate) fn set(&self, token: &Token) {
         self.received_at.set(token.received_on());
         self.expires_at.set(token.expires_on());

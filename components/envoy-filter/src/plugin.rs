@@ -43,10 +43,7 @@ struct MeteredRule {
 type FetchOutcome = Result<(), Error>;
 
 impl Plugin {
-    /// Makes the plugin of a root context.
-    ///
-    /// # Errors
-    /// The field of the configuration that cannot be used, and why.
+    /// Makes the plugin of a root context, or tells the field of the configuration that cannot be used, and why.
     pub(crate) fn configure(root: Root, json: &[u8]) -> Result<Rc<Self>, String> {
         let PluginConfig { mut source, rules, behavior } = PluginConfig::parse(json, host::environment())?;
         let key = store::key()
@@ -71,7 +68,6 @@ impl Plugin {
         }))
     }
 
-    /// Begins a request.
     pub(crate) fn request(self: &Rc<Self>, stream: Stream) -> Action {
         match self.rule_of(stream) {
             Ok(Some((nth, rule))) => {
@@ -93,10 +89,7 @@ impl Plugin {
         Ok(None)
     }
 
-    /// Adds the token of its rule to a request, or lets it wait for one.
-    ///
-    /// # Errors
-    /// The reason why it gets none.
+    /// Adds the token of its rule to a request, or lets it wait for one. The error is the reason why it gets none.
     fn inject(self: &Rc<Self>, stream: Stream, nth: usize, rule: &TokenRule) -> Result<Action, Error> {
         if self.behavior.keeps_header && stream.header(&rule.header.name)?.is_some() {
             return Ok(Action::Continue);
@@ -149,9 +142,6 @@ impl Plugin {
     }
 
     /// Lets a request wait until there is a token, or until its deadline.
-    ///
-    /// # Errors
-    /// The reason why it cannot wait.
     fn wait(&self, stream: Stream, nth: usize) -> Result<(), Error> {
         self.metrics.misses.add(1);
         let until = abi::time(Clock::Monotonic)?.saturating_add(self.behavior.deadline);
@@ -198,10 +188,6 @@ impl Plugin {
         }
     }
 
-    /// Adds the token to a request.
-    ///
-    /// # Errors
-    /// The reason why it gets none.
     fn add_token(&self, stream: Stream, rule: &TokenRule, outcome: &FetchOutcome) -> Result<(), Error> {
         outcome.clone()?;
         if !rule.add_token(stream, |copy| copy.token.is_usable(now()))? {
@@ -226,7 +212,6 @@ impl Plugin {
         Action::Pause
     }
 
-    /// Takes the end of a call.
     pub(crate) fn call_ended(&self, number: u32, headers: usize, body_size: usize) {
         self.broker.host().answered(number, headers, body_size);
         self.run();
@@ -257,7 +242,6 @@ impl Plugin {
         self.broker.host().tick(next)
     }
 
-    /// Ends the plugin.
     pub(crate) fn end(&self) {
         self.tasks.end();
         for WaitingRequest { stream, .. } in self.waiting.take_all() {
@@ -269,9 +253,6 @@ impl Plugin {
 }
 
 /// Checks that the source of the configuration is ready.
-///
-/// # Errors
-/// The field that cannot be used, and why.
 pub(crate) fn check(broker: &Broker<Proxy, ProxyStore>, source: &SourceConfig) -> Result<(), String> {
     for report in broker.explain() {
         let must_be_ready = source.names.contains(&report.source);

@@ -20,12 +20,10 @@ impl RandomBits {
         abi::random(&mut seed).then(|| Self::new(seed))
     }
 
-    /// With this seed.
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         Self { seed, drawn: Cell::default() }
     }
 
-    /// The next bits.
     pub(crate) fn draw(&self) -> u64 {
         let mut bits = [0; 8];
         if !abi::random(&mut bits) {

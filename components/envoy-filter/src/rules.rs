@@ -36,7 +36,6 @@ pub(crate) struct HeaderTemplate {
     pub(crate) prefix: String,
 }
 
-/// A copy of a token that the broker gave.
 pub(crate) struct TokenCopy {
     pub(crate) token: Rc<Token>,
     /// The value of the header.
@@ -112,7 +111,6 @@ pub(crate) struct RuleConditions {
 }
 
 impl RuleConditions {
-    /// Whether all conditions hold for a request.
     pub(crate) fn hold(&self, properties: &RequestProperties) -> Result<bool, Status> {
         let holds = |pattern: &Option<NamePattern>,
                      property: fn(&RequestProperties) -> Result<&str, Status>| {

@@ -53,7 +53,6 @@ impl Vm {
         }
     }
 
-    /// Dispatches a request.
     pub(crate) fn request(&self, stream: Stream) -> Action {
         match self.root_of(stream).and_then(|root| self.plugin(root)) {
             Some(plugin) => plugin.request(stream),
@@ -65,7 +64,6 @@ impl Vm {
         }
     }
 
-    /// The plugin of a root context.
     pub(crate) fn plugin(&self, root: Root) -> Option<Rc<Plugin>> {
         let plugins = self.plugins.borrow();
         plugins.iter().find(|(of, _)| *of == root).map(|(_, plugin)| Rc::clone(plugin))

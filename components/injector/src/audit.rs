@@ -37,7 +37,6 @@ impl Audit {
         })
     }
 
-    /// Logs a request that was not sent.
     pub(crate) fn refused(&self, error: &Error) {
         let event = if error.kind() == "denied" { "refused a request" } else { "had no token for a request" };
         self.write(Level::Warn, event, &[("kind", error.kind()), ("error", &error.to_string())]);

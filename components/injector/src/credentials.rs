@@ -38,16 +38,12 @@ impl TokenHeader {
         Self { authorization, token_sha256, valid: now..until }
     }
 
-    /// Whether both carry the same token.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.authorization.expose_secret() == other.authorization.expose_secret()
     }
 }
 
 /// A token from the broker; with claims, always a new one.
-///
-/// # Errors
-/// The broker's error.
 pub(crate) async fn token(spec: &TokenSpec, claims: Option<String>, now: u64) -> Result<TokenHeader, Error> {
     let TokenSpec { scope, identity, tenant, form } = spec.clone();
     let request =

@@ -28,10 +28,6 @@ pub(crate) struct Route {
 }
 
 impl Destination {
-    /// The destination of a request.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] if the guard or the rules refuse the host.
     pub(crate) fn find(
         head: &RequestHead,
         authority: &str,

@@ -31,9 +31,6 @@ type SpecifiedToken = (Rc<TokenSpec>, Rc<TokenHeader>);
 
 impl Injector {
     /// The injector that the settings describe.
-    ///
-    /// # Errors
-    /// [`Error::Misconfigured`] for a setting that cannot be read or used.
     pub(crate) async fn configure() -> Result<Self, Error> {
         let names = Rules::VARIABLES.into_iter().chain(Guard::VARIABLES).chain(Settings::DEFAULT_IDENTITY);
         let settings = settings::read(names.chain([Settings::LOG])).await?;
@@ -62,9 +59,6 @@ impl Injector {
     }
 
     /// The route of a request; none if it is sent without a token.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] if it must not be sent.
     fn route(&self, head: &RequestHead, headers: &Fields) -> Result<Option<Rc<Route>>, Error> {
         // One address serves many hosts, and the guard has seen only the one in the URL.
         let names_another = self.takes_host && headers.has("host");

@@ -7,9 +7,6 @@ use wasip3::http::types::{ErrorCode, Response};
 use crate::response::response;
 
 /// The response to a request that was not sent.
-///
-/// # Errors
-/// [`ErrorCode::InternalError`] if the host does not take the response.
 pub(crate) fn answer(error: &Error) -> Result<Response, ErrorCode> {
     let problem = Problem::from(error);
     let headers = problem.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into()));

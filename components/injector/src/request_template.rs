@@ -30,7 +30,6 @@ struct RequestBody {
 }
 
 impl RequestTemplate {
-    /// Takes a request apart.
     pub(crate) async fn new(request: Request, head: RequestHead, headers: Fields) -> Self {
         let options = request.get_options();
         let (outcome, sent) = wit_future::new(|| Ok(()));
@@ -51,10 +50,6 @@ impl RequestTemplate {
         self.is_repeatable
     }
 
-    /// A request with this token.
-    ///
-    /// # Errors
-    /// [`Error::Other`] if the host does not take a part of the request.
     pub(crate) fn make(&mut self, token: &TokenHeader) -> Result<Request, Error> {
         let headers = self.headers.clone();
         headers

@@ -46,7 +46,6 @@ impl InstanceState {
         token
     }
 
-    /// Drops the tokens for a scope.
     pub(crate) fn forget_tokens(&self, scope: &str) {
         self.tokens.borrow_mut().retain(|spec, _| spec.scope != scope);
     }

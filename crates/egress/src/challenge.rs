@@ -211,10 +211,7 @@ fn filled(parameter: &Option<String>) -> Option<&str> {
     parameter.as_deref().filter(|value| !value.is_empty())
 }
 
-/// The https URL of a host, with nothing before it.
-///
-/// # Errors
-/// The flaw of the URL, as the end of a sentence.
+/// The https URL of a host, with nothing before it; else its flaw, as the end of a sentence.
 fn https(text: &str) -> Result<Uri, &'static str> {
     // For some readers of URLs a backslash ends the host, for others it does not.
     let uri = text.parse::<Uri>().ok().filter(|_| !text.contains('\\')).ok_or("which is not a URL")?;

@@ -62,7 +62,7 @@ impl Guard {
         if matches!(target.host(), ServerName::Ip(address) if is_platform(*address)) {
             return Err(denied(target, "is a service of the platform that gives tokens to every caller"));
         }
-        if self.endpoints.iter().any(|endpoint| endpoint.server().is_same_server(target.server())) {
+        if self.endpoints.iter().any(|endpoint| endpoint.server.is_same_server(&target.server)) {
             return Err(denied(target, "is where the broker gets its tokens"));
         }
         if self.endpoints.iter().any(|endpoint| may_be_same(target, endpoint)) {

@@ -30,10 +30,7 @@ enum Place<'a> {
 }
 
 impl Pattern {
-    /// Read a pattern: a host, with `*.` or a scheme before it and a port behind it.
-    ///
-    /// # Errors
-    /// The flaw of the pattern, as a clause.
+    /// Read a pattern: a host, with `*.` or a scheme before it and a port behind it. The error is its flaw, as a clause.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Https, text),
@@ -65,7 +62,7 @@ impl<'a> Key<'a> {
             ServerName::Name(name) => Place::Name(name),
             ServerName::Ip(address) => Place::Ip(*address),
         };
-        Self { place, is_wildcard: false, scheme: target.scheme(), port: target.port() }
+        Self { place, is_wildcard: false, scheme: target.scheme, port: target.port() }
     }
 
     /// Of the domains that a host is in, the smallest first.

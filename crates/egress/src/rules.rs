@@ -227,8 +227,6 @@ fn entry(text: &str) -> Result<RawRule, Error> {
     Ok(rule)
 }
 
-/// # Errors
-/// [`Error::Misconfigured`] that names the rule.
 fn checked(raw: RawRule) -> Result<(Pattern, Rule), Error> {
     let pattern = Pattern::parse(&raw.pattern).map_err(|why| unusable(&raw.pattern, &why))?;
     if let Some(scope) = &raw.scope {

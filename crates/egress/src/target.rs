@@ -10,8 +10,8 @@ use token_broker::wire::{HostPort, ServerName, redacted};
 /// The scheme, host and port of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    scheme: Scheme,
-    server: HostPort,
+    pub(crate) scheme: Scheme,
+    pub(crate) server: HostPort,
 }
 
 /// The scheme of a request.
@@ -41,8 +41,7 @@ impl Target {
         })
     }
 
-    /// # Errors
-    /// The flaw of the authority, as the end of a sentence.
+    /// The same; else the flaw of the authority, as the end of a sentence.
     pub(crate) fn read(scheme: Scheme, authority: &str) -> Result<Self, &'static str> {
         Ok(Self { scheme, server: HostPort::parse(authority, scheme.port())? })
     }
@@ -60,14 +59,6 @@ impl Target {
             named @ ServerName::Ip(_) => *named == address,
             name @ ServerName::Name(_) => !name.is_loopback() || address.is_loopback(),
         }
-    }
-
-    pub(crate) fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    pub(crate) fn server(&self) -> &HostPort {
-        &self.server
     }
 
     pub(crate) fn host(&self) -> &ServerName {

@@ -215,8 +215,6 @@ impl Protocol {
     }
 }
 
-/// # Errors
-/// [`Error::Misconfigured`] with the accepted form.
 fn secret(settings: &Settings, text: &str) -> Result<Secret, Error> {
     let fits = (MIN_SECRET..=MAX_SECRET).contains(&text.len());
     if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -15,9 +15,7 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// Each parameter once, and one identity at most: a parameter that is passed over would give the token of another.
-    ///
-    /// # Errors
-    /// The refusal, without the text of the query.
+    /// A refusal does not repeat the query.
     pub(crate) fn read(query: &str) -> Result<Self, Refusal> {
         if query.len() > MAX_QUERY {
             return Err(Refusal::bad(

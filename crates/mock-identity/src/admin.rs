@@ -21,13 +21,13 @@ use crate::{
 /// The answer for `path`, the segments after `/admin`
 pub(crate) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
     match (&call.method, path) {
-        (&Method::GET, ["requests"]) => Reply::json(StatusCode::OK, &platform.log.requests()),
-        (&Method::GET, ["counters"]) => Reply::json(StatusCode::OK, &counters(platform)),
-        (&Method::GET, ["faults"]) => Reply::json(StatusCode::OK, &platform.faults().pending()),
+        (&Method::GET, ["requests"]) => Reply::ok(platform.log.requests()),
+        (&Method::GET, ["counters"]) => Reply::ok(counters(platform)),
+        (&Method::GET, ["faults"]) => Reply::ok(platform.faults.lock().pending()),
         (&Method::POST, ["faults"]) => add_faults(platform, &call.body),
         (&Method::POST, ["reset"]) => {
             platform.reset();
-            Reply::json(StatusCode::OK, &json!({ "reset": true }))
+            Reply::ok(json!({ "reset": true }))
         }
         (&Method::GET, ["client-certificate"]) => {
             Reply::text(StatusCode::OK, MockConfig::CLIENT_CERTIFICATE_PEM)
@@ -65,12 +65,12 @@ fn token(token: Option<String>) -> Reply {
 fn add_faults(platform: &Platform, body: &[u8]) -> Reply {
     match read_faults(body) {
         Ok(faults) => {
-            let mut script = platform.faults();
+            let mut script = platform.faults.lock();
             if script.len().saturating_add(faults.len()) > MAX_FAULTS {
                 return Reply::text(StatusCode::PAYLOAD_TOO_LARGE, TOO_MANY_FAULTS);
             }
             faults.into_iter().for_each(|fault| script.add(fault));
-            Reply::json(StatusCode::OK, &script.pending())
+            Reply::ok(script.pending())
         }
         Err(error) => {
             Reply::text(StatusCode::BAD_REQUEST, format!("this is no fault or list of faults: {error}\n"))

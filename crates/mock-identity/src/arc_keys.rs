@@ -2,31 +2,23 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 /// The directory of the key files cannot be written; Azure's SDKs read them from one that belongs to root
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to arc.key-directory {}: {why}", directory.display())]
 pub struct KeyDirectoryError {
     directory: PathBuf,
     why: io::Error,
 }
-
-impl fmt::Display for KeyDirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write to arc.key-directory {}: {}", self.directory.display(), self.why)
-    }
-}
-
-impl std::error::Error for KeyDirectoryError {}
 
 /// The unused keys; their files are removed when this is dropped
 pub(crate) struct ArcKeys {
@@ -34,7 +26,6 @@ pub(crate) struct ArcKeys {
     outstanding: Mutex<VecDeque<Key>>,
 }
 
-/// A key and its file
 struct Key {
     secret: String,
     file: PathBuf,
@@ -57,7 +48,7 @@ impl ArcKeys {
         let file = key.file.clone();
         let mut opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file)?;
         opened.write_all(key.secret.as_bytes())?;
-        let mut outstanding = self.outstanding();
+        let mut outstanding = self.outstanding.lock();
         outstanding.push_back(key);
         if outstanding.len() > OUTSTANDING {
             outstanding.pop_front();
@@ -67,13 +58,9 @@ impl ArcKeys {
 
     /// Whether this is a key; each is accepted once
     pub(crate) fn redeem(&self, secret: &str) -> bool {
-        let mut outstanding = self.outstanding();
+        let mut outstanding = self.outstanding.lock();
         let found = outstanding.iter().position(|key| key.secret == secret);
         found.and_then(|at| outstanding.remove(at)).is_some()
-    }
-
-    fn outstanding(&self) -> MutexGuard<'_, VecDeque<Key>> {
-        self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

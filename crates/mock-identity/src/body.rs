@@ -1,26 +1,16 @@
 //! A response body that can be sent whole, slowly, in part or without end.
 
-use std::{
-    collections::VecDeque,
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{io, iter, time::Duration};
 
-use http::{Response, Version};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Bytes;
-use tokio::time::{Sleep, sleep};
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, Response, Version, header::CONTENT_LENGTH};
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Frame};
+use tokio::time::sleep;
 
 use crate::{fault::Answer, reply::Reply};
 
-pub(crate) struct ScriptedBody {
-    steps: VecDeque<Step>,
-    pause: Option<Pin<Box<Sleep>>>,
-    /// The value of `Content-Length`; without it the body is sent in chunks
-    length: Option<u64>,
-}
+pub(crate) type ScriptedBody = UnsyncBoxBody<Bytes, io::Error>;
 
 enum Step {
     Send(Bytes),
@@ -28,97 +18,70 @@ enum Step {
     Cut,
 }
 
-impl ScriptedBody {
-    pub(crate) fn whole(reply: Reply) -> Response<Self> {
-        Self::scripted(reply, &Answer::AsUsual)
-    }
-
-    /// `reply`, its body sent in the way that `answer` asks for
-    pub(crate) fn scripted(mut reply: Reply, answer: &Answer) -> Response<Self> {
-        let whole = Bytes::from(std::mem::take(&mut reply.body));
-        let has_length = !reply.in_chunks && !matches!(answer, Answer::Oversize | Answer::TruncatedUnsized);
-        let length = has_length.then_some(whole.len() as u64);
-        let steps = match answer {
-            Answer::Chunked => pieces(&whole),
-            Answer::Truncated | Answer::TruncatedChunks => truncated(&whole),
-            Answer::TruncatedUnsized => VecDeque::from([Step::Send(half(&whole))]),
-            Answer::SlowDrip => dripping(&whole),
-            Answer::Oversize => endless(),
-            _ => VecDeque::from([Step::Send(whole)]),
-        };
-        let mut response = respond(reply, Self { steps, pause: None, length });
-        if *answer == Answer::TruncatedUnsized {
-            // The end of the connection is the end of such a body: nothing tells that half of it is missing.
-            *response.version_mut() = Version::HTTP_10;
-        }
-        response
-    }
+pub(crate) fn whole(reply: Reply) -> Response<ScriptedBody> {
+    scripted(reply, &Answer::AsUsual)
 }
 
-impl Body for ScriptedBody {
-    type Data = Bytes;
-    type Error = io::Error;
+/// `reply`, its body sent in the way that `answer` asks for; without a length it is sent in chunks
+pub(crate) fn scripted(reply: Reply, answer: &Answer) -> Response<ScriptedBody> {
+    let whole = Bytes::from(reply.body);
+    let has_length = !reply.in_chunks && !matches!(answer, Answer::Oversize | Answer::TruncatedUnsized);
+    let length = has_length.then(|| (CONTENT_LENGTH, HeaderValue::from(whole.len())));
+    let mut response = Response::new(body(match answer {
+        Answer::Chunked => pieces(&whole),
+        Answer::Truncated | Answer::TruncatedChunks => truncated(&whole),
+        Answer::TruncatedUnsized => vec![Step::Send(half(&whole))],
+        Answer::SlowDrip => dripping(&whole),
+        Answer::Oversize => endless(),
+        _ => vec![Step::Send(whole)],
+    }));
+    *response.status_mut() = reply.status;
+    response.headers_mut().extend(reply.headers.into_iter().chain(length));
+    if *answer == Answer::TruncatedUnsized {
+        // The end of the connection is the end of such a body: nothing tells that half of it is missing.
+        *response.version_mut() = Version::HTTP_10;
+    }
+    response
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        loop {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(context));
-                self.pause = None;
-            }
-            match self.steps.pop_front() {
-                Some(Step::Send(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                Some(Step::Pause(duration)) => self.pause = Some(Box::pin(sleep(duration))),
-                Some(Step::Cut) => {
-                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
-                }
-                None => return Poll::Ready(None),
+fn body(steps: Vec<Step>) -> ScriptedBody {
+    let frames = stream::iter(steps).filter_map(|step| async {
+        match step {
+            Step::Send(bytes) => Some(Ok(Frame::data(bytes))),
+            Step::Cut => Some(Err(io::ErrorKind::ConnectionAborted.into())),
+            Step::Pause(duration) => {
+                sleep(duration).await;
+                None
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.steps.is_empty() && self.pause.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// The pause lets the first half leave the server's buffers before the connection goes.
-fn truncated(whole: &Bytes) -> VecDeque<Step> {
-    VecDeque::from([Step::Send(half(whole)), Step::Pause(FLUSH), Step::Cut])
+fn truncated(whole: &Bytes) -> Vec<Step> {
+    vec![Step::Send(half(whole)), Step::Pause(FLUSH), Step::Cut]
 }
 
 fn half(whole: &Bytes) -> Bytes {
     whole.slice(..whole.len() / 2)
 }
 
-fn pieces(whole: &Bytes) -> VecDeque<Step> {
+fn pieces(whole: &Bytes) -> Vec<Step> {
     whole.chunks(CHUNK).map(|piece| Step::Send(whole.slice_ref(piece))).collect()
 }
 
-fn dripping(whole: &Bytes) -> VecDeque<Step> {
+fn dripping(whole: &Bytes) -> Vec<Step> {
     (0..whole.len()).flat_map(|at| [Step::Pause(DRIP), Step::Send(whole.slice(at..=at))]).collect()
 }
 
-fn endless() -> VecDeque<Step> {
+fn endless() -> Vec<Step> {
     let filler = Bytes::from(vec![b'a'; OVERSIZE_CHUNK]);
-    let chunks = std::iter::repeat_n(filler, OVERSIZE / OVERSIZE_CHUNK);
-    let pieces = std::iter::once(Bytes::from_static(br#"{"access_token":""#))
+    let chunks = iter::repeat_n(filler, OVERSIZE / OVERSIZE_CHUNK);
+    let pieces = iter::once(Bytes::from_static(br#"{"access_token":""#))
         .chain(chunks)
-        .chain(std::iter::once(Bytes::from_static(br#""}"#)));
+        .chain(iter::once(Bytes::from_static(br#""}"#)));
     pieces.map(Step::Send).collect()
-}
-
-fn respond(reply: Reply, body: ScriptedBody) -> Response<ScriptedBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = reply.status;
-    response.headers_mut().extend(reply.headers);
-    response
 }
 
 const FLUSH: Duration = Duration::from_millis(10);

@@ -30,18 +30,15 @@ pub(crate) struct Call {
     pub(crate) wrong_identity: bool,
 }
 
-/// The request's body could not be read, or is larger than any that the mock has a use for
-pub(crate) struct BadBody;
-
-/// The query selects more than one identity
 pub(crate) struct SeveralSelectors;
 
 impl Call {
-    pub(crate) async fn read(request: Request<Incoming>, listener: Listener) -> Result<Self, BadBody> {
+    /// None if the body cannot be read, or is larger than any that the mock has a use for
+    pub(crate) async fn read(request: Request<Incoming>, listener: Listener) -> Option<Self> {
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|_| BadBody)?.to_bytes();
+        let body = Limited::new(body, BODY_LIMIT).collect().await.ok()?.to_bytes();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        Ok(Self {
+        Some(Self {
             listener,
             method,
             path: uri.path().to_owned(),
@@ -58,6 +55,11 @@ impl Call {
     /// The first value of a query parameter, which may be empty
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The same, unless it is empty
+    pub(crate) fn required(&self, name: &str) -> Option<&str> {
+        self.parameter(name).filter(|value| !value.is_empty())
     }
 
     /// The first value of a field of the form, which may be empty
@@ -82,6 +84,11 @@ impl Call {
     /// A header's value, if it is there and is text
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether it has the header that no web page can send
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
     pub(crate) fn segments(&self) -> Vec<&str> {

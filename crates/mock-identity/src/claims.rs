@@ -55,15 +55,18 @@ pub struct TokenClaims {
     pub xms_cc: Vec<String>,
 }
 
-/// The subject of a token
+/// The subject of a token, as far as its claims and the log tell of it
 #[derive(Clone, Copy)]
-pub(crate) enum Subject<'a> {
-    /// A managed identity
-    Identity(&'a Identity),
-    /// An app for itself
-    App(&'a App, Proof),
-    /// A user, by way of an app
-    User { user: &'a User, client_id: &'a str, proof: Proof, scopes: &'a str },
+pub(crate) struct Subject<'a> {
+    /// Its name in the log
+    pub(crate) name: &'a str,
+    pub(crate) object_id: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) proof: Proof,
+    /// Of a managed identity
+    pub(crate) resource_id: Option<&'a str>,
+    /// Of a user
+    pub(crate) scopes: Option<&'a str>,
 }
 
 /// The credential that an app has used
@@ -85,9 +88,10 @@ pub(crate) struct Grant<'a> {
 impl Grant<'_> {
     /// Its claims, issued at `now`
     pub(crate) fn claims(&self, now: u64) -> TokenClaims {
-        let version_2 = is_exchange_audience(self.audience);
+        // Most resources take tokens of version 1; a token that is to be exchanged for another is of version 2.
+        let version_2 = self.audience.starts_with("api://AzureADTokenExchange");
         let iss = issuer(self.tenant_id, version_2);
-        let oid = self.subject.object_id().to_owned();
+        let Subject { object_id, client_id, proof, resource_id, scopes, .. } = self.subject;
         TokenClaims {
             aud: self.audience.to_owned(),
             idp: iss.clone(),
@@ -96,74 +100,39 @@ impl Grant<'_> {
             iat: now.saturating_sub(BACKDATED),
             nbf: now.saturating_sub(BACKDATED),
             exp: now.saturating_add(self.lifetime),
-            appid: self.subject.client_id().to_owned(),
-            appidacr: self.subject.proof().to_owned(),
-            idtyp: self.subject.kind().to_owned(),
-            sub: oid.clone(),
-            oid,
+            appid: client_id.to_owned(),
+            appidacr: if proof == Proof::Secret { "1" } else { "2" }.to_owned(),
+            idtyp: if scopes.is_some() { "user" } else { "app" }.to_owned(),
+            sub: object_id.to_owned(),
+            oid: object_id.to_owned(),
             tid: self.tenant_id.to_owned(),
             uti: Uuid::new_v4().simple().to_string(),
             ver: if version_2 { "2.0" } else { "1.0" }.to_owned(),
-            xms_mirid: self.subject.resource_id().map(str::to_owned),
-            scp: self.subject.scopes().map(str::to_owned),
+            xms_mirid: resource_id.map(str::to_owned),
+            scp: scopes.map(str::to_owned),
             xms_cc: self.capabilities.clone(),
         }
     }
 }
 
 impl<'a> Subject<'a> {
-    /// Its name in the log
-    pub(crate) fn name(&self) -> &'a str {
-        match self {
-            Self::Identity(identity) => &identity.name,
-            Self::App(app, _) => &app.name,
-            Self::User { user, .. } => &user.name,
-        }
+    /// A managed identity, which proves itself by a certificate that Azure keeps
+    pub(crate) fn identity(identity: &'a Identity) -> Self {
+        let Identity { name, object_id, client_id, resource_id, .. } = identity;
+        let resource_id = Some(resource_id.as_str());
+        Self { name, object_id, client_id, proof: Proof::Assertion, resource_id, scopes: None }
     }
 
-    pub(crate) fn object_id(&self) -> &'a str {
-        match self {
-            Self::Identity(identity) => &identity.object_id,
-            Self::App(app, _) => &app.object_id,
-            Self::User { user, .. } => &user.object_id,
-        }
+    /// An app for itself
+    pub(crate) fn app(app: &'a App, proof: Proof) -> Self {
+        let App { name, object_id, client_id, .. } = app;
+        Self { name, object_id, client_id, proof, resource_id: None, scopes: None }
     }
 
-    fn client_id(&self) -> &'a str {
-        match self {
-            Self::Identity(identity) => &identity.client_id,
-            Self::App(app, _) => &app.client_id,
-            Self::User { client_id, .. } => client_id,
-        }
-    }
-
-    fn proof(&self) -> &'static str {
-        match self {
-            Self::App(_, Proof::Secret) | Self::User { proof: Proof::Secret, .. } => "1",
-            // A managed identity proves itself by a certificate that Azure keeps.
-            Self::Identity(_) | Self::App(..) | Self::User { .. } => "2",
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Identity(_) | Self::App(..) => "app",
-            Self::User { .. } => "user",
-        }
-    }
-
-    fn resource_id(&self) -> Option<&'a str> {
-        match self {
-            Self::Identity(identity) => Some(&identity.resource_id),
-            Self::App(..) | Self::User { .. } => None,
-        }
-    }
-
-    fn scopes(&self) -> Option<&'a str> {
-        match self {
-            Self::User { scopes, .. } => Some(scopes),
-            Self::Identity(_) | Self::App(..) => None,
-        }
+    /// A user, by way of an app
+    pub(crate) fn user(user: &'a User, client_id: &'a str, proof: Proof, scopes: &'a str) -> Self {
+        let User { name, object_id, .. } = user;
+        Self { name, object_id, client_id, proof, resource_id: None, scopes: Some(scopes) }
     }
 }
 
@@ -174,11 +143,6 @@ pub(crate) fn issuer(tenant_id: &str, version_2: bool) -> String {
         (_, true) => format!("https://login.microsoftonline.com/{tenant_id}/v2.0"),
         (_, false) => format!("https://sts.windows.net/{tenant_id}/"),
     }
-}
-
-/// Most resources take tokens of version 1; a token that is to be exchanged for another is of version 2.
-fn is_exchange_audience(audience: &str) -> bool {
-    audience.starts_with("api://AzureADTokenExchange")
 }
 
 /// The tenant id that stands for an AD FS

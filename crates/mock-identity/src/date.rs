@@ -1,58 +1,36 @@
 //! The ways in which Azure writes a point in time.
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::StaticFormatDescription, macros::format_description};
 
 /// `06/20/2019 02:57:58 +00:00`, as App Service on Linux wrote it in 2017
 pub(crate) fn on_linux(unix_seconds: u64) -> String {
-    let at = utc(unix_seconds);
-    let (month, hour) = (u8::from(at.month()), at.hour());
-    format!(
-        "{month:02}/{:02}/{:04} {hour:02}:{:02}:{:02} +00:00",
-        at.day(),
-        at.year(),
-        at.minute(),
-        at.second()
-    )
+    written(unix_seconds, format_description!("[month]/[day]/[year] [hour]:[minute]:[second] +00:00"))
 }
 
 /// `1/16/2020 5:24:12 AM +00:00`, as App Service on Windows wrote it in 2017
 pub(crate) fn on_windows(unix_seconds: u64) -> String {
-    let at = utc(unix_seconds);
-    let month = u8::from(at.month());
-    let (hour, half) = match at.hour() {
-        0 => (12, "AM"),
-        hour @ 1..12 => (hour, "AM"),
-        12 => (12, "PM"),
-        hour => (hour.saturating_sub(12), "PM"),
-    };
-    format!("{month}/{}/{} {hour}:{:02}:{:02} {half} +00:00", at.day(), at.year(), at.minute(), at.second())
+    let form = format_description!(
+        "[month padding:none]/[day padding:none]/[year] \
+         [hour repr:12 padding:none]:[minute]:[second] [period] +00:00"
+    );
+    written(unix_seconds, form)
 }
 
 /// `2016-01-09 02:02:12Z`, as Entra ID dates its errors
 pub(crate) fn of_entra(unix_seconds: u64) -> String {
-    let at = utc(unix_seconds);
-    let month = u8::from(at.month());
-    format!(
-        "{:04}-{month:02}-{:02} {:02}:{:02}:{:02}Z",
-        at.year(),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second()
-    )
+    written(unix_seconds, format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z"))
 }
 
 /// `2023-02-28T09:57:37.0000000Z`, as Entra ID writes the times of assertions
 pub(crate) fn in_full(unix_seconds: u64) -> String {
-    format!("{}.0000000Z", of_entra(unix_seconds).trim_end_matches('Z').replace(' ', "T"))
+    written(unix_seconds, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].0000000Z"))
 }
 
 /// A time beyond the year 9999 becomes the epoch.
-fn utc(unix_seconds: u64) -> OffsetDateTime {
-    i64::try_from(unix_seconds)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+fn written(unix_seconds: u64, form: StaticFormatDescription) -> String {
+    let seconds = i64::try_from(unix_seconds).unwrap_or_default();
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(form).unwrap_or_default()
 }
 
 #[cfg(test)]

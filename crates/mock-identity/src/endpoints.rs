@@ -13,9 +13,17 @@ mod msi_2017;
 mod open_id;
 mod service_fabric;
 
-use http::StatusCode;
-
-use crate::{endpoint::Endpoint, listener::Listener, reply::Reply, spec::Spec};
+// What every endpoint uses; its file imports it from here.
+use crate::{
+    call::Call,
+    endpoint::Endpoint,
+    identity::{IdKind, Identity, Selector},
+    issuer::Issued,
+    listener::Listener,
+    platform::Platform,
+    reply::Reply,
+    spec::{Environment, Setup, Spec},
+};
 
 /// All of them, in the order of the start page
 pub(crate) static ALL: [&Spec; 12] = [
@@ -38,20 +46,14 @@ pub(crate) fn at(listener: Listener, segments: &[&str]) -> &'static Spec {
     ALL.into_iter().find(|spec| spec.matches(listener, segments)).unwrap_or(&UNKNOWN)
 }
 
-/// The endpoint of this name
 pub(crate) fn spec(endpoint: Endpoint) -> &'static Spec {
     ALL.into_iter().find(|spec| spec.endpoint == endpoint).unwrap_or(&UNKNOWN)
 }
 
-const UNKNOWN: Spec = Spec {
-    endpoint: Endpoint::Unknown,
-    listeners: &[],
-    paths: &[],
-    refuses_chunks: false,
-    answer: |_, _| Reply::text(StatusCode::NOT_FOUND, "no such endpoint here: see /"),
-    failure: |_, _, status| Reply::text(status, "a scripted failure"),
-    setups: &[],
-};
+const UNKNOWN: Spec = Spec { listeners: &[], ..Spec::of(Endpoint::Unknown) };
+
+/// The parameters by which one or another endpoint chooses an identity
+const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];
 
 #[cfg(test)]
 mod tests {

@@ -61,13 +61,13 @@ impl Code {
     const fn of(number: u32, error: &'static str, status: u16) -> Self {
         Self { number, error, status }
     }
+
+    pub(crate) fn because(self, message: impl Into<String>) -> EntraError {
+        EntraError { code: self, message: message.into(), more: json!({}) }
+    }
 }
 
 impl EntraError {
-    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), more: json!({}) }
-    }
-
     /// With these fields beside the others
     pub(crate) fn with(self, more: Value) -> Self {
         Self { more, ..self }
@@ -75,7 +75,7 @@ impl EntraError {
 
     pub(crate) fn missing(parameter: &str) -> Self {
         let message = format!("The request body must contain the following parameter: '{parameter}'.");
-        Self::new(Code::MISSING_PARAMETER, message)
+        Code::MISSING_PARAMETER.because(message)
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -83,11 +83,8 @@ impl EntraError {
     }
 
     pub(crate) fn reply(&self, call: &Call, trace: &str) -> Reply {
-        Reply::json(self.status(), &self.body(trace, &correlation_id(call), ADDRESS))
-    }
-
-    fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::BAD_REQUEST)
+        let status = StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Reply::json(status, self.body(trace, &correlation_id(call), ADDRESS))
     }
 
     /// In the words of the host at `address`
@@ -116,15 +113,15 @@ impl EntraError {
 
 /// The error as IMDS relays it: without its headers, and with the address of a region
 pub(crate) fn relayed_unknown_resource(call: &Call, resource: &str, tenant: &str) -> Reply {
-    let error = EntraError::new(Code::UNKNOWN_RESOURCE, unknown_resource(resource, tenant));
+    let error = Code::UNKNOWN_RESOURCE.because(unknown_resource(resource, tenant));
     let trace = Uuid::new_v4().to_string();
-    Reply::json(StatusCode::BAD_REQUEST, &error.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
+    Reply::json(StatusCode::BAD_REQUEST, error.body(&trace, &correlation_id(call), REGIONAL_ADDRESS))
 }
 
 /// The answer of discovery for an unknown tenant: the words of the token endpoint, and another error
 pub(crate) fn invalid_tenant(call: &Call, tenant: &str) -> Reply {
     let code = Code { error: "invalid_tenant", ..Code::UNKNOWN_TENANT };
-    EntraError::new(code, unknown_tenant(tenant)).reply(call, &Uuid::new_v4().to_string())
+    code.because(unknown_tenant(tenant)).reply(call, &Uuid::new_v4().to_string())
 }
 
 pub(crate) fn unknown_tenant(tenant: &str) -> String {
@@ -143,7 +140,7 @@ pub(crate) fn scripted(status: StatusCode) -> EntraError {
         status if status.is_client_error() => (Code::BAD_REQUEST, "The request isn't valid."),
         _ => (Code::UNAVAILABLE, "A transient error has occurred. Please try again."),
     };
-    EntraError::new(Code { status: status.as_u16(), ..code }, message)
+    (Code { status: status.as_u16(), ..code }).because(message)
 }
 
 /// Without the number in front, since others say it too

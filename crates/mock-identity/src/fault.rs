@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::endpoint::Endpoint;
 
@@ -138,17 +139,12 @@ impl Fault {
 impl Answer {
     /// This status in the endpoint's own words
     pub fn status(code: u16) -> Self {
-        Self::retry_after_each(code, &[])
+        Self::Status(StatusAnswer { code, retry_after: Vec::new(), body: None, content_type: None })
     }
 
     /// This status in the endpoint's own words, with a `Retry-After`
     pub fn retry_after(code: u16, value: &str) -> Self {
-        Self::retry_after_each(code, &[value])
-    }
-
-    /// The same with several of them
-    pub fn retry_after_each(code: u16, values: &[&str]) -> Self {
-        let retry_after = values.iter().map(|value| (*value).to_owned()).collect();
+        let retry_after = vec![value.to_owned()];
         Self::Status(StatusAnswer { code, retry_after, body: None, content_type: None })
     }
 
@@ -160,22 +156,11 @@ impl Answer {
 
     /// Its name in the log, without a scripted body
     pub(crate) fn name(&self) -> String {
-        match self {
-            Self::AsUsual => "delay".to_owned(),
-            Self::Status(answer) => format!("status {}", answer.code),
-            Self::Reset => "reset".to_owned(),
-            Self::Closed => "closed".to_owned(),
-            Self::Empty => "empty".to_owned(),
-            Self::Chunked => "chunked".to_owned(),
-            Self::Truncated => "truncated".to_owned(),
-            Self::TruncatedChunks => "truncated-chunks".to_owned(),
-            Self::TruncatedUnsized => "truncated-unsized".to_owned(),
-            Self::Html => "html".to_owned(),
-            Self::Oversize => "oversize".to_owned(),
-            Self::SlowDrip => "slow-drip".to_owned(),
-            Self::Redirect(_) => "redirect".to_owned(),
-            Self::Garbage => "garbage".to_owned(),
-            Self::WrongIdentity => "wrong-identity".to_owned(),
+        match (self, serde_json::to_value(self)) {
+            (Self::AsUsual, _) => "delay".to_owned(),
+            (Self::Status(answer), _) => format!("status {}", answer.code),
+            (Self::Redirect(_), _) => "redirect".to_owned(),
+            (_, written) => written.ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -203,7 +188,6 @@ impl FaultScript {
         self.queues.entry(fault.endpoint).or_default().push_back(fault);
     }
 
-    /// The number of faults
     pub(crate) fn len(&self) -> usize {
         self.queues.values().map(VecDeque::len).sum()
     }

@@ -1,9 +1,6 @@
 //! Signs tokens as Entra ID does, and checks them as a resource service does.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -39,16 +36,15 @@ impl Issued {
 }
 
 /// Why a token is refused
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
+    #[error("this platform did not issue the token")]
     Invalid,
     /// At this time, in Unix seconds
-    Expired {
-        at: u64,
-    },
-    Audience {
-        found: String,
-    },
+    #[error("the token has expired")]
+    Expired { at: u64 },
+    #[error("the token is for {found}")]
+    Audience { found: String },
 }
 
 pub(crate) struct Issuer {
@@ -79,7 +75,6 @@ impl Issuer {
         Ok(Self { accepted, signer, key })
     }
 
-    /// The token that `grant` allows
     pub(crate) fn issue(&self, grant: &Grant<'_>) -> Result<Issued> {
         let claims = grant.claims(unix_now());
         let mut written = serde_json::to_value(&claims)?;
@@ -87,10 +82,9 @@ impl Issuer {
             rename(&mut written, "appid", "azp");
             rename(&mut written, "appidacr", "azpacr");
         }
-        Ok(Issued { token: self.sign(&written)?, claims, subject: grant.subject.name().to_owned() })
+        Ok(Issued { token: self.sign(&written)?, claims, subject: grant.subject.name.to_owned() })
     }
 
-    /// These claims as a JWT
     pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String> {
         let header = json!({ "typ": "JWT", "alg": "RS256", "x5t": self.key.kid, "kid": self.key.kid });
         let signed = format!("{}.{}", encode(&header)?, encode(claims)?);
@@ -101,7 +95,6 @@ impl Issuer {
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// Whether the signature is of this issuer
     pub(crate) fn signed(&self, message: &str, signature: &[u8]) -> bool {
         let key = signature::UnparsedPublicKey::new(
             &signature::RSA_PKCS1_2048_8192_SHA256,
@@ -129,7 +122,6 @@ impl Issuer {
         }
     }
 
-    /// The signing keys, as a JWKS
     pub(crate) fn key_set(&self) -> Value {
         json!({ "keys": [self.key] })
     }
@@ -144,18 +136,6 @@ impl Jwk {
         Self { kty: "RSA", r#use: "sig", alg: "RS256", kid: BASE64_URL_SAFE_NO_PAD.encode(thumbprint), n, e }
     }
 }
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid => f.write_str("this platform did not issue the token"),
-            Self::Expired { .. } => f.write_str("the token has expired"),
-            Self::Audience { found } => write!(f, "the token is for {found}"),
-        }
-    }
-}
-
-impl std::error::Error for TokenError {}
 
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -189,7 +169,8 @@ mod tests {
 
     fn issued(audience: &str, lifetime: u64) -> (Issuer, Issued) {
         let issuer = Issuer::new(&["tenant"]).unwrap();
-        let subject = Subject::Identity(&MockConfig::default().identities[1]);
+        let config = MockConfig::default();
+        let subject = Subject::identity(&config.identities[1]);
         let grant = Grant { subject, tenant_id: "tenant", audience, lifetime, capabilities: Vec::new() };
         let issued = issuer.issue(&grant).unwrap();
         (issuer, issued)

@@ -19,7 +19,7 @@
 //! The modules, each of which uses those below it:
 //!
 //! ```text
-//! server      listeners and connections; tls, stream
+//! server      listeners and connections; tls
 //! router      the way of a request: fault, answer, log; start_page, admin
 //! endpoints   one file an endpoint, each with its SPEC: its paths, answers, failures and variables
 //! spec        the description of an endpoint; federation
@@ -58,7 +58,6 @@ mod sections;
 mod server;
 mod spec;
 mod start_page;
-mod stream;
 mod throttle;
 mod tls;
 mod token_cache;
@@ -187,7 +186,7 @@ impl Mock {
 
     /// Queue a fault behind the others of its endpoint
     pub fn fault(&self, fault: Fault) {
-        self.platform.faults().add(fault);
+        self.platform.faults.lock().add(fault);
     }
 
     /// The log of requests, oldest first: the newest ten thousand, fewer if they are large

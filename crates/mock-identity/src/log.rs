@@ -1,10 +1,8 @@
 //! The log of requests, without tokens and secrets, and counters.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, VecDeque};
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -77,10 +75,21 @@ struct Entries {
 impl RequestLog {
     /// Add a request at its arrival, and return its number
     pub(crate) fn arrival(&self, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> u64 {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.last += 1;
         let number = entries.last;
-        entries.keep(record(number, endpoint, call, fault));
+        entries.keep(LoggedRequest {
+            number,
+            endpoint,
+            method: call.method.to_string(),
+            path: call.path.clone(),
+            query: redaction::parameters(&call.query),
+            form: redaction::parameters(call.form.as_deref().unwrap_or_default()),
+            headers: redaction::headers(call),
+            fault: fault.map(|fault| fault.answer.name()),
+            status: None,
+            issued_to: None,
+        });
         entries.count(endpoint, |counts| {
             counts.requests += 1;
             counts.faults += u64::from(fault.is_some());
@@ -91,7 +100,7 @@ impl RequestLog {
     }
 
     pub(crate) fn answered(&self, number: u64, reply: &Reply) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         // A reset in between may have forgotten the request.
         let Some(entry) = entries.kept.iter_mut().rev().find(|entry| entry.number == number) else {
             return;
@@ -106,11 +115,11 @@ impl RequestLog {
     }
 
     pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
-        self.entries().kept.iter().cloned().collect()
+        self.entries.lock().kept.iter().cloned().collect()
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        self.entries().counters.clone()
+        self.entries.lock().counters.clone()
     }
 
     pub(crate) async fn arrived(&self, endpoint: Endpoint, count: u64) {
@@ -124,14 +133,10 @@ impl RequestLog {
 
     /// Numbers go on, so that a request that is still waiting for its answer is not taken for a new one.
     pub(crate) fn clear(&self) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.kept.clear();
         entries.bytes = 0;
         entries.counters = Counters::default();
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,23 +158,7 @@ impl Entries {
     }
 }
 
-fn record(number: u64, endpoint: Endpoint, call: &Call, fault: Option<&Fault>) -> LoggedRequest {
-    LoggedRequest {
-        number,
-        endpoint,
-        method: call.method.to_string(),
-        path: call.path.clone(),
-        query: redaction::parameters(&call.query),
-        form: redaction::parameters(call.form.as_deref().unwrap_or_default()),
-        headers: redaction::headers(call),
-        fault: fault.map(|fault| fault.answer.name()),
-        status: None,
-        issued_to: None,
-    }
-}
-
 impl LoggedRequest {
-    /// Its size in memory at its arrival, in bytes
     fn size(&self) -> usize {
         let pairs = self.query.iter().chain(&self.form).map(|(name, value)| (name, value));
         let texts = pairs.chain(&self.headers).map(|(name, value)| name.len().saturating_add(value.len()));
@@ -188,21 +177,10 @@ mod tests {
     use super::*;
 
     fn entry(number: u64, path: String) -> LoggedRequest {
-        let (query, form) = (vec![("resource".to_owned(), path.clone())], Vec::new());
-        let method = "GET".to_owned();
-        let (headers, fault, status, issued_to) = (BTreeMap::new(), None, None, None);
-        LoggedRequest {
-            number,
-            endpoint: Endpoint::Imds,
-            method,
-            path,
-            query,
-            form,
-            headers,
-            fault,
-            status,
-            issued_to,
-        }
+        let query = vec![("resource".to_owned(), path.clone())];
+        let (endpoint, method) = (Endpoint::Imds, "GET".to_owned());
+        let (form, headers, fault, status, issued_to) = (Vec::new(), BTreeMap::new(), None, None, None);
+        LoggedRequest { number, endpoint, method, path, query, form, headers, fault, status, issued_to }
     }
 
     #[test]

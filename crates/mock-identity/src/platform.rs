@@ -1,12 +1,10 @@
 //! The state that all endpoints share: configuration, issuer, log, faults, and the state of single endpoints.
 
-use std::{
-    num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::num::NonZeroU64;
 
 use anyhow::Result;
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::{
     addresses::Addresses,
@@ -34,7 +32,7 @@ pub(crate) struct Platform {
     /// The tokens that Service Fabric gives again
     pub(crate) fabric_tokens: TokenCache,
     pub(crate) imds_throttle: Throttle,
-    faults: Mutex<FaultScript>,
+    pub(crate) faults: Mutex<FaultScript>,
 }
 
 impl Platform {
@@ -51,17 +49,12 @@ impl Platform {
         })
     }
 
-    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultScript> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn reset(&self) {
-        *self.faults() = FaultScript::new(&self.config.faults);
+        *self.faults.lock() = FaultScript::new(&self.config.faults);
         self.fabric_tokens.clear();
         self.log.clear();
     }
 
-    /// A token of a managed identity
     pub(crate) fn issue_to(
         &self,
         identity: &Identity,
@@ -69,7 +62,7 @@ impl Platform {
         audience: &str,
         lifetime: NonZeroU64,
     ) -> Result<Issued, Reply> {
-        self.issue(call, self.grant(Subject::Identity(identity), audience, lifetime))
+        self.issue(call, self.grant(Subject::identity(identity), audience, lifetime))
     }
 
     /// The grant of a token in the tenant that the identities are in
@@ -93,23 +86,24 @@ impl Platform {
 
     /// Another identity or app than `asked`, if there is another
     fn other_than<'a>(&'a self, asked: Subject<'a>) -> Subject<'a> {
-        let id = asked.object_id();
-        let other = match asked {
-            Subject::Identity(_) => {
-                self.config.identities.iter().find(|other| other.object_id != id).map(Subject::Identity)
-            }
-            Subject::App(_, proof) | Subject::User { proof, .. } => self
-                .config
-                .apps
-                .iter()
-                .find(|other| other.object_id != id)
-                .map(|other| Subject::App(other, proof)),
+        let Subject { object_id: id, proof, .. } = asked;
+        let other = if asked.resource_id.is_some() {
+            self.config.identities.iter().find(|other| other.object_id != id).map(Subject::identity)
+        } else {
+            let other = self.config.apps.iter().find(|other| other.object_id != id);
+            other.map(|other| Subject::app(other, proof))
         };
         other.unwrap_or(asked)
     }
 
-    /// Entra ID's refusal of an unknown audience, as the managed identity endpoints quote it
-    pub(crate) fn unknown_audience(&self, resource: &str) -> String {
-        format!("AADSTS500011: {}", entra_error::unknown_resource(resource, &self.config.tenant_id))
+    /// Check that tokens can be asked for this audience; else Entra ID's words, as the managed identity endpoints quote them
+    pub(crate) fn check_audience(&self, resource: &str) -> Result<(), String> {
+        match self.config.knows_audience(resource) {
+            true => Ok(()),
+            false => Err(format!(
+                "AADSTS500011: {}",
+                entra_error::unknown_resource(resource, &self.config.tenant_id)
+            )),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! An answer before it goes on the wire.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use uuid::Uuid;
+
+use crate::call::Call;
 
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -14,8 +17,12 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Self {
-        let body = serde_json::to_string(body).unwrap_or_else(|_| "{}".to_owned());
+    pub(crate) fn ok(body: impl Serialize) -> Self {
+        Self::json(StatusCode::OK, body)
+    }
+
+    pub(crate) fn json(status: StatusCode, body: impl Serialize) -> Self {
+        let body = serde_json::to_string(&body).unwrap_or_else(|_| "{}".to_owned());
         Self::new(status, "application/json; charset=utf-8", body)
     }
 
@@ -31,23 +38,39 @@ impl Reply {
         Self { status, headers: Vec::new(), body: String::new(), in_chunks: false, issued_to: None }
     }
 
-    fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
-        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-        Self { headers, body, ..Self::empty(status) }
+    fn new(status: StatusCode, content_type: &str, body: String) -> Self {
+        Self { body, ..Self::empty(status) }.with("content-type", content_type)
     }
 
     /// Add a header, or replace the one of that name; a value that no header can carry is left out
-    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.retain(|(held, _)| *held != name);
-            self.headers.push((name, value));
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        if HeaderValue::from_str(value).is_ok() {
+            self.headers.retain(|(held, _)| held != name);
         }
-        self
+        self.beside(name, value)
+    }
+
+    pub(crate) fn with_all(self, headers: &[(&'static str, &str)]) -> Self {
+        headers.iter().fold(self, |reply, (name, value)| reply.with(name, value))
+    }
+
+    /// Add an id of the request, and repeat the caller's own
+    pub(crate) fn with_request_ids(self, call: &Call) -> Self {
+        let reply = self.with("x-ms-request-id", &Uuid::new_v4().to_string());
+        reply.repeating("x-ms-client-request-id", call)
+    }
+
+    pub(crate) fn repeating(self, name: &'static str, call: &Call) -> Self {
+        match call.header(name) {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
     }
 
     /// Add a header beside those of the same name; a value that no header can carry is left out
-    pub(crate) fn beside(mut self, name: HeaderName, value: &str) -> Self {
-        self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
+    pub(crate) fn beside(mut self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value);
+        self.headers.extend(value.map(|value| (HeaderName::from_static(name), value)));
         self
     }
 

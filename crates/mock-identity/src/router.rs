@@ -1,13 +1,13 @@
 //! The way of a request: to the start page, to the mock's own endpoint, or to one of Azure's, where it is logged, and fails
 //! if a fault is to be played.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode};
 
 use crate::{
     admin,
-    body::ScriptedBody,
+    body::{self, ScriptedBody},
     call::Call,
     endpoints,
     fault::{Answer, Fault, StatusAnswer},
@@ -17,8 +17,9 @@ use crate::{
     start_page,
 };
 
-/// The connection ends in the place of an answer
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The connection ends in the place of an answer, as at every error that hyper sees
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection ends in the place of an answer")]
 pub(crate) enum NoAnswer {
     /// With a TCP RST
     Reset,
@@ -28,8 +29,8 @@ pub(crate) enum NoAnswer {
 
 pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
     match call.segments().as_slice() {
-        [] => Ok(ScriptedBody::whole(start_page::answer(platform))),
-        ["admin", path @ ..] => Ok(ScriptedBody::whole(admin::answer(platform, &call, path))),
+        [] => Ok(body::whole(Reply::text(StatusCode::OK, start_page::text(platform)))),
+        ["admin", path @ ..] => Ok(body::whole(admin::answer(platform, &call, path))),
         segments => {
             let spec = endpoints::at(call.listener, segments);
             play(platform, spec, call).await
@@ -37,29 +38,20 @@ pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<S
     }
 }
 
-/// Plain errors end a connection in hyper.
-impl fmt::Display for NoAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection ends in the place of an answer")
-    }
-}
-
-impl std::error::Error for NoAnswer {}
-
 /// Answer as Azure does, unless a fault is to be played
 async fn play(platform: &Platform, spec: &Spec, mut call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
-    let fault = platform.faults().next(spec.endpoint);
+    let fault = platform.faults.lock().next(spec.endpoint);
     let number = platform.log.arrival(spec.endpoint, &call, fault.as_ref());
     let Some(fault) = fault else {
         let reply = healthy(platform, spec, &call);
         platform.log.answered(number, &reply);
-        return Ok(ScriptedBody::whole(reply));
+        return Ok(body::whole(reply));
     };
     tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
     call.wrong_identity = fault.answer == Answer::WrongIdentity;
     let reply = faulty(platform, spec, &call, &fault)?;
     platform.log.answered(number, &reply);
-    Ok(ScriptedBody::scripted(reply, &fault.answer))
+    Ok(body::scripted(reply, &fault.answer))
 }
 
 fn healthy(platform: &Platform, spec: &Spec, call: &Call) -> Reply {
@@ -69,7 +61,6 @@ fn healthy(platform: &Platform, spec: &Spec, call: &Call) -> Reply {
     (spec.answer)(platform, call)
 }
 
-/// The answer that `fault` asks for
 fn faulty(platform: &Platform, spec: &Spec, call: &Call, fault: &Fault) -> Result<Reply, NoAnswer> {
     let healthy = || healthy(platform, spec, call);
     Ok(match &fault.answer {
@@ -84,22 +75,20 @@ fn faulty(platform: &Platform, spec: &Spec, call: &Call, fault: &Fault) -> Resul
         Answer::Empty => Reply { body: String::new(), ..healthy() },
         Answer::Status(answer) => status(platform, spec, call, answer),
         Answer::Html => Reply::html(StatusCode::OK, "<html><body><h1>Sign in</h1></body></html>\n"),
-        Answer::Oversize => Reply::json(StatusCode::OK, &()),
-        Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with(header::LOCATION, url),
-        Answer::Garbage => {
-            Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::json(StatusCode::OK, &()) }
-        }
+        Answer::Oversize => Reply::ok(()),
+        Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with("location", url),
+        Answer::Garbage => Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::ok(()) },
     })
 }
 
 fn status(platform: &Platform, spec: &Spec, call: &Call, answer: &StatusAnswer) -> Reply {
     let code = StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = match &answer.body {
-        Some(body) => Reply { body: body.clone(), ..Reply::json(code, &()) },
+        Some(body) => Reply { body: body.clone(), ..Reply::json(code, ()) },
         None => (spec.failure)(platform, call, code),
     };
     if let Some(content_type) = &answer.content_type {
-        reply = reply.with(header::CONTENT_TYPE, content_type);
+        reply = reply.with("content-type", content_type);
     }
-    answer.retry_after.iter().fold(reply, |reply, value| reply.beside(header::RETRY_AFTER, value))
+    answer.retry_after.iter().fold(reply, |reply, value| reply.beside("retry-after", value))
 }

@@ -102,16 +102,13 @@ pub struct ContainerGroupConfig {
 
 /// The agent of Azure Arc
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ArcConfig {
     /// The lifetime of its tokens
-    #[serde(default = "a_day")]
     pub token_lifetime_seconds: NonZeroU64,
     /// The folder of its key files; clients insist on the default
-    #[serde(default = "ArcConfig::agents_key_directory")]
     pub key_directory: PathBuf,
     /// Whether it knows user-assigned identities; an agent that does not answers for the system-assigned one
-    #[serde(default = "yes")]
     pub user_assigned: bool,
 }
 
@@ -153,15 +150,11 @@ impl ArcConfig {
     pub fn with_keys_in(key_directory: &Path) -> Self {
         Self { token_lifetime_seconds: a_day(), key_directory: key_directory.to_owned(), user_assigned: true }
     }
-
-    fn agents_key_directory() -> PathBuf {
-        PathBuf::from("/var/opt/azcmagent/tokens")
-    }
 }
 
 impl Default for ArcConfig {
     fn default() -> Self {
-        Self::with_keys_in(&Self::agents_key_directory())
+        Self::with_keys_in(Path::new("/var/opt/azcmagent/tokens"))
     }
 }
 
@@ -183,8 +176,4 @@ impl Default for ServiceFabricConfig {
 
 const fn a_day() -> NonZeroU64 {
     NonZeroU64::new(86_400).expect("not zero")
-}
-
-const fn yes() -> bool {
-    true
 }

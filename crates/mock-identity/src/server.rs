@@ -1,13 +1,6 @@
 //! Listens, speaks HTTP/1.1 on plain and TLS connections, and stops.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use http::{Request, Response, StatusCode};
@@ -16,6 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use socket2::Socket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -26,14 +20,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     addresses::{Addresses, Pinned},
-    body::ScriptedBody,
+    body::{self, ScriptedBody},
     call::Call,
     config::MockConfig,
     listener::Listener,
     platform::Platform,
     reply::Reply,
     router::{self, NoAnswer},
-    stream::ResettableStream,
     tls,
 };
 
@@ -54,27 +47,23 @@ struct Bound {
 
 impl Server {
     pub(crate) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
-        let (plain, url) = listen(config.listen, Listener::Plain, None).await?;
-        let mut addresses = Addresses { plain: url, also: None, tls: None, pinned: None };
-        let mut bound = vec![plain];
+        let mut bound = Vec::new();
+        let plain = listen(&mut bound, config.listen, Listener::Plain, None).await?;
+        let mut addresses = Addresses { plain, also: None, tls: None, pinned: None };
         if let Some(address) = config.also_listen {
-            let (socket, url) = listen(address, Listener::Plain, None).await?;
-            addresses.also = Some(url);
-            bound.push(socket);
+            addresses.also = Some(listen(&mut bound, address, Listener::Plain, None).await?);
         }
         let (mut ca_pem, mut pinned_pem) = (None, None);
         if let Some(address) = config.listen_tls {
             let (acceptor, authority) = tls::by_authority()?;
-            let (socket, url) = listen(address, Listener::Tls, Some(acceptor)).await?;
-            (addresses.tls, ca_pem) = (Some(url), Some(authority));
-            bound.push(socket);
+            addresses.tls = Some(listen(&mut bound, address, Listener::Tls, Some(acceptor)).await?);
+            ca_pem = Some(authority);
         }
         if let Some(fabric) = &config.service_fabric {
             let (acceptor, certificate) = tls::pinned()?;
-            let (socket, url) = listen(fabric.listen, Listener::Pinned, Some(acceptor)).await?;
+            let url = listen(&mut bound, fabric.listen, Listener::Pinned, Some(acceptor)).await?;
             addresses.pinned = Some(Pinned { url, thumbprint: tls::thumbprint(&certificate) });
             pinned_pem = Some(certificate.pem());
-            bound.push(socket);
         }
         let platform = Arc::new(Platform::new(config, addresses)?);
         let (listeners, stop) = (JoinSet::new(), watch::Sender::new(false));
@@ -91,14 +80,17 @@ impl Server {
     }
 }
 
+/// Bind a socket; its URL
 async fn listen(
+    bound: &mut Vec<Bound>,
     address: SocketAddr,
     listener: Listener,
     tls: Option<TlsAcceptor>,
-) -> Result<(Bound, String)> {
+) -> Result<String> {
     let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let url = format!("{}://{}", listener.scheme(), socket.local_addr()?);
-    Ok((Bound { socket, listener, tls }, url))
+    bound.push(Bound { socket, listener, tls });
+    Ok(url)
 }
 
 async fn serve(bound: Bound, platform: Arc<Platform>, mut stop: watch::Receiver<bool>) {
@@ -130,16 +122,17 @@ async fn connection(
     platform: Arc<Platform>,
     watcher: Watcher,
 ) {
-    let reset = Arc::new(AtomicBool::new(false));
     // Small answers go at once.
     let _ = stream.set_nodelay(true);
-    let link = ResettableStream::new(stream, reset.clone());
+    // Out of descriptors, which the client sees.
+    let Ok(socket) = stream.as_fd().try_clone_to_owned() else { return };
+    let socket = Arc::new(socket.into());
     match tls {
-        None => exchange(link, listener, platform, reset, watcher).await,
+        None => exchange(stream, listener, platform, socket, watcher).await,
         // A failed handshake is the client's to report.
         Some(acceptor) => {
-            if let Ok(stream) = acceptor.accept(link).await {
-                exchange(stream, listener, platform, reset, watcher).await;
+            if let Ok(stream) = acceptor.accept(stream).await {
+                exchange(stream, listener, platform, socket, watcher).await;
             }
         }
     }
@@ -149,10 +142,10 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     listener: Listener,
     platform: Arc<Platform>,
-    reset: Arc<AtomicBool>,
+    socket: Arc<Socket>,
     watcher: Watcher,
 ) {
-    let service = service_fn(move |request| answer(platform.clone(), request, listener, reset.clone()));
+    let service = service_fn(move |request| answer(platform.clone(), request, listener, socket.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .max_buf_size(MAX_HEAD)
@@ -165,17 +158,18 @@ async fn answer(
     platform: Arc<Platform>,
     request: Request<Incoming>,
     listener: Listener,
-    reset: Arc<AtomicBool>,
+    socket: Arc<Socket>,
 ) -> Result<Response<ScriptedBody>, NoAnswer> {
-    let Ok(call) = Call::read(request, listener).await else {
-        return Ok(ScriptedBody::whole(Reply::text(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the request is too large",
-        )));
+    let Some(call) = Call::read(request, listener).await else {
+        let refusal = Reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large");
+        return Ok(body::whole(refusal));
     };
-    router::answer(&platform, call)
-        .await
-        .inspect_err(|end| reset.store(*end == NoAnswer::Reset, Ordering::Relaxed))
+    let answer = router::answer(&platform, call).await;
+    if matches!(answer, Err(NoAnswer::Reset)) {
+        // It then closes with RST instead of FIN. Where the option is refused, the client sees an ordinary close.
+        let _ = socket.set_linger(Some(Duration::ZERO));
+    }
+    answer
 }
 
 /// The longest head of a request, in bytes.

@@ -33,6 +33,19 @@ pub(crate) struct Setup {
 }
 
 impl Spec {
+    /// An endpoint without paths and setups, as most are otherwise
+    pub(crate) const fn of(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            listeners: &[Listener::Plain, Listener::Tls],
+            paths: &[],
+            refuses_chunks: false,
+            answer: |_, _| Reply::text(StatusCode::NOT_FOUND, "no such endpoint here: see /"),
+            failure: |_, _, status| Reply::text(status, "a scripted failure"),
+            setups: &[],
+        }
+    }
+
     /// Whether a request with these segments in its path, by this listener, is for the endpoint
     pub(crate) fn matches(&self, listener: Listener, segments: &[&str]) -> bool {
         self.listeners.contains(&listener) && self.paths.iter().any(|path| fits(path, segments))
@@ -50,6 +63,3 @@ fn fits(path: &str, segments: &[&str]) -> bool {
     }
     segments.next().is_none()
 }
-
-/// The listeners of every endpoint that can be reached without TLS
-pub(crate) const PLAIN_OR_TLS: &[Listener] = &[Listener::Plain, Listener::Tls];

@@ -1,21 +1,13 @@
 //! The page at `/`: how to point SDKs at the mock.
 
-use std::fmt::Write as _;
-
-use http::StatusCode;
-
 use crate::{
     endpoints, federation,
+    identity::Identity,
     platform::Platform,
-    reply::Reply,
     spec::{Environment, Setup},
 };
 
-pub(crate) fn answer(platform: &Platform) -> Reply {
-    Reply::text(StatusCode::OK, page(platform))
-}
-
-fn page(platform: &Platform) -> String {
+pub(crate) fn text(platform: &Platform) -> String {
     let (url, tenant) = (&platform.addresses.plain, &platform.config.tenant_id);
     let vault = platform.addresses.tls.as_ref().unwrap_or(url);
     let setups: String =
@@ -49,10 +41,7 @@ fn setup(platform: &Platform, setup: &Setup) -> String {
 }
 
 fn exports(environment: &Environment) -> String {
-    environment.iter().fold(String::new(), |mut lines, (name, value)| {
-        let _ = writeln!(lines, "    export {name}={value}");
-        lines
-    })
+    environment.iter().map(|(name, value)| format!("    export {name}={value}\n")).collect()
 }
 
 /// The app of [`Credential::FederatedToken`](crate::Credential::FederatedToken)
@@ -62,8 +51,6 @@ fn cluster_app(platform: &Platform) -> &str {
 }
 
 fn identities(platform: &Platform) -> String {
-    platform.config.identities.iter().fold(String::new(), |mut lines, identity| {
-        let _ = writeln!(lines, "    {:<12} client id {}", identity.name, identity.client_id);
-        lines
-    })
+    let line = |it: &Identity| format!("    {:<12} client id {}\n", it.name, it.client_id);
+    platform.config.identities.iter().map(line).collect()
 }

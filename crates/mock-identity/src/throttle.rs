@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// The requests of the last second
 #[derive(Default)]
@@ -15,7 +16,7 @@ impl Throttle {
     /// Whether one more is answered; one that is not does not count
     pub(crate) fn admits(&self, a_second: Option<NonZeroU32>) -> bool {
         let Some(limit) = a_second else { return true };
-        let mut answered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answered = self.0.lock();
         let now = Instant::now();
         while answered.front().is_some_and(|moment| now.duration_since(*moment) >= Duration::from_secs(1)) {
             answered.pop_front();

@@ -1,6 +1,6 @@
 //! Certificates made at the start: an authority and the server certificate that it signs, and one that clients pin.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
 use rcgen::{
@@ -36,10 +36,7 @@ pub(crate) fn thumbprint(certificate: &Certificate) -> String {
 
 /// As Azure writes thumbprints
 pub(crate) fn upper_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02X}");
-        text
-    })
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> Result<TlsAcceptor> {

@@ -1,10 +1,8 @@
 //! The tokens that Service Fabric keeps: it gives one again until it expires, or until a caller names it by its digest.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
 
+use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 
 use crate::{issuer::Issued, tls};
@@ -17,27 +15,23 @@ pub(crate) struct TokenCache(Mutex<BTreeMap<Key, Issued>>);
 
 impl TokenCache {
     pub(crate) fn clear(&self) {
-        self.tokens().clear();
+        self.0.lock().clear();
     }
 
     /// A token that has not expired, and whose SHA-256 digest is not `refused`
     pub(crate) fn get(&self, key: &Key, refused: Option<&str>) -> Option<Issued> {
-        let tokens = self.tokens();
+        let tokens = self.0.lock();
         let cached = tokens.get(key)?;
         let refused = refused.is_some_and(|digest| digest == sha256(&cached.token));
         (!refused && cached.expires_in() > 0).then(|| cached.clone())
     }
 
     pub(crate) fn insert(&self, key: Key, issued: &Issued) {
-        let mut tokens = self.tokens();
+        let mut tokens = self.0.lock();
         if tokens.len() >= MOST {
             tokens.clear();
         }
         tokens.insert(key, issued.clone());
-    }
-
-    fn tokens(&self) -> MutexGuard<'_, BTreeMap<Key, Issued>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

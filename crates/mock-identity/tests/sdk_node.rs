@@ -11,7 +11,7 @@ use sdk::{
     ARM, NOBODY, answered, assert_error, assert_token_of,
     endpoints::{arc, service_fabric},
     entra::{assert_app, cluster_token},
-    get_token, identity, mock, mock_with_tls,
+    get_token, identity, managed, mock, mock_with_tls,
 };
 use test_support::sdk::Sdk;
 
@@ -54,8 +54,7 @@ async fn an_identity_that_the_source_cannot_choose_is_refused_without_a_request(
 #[tokio::test]
 async fn an_unknown_identity_is_asked_of_arc_again_with_the_used_key() {
     let Some(mock) = arc().await else { return };
-    let arguments = ["managed-identity", ARM, "client_id", NOBODY];
-    let seen = get_token(&mock, mock.env(Endpoint::Arc), &arguments).await;
+    let seen = managed(&mock, Endpoint::Arc, &["client_id", NOBODY]).await;
     assert_error(&seen, "unavailable", "Invalid Basic Authorization header");
     let statuses: Vec<u16> = mock.requests().iter().filter_map(|request| request.status).collect();
     assert_eq!(statuses, [401, 404, 401]);

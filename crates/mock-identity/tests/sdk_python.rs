@@ -7,7 +7,7 @@ use mock_identity::Endpoint;
 use sdk::{
     ARM, NOBODY, answered, assert_error, assert_token_of,
     endpoints::{arc, service_fabric},
-    get_token, identity, refused,
+    get_token, identity, managed, refused,
 };
 use test_support::sdk::Sdk;
 
@@ -23,8 +23,7 @@ const IN_PLACE_OF_IMDS: [(&str, &str); 3] = [
 #[tokio::test]
 async fn arc_has_its_own_word_for_an_unknown_identity() {
     let Some(mock) = arc().await else { return };
-    let arguments = ["managed-identity", ARM, "client_id", NOBODY];
-    let seen = get_token(&mock, mock.env(Endpoint::Arc), &arguments).await;
+    let seen = managed(&mock, Endpoint::Arc, &["client_id", NOBODY]).await;
     assert_error(&seen, "unavailable", "identity_not_found");
     assert_eq!(mock.counters().of(Endpoint::Arc), refused(2));
 }

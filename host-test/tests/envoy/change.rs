@@ -86,7 +86,7 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
     // The second listener for the vault found the token of the first.
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 3);
     let refused = put_and_reject(&envoy, folder.path()).await;
-    assert!(refused.contains("rules[0].scope must be a text"), "{refused}");
+    assert!(refused.contains("rules[0].scope is not a text"), "{refused}");
     assert_eq!(envoy::get(address, "/").await.unwrap().status, 200);
 }
 

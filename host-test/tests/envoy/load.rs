@@ -9,7 +9,7 @@ async fn a_configuration_that_cannot_work_is_refused_by_the_name_of_the_field() 
     let rules = json!([{ "scope": "https://vault.azure.net" }]);
     let huge = json!([{ "scope": "https://vault.azure.net", "authority": "a".repeat(1 << 20) }]);
     for (configuration, words) in [
-        (json!({ "source": imds, "rules": [{ "scope": 5 }] }), "rules[0].scope must be a text"),
+        (json!({ "source": imds, "rules": [{ "scope": 5 }] }), "rules[0].scope is not a text"),
         (json!({ "source": imds, "rules": rules, "ruels": [] }), "ruels is not a field"),
         (json!({ "source": { "imds": {} }, "rules": rules }), "source.imds.cluster is missing"),
         (json!({ "source": { "azure_arc": {} }, "rules": rules }), "cannot work in a proxy"),
@@ -17,7 +17,7 @@ async fn a_configuration_that_cannot_work_is_refused_by_the_name_of_the_field() 
             json!({ "source": { "client_secret": { "cluster": "entra" } }, "rules": rules }),
             "AZURE_CLIENT_SECRET",
         ),
-        (json!({ "source": imds, "rules": huge }), "262144 are allowed"),
+        (json!({ "source": imds, "rules": huge }), "shorten it to 262144"),
         (json!({}), "the configuration is empty"),
     ] {
         let refusal = refusal(&configuration).await;

@@ -21,13 +21,11 @@ pub(super) fn of(artefact: &[u8]) -> Result<BTreeSet<String>> {
     Ok(names(artefact)?.iter().map(|import| minor(import)).collect())
 }
 
-/// The full names of a component's imports
 pub(crate) fn names(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
     Ok(resolve.worlds[world].imports.keys().map(|key| resolve.name_world_key(key)).collect())
 }
 
-/// The full names of a component's exports
 pub(crate) fn exported(component: &[u8]) -> Result<BTreeSet<String>> {
     let (resolve, world) = world(component)?;
     Ok(resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect())
@@ -56,7 +54,6 @@ pub(super) fn world(component: &[u8]) -> Result<(Resolve, WorldId)> {
     }
 }
 
-/// Compare the imports with the list in a file
 pub(super) fn check(list: &Path, component: &[u8]) -> Result<()> {
     let agreed = fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
     let agreed: BTreeSet<String> = agreed.lines().map(str::to_owned).collect();
@@ -70,11 +67,9 @@ pub(super) fn check(list: &Path, component: &[u8]) -> Result<()> {
     bail!("{difference}\nfix: if this is intended, cargo xtask build --bless")
 }
 
-/// Write the present imports into the list
 pub(super) fn bless(list: &Path, component: &[u8]) -> Result<()> {
     let imports: String = of(component)?.into_iter().map(|import| import + "\n").collect();
-    process::write_if_changed(list, imports.as_bytes())?;
-    Ok(())
+    process::write_if_changed(list, imports.as_bytes())
 }
 
 fn minor(import: &str) -> String {

@@ -23,7 +23,7 @@ pub(crate) use table::{ARTEFACTS, GUESTS, MODULE};
 
 /// A file of `target/components/`
 pub(crate) struct Artefact {
-    name: &'static str,
+    pub(crate) name: &'static str,
     socket: Part,
     /// The components whose exports satisfy imports of the socket
     plugs: &'static [Part],
@@ -32,7 +32,7 @@ pub(crate) struct Artefact {
     /// In bytes
     limit: Option<usize>,
     /// Its description in a registry, if it is shipped
-    about: Option<&'static str>,
+    pub(crate) about: Option<&'static str>,
 }
 
 /// A component that an artefact is made of
@@ -65,14 +65,6 @@ impl Artefact {
 
     pub(crate) fn file(&self) -> String {
         format!("{}.wasm", self.name)
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    pub(crate) fn about(&self) -> Option<&'static str> {
-        self.about
     }
 
     /// The packages of the workspace that are in it
@@ -136,7 +128,6 @@ impl Part {
         }
     }
 
-    /// The name of the artefact, if it is one
     fn made(&self) -> Option<&str> {
         match self {
             Self::Made(name) => Some(name),

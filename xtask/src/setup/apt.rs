@@ -9,7 +9,7 @@ use crate::{process, say};
 
 /// Install a program unless it is there; a service among them is not started
 pub(super) fn install(program: &str) -> Result<()> {
-    if process::exists(program) {
+    if Command::new(program).arg("--version").output().is_ok() {
         return Ok(());
     }
     say::step(&format!("apt-get install {program}"));

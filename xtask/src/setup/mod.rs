@@ -64,7 +64,6 @@ pub(crate) fn install(tools: &[Tool]) -> bool {
     failed.is_empty()
 }
 
-/// Install a tool if it is missing
 pub(crate) fn require(tool: Tool) -> Result<()> {
     match tool {
         Tool::Targets => rust::targets(),

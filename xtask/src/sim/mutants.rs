@@ -1,5 +1,6 @@
 //! Mutations of the core, each of which the simulator must detect.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -8,11 +9,6 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{repo, say};
-
-#[derive(Deserialize)]
-struct Mutants {
-    mutant: Vec<Mutant>,
-}
 
 /// A change of the core, and the invariant that it violates
 #[derive(Deserialize)]
@@ -42,7 +38,8 @@ pub(crate) fn run(seeds: u64) -> Result<ExitCode> {
 
 fn read() -> Result<Vec<Mutant>> {
     let text = fs::read_to_string(repo::path(MUTANTS)).context(MUTANTS)?;
-    Ok(toml::from_str::<Mutants>(&text).context(MUTANTS)?.mutant)
+    let mut lists: BTreeMap<String, Vec<Mutant>> = toml::from_str(&text).context(MUTANTS)?;
+    lists.remove("mutant").context(MUTANTS)
 }
 
 impl Mutant {

@@ -30,7 +30,6 @@ impl Stream {
         }))
     }
 
-    /// Sets a request header.
     pub(crate) fn replace_header(self, name: &str, value: &[u8]) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe {
@@ -44,7 +43,6 @@ impl Stream {
         })
     }
 
-    /// Adds a request header.
     pub(crate) fn add_header(self, name: &str, value: &[u8]) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe {
@@ -58,7 +56,6 @@ impl Stream {
         })
     }
 
-    /// Removes a request header, if there is one.
     pub(crate) fn remove_header(self, name: &str) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
@@ -70,7 +67,6 @@ impl Stream {
         found(given(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }))
     }
 
-    /// Continues a request that was paused.
     pub(crate) fn resume(self) -> Result<(), Status> {
         act_as(self.0)?;
         Status::check(unsafe { proxy_continue_stream(REQUEST) })

@@ -31,9 +31,6 @@ pub(super) fn mistake(what: impl Display, fix: impl Display) -> ConfigError {
 
 impl Fields {
     /// The fields of an object in JSON or in the format of `google.protobuf.Struct`.
-    ///
-    /// # Errors
-    /// For another format, or another value than an object.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let value = serde_json::from_slice(bytes).or_else(|error| protobuf::object(bytes).ok_or(error));
         let value = value.map_err(|error| {
@@ -45,33 +42,23 @@ impl Fields {
         FieldValue { path: "the configuration".to_owned(), value }.fields_of(String::new())
     }
 
-    /// Takes a field, if it is there.
     pub(crate) fn optional(&mut self, name: &str) -> Option<FieldValue> {
         let path = self.path_of(name);
         self.fields.remove(name).map(|value| FieldValue { path, value })
     }
 
-    /// Takes a field.
-    ///
-    /// # Errors
-    /// If it is missing.
+    /// Takes a field that must be there.
     pub(crate) fn required(&mut self, name: &str) -> Result<FieldValue, ConfigError> {
         self.optional(name)
             .ok_or_else(|| mistake(format_args!("{} is missing", self.path_of(name)), "add the field"))
     }
 
-    /// Takes a text.
-    ///
-    /// # Errors
-    /// If it is missing, another value than a text, empty, or longer than [`MAX_TEXT`] bytes.
+    /// Takes a text that must be there.
     pub(crate) fn text(&mut self, name: &str) -> Result<String, ConfigError> {
         self.required(name)?.text()
     }
 
-    /// Checks that each field was taken.
-    ///
-    /// # Errors
-    /// For a field that was not: its name is unknown.
+    /// Checks that each field was taken: one that was not has an unknown name.
     pub(crate) fn end(self) -> Result<(), ConfigError> {
         match self.fields.keys().next() {
             Some(unknown) => Err(mistake(
@@ -82,10 +69,7 @@ impl Fields {
         }
     }
 
-    /// The only field of an object, where each field is another case.
-    ///
-    /// # Errors
-    /// If there is none, or several; `cases` names the fields that there may be.
+    /// The only field of an object, where each field is another of the `cases`.
     pub(crate) fn only(mut self, cases: &str) -> Result<(String, FieldValue), ConfigError> {
         let name = self.fields.keys().next().filter(|_| self.fields.len() == 1).cloned();
         let name = name.ok_or_else(|| {
@@ -98,7 +82,6 @@ impl Fields {
         Ok((name, value))
     }
 
-    /// The path of a field.
     pub(crate) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
@@ -106,9 +89,6 @@ impl Fields {
 
 impl FieldValue {
     /// A text of any length, for a caller that checks it.
-    ///
-    /// # Errors
-    /// If it is another value.
     pub(crate) fn any_text(self) -> Result<String, ConfigError> {
         match self.value {
             Value::String(text) => Ok(text),
@@ -116,10 +96,7 @@ impl FieldValue {
         }
     }
 
-    /// A text.
-    ///
-    /// # Errors
-    /// If it is another value, empty, or longer than [`MAX_TEXT`] bytes.
+    /// A text of 1 to [`MAX_TEXT`] bytes.
     pub(crate) fn text(self) -> Result<String, ConfigError> {
         match self.value {
             Value::String(text) if (1..=MAX_TEXT).contains(&text.len()) => Ok(text),
@@ -130,10 +107,7 @@ impl FieldValue {
         }
     }
 
-    /// A time in milliseconds.
-    ///
-    /// # Errors
-    /// If it is not a whole number from 1 to [`MAX_MS`].
+    /// A time in milliseconds, a whole number from 1 to [`MAX_MS`].
     pub(crate) fn milliseconds(self) -> Result<u64, ConfigError> {
         let number = self.value.as_u64().filter(|ms| (1..=MAX_MS).contains(ms));
         number.ok_or_else(|| {
@@ -144,10 +118,6 @@ impl FieldValue {
         })
     }
 
-    /// A list.
-    ///
-    /// # Errors
-    /// If it is another value.
     pub(crate) fn list(self) -> Result<Vec<Self>, ConfigError> {
         let Value::Array(values) = self.value else {
             return Err(mistake(format_args!("{} is not a list", self.path), "write `[...]`"));
@@ -156,10 +126,6 @@ impl FieldValue {
         Ok(values.into_iter().enumerate().map(at).collect())
     }
 
-    /// The fields of an object.
-    ///
-    /// # Errors
-    /// If it is another value.
     pub(crate) fn fields(self) -> Result<Fields, ConfigError> {
         let path = self.path.clone();
         self.fields_of(path)
@@ -173,9 +139,6 @@ impl FieldValue {
     }
 
     /// The meaning of a keyword.
-    ///
-    /// # Errors
-    /// If it is another value than one of these.
     pub(crate) fn one_of<T: Copy, const N: usize>(self, keywords: [(&str, T); N]) -> Result<T, ConfigError> {
         let meaning =
             |text: &str| keywords.iter().find(|(keyword, _)| *keyword == text).map(|(_, meaning)| *meaning);
@@ -188,7 +151,6 @@ impl FieldValue {
         })
     }
 
-    /// True for a text.
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_string()
     }

@@ -7,10 +7,6 @@ use super::SourceConfig;
 use super::fields::{ConfigError, FieldValue, Fields, mistake};
 use crate::rules::{HeaderTemplate, NamePattern, PatternError, RuleConditions, TokenRule};
 
-/// All rules of a configuration.
-///
-/// # Errors
-/// The field that cannot be used, and why.
 pub(super) fn read_all(
     value: FieldValue,
     default: Option<&Identity>,
@@ -134,9 +130,6 @@ fn header(value: FieldValue) -> Result<HeaderTemplate, ConfigError> {
 }
 
 /// An identity of the source.
-///
-/// # Errors
-/// The field that cannot be used, and why.
 pub(super) fn identity(value: FieldValue, source: &SourceConfig) -> Result<Identity, ConfigError> {
     let path = value.path.clone();
     let refuse = |why: &str, fix: &str| Err(mistake(format_args!("{path} cannot be chosen: {why}"), fix));

@@ -28,9 +28,6 @@ pub(crate) struct SourceConfig {
 
 impl SourceConfig {
     /// Reads the field `source`. `environment` is the fallback for values that it leaves out.
-    ///
-    /// # Errors
-    /// The field that cannot be used, and why.
     pub(super) fn read(value: FieldValue, environment: Vec<(String, String)>) -> Result<Self, ConfigError> {
         let (kind, value) = value.fields()?.only(SOURCES)?;
         let mut source = Self::default();
@@ -77,7 +74,6 @@ impl SourceConfig {
         }
     }
 
-    /// Allows the tenants of rules.
     pub(super) fn allow_tenants(&mut self, tenants: &[String]) {
         self.settings.set_from("rules[].tenant_id", ADDITIONAL_TENANTS, tenants.join(";"));
     }

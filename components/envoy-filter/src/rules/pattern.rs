@@ -17,9 +17,6 @@ pub(crate) struct PatternError {
 
 impl NamePattern {
     /// The name of a host, or `*.` and a domain for every name below it.
-    ///
-    /// # Errors
-    /// The mistake.
     pub(crate) fn of_authority(text: &str) -> Result<Self, PatternError> {
         let text = text.to_ascii_lowercase();
         let (name, is_parent) = text.strip_prefix('*').map_or((&*text, false), |name| (name, true));
@@ -41,9 +38,6 @@ impl NamePattern {
     }
 
     /// A name in the proxy's configuration, or the beginning of one and a star.
-    ///
-    /// # Errors
-    /// As [`NamePattern::of_authority`].
     pub(crate) fn of_name(text: &str) -> Result<Self, PatternError> {
         match text.split_once('*') {
             None => Ok(Self::Is(text.to_owned())),
@@ -55,7 +49,6 @@ impl NamePattern {
         }
     }
 
-    /// Whether a text matches.
     pub(super) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Is(whole) => text == whole,

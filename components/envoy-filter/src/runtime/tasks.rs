@@ -21,7 +21,6 @@ pub(crate) struct Tasks {
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Tasks {
-    /// Adds a task, which the next run polls.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.spawned.borrow_mut().push(Box::pin(task));
     }
@@ -41,7 +40,6 @@ impl Tasks {
         }
     }
 
-    /// Drops all tasks.
     pub(crate) fn end(&self) {
         self.spawned.take();
         if let Ok(mut running) = self.running.try_borrow_mut() {

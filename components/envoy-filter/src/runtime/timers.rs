@@ -26,7 +26,6 @@ impl Timers {
         due.into_iter().for_each(|(_, waker): (Alarm, Waker)| waker.wake());
     }
 
-    /// The time at which the next task is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.sleepers.borrow().iter().map(|((at, _), _)| *at).min()
     }

@@ -20,7 +20,6 @@ pub(crate) struct WaitQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitingRequest {
     pub(crate) stream: Stream,
-    /// The number of the rule.
     pub(crate) rule: usize,
     /// The deadline, a time of the monotonic clock.
     pub(crate) until: Duration,
@@ -41,7 +40,6 @@ impl WaitQueue {
         has_room
     }
 
-    /// Removes the request that was added last.
     pub(crate) fn pop_last(&self) {
         let last = self.waiting.borrow_mut().pop_back();
         self.removed(last.into_iter().collect());
@@ -62,7 +60,6 @@ impl WaitQueue {
         self.removed(waiting.drain(..late).collect())
     }
 
-    /// Removes and returns all requests.
     pub(crate) fn take_all(&self) -> Vec<WaitingRequest> {
         self.removed(self.waiting.take().into())
     }

@@ -13,7 +13,6 @@ pub(super) fn get(name: &str) -> Result<Option<(Vec<u8>, u32)>, StoreError> {
     }
 }
 
-/// Puts a value under a name.
 pub(super) fn put(name: &str, value: &[u8]) -> Result<(), StoreError> {
     abi::share(name, value, ANY_VERSION).map_err(failed)
 }

@@ -34,7 +34,6 @@ impl Wakeups {
         Self { own, ..Self::default() }
     }
 
-    /// Sends a message to the other VMs.
     pub(crate) fn send(&self) {
         let now = monotonic_now();
         let mut stale = Vec::new();
@@ -59,7 +58,6 @@ impl Wakeups {
         self.waiting.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Waits for the next message.
     pub(crate) fn next(&self) -> impl Future<Output = ()> {
         let before = self.received.get();
         poll_fn(move |context| {

@@ -1,25 +1,14 @@
 //! The identity endpoint of App Service, Functions and Container Apps, version 2019-08-01.
 
-use http::{HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::{
-    call::Call,
-    endpoint::Endpoint,
-    identity::{IdKind, Identity},
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-    sections::AppServiceHost,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, IdKind, Identity, Issued, Platform, Reply, Setup, Spec};
+use crate::sections::AppServiceHost;
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::AppService,
-    listeners: PLAIN_OR_TLS,
     paths: &["msi/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup {
@@ -27,6 +16,7 @@ pub(crate) const SPEC: Spec = Spec {
         needs: "",
         environment,
     }],
+    ..Spec::of(Endpoint::AppService)
 };
 
 fn environment(platform: &Platform) -> Environment {
@@ -60,18 +50,14 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Refusal> {
     if platform.config.app_service.host != AppServiceHost::Automation {
         check_version(call)?;
     }
-    let resource = call
-        .parameter("resource")
-        .filter(|resource| !resource.is_empty())
-        .ok_or_else(|| bad_request("The resource parameter is missing."))?;
+    let resource =
+        call.required("resource").ok_or_else(|| bad_request("The resource parameter is missing."))?;
     let identity = choose(platform, call)?;
-    if !platform.config.knows_audience(resource) {
-        return Err(bad_request(&platform.unknown_audience(resource)));
-    }
+    platform.check_audience(resource).map_err(|why| bad_request(&why))?;
     let lifetime = platform.config.app_service.token_lifetime_seconds;
     let issued = platform.issue_to(identity, call, resource, lifetime);
     let issued = issued.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no token"))?;
-    Ok(success(&issued).issued_to(&issued.subject))
+    Ok(success(&issued))
 }
 
 fn check_caller(platform: &Platform, call: &Call) -> Result<(), Refusal> {
@@ -113,60 +99,58 @@ fn no_identity(platform: &Platform, of_app_service: &str) -> Refusal {
 }
 
 fn success(issued: &Issued) -> Reply {
-    let reply = Reply::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": issued.token,
-            "client_id": issued.claims.appid,
-            "expires_on": issued.claims.exp.to_string(),
-            "resource": issued.claims.aud,
-            "token_type": "Bearer",
-        }),
-    );
-    traced(reply.in_chunks(), &Uuid::new_v4().to_string())
+    let reply = Reply::ok(json!({
+        "access_token": issued.token,
+        "client_id": issued.claims.appid,
+        "expires_on": issued.claims.exp.to_string(),
+        "resource": issued.claims.aud,
+        "token_type": "Bearer",
+    }));
+    traced(reply.in_chunks().issued_to(&issued.subject), &Uuid::new_v4().to_string())
 }
 
 /// An error, with words that may be empty
 struct Refusal {
     status: StatusCode,
     message: String,
-    correlation_id: String,
 }
 
 impl Refusal {
     fn new(status: StatusCode, message: &str) -> Self {
-        Self { status, message: message.to_owned(), correlation_id: Uuid::new_v4().to_string() }
+        Self { status, message: message.to_owned() }
     }
 
     fn of_app_service(self) -> Reply {
-        let Self { status, message, correlation_id } = self;
+        let Self { status, message } = self;
+        let id = Uuid::new_v4().to_string();
         let mut reply = Reply::json(
             status,
-            &json!({ "statusCode": status.as_u16(), "message": message, "correlationId": correlation_id }),
+            json!({ "statusCode": status.as_u16(), "message": message, "correlationId": id }),
         );
         if message.is_empty() {
             reply.body = String::new();
         }
-        traced(reply.in_chunks(), &correlation_id)
+        traced(reply.in_chunks(), &id)
     }
 
     /// A caller without the header gets 403 without a reason.
     fn of_container_apps(self) -> Reply {
+        let id = Uuid::new_v4().to_string();
         match self.status {
-            StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &self.correlation_id),
-            StatusCode::METHOD_NOT_ALLOWED => traced(Reply::empty(self.status), &self.correlation_id),
+            StatusCode::UNAUTHORIZED => traced(Reply::empty(StatusCode::FORBIDDEN), &id),
+            StatusCode::METHOD_NOT_ALLOWED => traced(Reply::empty(self.status), &id),
             _ => self.of_app_service(),
         }
     }
 
     fn of_automation(self) -> Reply {
-        Reply::json(self.status, &json!({ "Message": self.message }))
+        Reply::json(self.status, json!({ "Message": self.message }))
     }
 }
 
 /// `reply` with the headers of their common server
 pub(super) fn traced(reply: Reply, correlation_id: &str) -> Reply {
-    reply.with(header::SERVER, "Kestrel").with(HeaderName::from_static("x-correlation-id"), correlation_id)
+    reply.with_all(&[("server", "Kestrel"), ("x-correlation-id", correlation_id)])
 }
 
 fn bad_request(message: &str) -> Refusal {

@@ -4,28 +4,19 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Call, Endpoint, Environment, Platform, Reply, Setup, Spec};
 use super::{
     app_service,
     msi_2017::{Mistake, Service},
 };
-use crate::{
-    call::Call,
-    date,
-    endpoint::Endpoint,
-    platform::Platform,
-    reply::Reply,
-    sections::DateForm,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use crate::{date, sections::DateForm};
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::AppService2017,
-    listeners: PLAIN_OR_TLS,
     paths: &["2017/msi/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup { title: "App Service as of 2017", needs: "", environment }],
+    ..Spec::of(Endpoint::AppService2017)
 };
 
 fn environment(platform: &Platform) -> Environment {

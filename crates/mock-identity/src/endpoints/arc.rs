@@ -1,28 +1,17 @@
 //! The agent of Azure Arc: it issues a token to a caller that can read the key file of its challenge.
 
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{
-    arc_keys::ArcKeys,
-    call::Call,
-    endpoint::Endpoint,
-    identity::{IdKind, Identity, Selector},
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-    sections::ArcConfig,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, IdKind, Identity, Issued, Platform, Reply, Selector, Setup, Spec};
+use crate::{arc_keys::ArcKeys, sections::ArcConfig};
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::Arc,
-    listeners: PLAIN_OR_TLS,
     paths: &["arc/metadata/identity/oauth2/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup { title: "Azure Arc", needs: "[arc] in the configuration", environment }],
+    ..Spec::of(Endpoint::Arc)
 };
 
 fn environment(platform: &Platform) -> Environment {
@@ -68,14 +57,11 @@ impl Agent<'_> {
         check_version(call)?;
         self.check_key(call)?;
         let resource = call
-            .parameter("resource")
-            .filter(|resource| !resource.is_empty())
+            .required("resource")
             .ok_or_else(|| bad_request("Required query variable 'resource' is missing"))?;
         let asked = self.asked(call)?;
         let identity = self.choose(asked.map(|(_, selector)| selector))?;
-        if !self.platform.config.knows_audience(resource) {
-            return Err(bad_request(&self.platform.unknown_audience(resource)));
-        }
+        self.platform.check_audience(resource).map_err(|why| bad_request(&why))?;
         let lifetime = self.config.token_lifetime_seconds;
         let issued = self.platform.issue_to(identity, call, resource, lifetime)?;
         Ok(success(&issued, asked).issued_to(&issued.subject))
@@ -94,7 +80,7 @@ impl Agent<'_> {
     fn challenge(&self, description: &str) -> Reply {
         match self.keys.challenge() {
             Ok(file) => refusal(StatusCode::UNAUTHORIZED, "unauthorized_client", description)
-                .with(header::WWW_AUTHENTICATE, &format!("Basic realm={}", file.display())),
+                .with("www-authenticate", &format!("Basic realm={}", file.display())),
             Err(error) => refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "server_error",
@@ -130,10 +116,10 @@ fn check_guards(call: &Call) -> Result<(), Reply> {
     if call.method != Method::GET {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Only GET is allowed"));
     }
-    match call.header("metadata") {
-        Some(value) if value.eq_ignore_ascii_case("true") => Ok(()),
-        _ => Err(bad_request("Required metadata header not specified")),
+    if !call.has_metadata() {
+        return Err(bad_request("Required metadata header not specified"));
     }
+    Ok(())
 }
 
 fn check_version(call: &Call) -> Result<(), Reply> {
@@ -170,7 +156,7 @@ fn bad_request(description: &str) -> Reply {
 
 fn refusal(status: StatusCode, error: &str, description: &str) -> Reply {
     let codes = [status.as_u16()];
-    Reply::json(status, &json!({ "error": error, "error_description": description, "error_codes": codes }))
+    Reply::json(status, json!({ "error": error, "error_description": description, "error_codes": codes }))
 }
 
 /// `mi_res_id` is not among them: the agent ignores it.

@@ -4,22 +4,14 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::msi_2017::{Mistake, Service};
-use crate::{
-    call::Call,
-    endpoint::Endpoint,
-    platform::Platform,
-    reply::Reply,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, Platform, Reply, Setup, Spec};
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::AzureMl,
-    listeners: PLAIN_OR_TLS,
     paths: &["msi/auth"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| refusal(status, Mistake::Other("Failed to acquire the token.")),
     setups: &[Setup { title: "Azure Machine Learning", needs: "", environment }],
+    ..Spec::of(Endpoint::AzureMl)
 };
 
 fn environment(platform: &Platform) -> Environment {

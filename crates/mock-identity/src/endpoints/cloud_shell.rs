@@ -3,24 +3,16 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::{
-    call::Call,
-    claims::{Proof, Subject},
-    endpoint::Endpoint,
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, IDS, Issued, Platform, Reply, Setup, Spec};
+use crate::claims::{Proof, Subject};
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::CloudShell,
-    listeners: PLAIN_OR_TLS,
     paths: &["oauth2/token"],
     refuses_chunks: true,
     answer,
     failure: |_, _, status| refusal(status, "ServerError", "The token could not be acquired"),
     setups: &[Setup { title: "Cloud Shell", needs: "", environment }],
+    ..Spec::of(Endpoint::CloudShell)
 };
 
 fn environment(platform: &Platform) -> Environment {
@@ -28,10 +20,7 @@ fn environment(platform: &Platform) -> Environment {
 }
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
-    match token(platform, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.subject),
-        Err(refusal) => refusal,
-    }
+    token(platform, call).map_or_else(|refusal| refusal, |issued| success(&issued))
 }
 
 fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
@@ -44,8 +33,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         return Err(audience_not_supported(platform, resource));
     }
     let user = platform.config.users.first().ok_or_else(|| bad_request("No user is signed in"))?;
-    let subject =
-        Subject::User { user, client_id: APP, proof: Proof::Assertion, scopes: "user_impersonation" };
+    let subject = Subject::user(user, APP, Proof::Assertion, "user_impersonation");
     platform
         .issue(call, platform.grant(subject, resource, platform.config.cloud_shell.token_lifetime_seconds))
 }
@@ -54,7 +42,7 @@ fn check_request(call: &Call) -> Result<(), Reply> {
     if call.method != Method::POST {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Only POST is allowed"));
     }
-    if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+    if !call.has_metadata() {
         return Err(bad_request("Required metadata header not specified"));
     }
     if call.form.is_none() {
@@ -70,18 +58,16 @@ fn check_request(call: &Call) -> Result<(), Reply> {
 
 /// Strings and a number, as seen on the wire
 fn success(issued: &Issued) -> Reply {
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": issued.token,
-            "expires_in": issued.expires_in(),
-            "expires_on": issued.claims.exp.to_string(),
-            "not_before": issued.claims.nbf.to_string(),
-            "refresh_token": "",
-            "resource": issued.claims.aud,
-            "token_type": "Bearer",
-        }),
-    )
+    Reply::ok(json!({
+        "access_token": issued.token,
+        "expires_in": issued.expires_in(),
+        "expires_on": issued.claims.exp.to_string(),
+        "not_before": issued.claims.nbf.to_string(),
+        "refresh_token": "",
+        "resource": issued.claims.aud,
+        "token_type": "Bearer",
+    }))
+    .issued_to(&issued.subject)
 }
 
 fn audience_not_supported(platform: &Platform, resource: &str) -> Reply {
@@ -97,10 +83,8 @@ fn bad_request(message: &str) -> Reply {
 }
 
 fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
-    Reply::json(status, &json!({ "error": { "code": code, "message": message } }))
+    Reply::json(status, json!({ "error": { "code": code, "message": message } }))
 }
-
-const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];
 
 /// The application that Cloud Shell is to Entra ID
 const APP: &str = "b677c290-cf4b-4a8e-a60e-91ba650a4abe";

@@ -1,26 +1,16 @@
 //! The identity endpoint of a container group on Windows: plain http at an address of the group's, with a query of its own.
 
-use http::{HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::json;
-use uuid::Uuid;
 
-use crate::{
-    call::Call,
-    endpoint::Endpoint,
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, Issued, Platform, Reply, Setup, Spec};
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::ContainerGroup,
-    listeners: PLAIN_OR_TLS,
     paths: &["container-group/metadata/identity/oauth2/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup { title: "A container group on Windows", needs: "", environment }],
+    ..Spec::of(Endpoint::ContainerGroup)
 };
 
 /// The thumbprint that goes with it is of no certificate: there is no TLS.
@@ -38,16 +28,8 @@ fn environment(platform: &Platform) -> Environment {
 }
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
-    let reply = match token(platform, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.subject),
-        Err(refusal) => refusal,
-    };
-    let reply = reply.in_chunks().with(header::SERVER, "Kestrel");
-    let reply = reply.with(HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
-    match call.header(CLIENT_REQUEST_ID) {
-        Some(id) => reply.with(HeaderName::from_static(CLIENT_REQUEST_ID), id),
-        None => reply,
-    }
+    let reply = token(platform, call).map_or_else(|refusal| refusal, |issued| success(&issued));
+    reply.in_chunks().with("server", "Kestrel").with_request_ids(call)
 }
 
 fn failure(status: StatusCode) -> Reply {
@@ -63,38 +45,28 @@ fn token(platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Only GET is allowed."));
     }
     if call.header("secret") != Some(&platform.config.container_group.secret) {
-        return Err(refusal(
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized",
-            "The secret header is missing or wrong.",
-        ));
+        let message = "The secret header is missing or wrong.";
+        return Err(refusal(StatusCode::UNAUTHORIZED, "Unauthorized", message));
     }
-    let resource = call.parameter("resource").filter(|resource| !resource.is_empty());
+    let resource = call.required("resource");
     let resource = resource.ok_or_else(|| {
         refusal(StatusCode::BAD_REQUEST, "ArgumentNullOrEmpty", "The parameter 'resource' is missing.")
     })?;
     let identity = platform.config.system_assigned().ok_or_else(no_identity)?;
-    if !platform.config.knows_audience(resource) {
-        return Err(refusal(
-            StatusCode::BAD_REQUEST,
-            "InvalidResource",
-            &platform.unknown_audience(resource),
-        ));
-    }
+    let unknown = |why: String| refusal(StatusCode::BAD_REQUEST, "InvalidResource", &why);
+    platform.check_audience(resource).map_err(unknown)?;
     platform.issue_to(identity, call, resource, platform.config.container_group.token_lifetime_seconds)
 }
 
 /// In the form of Service Fabric, whose protocol it is
 fn success(issued: &Issued) -> Reply {
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "token_type": "Bearer",
-            "access_token": issued.token,
-            "expires_on": issued.claims.exp,
-            "resource": issued.claims.aud,
-        }),
-    )
+    Reply::ok(json!({
+        "token_type": "Bearer",
+        "access_token": issued.token,
+        "expires_on": issued.claims.exp,
+        "resource": issued.claims.aud,
+    }))
+    .issued_to(&issued.subject)
 }
 
 fn no_identity() -> Reply {
@@ -106,5 +78,3 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
     let body = json!({ "error": { "code": code, "message": message, "details": [] } });
     Reply { body: format!("{body:#}"), ..Reply::json(status, &body) }
 }
-
-const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";

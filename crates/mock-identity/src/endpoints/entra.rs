@@ -15,19 +15,12 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::{Call, Endpoint, Issued, Listener, Platform, Reply, Setup, Spec};
 use crate::{
-    call::Call,
     claims::{Grant, Subject},
-    endpoint::Endpoint,
     entra_error::{self, Code, EntraError},
-    issuer::Issued,
-    listener::Listener,
-    platform::Platform,
-    reply::Reply,
-    spec::{Setup, Spec},
 };
 pub use environment::Credential;
-use on_behalf_of::OnBehalfOf;
 use request::TokenRequest;
 
 pub(crate) use environment::environment;
@@ -35,7 +28,6 @@ pub(super) use header::of_discovery;
 pub(crate) use on_behalf_of::user_token;
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::Entra,
     // A client secret must not travel without TLS.
     listeners: &[Listener::Tls],
     paths: &["*/oauth2/v2.0/token", "adfs/oauth2/token"],
@@ -64,6 +56,7 @@ pub(crate) const SPEC: Spec = Spec {
             environment: |platform| environment(platform, Credential::ManagedIdentity),
         },
     ],
+    ..Spec::of(Endpoint::Entra)
 };
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
@@ -80,10 +73,8 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
     match request.required("grant_type")? {
         "client_credentials" => client_credentials(platform, &request),
         JWT_BEARER => on_behalf_of(platform, &request),
-        other => Err(EntraError::new(
-            Code::UNSUPPORTED_GRANT,
-            format!("The app requested an unsupported grant type '{other}'."),
-        )),
+        other => Err(Code::UNSUPPORTED_GRANT
+            .because(format!("The app requested an unsupported grant type '{other}'."))),
     }
 }
 
@@ -91,16 +82,16 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
 fn client_credentials(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply, EntraError> {
     let (app, proof) = client::authenticate(platform, request)?;
     let resource = scope::of_app(request.required("scope")?)?;
-    let issued = issue(platform, request, Subject::App(app, proof), resource)?;
+    let issued = issue(platform, request, Subject::app(app, proof), resource)?;
     Ok(reply(platform, request, &issued, json!({})))
 }
 
 /// An app asks on behalf of the user who has called it.
 fn on_behalf_of(platform: &Platform, request: &TokenRequest<'_>) -> Result<Reply, EntraError> {
     let (app, proof) = client::authenticate(platform, request)?;
-    let OnBehalfOf { user, delegated } = on_behalf_of::read(platform, request, app)?;
+    let (user, delegated) = on_behalf_of::read(platform, request, app)?;
     let scopes = delegated.names.join(" ");
-    let subject = Subject::User { user, client_id: &app.client_id, proof, scopes: &scopes };
+    let subject = Subject::user(user, &app.client_id, proof, &scopes);
     let issued = issue(platform, request, subject, delegated.resource)?;
     let mut more = json!({ "scope": delegated.written() });
     if request.field("client_info") == Some("1") {
@@ -116,10 +107,7 @@ fn issue(
     audience: &str,
 ) -> Result<Issued, EntraError> {
     if !platform.config.knows_audience(audience) {
-        return Err(EntraError::new(
-            Code::UNKNOWN_RESOURCE,
-            entra_error::unknown_resource(audience, request.tenant),
-        ));
+        return Err(Code::UNKNOWN_RESOURCE.because(entra_error::unknown_resource(audience, request.tenant)));
     }
     let grant = Grant {
         subject,
@@ -130,7 +118,7 @@ fn issue(
     };
     platform
         .issue(request.call, grant)
-        .map_err(|_| EntraError::new(Code::UNAVAILABLE, "The token could not be signed.".to_owned()))
+        .map_err(|_| Code::UNAVAILABLE.because("The token could not be signed.".to_owned()))
 }
 
 fn reply(platform: &Platform, request: &TokenRequest<'_>, issued: &Issued, more: Value) -> Reply {

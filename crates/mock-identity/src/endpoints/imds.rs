@@ -1,24 +1,13 @@
 //! The instance metadata service: how a virtual machine gets tokens.
 
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::{
-    call::Call,
-    endpoint::Endpoint,
-    entra_error,
-    identity::{IdKind, Identity},
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-    spec::{Environment, PLAIN_OR_TLS, Setup, Spec},
-};
+use super::{Call, Endpoint, Environment, IdKind, Identity, Issued, Platform, Reply, Setup, Spec};
+use crate::entra_error;
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::Imds,
-    listeners: PLAIN_OR_TLS,
     paths: &["metadata/identity/oauth2/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup {
@@ -26,6 +15,7 @@ pub(crate) const SPEC: Spec = Spec {
         needs: "",
         environment,
     }],
+    ..Spec::of(Endpoint::Imds)
 };
 
 pub(super) fn environment(platform: &Platform) -> Environment {
@@ -56,8 +46,7 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, Reply> {
         return Err(failure(StatusCode::TOO_MANY_REQUESTS));
     }
     let resource = call
-        .parameter("resource")
-        .filter(|resource| !resource.is_empty())
+        .required("resource")
         .ok_or_else(|| bad_request("Required query variable 'resource' is missing"))?;
     let identity = choose(platform, call)?;
     if !platform.config.knows_audience(resource) {
@@ -77,9 +66,9 @@ fn check_guards(call: &Call) -> Result<(), Reply> {
     if call.headers.contains_key("x-forwarded-for") {
         return Err(bad_request("Requests with an X-Forwarded-For header are not allowed"));
     }
-    match call.header("metadata") {
-        Some(value) if value.eq_ignore_ascii_case("true") => Ok(()),
-        _ => Err(bad_request("Required metadata header not specified")),
+    match call.has_metadata() {
+        true => Ok(()),
+        false => Err(bad_request("Required metadata header not specified")),
     }
 }
 
@@ -89,7 +78,7 @@ fn check_version(call: &Call) -> Result<(), Reply> {
         Some(version) if API_VERSIONS.contains(&version) => Ok(()),
         Some(_) => Err(Reply::json(
             StatusCode::BAD_REQUEST,
-            &json!({ "error": "invalid_request", "error_description": "The requested api-version is not supported",
+            json!({ "error": "invalid_request", "error_description": "The requested api-version is not supported",
                      "newest-versions": API_VERSIONS.iter().rev().take(3).collect::<Vec<_>>() }),
         )),
     }
@@ -123,35 +112,29 @@ fn choose_unspecified(platform: &Platform) -> Result<&Identity, Reply> {
 
 fn success(issued: &Issued) -> Reply {
     let expires_in = issued.expires_in();
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": issued.token,
-            "client_id": issued.claims.appid,
-            "expires_in": expires_in.to_string(),
-            "expires_on": issued.claims.exp.to_string(),
-            "ext_expires_in": expires_in.saturating_sub(1).to_string(),
-            "not_before": issued.claims.nbf.to_string(),
-            "resource": issued.claims.aud,
-            "token_type": "Bearer",
-        }),
-    )
+    Reply::ok(json!({
+        "access_token": issued.token,
+        "client_id": issued.claims.appid,
+        "expires_in": expires_in.to_string(),
+        "expires_on": issued.claims.exp.to_string(),
+        "ext_expires_in": expires_in.saturating_sub(1).to_string(),
+        "not_before": issued.claims.nbf.to_string(),
+        "resource": issued.claims.aud,
+        "token_type": "Bearer",
+    }))
 }
 
 /// The form of before 2024, which proxies in front of IMDS still send
 fn older_success(issued: &Issued) -> Reply {
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": issued.token,
-            "refresh_token": "",
-            "expires_in": issued.expires_in().to_string(),
-            "expires_on": issued.claims.exp.to_string(),
-            "not_before": issued.claims.nbf.to_string(),
-            "resource": issued.claims.aud,
-            "token_type": "Bearer",
-        }),
-    )
+    Reply::ok(json!({
+        "access_token": issued.token,
+        "refresh_token": "",
+        "expires_in": issued.expires_in().to_string(),
+        "expires_on": issued.claims.exp.to_string(),
+        "not_before": issued.claims.nbf.to_string(),
+        "resource": issued.claims.aud,
+        "token_type": "Bearer",
+    }))
 }
 
 fn bad_request(description: &str) -> Reply {
@@ -159,11 +142,11 @@ fn bad_request(description: &str) -> Reply {
 }
 
 fn refusal(status: StatusCode, error: &str, description: &str) -> Reply {
-    Reply::json(status, &json!({ "error": error, "error_description": description }))
+    Reply::json(status, json!({ "error": error, "error_description": description }))
 }
 
 fn signed(reply: Reply) -> Reply {
-    reply.with(header::SERVER, "IMDS/150.870.65.1853")
+    reply.with("server", "IMDS/150.870.65.1853")
 }
 
 /// `msi_res_id` is the documented name; virtual machines also take `mi_res_id`.

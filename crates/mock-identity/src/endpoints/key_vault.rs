@@ -1,41 +1,24 @@
 //! A small Key Vault: it challenges, checks the bearer token, and hands out secrets.
 
-use http::{HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde_json::json;
-use uuid::Uuid;
 
+use super::{Call, Endpoint, Platform, Reply, Spec};
 use crate::{
-    call::Call,
     claims::issuer,
-    endpoint::Endpoint,
     issuer::{TokenError, unix_now},
-    platform::Platform,
-    reply::Reply,
-    spec::{PLAIN_OR_TLS, Spec},
 };
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::KeyVault,
-    listeners: PLAIN_OR_TLS,
     paths: &["secrets/**"],
-    refuses_chunks: false,
     answer,
     failure: |platform, _, status| failure(platform, status),
-    setups: &[],
+    ..Spec::of(Endpoint::KeyVault)
 };
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
-    let reply = match check_bearer(platform, call) {
-        Ok(()) => secret(platform, call),
-        Err(refusal) => refusal,
-    };
-    let reply =
-        HEADERS.iter().fold(reply, |reply, (name, value)| reply.with(HeaderName::from_static(name), value));
-    let reply = reply.with(HeaderName::from_static("x-ms-request-id"), &Uuid::new_v4().to_string());
-    match call.header(CLIENT_REQUEST_ID) {
-        Some(id) => reply.with(HeaderName::from_static(CLIENT_REQUEST_ID), id),
-        None => reply,
-    }
+    let reply = check_bearer(platform, call).map_or_else(|refusal| refusal, |()| secret(platform, call));
+    reply.with_all(&HEADERS).with_request_ids(call)
 }
 
 fn failure(platform: &Platform, status: StatusCode) -> Reply {
@@ -98,16 +81,13 @@ fn read(platform: &Platform, call: &Call, name: &str) -> Reply {
         return not_found(name);
     };
     let created = unix_now();
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "value": value,
-            "id": format!("{}/secrets/{name}/{VERSION}", call.origin),
-            "attributes": { "enabled": true, "created": created, "updated": created,
-                            "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90 },
-            "tags": {},
-        }),
-    )
+    Reply::ok(json!({
+        "value": value,
+        "id": format!("{}/secrets/{name}/{VERSION}", call.origin),
+        "attributes": { "enabled": true, "created": created, "updated": created,
+                        "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90 },
+        "tags": {},
+    }))
 }
 
 fn not_found(name: &str) -> Reply {
@@ -123,14 +103,13 @@ fn challenge(platform: &Platform, message: &str) -> Reply {
         r#"Bearer authorization="https://login.microsoftonline.com/{}", resource="{}""#,
         platform.config.tenant_id, platform.config.vault.audience,
     );
-    error(StatusCode::UNAUTHORIZED, "Unauthorized", message).with(header::WWW_AUTHENTICATE, &challenge)
+    error(StatusCode::UNAUTHORIZED, "Unauthorized", message).with("www-authenticate", &challenge)
 }
 
 fn error(status: StatusCode, code: &str, message: &str) -> Reply {
-    Reply::json(status, &json!({ "error": { "code": code, "message": message } }))
+    Reply::json(status, json!({ "error": { "code": code, "message": message } }))
 }
 
-const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 const HEADERS: [(&str, &str); 8] = [
     ("cache-control", "no-cache"),
     ("expires", "-1"),

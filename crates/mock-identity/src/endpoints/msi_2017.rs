@@ -5,13 +5,7 @@ use std::num::NonZeroU64;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{
-    call::Call,
-    identity::{IdKind, Identity, Selector},
-    issuer::Issued,
-    platform::Platform,
-    reply::Reply,
-};
+use super::{Call, IdKind, Identity, Issued, Platform, Reply, Selector};
 
 /// One of the two services that speak this version
 pub(super) struct Service<'a> {
@@ -33,23 +27,17 @@ pub(super) enum Mistake<'a> {
 
 impl Service<'_> {
     pub(super) fn answer(&self, platform: &Platform, call: &Call) -> Reply {
-        match self.token(platform, call) {
-            Ok(issued) => self.success(&issued).issued_to(&issued.subject),
-            Err(refusal) => refusal,
-        }
+        self.token(platform, call).map_or_else(|refusal| refusal, |issued| self.success(&issued))
     }
 
     fn token(&self, platform: &Platform, call: &Call) -> Result<Issued, Reply> {
         self.check_caller(call)?;
         self.check_version(call)?;
         let resource = call
-            .parameter("resource")
-            .filter(|resource| !resource.is_empty())
+            .required("resource")
             .ok_or_else(|| self.bad_request("The resource parameter is missing."))?;
         let identity = self.choose(platform, call)?;
-        if !platform.config.knows_audience(resource) {
-            return Err(self.bad_request(&platform.unknown_audience(resource)));
-        }
+        platform.check_audience(resource).map_err(|why| self.bad_request(&why))?;
         platform.issue_to(identity, call, resource, self.lifetime)
     }
 
@@ -84,15 +72,13 @@ impl Service<'_> {
     }
 
     fn success(&self, issued: &Issued) -> Reply {
-        Reply::json(
-            StatusCode::OK,
-            &json!({
-                "access_token": issued.token,
-                "expires_on": (self.expires_on)(issued.claims.exp),
-                "resource": issued.claims.aud,
-                "token_type": "Bearer",
-            }),
-        )
+        Reply::ok(json!({
+            "access_token": issued.token,
+            "expires_on": (self.expires_on)(issued.claims.exp),
+            "resource": issued.claims.aud,
+            "token_type": "Bearer",
+        }))
+        .issued_to(&issued.subject)
     }
 
     fn bad_request(&self, message: &str) -> Reply {

@@ -4,21 +4,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::entra;
+use super::{Call, Endpoint, Listener, Platform, Reply, Spec, entra};
 use crate::{
-    call::Call,
     claims::{ADFS, issuer},
-    endpoint::Endpoint,
     entra_error,
-    listener::Listener,
-    platform::Platform,
-    reply::Reply,
-    spec::{PLAIN_OR_TLS, Spec},
 };
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::OpenId,
-    listeners: PLAIN_OR_TLS,
     paths: &[
         "common/discovery/instance",
         "*/.well-known/openid-configuration",
@@ -28,8 +20,7 @@ pub(crate) const SPEC: Spec = Spec {
     ],
     refuses_chunks: true,
     answer,
-    failure: |_, _, status| Reply::text(status, "a scripted failure"),
-    setups: &[],
+    ..Spec::of(Endpoint::OpenId)
 };
 
 fn answer(platform: &Platform, call: &Call) -> Reply {
@@ -42,17 +33,16 @@ fn document(platform: &Platform, call: &Call) -> Reply {
         return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed");
     }
     if segments.as_slice() == ["common", "discovery", "instance"] {
-        return Reply::json(StatusCode::OK, &instance(platform, call));
+        return Reply::ok(instance(platform, call));
     }
     let asked = segments.first().copied().unwrap_or_default();
     let Some(tenant) = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked)) else {
         return entra_error::invalid_tenant(call, asked);
     };
     if segments.last() == Some(&"keys") {
-        return Reply::json(StatusCode::OK, &platform.issuer.key_set());
+        return Reply::ok(platform.issuer.key_set());
     }
-    let configuration = configuration(base(platform, call), tenant, segments.contains(&"v2.0"));
-    Reply::json(StatusCode::OK, &configuration)
+    Reply::ok(configuration(base(platform, call), tenant, segments.contains(&"v2.0")))
 }
 
 /// Endpoints of version 2 name another issuer than version 1's; managed identities' tokens are version 1's.

@@ -4,26 +4,19 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::{Call, Endpoint, Environment, IDS, Issued, Listener, Platform, Reply, Setup, Spec};
 use crate::{
-    call::Call,
     claims::{Grant, Subject},
-    endpoint::Endpoint,
-    issuer::Issued,
-    listener::Listener,
-    platform::Platform,
-    reply::Reply,
     sections::ServiceFabricConfig,
-    spec::{Environment, Setup, Spec},
 };
 
 pub(crate) const SPEC: Spec = Spec {
-    endpoint: Endpoint::ServiceFabric,
     listeners: &[Listener::Pinned],
     paths: &["metadata/identity/oauth2/token"],
-    refuses_chunks: false,
     answer,
     failure: |_, _, status| failure(status),
     setups: &[Setup { title: "Service Fabric", needs: "[service-fabric] in the configuration", environment }],
+    ..Spec::of(Endpoint::ServiceFabric)
 };
 
 fn environment(platform: &Platform) -> Environment {
@@ -41,10 +34,7 @@ fn answer(platform: &Platform, call: &Call) -> Reply {
     let Some(config) = &platform.config.service_fabric else {
         return failure(StatusCode::NOT_FOUND);
     };
-    match token(platform, config, call) {
-        Ok(issued) => success(&issued).issued_to(&issued.subject),
-        Err(refusal) => refusal,
-    }
+    token(platform, config, call).map_or_else(|refusal| refusal, |issued| success(&issued))
 }
 
 fn failure(status: StatusCode) -> Reply {
@@ -60,13 +50,11 @@ fn failure(status: StatusCode) -> Reply {
 fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Result<Issued, Reply> {
     check_caller(config, call)?;
     check_parameters(call)?;
-    let resource = call.parameter("resource").filter(|resource| !resource.is_empty()).ok_or_else(|| {
+    let resource = call.required("resource").ok_or_else(|| {
         bad_request("ArgumentNullOrEmpty", "The parameter 'resource' should not be null or empty string.")
     })?;
     let identity = platform.config.system_assigned().ok_or_else(unknown_application)?;
-    if !platform.config.knows_audience(resource) {
-        return Err(bad_request("InvalidResource", &platform.unknown_audience(resource)));
-    }
+    platform.check_audience(resource).map_err(|why| bad_request("InvalidResource", &why))?;
     let key = (resource.to_owned(), capabilities(call));
     let refused = call.parameter("token_sha256_to_refresh");
     // A token that a fault asked for is not kept.
@@ -74,7 +62,7 @@ fn token(platform: &Platform, config: &ServiceFabricConfig, call: &Call) -> Resu
     if let Some(cached) = cached {
         return Ok(cached);
     }
-    let grant = platform.grant(Subject::Identity(identity), resource, config.token_lifetime_seconds);
+    let grant = platform.grant(Subject::identity(identity), resource, config.token_lifetime_seconds);
     let issued = platform.issue(call, Grant { capabilities: key.1.clone(), ..grant })?;
     if !call.wrong_identity {
         platform.fabric_tokens.insert(key, &issued);
@@ -117,15 +105,13 @@ fn capabilities(call: &Call) -> Vec<String> {
 }
 
 fn success(issued: &Issued) -> Reply {
-    Reply::json(
-        StatusCode::OK,
-        &json!({
-            "access_token": issued.token,
-            "expires_on": issued.claims.exp,
-            "resource": issued.claims.aud,
-            "token_type": "Bearer",
-        }),
-    )
+    Reply::ok(json!({
+        "access_token": issued.token,
+        "expires_on": issued.claims.exp,
+        "resource": issued.claims.aud,
+        "token_type": "Bearer",
+    }))
+    .issued_to(&issued.subject)
 }
 
 fn unknown_application() -> Reply {
@@ -140,8 +126,7 @@ fn bad_request(code: &str, message: &str) -> Reply {
 fn refusal(status: StatusCode, code: &str, message: &str) -> Reply {
     let correlation_id = Uuid::new_v4().to_string();
     let error = json!({ "correlationId": correlation_id, "code": code, "message": message });
-    Reply::json(status, &json!({ "error": error }))
+    Reply::json(status, json!({ "error": error }))
 }
 
 const API_VERSION: &str = "2019-07-01-preview";
-const IDS: [&str; 6] = ["client_id", "clientid", "object_id", "principal_id", "msi_res_id", "mi_res_id"];

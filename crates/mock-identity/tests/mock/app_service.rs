@@ -3,7 +3,7 @@
 use mock_identity::{Mock, MockConfig};
 use serde_json::json;
 
-use crate::client::{SYSTEM, VAULT, app_service, get, identity_header, mock, text};
+use crate::client::{SYSTEM, VAULT, app_service, get, identity_header, mock, text, verified};
 
 #[tokio::test]
 async fn app_service_answers_without_expires_in_and_with_a_string_expires_on() {
@@ -19,20 +19,14 @@ async fn app_service_answers_without_expires_in_and_with_a_string_expires_on() {
 async fn app_service_refuses_a_wrong_header_version_identity_and_audience() {
     let mock = mock().await;
     let target = format!("/msi/token?api-version=2019-08-01&resource={VAULT}");
-    let right = identity_header(&mock);
-    let missing = get(&mock, &target, &[]).await;
-    let wrong = get(&mock, &target, &[("X-IDENTITY-HEADER", "wrong")]).await;
-    let version =
-        get(&mock, "/msi/token?api-version=2017-09-01&resource=r", &[("X-IDENTITY-HEADER", &right)]).await;
-    let identity = app_service(&mock, &[("client_id", "unknown")]).await;
-    let audience =
-        get(&mock, "/msi/token?api-version=2019-08-01&resource=r", &[("X-IDENTITY-HEADER", &right)]).await;
+    let header = identity_header(&mock);
+    let right = [("X-IDENTITY-HEADER", header.as_str())];
     for (answer, status, words) in [
-        (missing, 401, "X-IDENTITY-HEADER"),
-        (wrong, 401, "X-IDENTITY-HEADER"),
-        (version, 400, "2019-08-01"),
-        (identity, 400, "No User Assigned or Delegated Managed Identity found for specified ClientId"),
-        (audience, 400, "AADSTS500011"),
+        (get(&mock, &target, &[]).await, 401, "X-IDENTITY-HEADER"),
+        (get(&mock, &target, &[("X-IDENTITY-HEADER", "wrong")]).await, 401, "X-IDENTITY-HEADER"),
+        (get(&mock, "/msi/token?api-version=2017-09-01&resource=r", &right).await, 400, "2019-08-01"),
+        (app_service(&mock, &[("client_id", "unknown")]).await, 400, NO_USER_ASSIGNED),
+        (get(&mock, "/msi/token?api-version=2019-08-01&resource=r", &right).await, 400, "AADSTS500011"),
     ] {
         let body = answer.json();
         assert_eq!((answer.status, &body["statusCode"]), (status, &json!(status)));
@@ -52,8 +46,7 @@ async fn app_service_honours_mi_res_id_and_silently_ignores_msi_res_id() {
         ("mi_res_id", &orders.resource_id, &orders.client_id),
         ("msi_res_id", &orders.resource_id, SYSTEM),
     ] {
-        let body = app_service(&mock, &[(name, id)]).await.json();
-        assert_eq!(mock.verify(text(&body, "access_token"), VAULT).unwrap().appid, appid, "{name}");
+        assert_eq!(verified(&mock, &app_service(&mock, &[(name, id)]).await).appid, appid, "{name}");
     }
 }
 
@@ -78,3 +71,5 @@ async fn app_service_takes_the_two_headers_of_azure_automation() {
     let both = both.each_ref().map(|(name, value)| (*name, value.as_str()));
     assert_eq!(get(&mock, &target, &both).await.status, 200);
 }
+
+const NO_USER_ASSIGNED: &str = "No User Assigned or Delegated Managed Identity found for specified ClientId";

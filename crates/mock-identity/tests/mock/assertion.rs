@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Received, VAULT, assert_log_is_without, text},
+    client::{Received, assert_log_is_without, verified},
     entra::{GRANT, SCOPE, assert_refused},
     secure::{mock, post, token_path},
 };
@@ -79,8 +79,7 @@ async fn an_assertion_signed_with_the_certificate_is_as_good_as_a_secret() {
     let mock = mock().await;
     let path = token_path(&mock);
     let assertion = signed(&ps256(), &claims(&mock, &path), &RSA_PSS_SHA256);
-    let body = present(&mock, &path, &assertion).await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &present(&mock, &path, &assertion).await);
     assert_eq!((claims.appid.as_str(), claims.appidacr.as_str()), (BILLING, "2"));
     assert_eq!(mock.requests()[0].issued_to.as_deref(), Some("billing"));
     assert_eq!(mock.requests()[0].form[3], ("client_assertion".to_owned(), "(not shown)".to_owned()));

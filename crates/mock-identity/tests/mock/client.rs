@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use mock_identity::{Mock, MockConfig};
+use mock_identity::{Mock, MockConfig, TokenClaims};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -56,6 +56,11 @@ pub(crate) fn identity_header(mock: &Mock) -> String {
 pub(crate) async fn token(mock: &Mock, audience: &str) -> String {
     let target = format!("/metadata/identity/oauth2/token?api-version=2018-02-01&resource={audience}");
     text(&get(mock, &target, &METADATA).await.json(), "access_token").to_owned()
+}
+
+/// The claims of the token for a vault that an answer carries
+pub(crate) fn verified(mock: &Mock, answer: &Received) -> TokenClaims {
+    mock.verify(text(&answer.json(), "access_token"), VAULT).unwrap()
 }
 
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {

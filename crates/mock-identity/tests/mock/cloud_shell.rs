@@ -28,27 +28,17 @@ async fn cloud_shell_answers_for_the_user_whose_shell_it_is() {
 async fn cloud_shell_takes_a_form_with_the_metadata_header_and_nothing_else() {
     let mock = mock().await;
     let fields = form(&[("resource", VAULT)]);
-    let json = ("Content-Type", "application/json");
+    let (json, both) = ([("Content-Type", "application/json"), METADATA[0]], [FORM, METADATA[0]]);
+    let (path, query) = ("/oauth2/token", format!("/oauth2/token?resource={VAULT}"));
+    let unsupported = "is not a supported MSI token audience. Supported audiences: https://";
     for (answer, status, words) in [
-        (get(&mock, &format!("/oauth2/token?resource={VAULT}"), &METADATA).await, 405, "Only POST"),
-        (post(&mock, "/oauth2/token", &[FORM], &fields).await, 400, "metadata header"),
-        (post(&mock, "/oauth2/token", &METADATA, &fields).await, 400, "application/x-www-form-urlencoded"),
-        (
-            post(&mock, "/oauth2/token", &[json, METADATA[0]], "{}").await,
-            400,
-            "application/x-www-form-urlencoded",
-        ),
-        (
-            post(&mock, &format!("/oauth2/token?resource={VAULT}"), &[FORM, METADATA[0]], "").await,
-            400,
-            "missing",
-        ),
+        (get(&mock, &query, &METADATA).await, 405, "Only POST"),
+        (post(&mock, path, &[FORM], &fields).await, 400, "metadata header"),
+        (post(&mock, path, &METADATA, &fields).await, 400, "application/x-www-form-urlencoded"),
+        (post(&mock, path, &json, "{}").await, 400, "application/x-www-form-urlencoded"),
+        (post(&mock, &query, &both, "").await, 400, "missing"),
         (ask(&mock, &[("resource", "")]).await, 400, "missing"),
-        (
-            ask(&mock, &[("resource", "https://nowhere.example")]).await,
-            400,
-            "is not a supported MSI token audience. Supported audiences: https://",
-        ),
+        (ask(&mock, &[("resource", "https://nowhere.example")]).await, 400, unsupported),
         (ask(&mock, &[("SENTINEL-3", "SENTINEL-4")]).await, 400, "missing"),
     ] {
         assert_eq!(answer.status, status, "{}", answer.text());

@@ -4,7 +4,7 @@ use mock_identity::{Answer, Counts, Endpoint, Fault, Mock, MockConfig};
 use serde_json::json;
 
 use crate::{
-    client::{FORM, Received, VAULT, assert_log_is_without, form, post as plain_post, text},
+    client::{FORM, Received, VAULT, assert_log_is_without, form, post as plain_post, text, verified},
     secure::{config, mock, post, send, token, token_path},
 };
 
@@ -68,11 +68,16 @@ async fn entra_keeps_a_slash_at_the_end_of_the_resource() {
 async fn entra_puts_the_capabilities_of_the_claims_parameter_into_the_token() {
     let mock = mock().await;
     let claims = r#"{"access_token":{"xms_cc":{"values":["CP1"]},"nbf":{"essential":true,"value":"1"}}}"#;
-    let body = token(&mock, &[GRANT, SHOP, SECRET, SCOPE, ("claims", claims)]).await.json();
-    assert_eq!(mock.verify(text(&body, "access_token"), VAULT).unwrap().xms_cc, ["CP1"]);
+    assert_eq!(
+        verified(&mock, &token(&mock, &[GRANT, SHOP, SECRET, SCOPE, ("claims", claims)]).await).xms_cc,
+        ["CP1"]
+    );
     for harmless in ["{}", r#"{"access_token":1}"#, r#"{"access_token":{"xms_cc":{"values":[1,null]}}}"#] {
-        let body = token(&mock, &[GRANT, SHOP, SECRET, SCOPE, ("claims", harmless)]).await.json();
-        assert!(mock.verify(text(&body, "access_token"), VAULT).unwrap().xms_cc.is_empty());
+        assert!(
+            verified(&mock, &token(&mock, &[GRANT, SHOP, SECRET, SCOPE, ("claims", harmless)]).await)
+                .xms_cc
+                .is_empty()
+        );
     }
     for bad in ["{", "1", "[]", "eyJhIjoxfQ"] {
         let answer = token(&mock, &[GRANT, SHOP, SECRET, SCOPE, ("claims", bad)]).await;
@@ -230,8 +235,7 @@ async fn entra_fails_in_its_own_words() {
         assert_refused(&answer, status, error, code);
     }
     mock.fault(Fault::new(Endpoint::Entra, Answer::WrongIdentity));
-    let body = token(&mock, &[GRANT, SHOP, SECRET, SCOPE]).await.json();
-    assert_ne!(mock.verify(text(&body, "access_token"), VAULT).unwrap().appid, SHOP.1);
+    assert_ne!(verified(&mock, &token(&mock, &[GRANT, SHOP, SECRET, SCOPE]).await).appid, SHOP.1);
     assert_eq!(mock.counters().of(Endpoint::Entra), Counts { requests: 5, tokens: 1, refused: 4, faults: 5 });
 }
 

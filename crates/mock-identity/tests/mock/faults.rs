@@ -2,11 +2,17 @@
 
 use std::{io, time::Duration};
 
-use mock_identity::{Answer, Counts, Endpoint, Fault};
+use mock_identity::{Answer, Counts, Endpoint, Fault, Mock};
 use serde_json::Value;
 use tokio::{io::AsyncReadExt, time::Instant};
 
-use crate::client::{METADATA, SYSTEM, VAULT, app_service, imds, imds_target, mock, open, send, text};
+use crate::client::{METADATA, Received, SYSTEM, app_service, imds, imds_target, mock, open, send, verified};
+
+/// The next answer of IMDS, with this fault
+async fn faulty(mock: &Mock, answer: Answer) -> Received {
+    mock.fault(Fault::new(Endpoint::Imds, answer));
+    imds(mock, &[]).await
+}
 
 #[tokio::test]
 async fn a_status_fault_speaks_the_endpoints_own_words_and_then_passes() {
@@ -32,11 +38,7 @@ async fn a_status_fault_speaks_the_endpoints_own_words_and_then_passes() {
 #[tokio::test]
 async fn a_scripted_body_goes_out_byte_for_byte() {
     let mock = mock().await;
-    mock.fault(Fault::new(
-        Endpoint::Imds,
-        Answer::body(403, "text/plain", "connecting: unreachable network"),
-    ));
-    let answer = imds(&mock, &[]).await;
+    let answer = faulty(&mock, Answer::body(403, "text/plain", "connecting: unreachable network")).await;
     assert_eq!((answer.status, answer.text()), (403, "connecting: unreachable network"));
     assert_eq!(answer.headers["content-type"], "text/plain");
 }
@@ -55,8 +57,7 @@ async fn a_reset_fault_resets_the_connection() {
 #[tokio::test]
 async fn a_truncated_fault_sends_half_of_the_promised_body() {
     let mock = mock().await;
-    mock.fault(Fault::new(Endpoint::Imds, Answer::Truncated));
-    let answer = imds(&mock, &[]).await;
+    let answer = faulty(&mock, Answer::Truncated).await;
     let promised: usize = answer.headers["content-length"].parse().unwrap();
     assert_eq!((answer.status, answer.body.len()), (200, promised / 2));
 }
@@ -71,16 +72,14 @@ async fn chunks_come_whole_and_a_cut_is_seen_where_the_framing_shows_it() {
         (Answer::Truncated, "content-length", false),
         (Answer::TruncatedChunks, "transfer-encoding", false),
     ] {
-        mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
-        let received = imds(&mock, &[]).await;
+        let received = faulty(&mock, answer.clone()).await;
         assert_eq!((received.status, received.whole), (200, is_whole), "{answer:?}");
         assert!(received.headers.contains_key(framing), "{answer:?}");
         let size = if is_whole { usual.body.len() } else { usual.body.len() / 2 };
         assert_eq!(received.body.len(), size, "{answer:?}");
         assert_eq!(serde_json::from_slice::<Value>(&received.body).is_ok(), is_whole, "{answer:?}");
     }
-    mock.fault(Fault::new(Endpoint::Imds, Answer::TruncatedUnsized));
-    let unsized_body = imds(&mock, &[]).await;
+    let unsized_body = faulty(&mock, Answer::TruncatedUnsized).await;
     assert!(!unsized_body.headers.contains_key("content-length"));
     assert!(!unsized_body.headers.contains_key("transfer-encoding"));
     assert_eq!(unsized_body.body.len(), usual.body.len() / 2);
@@ -89,8 +88,7 @@ async fn chunks_come_whole_and_a_cut_is_seen_where_the_framing_shows_it() {
 #[tokio::test]
 async fn an_answer_can_be_empty_or_none_at_all() {
     let mock = mock().await;
-    mock.fault(Fault::new(Endpoint::Imds, Answer::Empty));
-    let empty = imds(&mock, &[]).await;
+    let empty = faulty(&mock, Answer::Empty).await;
     assert_eq!((empty.status, empty.body.len(), empty.headers["content-length"].as_str()), (200, 0, "0"));
     assert!(empty.headers["content-type"].starts_with("application/json"));
     mock.fault(Fault::new(Endpoint::Imds, Answer::Closed));
@@ -123,8 +121,7 @@ async fn retry_after_goes_out_as_it_is_written_once_for_each_value() {
 #[tokio::test]
 async fn an_oversize_fault_sends_fifty_mebibytes_of_json() {
     let mock = mock().await;
-    mock.fault(Fault::new(Endpoint::Imds, Answer::Oversize));
-    let answer = imds(&mock, &[]).await;
+    let answer = faulty(&mock, Answer::Oversize).await;
     assert_eq!(answer.headers["transfer-encoding"], "chunked");
     assert!(answer.body.len() > 50 * 1024 * 1024);
 }
@@ -145,15 +142,12 @@ async fn a_slow_drip_fault_sends_one_byte_at_a_time() {
 #[tokio::test]
 async fn html_garbage_and_redirect_faults_look_like_what_proxies_send() {
     let mock = mock().await;
-    for answer in [Answer::Html, Answer::Garbage, Answer::Redirect("http://example.org/".to_owned())] {
-        mock.fault(Fault::new(Endpoint::Imds, answer));
-    }
-    let html = imds(&mock, &[]).await;
+    let html = faulty(&mock, Answer::Html).await;
     assert_eq!((html.status, html.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
-    let garbage = imds(&mock, &[]).await;
+    let garbage = faulty(&mock, Answer::Garbage).await;
     assert!(garbage.headers["content-type"].starts_with("application/json"));
     assert!(serde_json::from_slice::<Value>(&garbage.body).is_err());
-    let redirect = imds(&mock, &[]).await;
+    let redirect = faulty(&mock, Answer::Redirect("http://example.org/".to_owned())).await;
     assert_eq!((redirect.status, redirect.headers["location"].as_str()), (302, "http://example.org/"));
 }
 
@@ -166,7 +160,7 @@ async fn a_wrong_identity_fault_gives_a_good_token_of_somebody_else() {
     for answer in
         [imds(&mock, &[("client_id", &asked)]).await, app_service(&mock, &[("client_id", &asked)]).await]
     {
-        let claims = mock.verify(text(&answer.json(), "access_token"), VAULT).unwrap();
+        let claims = verified(&mock, &answer);
         assert_eq!(claims.appid, SYSTEM);
     }
 }

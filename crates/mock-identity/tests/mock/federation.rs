@@ -6,13 +6,12 @@ use mock_identity::{Credential, Endpoint, FederatedCredential, Mock};
 
 use crate::{
     assertion::ASSERTION_TYPE,
-    client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text},
-    entra::{GRANT, SCOPE, assert_refused},
+    client::{self, METADATA, Received, VAULT, assert_log_is_without, get, text, verified},
+    entra::{GRANT, SCOPE, SHOP, assert_refused},
     secure::{config, mock, post, token_path},
 };
 
 const WORKER: &str = "55556666-ffff-7777-aaaa-8888bbbb9999";
-const SHOP: &str = "33334444-dddd-5555-eeee-6666ffff7777";
 const PARTNER: &str = "66667777-aaaa-8888-bbbb-9999cccc0000";
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -30,8 +29,7 @@ async fn a_clusters_token_is_as_good_as_a_secret() {
     let mock = mock().await;
     let credential = mock.cluster_credential().unwrap();
     let assertion = mock.federated_token(credential, HOUR).unwrap();
-    let body = present_for_worker(&mock, &assertion).await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &present_for_worker(&mock, &assertion).await);
     assert_eq!((claims.appid.as_str(), claims.appidacr.as_str()), (WORKER, "2"));
     assert_log_is_without(&mock, &[&assertion]);
 }
@@ -55,7 +53,7 @@ async fn issuer_subject_and_audience_are_compared_letter_by_letter() {
         assert_refused(&answer, 401, "invalid_client", code);
     }
     let assertion = mock.federated_token(&good, HOUR).unwrap();
-    let elsewhere = present(&mock, &token_path(&mock), SHOP, &assertion).await;
+    let elsewhere = present(&mock, &token_path(&mock), SHOP.1, &assertion).await;
     assert_refused(&elsewhere, 400, "invalid_request", 70_021);
 }
 
@@ -76,8 +74,7 @@ async fn a_managed_identity_proves_an_app_of_another_tenant() {
     let orders = mock.config().identities[1].client_id.clone();
     let path = format!("/{}/oauth2/v2.0/token", mock.config().other_tenant_ids[0]);
     let assertion = exchange_token(&mock, &orders, "api://AzureADTokenExchange").await;
-    let body = present(&mock, &path, PARTNER, &assertion).await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &present(&mock, &path, PARTNER, &assertion).await);
     assert_eq!((claims.appid.as_str(), &claims.tid), (PARTNER, &mock.config().other_tenant_ids[0]));
     let china = exchange_token(&mock, &orders, "api://AzureADTokenExchangeChina").await;
     assert_refused(&present(&mock, &path, PARTNER, &china).await, 401, "invalid_client", 700_212);

@@ -56,25 +56,18 @@ async fn imds_demands_the_metadata_header_and_refuses_forwarded_requests() {
 #[tokio::test]
 async fn imds_refuses_what_azure_refuses_in_azures_words() {
     let mock = mock().await;
-    for (target, error, words) in [
-        ("?resource=https://vault.azure.net", "invalid_request", "'api-version' is missing"),
-        ("?api-version=1999-01-01&resource=https://vault.azure.net", "invalid_request", "not supported"),
-        ("?api-version=2018-02-01", "invalid_request", "Required query variable 'resource' is missing"),
-        ("?api-version=2018-02-01&resource=https://example.org", "invalid_resource", "AADSTS500011"),
-        (
-            "?api-version=2018-02-01&resource=https://vault.azure.net&client_id=a&object_id=b",
-            "invalid_request",
-            "Only one of",
-        ),
-        (
-            "?api-version=2018-02-01&resource=https://vault.azure.net&client_id=",
-            "invalid_request",
-            "Identity not found",
-        ),
+    let full = "api-version=2018-02-01&resource=https://vault.azure.net";
+    for (query, error, words) in [
+        ("resource=https://vault.azure.net", "invalid_request", "'api-version' is missing"),
+        ("api-version=1999-01-01&resource=https://vault.azure.net", "invalid_request", "not supported"),
+        ("api-version=2018-02-01", "invalid_request", "Required query variable 'resource' is missing"),
+        ("api-version=2018-02-01&resource=https://example.org", "invalid_resource", "AADSTS500011"),
+        (&format!("{full}&client_id=a&object_id=b"), "invalid_request", "Only one of"),
+        (&format!("{full}&client_id="), "invalid_request", "Identity not found"),
     ] {
-        let answer = get(&mock, &format!("/metadata/identity/oauth2/token{target}"), &METADATA).await;
+        let answer = get(&mock, &format!("/metadata/identity/oauth2/token?{query}"), &METADATA).await;
         let body = answer.json();
-        assert_eq!((answer.status, text(&body, "error")), (400, error), "{target}");
+        assert_eq!((answer.status, text(&body, "error")), (400, error), "{query}");
         assert!(text(&body, "error_description").contains(words), "{body}");
     }
     let post = send(&mock, "POST", &imds_target(&[]), &METADATA, "").await.unwrap();

@@ -3,10 +3,8 @@
 
 mod admin;
 mod app_service;
-mod app_service_2017;
 mod arc;
 mod assertion;
-mod azure_ml;
 mod client;
 mod cloud_shell;
 mod discovery;
@@ -15,9 +13,10 @@ mod faults;
 mod federation;
 mod framing;
 mod imds;
+mod msi_2017;
 mod on_behalf_of;
 mod program;
 mod recorded;
 mod secure;
 mod service_fabric;
-mod vault_and_tenant;
+mod vault;

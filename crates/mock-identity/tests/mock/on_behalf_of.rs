@@ -6,15 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Received, VAULT, assert_log_is_without, get, text},
-    entra::assert_refused,
+    entra::{SCOPE, SECRET, SHOP, assert_refused},
     secure::{config, mock, token},
 };
 
-const GRANT: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-const USE: (&str, &str) = ("requested_token_use", "on_behalf_of");
-const SHOP: (&str, &str) = ("client_id", "33334444-dddd-5555-eeee-6666ffff7777");
-const SECRET: (&str, &str) = ("client_secret", "the-secret-of-the-shop");
-const SCOPE: (&str, &str) = ("scope", "https://vault.azure.net/.default");
+pub(crate) const GRANT: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
+pub(crate) const USE: (&str, &str) = ("requested_token_use", "on_behalf_of");
 
 /// The token with which maria has called the app of this name
 fn user_token(mock: &Mock, app: &str) -> String {

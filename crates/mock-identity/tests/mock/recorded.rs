@@ -12,11 +12,12 @@ use serde_json::Value;
 
 use self::{
     compare::{HeaderNames, differences},
-    scenes::{Ask, NOT_PLAYED, SCENES, Scene, config},
+    scenes::{Ask, CLIENT, GRANT, NOT_PLAYED, SCENES, SCOPE, SECRET, Scene, config},
 };
 use crate::{
-    client::{METADATA, Received, form, get, send},
-    secure,
+    assertion::ASSERTION_TYPE,
+    client::{FORM, METADATA, Received, form, get, send},
+    on_behalf_of, secure,
 };
 
 /// A file of `tests/recorded`, as far as it is about an answer
@@ -104,12 +105,9 @@ async fn play(scene: &Scene, request: &Request) -> Received {
     let service = scene.file.split('/').next().unwrap();
     let mut headers = request.headers.clone();
     // Recordings leave out what every client sends.
-    let ids = ["client-request-id", "x-ms-client-request-id"];
-    let ids = ids.map(|name| (name.to_owned(), "00000000-0000-0000-0000-0000000000a2".to_owned()));
-    headers.extend(
-        ids.into_iter()
-            .filter(|(id, _)| !request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(id))),
-    );
+    for name in ["client-request-id", "x-ms-client-request-id"] {
+        add_unless_there(&mut headers, name, "00000000-0000-0000-0000-0000000000a2");
+    }
     if matches!(scene.ask, Ask::KeyOfArc) {
         let challenge = ask(&mock, service, request, &headers[..1], "").await;
         let key =
@@ -118,10 +116,16 @@ async fn play(scene: &Scene, request: &Request) -> Received {
         headers.push(("Authorization".to_owned(), format!("Basic {}", key.unwrap())));
     }
     let body = body(&mock, scene, request);
-    if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-        headers.push(("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
+    if !body.is_empty() {
+        add_unless_there(&mut headers, FORM.0, FORM.1);
     }
     ask(&mock, service, request, &headers, &body).await
+}
+
+fn add_unless_there(headers: &mut Vec<(String, String)>, name: &str, value: &str) {
+    if !headers.iter().any(|(held, _)| held.eq_ignore_ascii_case(name)) {
+        headers.push((name.to_owned(), value.to_owned()));
+    }
 }
 
 async fn ask(
@@ -166,40 +170,21 @@ fn target(service: &str, url: &str) -> String {
 /// The form, its placeholders replaced by what the mock takes
 fn body(mock: &Mock, scene: &Scene, request: &Request) -> String {
     let recorded = request.body.clone().unwrap_or_default();
-    let proof = match scene.ask {
-        Ask::AsRecorded | Ask::KeyOfArc => return recorded,
-        Ask::Form(fields) => return form(fields),
+    match scene.ask {
+        Ask::AsRecorded | Ask::KeyOfArc => recorded,
+        Ask::Form(fields) => form(fields),
         Ask::Federated(credential, lifetime) => {
-            let credential = credential();
-            mock.federated_token(&credential, Duration::from_secs(lifetime)).unwrap()
+            let proof = mock.federated_token(&credential(), Duration::from_secs(lifetime)).unwrap();
+            if recorded.is_empty() {
+                return form(&[GRANT, CLIENT, SCOPE, ASSERTION_TYPE, ("client_assertion", &proof)]);
+            }
+            recorded.replace("client_assertion=placeholder", &format!("client_assertion={proof}"))
         }
-        Ask::OnBehalfOf => mock.user_token(&mock.config().users[0], &mock.config().apps[0]).unwrap(),
-    };
-    let scope = ("scope", "00000000-0000-0000-0000-000000000003/.default");
-    let client = ("client_id", "00000000-0000-0000-0000-000000000002");
-    if matches!(scene.ask, Ask::OnBehalfOf) {
-        let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
-        let secret = ("client_secret", "placeholder");
-        return form(&[
-            grant,
-            ("requested_token_use", "on_behalf_of"),
-            client,
-            secret,
-            scope,
-            ("assertion", &proof),
-        ]);
+        Ask::OnBehalfOf => {
+            let proof = mock.user_token(&mock.config().users[0], &mock.config().apps[0]).unwrap();
+            form(&[on_behalf_of::GRANT, on_behalf_of::USE, CLIENT, SECRET, SCOPE, ("assertion", &proof)])
+        }
     }
-    if recorded.is_empty() {
-        let kind = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-        return form(&[
-            ("grant_type", "client_credentials"),
-            client,
-            scope,
-            kind,
-            ("client_assertion", &proof),
-        ]);
-    }
-    recorded.replace("client_assertion=placeholder", &format!("client_assertion={proof}"))
 }
 
 /// All of those services, by path without its ending

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use mock_identity::{Endpoint, Mock, MockConfig};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -44,11 +43,7 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Received {
-    let authority = CertificateDer::from_pem_slice(mock.ca_pem().unwrap().as_bytes()).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(authority).unwrap();
-    let config = client_config().with_root_certificates(roots).with_no_client_auth();
-    let mut stream = connect(mock.tls_url().unwrap(), config).await.expect("the authority is trusted");
+    let mut stream = connect(mock.tls_url().unwrap(), mock.ca_pem().unwrap()).await;
     exchange(&mut stream, method, target, headers, body).await
 }
 
@@ -62,24 +57,28 @@ pub(crate) async fn pinned(
 ) -> Option<Received> {
     let endpoint = mock.env(Endpoint::ServiceFabric).remove(0).1;
     let url = endpoint.strip_suffix("/metadata/identity/oauth2/token").unwrap();
-    let pin = Pin { thumbprint: thumbprint.to_owned(), provider: default_provider() };
-    let config =
-        client_config().dangerous().with_custom_certificate_verifier(Arc::new(pin)).with_no_client_auth();
-    let mut stream = connect(url, config).await?;
+    let mut stream = connect(url, mock.service_fabric_pem().unwrap()).await;
+    let certificate = &stream.get_ref().1.peer_certificates().unwrap()[0];
+    let found = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
+    let found: String = found.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    if found != thumbprint {
+        return None;
+    }
     Some(exchange(&mut stream, method, target, headers, b"").await)
 }
 
-fn client_config() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(default_provider()))
+/// A connection to a server whose certificate is this one or was issued by it
+async fn connect(url: &str, trusted: &str) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-}
-
-async fn connect(url: &str, config: ClientConfig) -> Option<TlsStream<TcpStream>> {
-    let address = url.strip_prefix("https://").unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(url.strip_prefix("https://").unwrap()).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("the certificate is trusted")
 }
 
 async fn exchange(
@@ -93,53 +92,4 @@ async fn exchange(
     // A server that refuses early may close before it has read all.
     let _ = stream.write_all(&request(&host, method, target, headers, body)).await;
     receive(stream).await.unwrap()
-}
-
-/// Trusts the certificate with this SHA-1 thumbprint, and no other
-#[derive(Debug)]
-struct Pin {
-    thumbprint: String,
-    provider: CryptoProvider,
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let found = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate);
-        let found: String = found.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        if found == self.thumbprint {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -5,7 +5,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::json;
 
 use crate::{
-    client::{Received, SYSTEM, VAULT, assert_log_is_without, text},
+    client::{Received, SYSTEM, VAULT, assert_log_is_without, text, verified},
     secure::pinned,
 };
 
@@ -73,8 +73,7 @@ async fn service_fabric_gives_the_same_token_until_it_is_refused_by_its_digest()
 #[tokio::test]
 async fn service_fabric_puts_the_capabilities_into_the_token() {
     let mock = cluster().await;
-    let body = ask(&mock, "&xms_cc=CP1,foo").await.json();
-    let claims = mock.verify(text(&body, "access_token"), VAULT).unwrap();
+    let claims = verified(&mock, &ask(&mock, "&xms_cc=CP1,foo").await);
     assert_eq!(claims.xms_cc, ["CP1", "foo"]);
     let without = ask(&mock, "").await.json();
     let claims = mock.verify(text(&without, "access_token"), VAULT).unwrap();
@@ -133,10 +132,8 @@ async fn a_fault_of_service_fabric_is_not_kept() {
     let mock = cluster().await;
     mock.fault(Fault::new(Endpoint::ServiceFabric, Answer::WrongIdentity));
     mock.fault(Fault::new(Endpoint::ServiceFabric, Answer::status(500)));
-    let wrong = ask(&mock, "").await.json();
-    assert_ne!(mock.verify(text(&wrong, "access_token"), VAULT).unwrap().appid, SYSTEM);
+    assert_ne!(verified(&mock, &ask(&mock, "").await).appid, SYSTEM);
     let broken = ask(&mock, "").await;
     assert_eq!((broken.status, &broken.json()["error"]["code"]), (500, &json!("InternalServerError")));
-    let right = ask(&mock, "").await.json();
-    assert_eq!(mock.verify(text(&right, "access_token"), VAULT).unwrap().appid, SYSTEM);
+    assert_eq!(verified(&mock, &ask(&mock, "").await).appid, SYSTEM);
 }

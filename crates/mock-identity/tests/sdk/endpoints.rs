@@ -3,16 +3,15 @@
 use mock_identity::{ArcConfig, Counts, Endpoint, KeyDirectoryError, Mock, MockConfig, ServiceFabricConfig};
 use test_support::skip;
 
-use super::{ARM, ARM_RESOURCE, answered, get_token, identity, mock};
+use super::{ARM_RESOURCE, answered, identity, managed, mock};
 
 #[tokio::test]
 async fn managed_identity_credential_gets_both_kinds_of_identity_by_azure_ml() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.env(Endpoint::AzureMl), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::AzureMl, &[]).await;
     assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     let orders = identity(&mock, "orders").client_id.clone();
-    let arguments = ["managed-identity", ARM, "client_id", &orders];
-    let seen = get_token(&mock, mock.env(Endpoint::AzureMl), &arguments).await;
+    let seen = managed(&mock, Endpoint::AzureMl, &["client_id", &orders]).await;
     assert_eq!(seen["claims"]["appid"], *orders, "{seen}");
     assert_eq!(mock.counters().of(Endpoint::AzureMl), answered(2));
 }
@@ -20,7 +19,7 @@ async fn managed_identity_credential_gets_both_kinds_of_identity_by_azure_ml() {
 #[tokio::test]
 async fn managed_identity_credential_gets_the_users_token_by_cloud_shell() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.env(Endpoint::CloudShell), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::CloudShell, &[]).await;
     assert_eq!(seen["claims"]["oid"], *mock.config().users[0].object_id, "{seen}");
     assert_eq!(mock.requests()[0].form, [("resource".to_owned(), ARM_RESOURCE.to_owned())]);
 }
@@ -28,11 +27,10 @@ async fn managed_identity_credential_gets_the_users_token_by_cloud_shell() {
 #[tokio::test]
 async fn managed_identity_credential_gets_both_kinds_of_identity_by_arc() {
     let Some(mock) = arc().await else { return };
-    let environment = mock.env(Endpoint::Arc);
-    let seen = get_token(&mock, environment.clone(), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::Arc, &[]).await;
     assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     let orders = identity(&mock, "orders").client_id.clone();
-    let seen = get_token(&mock, environment, &["managed-identity", ARM, "client_id", &orders]).await;
+    let seen = managed(&mock, Endpoint::Arc, &["client_id", &orders]).await;
     assert_eq!(seen["claims"]["appid"], *orders, "{seen}");
     let counts = mock.counters().of(Endpoint::Arc);
     assert_eq!(counts, Counts { requests: 4, tokens: 2, refused: 2, faults: 0 });

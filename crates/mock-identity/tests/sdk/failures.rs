@@ -2,7 +2,7 @@
 
 use mock_identity::{Answer, Counts, Endpoint, Fault};
 
-use super::{ARM, assert_error, assert_token_of, get_token, identity, mock};
+use super::{assert_error, assert_token_of, identity, managed, mock};
 use crate::IN_PLACE_OF_IMDS;
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn one_failure_of_imds_of_any_transient_kind_is_retried() {
     ] {
         let mock = mock().await;
         mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
-        let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
+        let seen = managed(&mock, Endpoint::Imds, &[]).await;
         assert_token_of(&seen, identity(&mock, "system"));
         let counts = mock.counters().of(Endpoint::Imds);
         assert_eq!((counts.requests, counts.tokens, counts.faults), (2, 1, 1), "{answer:?}");
@@ -27,12 +27,10 @@ async fn one_failure_of_imds_of_any_transient_kind_is_retried() {
 async fn one_failure_of_app_service_is_retried() {
     let mock = mock().await;
     mock.fault(Fault::new(Endpoint::AppService, Answer::status(500)));
-    let seen = get_token(&mock, mock.env(Endpoint::AppService), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::AppService, &[]).await;
     assert_token_of(&seen, identity(&mock, "system"));
-    assert_eq!(
-        mock.counters().of(Endpoint::AppService),
-        Counts { requests: 2, tokens: 1, refused: 1, faults: 1 }
-    );
+    let counts = mock.counters().of(Endpoint::AppService);
+    assert_eq!(counts, Counts { requests: 2, tokens: 1, refused: 1, faults: 1 });
 }
 
 #[tokio::test]
@@ -43,7 +41,7 @@ async fn something_else_in_the_place_of_imds_is_not_taken_for_it() {
     for (answer, (kind, words)) in answers.into_iter().zip(IN_PLACE_OF_IMDS) {
         let mock = mock().await;
         mock.fault(Fault::new(Endpoint::Imds, answer.clone()).forever());
-        let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
+        let seen = managed(&mock, Endpoint::Imds, &[]).await;
         assert_error(&seen, kind, words);
         assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1, "{answer:?}");
     }
@@ -54,7 +52,6 @@ async fn the_sdk_does_not_notice_another_identitys_token() {
     let mock = mock().await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::WrongIdentity));
     let orders = identity(&mock, "orders").client_id.clone();
-    let seen =
-        get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM, "client_id", &orders]).await;
+    let seen = managed(&mock, Endpoint::Imds, &["client_id", &orders]).await;
     assert_token_of(&seen, identity(&mock, "system"));
 }

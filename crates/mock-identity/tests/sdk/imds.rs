@@ -1,47 +1,19 @@
-//! Tokens and refusals, by the instance metadata service
+//! What the instance metadata service alone has
 
 use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
 
 use super::{
-    ARM, ARM_RESOURCE, NOBODY, answered, assert_error, assert_token_of, get_token, identity, ids, mock,
-    query, refused,
+    ARM, NOBODY, answered, assert_error, assert_token_of, get_token, identity, managed, mock, refused,
 };
 
 #[tokio::test]
-async fn managed_identity_credential_gets_the_system_assigned_identity() {
+async fn default_azure_credential_takes_the_identity_of_the_environment() {
     let mock = mock().await;
-    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
-    assert_token_of(&seen, identity(&mock, "system"));
-    assert_eq!(mock.counters().of(Endpoint::Imds), answered(1));
-    assert_eq!(query(&mock), format!("api-version=2018-02-01&resource={ARM_RESOURCE}"));
-}
-
-#[tokio::test]
-async fn managed_identity_credential_gets_a_user_assigned_identity_by_each_id() {
-    let mock = mock().await;
-    let orders = identity(&mock, "orders");
-    for (kind, id, parameter) in ids(orders, "msi_res_id") {
-        mock.reset();
-        let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM, kind, id]).await;
-        assert_token_of(&seen, orders);
-        assert_eq!(mock.counters().of(Endpoint::Imds), answered(1));
-        assert_eq!(query(&mock), format!("api-version=2018-02-01&resource={ARM_RESOURCE}&{parameter}={id}"));
-    }
-}
-
-#[tokio::test]
-async fn default_azure_credential_gets_both_kinds_of_identity() {
-    let mock = mock().await;
-    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["default", ARM]).await;
-    assert_token_of(&seen, identity(&mock, "system"));
     let reports = identity(&mock, "reports");
-    let seen =
-        get_token(&mock, mock.env(Endpoint::Imds), &["default", ARM, "client_id", &reports.client_id]).await;
-    assert_token_of(&seen, reports);
     let mut env = mock.env(Endpoint::Imds);
     env.push(("AZURE_CLIENT_ID", reports.client_id.clone()));
     assert_token_of(&get_token(&mock, env, &["default", ARM]).await, reports);
-    assert_eq!(mock.counters().of(Endpoint::Imds), answered(3));
+    assert_eq!(mock.counters().of(Endpoint::Imds), answered(1));
 }
 
 #[tokio::test]
@@ -49,18 +21,8 @@ async fn the_only_user_assigned_identity_stands_in_for_the_system_assigned_one()
     let mut config = MockConfig::default();
     config.identities.retain(|identity| identity.name == "orders");
     let mock = Mock::start(config).await.unwrap();
-    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::Imds, &[]).await;
     assert_token_of(&seen, identity(&mock, "orders"));
-}
-
-#[tokio::test]
-async fn an_unknown_identity_is_unavailable_in_the_words_of_imds() {
-    let mock = mock().await;
-    let seen =
-        get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM, "client_id", NOBODY]).await;
-    assert_error(&seen, "unavailable", "Identity not found");
-    assert_error(&seen, "unavailable", "invalid_request");
-    assert_eq!(mock.counters().of(Endpoint::Imds), refused(1));
 }
 
 #[tokio::test]
@@ -68,7 +30,7 @@ async fn several_user_assigned_identities_and_no_choice_are_refused_in_the_words
     let mut config = MockConfig::default();
     config.identities.retain(|identity| identity.kind == IdentityKind::UserAssigned);
     let mock = Mock::start(config).await.unwrap();
-    let seen = get_token(&mock, mock.env(Endpoint::Imds), &["managed-identity", ARM]).await;
+    let seen = managed(&mock, Endpoint::Imds, &[]).await;
     assert_error(&seen, "unavailable", "Multiple user assigned identities exist");
 }
 

@@ -2,10 +2,10 @@
 //!
 //! The root of a test says by its constant `SDK` with which of them, and has the tests in which that one is alone.
 
-mod app_service;
 pub(crate) mod endpoints;
 pub(crate) mod entra;
 pub(crate) mod failures;
+mod identities;
 mod imds;
 mod script;
 mod vault;
@@ -13,7 +13,7 @@ mod vault;
 use mock_identity::{Counts, Identity, Mock, MockConfig};
 use serde_json::Value;
 
-pub(crate) use script::get_token;
+pub(crate) use script::{get_token, managed};
 
 pub(crate) async fn mock() -> Mock {
     Mock::start(MockConfig::default()).await.unwrap()

@@ -4,10 +4,16 @@ use mock_identity::{Endpoint, Environment, Mock};
 use serde_json::Value;
 use test_support::sdk;
 
+use super::ARM;
 use crate::SDK;
 
 pub(crate) async fn get_token(mock: &Mock, environment: Environment, arguments: &[&str]) -> Value {
     run("get_token", mock, environment, arguments).await
+}
+
+/// By `ManagedIdentityCredential`, for the identity with this kind of id and this id
+pub(crate) async fn managed(mock: &Mock, endpoint: Endpoint, id: &[&str]) -> Value {
+    get_token(mock, mock.env(endpoint), &[&["managed-identity", ARM], id].concat()).await
 }
 
 pub(super) async fn get_secret(mock: &Mock, name: &str) -> Value {

@@ -5,7 +5,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
     prelude::BASE64_URL_SAFE_NO_PAD,
 };
-use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use serde::{Deserialize, de::DeserializeOwned};
 use webpki::{EndEntityCert, ring::RSA_PKCS1_2048_8192_SHA256, ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY};
@@ -81,17 +81,14 @@ impl<'a> Assertion<'a> {
         if self.claims.nbf <= now + SKEW && now < self.claims.exp {
             return Ok(());
         }
-        Err(EntraError::new(
-            Code::ASSERTION_EXPIRED,
-            format!(
-                "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
-                 time of assertion {}. Review the documentation at \
-                 https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
-                date::in_full(now as u64),
-                date::in_full(self.claims.nbf as u64),
-                date::in_full(self.claims.exp as u64),
-            ),
-        ))
+        Err(Code::ASSERTION_EXPIRED.because(format!(
+            "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry \
+             time of assertion {}. Review the documentation at \
+             https://docs.microsoft.com/azure/active-directory/develop/active-directory-certificate-credentials .",
+            date::in_full(now as u64),
+            date::in_full(self.claims.nbf as u64),
+            date::in_full(self.claims.exp as u64),
+        )))
     }
 }
 
@@ -103,11 +100,11 @@ pub(super) fn check_own(
 ) -> Result<(), EntraError> {
     if !assertion.is_issued_by(&app.client_id) || !assertion.claims.sub.eq_ignore_ascii_case(&app.client_id) {
         let message = "Client assertion application identifier doesn't match 'client_id' parameter.";
-        return Err(EntraError::new(Code::OTHER_CLIENT, message));
+        return Err(Code::OTHER_CLIENT.because(message));
     }
     if !assertion.claims.aud.contains(&request.token_url()) {
         let message = "Client assertion audience claim does not match Realm issuer.";
-        return Err(EntraError::new(Code::WRONG_AUDIENCE, message));
+        return Err(Code::WRONG_AUDIENCE.because(message));
     }
     let (certificate, thumbprint) = certificate(request, app, assertion)?;
     let algorithm = algorithm(request, assertion)?;
@@ -188,7 +185,7 @@ fn certificate(
         return Err(bad_signature("The assertion has no thumbprint of a key."));
     };
     let wanted = thumbprint(text).unwrap_or_default();
-    let found = app.certificates().find(|certificate| is_thumbprint(algorithm, certificate, &wanted));
+    let found = app.certificates().find(|certificate| digest(algorithm, certificate).as_ref() == wanted);
     let shown = tls::upper_hex(&wanted);
     match found {
         Some(certificate) => Ok((certificate, shown)),
@@ -209,24 +206,9 @@ fn algorithm(
     }
 }
 
-fn is_thumbprint(algorithm: &'static Algorithm, certificate: &CertificateDer<'_>, thumbprint: &[u8]) -> bool {
-    digest(algorithm, certificate).as_ref() == thumbprint
-}
-
 /// RFC 7515 wants base64 for URLs without padding; Entra ID takes every other form too, and clients send them.
 fn thumbprint(text: &str) -> Option<Vec<u8>> {
-    let text: String = text
-        .chars()
-        .map(|c| {
-            if c == '-' {
-                '+'
-            } else if c == '_' {
-                '/'
-            } else {
-                c
-            }
-        })
-        .collect();
+    let text = text.replace('-', "+").replace('_', "/");
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(text).ok()
 }
@@ -237,7 +219,7 @@ fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
 
 fn bad_signature(reason: &str) -> EntraError {
     let message = format!("Client assertion failed signature validation. [Reason - {reason}]");
-    EntraError::new(Code::BAD_SIGNATURE, message)
+    Code::BAD_SIGNATURE.because(message)
 }
 
 /// The error for an assertion without a match in issuer, subject or audience
@@ -248,7 +230,7 @@ fn no_credential_at_all(Claims { iss, sub, aud, .. }: &Claims) -> EntraError {
          https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
         aud.first()
     );
-    EntraError::new(Code::NO_FEDERATED_CREDENTIAL, message)
+    Code::NO_FEDERATED_CREDENTIAL.because(message)
 }
 
 fn no_match(code: Code, what: &str, presented: &str) -> EntraError {
@@ -257,7 +239,7 @@ fn no_match(code: Code, what: &str, presented: &str) -> EntraError {
          federated identity credential Subject, Audience and Issuer against the presented assertion. \
          https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
     );
-    EntraError::new(code, message)
+    code.because(message)
 }
 
 const SKEW: NumericDate = 300.0;

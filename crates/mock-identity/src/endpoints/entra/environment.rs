@@ -27,7 +27,10 @@ pub enum Credential<'a> {
 pub(crate) fn environment(platform: &Platform, credential: Credential<'_>) -> Environment {
     let apps = &mut platform.config.apps.iter();
     match credential {
-        Credential::Secret => apps.find_map(|app| Some((app, ("AZURE_CLIENT_SECRET", good_secret(app)?)))),
+        Credential::Secret => apps.find_map(|app| {
+            let good = app.secrets.iter().find(|secret| !secret.expired)?;
+            Some((app, ("AZURE_CLIENT_SECRET", good.value.clone())))
+        }),
         Credential::Certificate(file) => apps
             .find(|app| !app.certificates.is_empty())
             .map(|app| (app, ("AZURE_CLIENT_CERTIFICATE_PATH", file.display().to_string()))),
@@ -62,8 +65,4 @@ fn of_managed_identity(platform: &Platform) -> Option<Environment> {
         environment.push(("AZURE_CLIENT_ID", identity.client_id.clone()));
     }
     Some(environment)
-}
-
-fn good_secret(app: &App) -> Option<String> {
-    app.secrets.iter().find(|secret| !secret.expired).map(|secret| secret.value.clone())
 }

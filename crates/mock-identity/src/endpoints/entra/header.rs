@@ -1,7 +1,5 @@
 //! The headers of Entra ID's answers, as they were in 2025.
 
-use http::HeaderName;
-
 use crate::{call::Call, reply::Reply};
 
 /// Of the token endpoint, with the number of an error; an AD FS has none of them
@@ -9,8 +7,7 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     if super::request::is_adfs(call) {
         return reply.with(REQUEST_ID, request_id);
     }
-    let reply = of_all(reply, call, request_id, "no-store, no-cache");
-    let reply = NEVER_KEPT.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value));
+    let reply = of_all(reply, call, request_id, "no-store, no-cache").with_all(&NEVER_KEPT);
     match refused {
         Some(number) => reply.with(TELEMETRY, &format!("1,{number},0,,")),
         // Only a client that sends telemetry gets some.
@@ -19,30 +16,20 @@ pub(super) fn of_token(reply: Reply, call: &Call, request_id: &str, refused: Opt
     }
 }
 
-/// Of discovery
 pub(in crate::endpoints) fn of_discovery(reply: Reply, call: &Call, request_id: &str) -> Reply {
-    let reply = of_all(reply, call, request_id, "max-age=86400, private");
-    reply
-        .with(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
-        .with(http::header::ACCESS_CONTROL_ALLOW_METHODS, "GET, OPTIONS")
+    let of_browsers =
+        [("access-control-allow-origin", "*"), ("access-control-allow-methods", "GET, OPTIONS")];
+    of_all(reply, call, request_id, "max-age=86400, private").with_all(&of_browsers)
 }
 
 fn of_all(reply: Reply, call: &Call, request_id: &str, cache: &str) -> Reply {
-    let reply = reply.with(http::header::CACHE_CONTROL, cache).with(REQUEST_ID, request_id);
-    let reply = ALL.iter().fold(reply, |reply, (name, value)| reply.with(named(name), value));
-    let reply = COOKIES.iter().fold(reply, |reply, cookie| reply.beside(http::header::SET_COOKIE, cookie));
-    match call.header("client-request-id") {
-        Some(id) => reply.with(named("client-request-id"), id),
-        None => reply,
-    }
+    let reply = reply.with("cache-control", cache).with(REQUEST_ID, request_id).with_all(&ALL);
+    let reply = COOKIES.iter().fold(reply, |reply, cookie| reply.beside("set-cookie", cookie));
+    reply.repeating("client-request-id", call)
 }
 
-fn named(name: &'static str) -> HeaderName {
-    HeaderName::from_static(name)
-}
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
-const TELEMETRY: HeaderName = HeaderName::from_static("x-ms-clitelem");
+const REQUEST_ID: &str = "x-ms-request-id";
+const TELEMETRY: &str = "x-ms-clitelem";
 
 const ALL: [(&str, &str); 5] = [
     ("p3p", r#"CP="DSP CUR OTPi IND OTRi ONL FIN""#),

@@ -17,19 +17,14 @@ use crate::{
 };
 
 /// The user, and the scopes that the app asks for
-pub(super) struct OnBehalfOf<'a> {
-    pub(super) user: &'a User,
-    pub(super) delegated: Delegated<'a>,
-}
-
 pub(super) fn read<'a>(
     platform: &'a Platform,
     request: &TokenRequest<'a>,
     app: &App,
-) -> Result<OnBehalfOf<'a>, EntraError> {
+) -> Result<(&'a User, Delegated<'a>), EntraError> {
     if request.required("requested_token_use")? != "on_behalf_of" {
         let message = "The value of the parameter 'requested_token_use' must be 'on_behalf_of'.";
-        return Err(EntraError::new(Code::BAD_REQUEST, message));
+        return Err(Code::BAD_REQUEST.because(message));
     }
     let claims = check_token(platform, request.required("assertion")?, app)?;
     if claims.tid != request.tenant {
@@ -38,48 +33,42 @@ pub(super) fn read<'a>(
     if claims.idtyp != "user" {
         let message =
             format!("Application '{}' is not allowed to make application on-behalf-of calls.", app.client_id);
-        return Err(EntraError::new(Code::APP_ONLY_ASSERTION, message));
+        return Err(Code::APP_ONLY_ASSERTION.because(message));
     }
-    let user = platform.config.users.iter().find(|user| user.object_id == claims.oid).ok_or_else(|| {
-        EntraError::new(Code::UNKNOWN_USER, "The user account does not exist in the directory.")
-    })?;
+    let user = platform
+        .config
+        .users
+        .iter()
+        .find(|user| user.object_id == claims.oid)
+        .ok_or_else(|| Code::UNKNOWN_USER.because("The user account does not exist in the directory."))?;
     let delegated = scope::of_user(request.required("scope")?)?;
     match user.refused {
         Some(refused) => Err(refusal_of(refused, app, delegated.resource)),
-        None => Ok(OnBehalfOf { user, delegated }),
+        None => Ok((user, delegated)),
     }
 }
 
 /// The error for a user whose configuration refuses on-behalf-of
 fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
     match refused {
-        UserRefused::SecondFactor => EntraError::new(
-            Code::SECOND_FACTOR,
-            format!(
-                "Due to a configuration change made by your administrator, or because you moved to a new location, you \
-                 must use multi-factor authentication to access '{resource}'."
-            ),
-        )
+        UserRefused::SecondFactor => Code::SECOND_FACTOR.because(format!(
+            "Due to a configuration change made by your administrator, or because you moved to a new location, you \
+             must use multi-factor authentication to access '{resource}'."
+        ))
         .with(json!({ "suberror": "basic_action", "claims": REQUIRED_POLICY })),
-        UserRefused::Consent => EntraError::new(
-            Code::NO_CONSENT,
-            format!(
-                "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an \
-                 interactive authorization request for this user and resource.",
-                app.client_id, app.name
-            ),
-        )
+        UserRefused::Consent => Code::NO_CONSENT.because(format!(
+            "The user or administrator has not consented to use the application with ID '{}' named '{}'. Send an \
+             interactive authorization request for this user and resource.",
+            app.client_id, app.name
+        ))
         .with(json!({ "suberror": "consent_required" })),
         UserRefused::SessionsRevoked => {
             let (issued, valid_from) = (date::in_full(unix_now()), date::in_full(unix_now()));
-            EntraError::new(
-                Code::SESSIONS_REVOKED,
-                format!(
-                    "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user \
-                     might have changed or reset their password. The grant was issued on '{issued}' and the \
-                     TokensValidFrom date (before which tokens are not valid) for this user is '{valid_from}'."
-                ),
-            )
+            Code::SESSIONS_REVOKED.because(format!(
+                "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user \
+                 might have changed or reset their password. The grant was issued on '{issued}' and the \
+                 TokensValidFrom date (before which tokens are not valid) for this user is '{valid_from}'."
+            ))
         }
     }
 }
@@ -87,8 +76,7 @@ fn refusal_of(refused: UserRefused, app: &App, resource: &str) -> EntraError {
 /// The token of a user who calls `app`
 pub(crate) fn user_token(platform: &Platform, user: &User, app: &App) -> Result<String> {
     let audience = audiences(app).swap_remove(0);
-    let scopes = "user_impersonation";
-    let subject = Subject::User { user, client_id: &app.client_id, proof: Proof::Secret, scopes };
+    let subject = Subject::user(user, &app.client_id, Proof::Secret, "user_impersonation");
     let grant = platform.grant(subject, &audience, platform.config.entra.token_lifetime_seconds);
     Ok(platform.issuer.issue(&grant)?.token)
 }
@@ -106,15 +94,12 @@ fn check_token(platform: &Platform, token: &str, app: &App) -> Result<TokenClaim
         TokenError::Audience { .. } => {
             invalid("Assertion audience does not match the Client app presenting the assertion.")
         }
-        TokenError::Expired { at } => EntraError::new(
-            Code::USER_ASSERTION_EXPIRED,
-            format!(
-                "Assertion is not within its valid time range. Ensure that the access token is not expired before \
-                 using it for user assertion, or request a new token. Current time: {}, expiry time of assertion {}.",
-                date::in_full(unix_now()),
-                date::in_full(at)
-            ),
-        ),
+        TokenError::Expired { at } => Code::USER_ASSERTION_EXPIRED.because(format!(
+            "Assertion is not within its valid time range. Ensure that the access token is not expired before \
+             using it for user assertion, or request a new token. Current time: {}, expiry time of assertion {}.",
+            date::in_full(unix_now()),
+            date::in_full(at)
+        )),
     })
 }
 
@@ -124,7 +109,7 @@ fn audiences(app: &App) -> Vec<String> {
 }
 
 fn invalid(reason: &str) -> EntraError {
-    EntraError::new(Code::ASSERTION_INVALID, format!("Assertion failed. [Reason - {reason}]"))
+    Code::ASSERTION_INVALID.because(format!("Assertion failed. [Reason - {reason}]"))
 }
 
 /// The claims that the app passes on to its client, for the next sign-in

@@ -22,7 +22,7 @@ impl<'a> TokenRequest<'a> {
         if call.method != Method::POST {
             let message =
                 format!("The endpoint only accepts POST requests. Received a {} request.", call.method);
-            return Err(EntraError::new(Code::NOT_POST, message));
+            return Err(Code::NOT_POST.because(message));
         }
         let tenant = tenant(platform, call)?;
         // A body of another type has no fields that Entra ID would read.
@@ -30,10 +30,9 @@ impl<'a> TokenRequest<'a> {
             return Err(EntraError::missing("grant_type"));
         };
         match duplicate(form) {
-            Some(name) => Err(EntraError::new(
-                Code::DUPLICATE_PARAMETER,
-                format!("The request is not properly formatted. The parameter '{name}' is duplicated."),
-            )),
+            Some(name) => Err(Code::DUPLICATE_PARAMETER.because(format!(
+                "The request is not properly formatted. The parameter '{name}' is duplicated."
+            ))),
             None => Ok(Self { call, tenant }),
         }
     }
@@ -58,7 +57,7 @@ impl<'a> TokenRequest<'a> {
                  user in the tenant. You may have sent your authentication request to the wrong tenant.",
                 self.tenant
             );
-            EntraError::new(Code::UNKNOWN_APP, message)
+            Code::UNKNOWN_APP.because(message)
         })
     }
 
@@ -93,7 +92,7 @@ fn tenant<'a>(platform: &'a Platform, call: &Call) -> Result<&'a str, EntraError
     let known = platform.config.tenant_ids().find(|id| id.eq_ignore_ascii_case(asked));
     known
         .filter(|&id| (id == ADFS) == is_adfs)
-        .ok_or_else(|| EntraError::new(Code::UNKNOWN_TENANT, entra_error::unknown_tenant(asked)))
+        .ok_or_else(|| Code::UNKNOWN_TENANT.because(entra_error::unknown_tenant(asked)))
 }
 
 pub(super) fn is_adfs(call: &Call) -> bool {
@@ -106,7 +105,7 @@ fn duplicate(form: &[(String, String)]) -> Option<&str> {
 }
 
 fn bad_claims() -> EntraError {
-    EntraError::new(Code::BAD_REQUEST, "The value of the parameter 'claims' is not valid JSON.")
+    Code::BAD_REQUEST.because("The value of the parameter 'claims' is not valid JSON.")
 }
 
 /// `/adfs/oauth2/token`

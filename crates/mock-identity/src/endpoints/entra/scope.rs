@@ -26,13 +26,10 @@ pub(super) fn of_app(scope: &str) -> Result<&str, EntraError> {
     match (resource, scopes.next()) {
         (Some(resource), None) if !resource.is_empty() => Ok(resource),
         (Some(_), Some(_)) => Err(several_resources(scope)),
-        _ => Err(EntraError::new(
-            Code::NOT_DEFAULT_SCOPE,
-            format!(
-                "The provided value for scope {scope} is not valid. Client credential flows must have a scope value \
-                 with /.default suffixed to the resource identifier (application ID URI)."
-            ),
-        )),
+        _ => Err(Code::NOT_DEFAULT_SCOPE.because(format!(
+            "The provided value for scope {scope} is not valid. Client credential flows must have a scope value \
+             with /.default suffixed to the resource identifier (application ID URI)."
+        ))),
     }
 }
 
@@ -52,7 +49,7 @@ pub(super) fn of_user(scope: &str) -> Result<Delegated<'_>, EntraError> {
             "The provided request must include a 'scope' input parameter. The provided value for the input parameter \
              'scope' is not valid. The scope {scope} is not valid."
         );
-        EntraError::new(Code::BAD_SCOPE, message)
+        Code::BAD_SCOPE.because(message)
     })
 }
 
@@ -61,7 +58,7 @@ fn several_resources(scope: &str) -> EntraError {
         "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope \
          {scope} is not valid."
     );
-    EntraError::new(Code::SEVERAL_RESOURCES, message)
+    Code::SEVERAL_RESOURCES.because(message)
 }
 
 /// They ask for other tokens beside the access token.

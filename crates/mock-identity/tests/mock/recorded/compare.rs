@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Recording, Response};
 use crate::client::Received;
@@ -221,11 +222,7 @@ fn named(text: &str) -> String {
 }
 
 fn is_id(text: &str) -> bool {
-    let shaped = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.len() >= 36 && text.bytes().take(36).enumerate().all(shaped)
+    text.get(..36).is_some_and(|id| Uuid::try_parse(id).is_ok())
 }
 
 /// How long the time at the beginning of a text is: `2024-04-24 17:54:15Z` or `2026-06-23T06:33:25.7148737Z`

@@ -228,9 +228,9 @@ fn of_container_apps(config: &mut MockConfig) {
     config.app_service.host = AppServiceHost::ContainerApps;
 }
 
-const GRANT: (&str, &str) = ("grant_type", "client_credentials");
-const CLIENT: (&str, &str) = ("client_id", "00000000-0000-0000-0000-000000000002");
-const SECRET: (&str, &str) = ("client_secret", "placeholder");
-const SCOPE: (&str, &str) = ("scope", "00000000-0000-0000-0000-000000000003/.default");
+pub(super) const GRANT: (&str, &str) = ("grant_type", "client_credentials");
+pub(super) const CLIENT: (&str, &str) = ("client_id", "00000000-0000-0000-0000-000000000002");
+pub(super) const SECRET: (&str, &str) = ("client_secret", "placeholder");
+pub(super) const SCOPE: (&str, &str) = ("scope", "00000000-0000-0000-0000-000000000003/.default");
 const OTHER_TENANT: &str = "00000000-0000-0000-0000-000000000009";
 const DATABRICKS: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
