@@ -23,11 +23,18 @@ use crate::model::{Error, Identity, Level, Secret};
 /// The values of the broker's variables. A variable with an empty value is not set.
 #[derive(Debug, Default)]
 pub struct Settings {
-    values: Vec<(&'static Variable, Secret)>,
-    names: SettingNames,
+    values: Vec<Setting>,
     store_key: Option<SecretBox<[u8; 32]>>,
     /// The first variable that has the broker's prefix and is unknown.
     unknown: Option<UnknownName>,
+}
+
+#[derive(Debug)]
+struct Setting {
+    variable: &'static Variable,
+    value: Secret,
+    /// The name for errors, if the value is not from the environment.
+    origin: Option<String>,
 }
 
 impl Settings {
@@ -49,13 +56,16 @@ impl Settings {
 
     /// Sets a variable, if the broker reads it and the value is not empty.
     pub fn set(&mut self, name: &str, value: String) {
+        self.set_value(None, name, value);
+    }
+
+    fn set_value(&mut self, origin: Option<String>, name: &str, value: String) {
         match VARIABLES.iter().find(|variable| variable.name == name) {
             None => self.unknown = self.unknown.take().or_else(|| UnknownName::of(name, &value)),
             Some(_) if value.is_empty() => {}
             Some(variable) => {
-                self.values.retain(|(set, _)| set.name != name);
-                self.values.push((variable, value.into()));
-                self.names.remove(name);
+                self.values.retain(|setting| setting.variable.name != name);
+                self.values.push(Setting { variable, value: value.into(), origin });
             }
         }
     }
@@ -63,10 +73,7 @@ impl Settings {
     /// Sets a variable from another origin than the environment, a command-line option or a field of a file. Errors
     /// call the variable by the name of its origin.
     pub fn set_from(&mut self, origin: &str, name: &'static str, value: String) {
-        if !value.is_empty() {
-            self.set(name, value);
-            self.names.add(name, origin);
-        }
+        self.set_value(Some(origin.to_owned()), name, value);
     }
 
     /// Sets the key that seals the entries of the shared store, instead of `TOKEN_BROKER_STORE_KEY`: for a host that
@@ -84,7 +91,8 @@ impl Settings {
         if let Some(unknown) = &self.unknown {
             return Err(unknown.error());
         }
-        let check = |(variable, value): &(&'static Variable, Secret)| {
+        let check = |setting: &Setting| {
+            let Setting { variable, value, .. } = setting;
             check_value(variable, self.name(variable.name), value.expose_secret())
         };
         self.values.iter().try_for_each(check)
@@ -160,11 +168,17 @@ impl Settings {
 
     /// The name by which the deployer knows a variable.
     pub(crate) fn name<'a>(&'a self, variable: &'a str) -> &'a str {
-        self.names.of(variable)
+        self.find(variable).and_then(|setting| setting.origin.as_deref()).unwrap_or(variable)
     }
 
-    pub(crate) fn names(&self) -> &SettingNames {
-        &self.names
+    /// The names of all settings that are not from the environment.
+    pub(crate) fn names(&self) -> SettingNames {
+        let named = |setting: &Setting| Some((setting.variable.name, setting.origin.clone()?));
+        SettingNames(self.values.iter().filter_map(named).collect())
+    }
+
+    fn find(&self, variable: &str) -> Option<&Setting> {
+        self.values.iter().find(|setting| setting.variable.name == variable)
     }
 
     pub(crate) fn store_key(&self) -> Option<&[u8; 32]> {
@@ -173,7 +187,7 @@ impl Settings {
 
     /// The value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(set, _)| set.name == name).map(|(_, value)| value.expose_secret())
+        self.find(name).map(|setting| setting.value.expose_secret())
     }
 }
 

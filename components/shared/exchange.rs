@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use token_broker::{Body, Limits, SendError, SendErrorKind, milliseconds};
 
 use crate::http::{ErrorCode, Method, OutgoingRequest, RequestOptions, Scheme};
+use crate::http_error::described;
 use crate::wasi::sleep;
 
 /// Runs an exchange within the total limit: the host's own timeouts begin anew with each byte.
@@ -89,31 +90,8 @@ pub(crate) fn broken_off(code: &ErrorCode) -> SendError {
 
 /// The error of an exchange that broke before its answer began.
 pub(crate) fn unsent(code: &ErrorCode) -> SendError {
-    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated, Untrusted};
-    match code {
-        ErrorCode::ConnectionRefused => failed(NotConnected, "connection refused"),
-        ErrorCode::ConnectionTimeout => failed(NotConnected, "no connection in time"),
-        ErrorCode::DnsTimeout | ErrorCode::DnsError(_) => failed(NotConnected, "the name cannot be resolved"),
-        ErrorCode::DestinationNotFound
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpUnroutable => failed(NotConnected, "the address cannot be reached"),
-        ErrorCode::HttpRequestDenied => failed(Forbidden, "request denied"),
-        ErrorCode::DestinationIpProhibited => failed(Forbidden, "address prohibited"),
-        ErrorCode::HttpResponseTimeout
-        | ErrorCode::ConnectionReadTimeout
-        | ErrorCode::ConnectionWriteTimeout => failed(TimedOut, "no answer in time"),
-        ErrorCode::HttpResponseIncomplete => failed(Truncated, "the answer is incomplete"),
-        ErrorCode::HttpResponseBodySize(_)
-        | ErrorCode::HttpResponseHeaderSectionSize(_)
-        | ErrorCode::HttpResponseHeaderSize(_) => failed(TooLarge, "the answer is too large for the host"),
-        ErrorCode::TlsCertificateError => {
-            failed(Untrusted, "the host's log says why (TOKEN_BROKER_LOG=error)")
-        }
-        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => failed(Broken, "no TLS connection"),
-        ErrorCode::InternalError(Some(words)) => failed(Broken, words),
-        ErrorCode::ConnectionTerminated => failed(Broken, "connection terminated"),
-        _ => failed(Broken, "not an HTTP answer"),
-    }
+    let (kind, words) = described(code);
+    failed(kind, words)
 }
 
 pub(crate) fn failed(kind: SendErrorKind, detail: &str) -> SendError {

@@ -23,7 +23,7 @@ impl<H: Host, S: Store> Core<H, S> {
     pub(super) fn new(host: H, store: S, settings: &Settings) -> Self {
         let config = Config::parse(settings);
         let log = config.as_ref().map_or(Level::Off, |config| config.log);
-        let instance = Instance::new(host, settings.names().clone(), log);
+        let instance = Instance::new(host, settings.names(), log);
         Self { instance, store, config, chain: Chain::detect(settings), recent: RefCell::default() }
     }
 

@@ -14,6 +14,8 @@ mod file;
 #[path = "../../shared/host.rs"]
 mod host;
 mod http;
+#[path = "../../shared/http_error.rs"]
+mod http_error;
 #[path = "../../shared/log.rs"]
 mod log;
 mod poll;
@@ -29,6 +31,7 @@ use wasip2::cli::environment::get_environment;
 
 use bindings::exports::token_broker::identity::{credentials_sync, diagnostics, types};
 use host::Wasi;
+use http::ErrorCode;
 use poll::block_on;
 use store::NoStore;
 

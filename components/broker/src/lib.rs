@@ -15,6 +15,8 @@ mod file;
 #[path = "../../shared/host.rs"]
 mod host;
 mod http;
+#[path = "../../shared/http_error.rs"]
+mod http_error;
 #[path = "../../shared/log.rs"]
 mod log;
 #[path = "../../shared/settings.rs"]
@@ -30,6 +32,7 @@ use wasip3::cli::environment::get_environment;
 
 use bindings::exports::token_broker::identity::{credentials, diagnostics, types};
 use host::Wasi;
+use http::ErrorCode;
 use store::ContractStore;
 
 struct Component;

@@ -9,6 +9,7 @@ use wasip3::http::types::{ErrorCode, Response};
 
 use crate::credentials::{TokenHeader, TokenSpec};
 use crate::destination::Route;
+use crate::http_error::described;
 use crate::{clock, log};
 
 /// Writes the lines of the configured level, or of the default level where the configuration cannot be read.
@@ -85,7 +86,7 @@ impl AuditedRequest<'_> {
     pub(crate) fn end(mut self, answer: &Result<Response, ErrorCode>) {
         self.status = match answer {
             Ok(response) => response.get_status_code().to_string(),
-            Err(code) => format!("{code:?}"),
+            Err(code) => described(code).1.to_owned(),
         };
     }
 }

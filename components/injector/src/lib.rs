@@ -12,6 +12,8 @@ mod clock;
 mod contract;
 mod credentials;
 mod destination;
+#[path = "../../shared/http_error.rs"]
+mod http_error;
 mod injector;
 #[path = "../../shared/log.rs"]
 mod log;
