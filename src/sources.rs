@@ -155,7 +155,8 @@ impl Source {
         response: &http::Response<Body>,
         round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        match (self.read(call, response, round_trip), self.quoted_secret()) {
+        let summary = self.summary(call);
+        match (self.read(call, &summary, response, round_trip), self.quoted_secret()) {
             (Err(SourceError::Failed(Error::Rejected(failure))), Some(variable)) => {
                 Err(SourceError::Failed(Error::Rejected(with_quotes(failure, call.names.of(variable)))))
             }

@@ -10,7 +10,7 @@ use super::source_slot::{SlotState, SourceReport, SourceSlot};
 use crate::model::{Error, Failure, Host, Identity, Token};
 use crate::policy::AdmittedRequest;
 use crate::settings::{Selection, SettingNames, Settings};
-use crate::sources::{SOURCES, Source, SourceCall, SourceError};
+use crate::sources::{Protocol as _, SOURCES, Source, SourceCall, SourceError};
 
 /// The sources in the order in which they are tried.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Chain {
     /// The tenant of the app registration that serves an identity, if one does.
     pub(crate) fn tenant_of(&self, identity: &Identity) -> Option<&str> {
         self.0.iter().filter_map(SourceSlot::ready).find_map(|source| match source {
-            Source::Entra(entra) if entra.serves(identity) => Some(entra.tenant()),
+            Source::Entra(entra) if entra.serves(identity) => entra.tenant(),
             _ => None,
         })
     }

@@ -98,16 +98,15 @@ impl Protocol for Arc {
     fn read(
         &self,
         call: &SourceCall<'_>,
+        summary: &CallSummary<'_>,
         response: &http::Response<Body>,
         round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
         let status = response.status().as_u16();
         if status == 401 && call.credential.is_none() {
-            return Err(challenge(&summary, response));
+            return Err(challenge(summary, response));
         }
-        let token =
-            response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))?;
+        let token = response::read(summary, response, round_trip, &|refusal| self.refused(summary, refusal))?;
         if call.credential.is_none() {
             let answer =
                 format!("got {status} and a token without a challenge, which Arc's agent never sends");
@@ -115,7 +114,7 @@ impl Protocol for Arc {
         }
         match echoes(response, call.request.key()) {
             true => Ok(token),
-            false => Err(SourceError::Failed(Error::Protocol(unconfirmed(&summary)))),
+            false => Err(SourceError::Failed(Error::Protocol(unconfirmed(summary)))),
         }
     }
 }

@@ -236,11 +236,6 @@ impl Entra {
             && (*identity == self.client || matches!(self.credential, ClientCredential::TokenFile(_)))
     }
 
-    /// The configured tenant, which a request may override.
-    pub(crate) fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
     /// The claims of an assertion for a request.
     pub(crate) fn assertion_claims(&self, key: &CacheKey) -> AssertionClaims {
         AssertionClaims {
@@ -304,16 +299,6 @@ impl Entra {
         }
         let assertion = call.credential.map_or("", |credential| credential.expose_secret());
         vec![("client_assertion_type", Cow::from(ASSERTION_TYPE)), ("client_assertion", assertion.into())]
-    }
-
-    /// Instructions for renewing the credential.
-    fn renewal(&self) -> &'static str {
-        match self.credential {
-            ClientCredential::TokenFile(_) => PROJECTED,
-            ClientCredential::Secret(_)
-            | ClientCredential::Certificate(_)
-            | ClientCredential::ManagedIdentity(_) => self.trust(),
-        }
     }
 
     /// Instructions for listing the credentials that the app accepts.
@@ -384,10 +369,17 @@ impl Protocol for Entra {
         }
     }
 
-    fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        let secret = self.secret().map(|(_, secret)| secret);
-        let summary = CallSummary::new(self.info, self.token_url(call.request.key()), call, secret);
-        CallSummary { tenant: &self.tenant, renewal: Some(self.renewal()), ..summary }
+    fn tenant(&self) -> Option<&str> {
+        Some(&self.tenant)
+    }
+
+    fn renewal(&self) -> Option<&'static str> {
+        Some(match self.credential {
+            ClientCredential::TokenFile(_) => PROJECTED,
+            ClientCredential::Secret(_)
+            | ClientCredential::Certificate(_)
+            | ClientCredential::ManagedIdentity(_) => self.trust(),
+        })
     }
 
     fn request<'a>(&'a self, call: &SourceCall<'a>) -> OutgoingRequest<'a> {

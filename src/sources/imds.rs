@@ -116,21 +116,21 @@ impl Protocol for Imds {
 
     fn read(
         &self,
-        call: &SourceCall<'_>,
+        _: &SourceCall<'_>,
+        summary: &CallSummary<'_>,
         response: &http::Response<Body>,
         round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
         let status = response.status().as_u16();
         let is_empty = response.body().expose_secret().is_empty();
         if status == 200 && !is_empty && !response::is_labelled_json(response) && !response::is_json(response)
         {
             return Err(SourceError::Absent(absent(
-                &summary,
+                summary,
                 "got 200 with a body that is not JSON, so it is not IMDS",
             )));
         }
-        response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))
+        response::read(summary, response, round_trip, &|refusal| self.refused(summary, refusal))
     }
 }
 

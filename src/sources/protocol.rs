@@ -45,9 +45,14 @@ pub(crate) trait Protocol {
     /// The error for a response with an error status.
     fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError;
 
-    fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
-        let secret = self.secret().map(|(_, secret)| secret);
-        CallSummary::new(self.info(), self.url(call.request.key()), call, secret)
+    /// The tenant, where the broker and not the platform names it.
+    fn tenant(&self) -> Option<&str> {
+        None
+    }
+
+    /// Instructions for renewing the credential of an app registration.
+    fn renewal(&self) -> Option<&'static str> {
+        None
     }
 
     /// Reads a response.
@@ -56,12 +61,12 @@ pub(crate) trait Protocol {
     /// A [`SourceError`] if it has no token.
     fn read(
         &self,
-        call: &SourceCall<'_>,
+        _call: &SourceCall<'_>,
+        summary: &CallSummary<'_>,
         response: &http::Response<Body>,
         round_trip: RoundTrip,
     ) -> Result<Token, SourceError> {
-        let summary = self.summary(call);
-        response::read(&summary, response, round_trip, |refusal| self.refused(&summary, refusal))
+        response::read(summary, response, round_trip, &|refusal| self.refused(summary, refusal))
     }
 
     /// Whether only an answer proves that the source is present. A configured endpoint is present, though it may not be
@@ -79,5 +84,12 @@ pub(crate) trait Protocol {
     fn untrusted_remedy(&self) -> &'static str {
         "check the server's certificate, `openssl s_client -connect <host>:443`; for a private certificate authority, add \
          its root to the host's trusted roots, for the command by SSL_CERT_FILE"
+    }
+}
+
+impl dyn Protocol {
+    /// The summary of a call, for errors about it.
+    pub(crate) fn summary<'a>(&'a self, call: &SourceCall<'a>) -> CallSummary<'a> {
+        CallSummary::new(self, call)
     }
 }

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::entra::aadsts;
 use super::service_error::{Form, ServiceError, header};
 use super::source_error::{RetryClass, SourceError};
-use super::{SourceCall, SourceInfo, for_command};
+use super::{Protocol, SourceCall, SourceInfo, for_command};
 use crate::model::{Body, Error, Failure, Secret, Token};
 use crate::policy::CacheKey;
 use crate::settings::SettingNames;
@@ -42,24 +42,20 @@ pub(crate) struct CallSummary<'a> {
 }
 
 impl<'a> CallSummary<'a> {
-    /// `secret` is the secret of the source's configuration.
-    pub(crate) fn new(
-        source: &'static SourceInfo,
-        endpoint: impl Into<Cow<'a, str>>,
-        call: &SourceCall<'a>,
-        secret: Option<&'a str>,
-    ) -> Self {
+    pub(super) fn new(source: &'a dyn Protocol, call: &SourceCall<'a>) -> Self {
+        let key = call.request.key();
+        let secret = source.secret().map(|(_, secret)| secret);
         let credential = call.credential.map(|credential| credential.expose_secret());
         let user = call.request.on_behalf_of().map(|user| user.assertion.expose_secret());
         Self {
-            source: source.name,
-            endpoint: endpoint.into(),
-            key: call.request.key(),
+            source: source.info().name,
+            endpoint: source.url(key),
+            key,
             secrets: [secret, credential, user],
-            info: source,
+            info: source.info(),
             names: call.names,
-            tenant: "of the identity",
-            renewal: None,
+            tenant: source.tenant().unwrap_or("of the identity"),
+            renewal: source.renewal(),
         }
     }
 
@@ -109,7 +105,7 @@ pub(crate) fn read(
     summary: &CallSummary<'_>,
     response: &http::Response<Body>,
     round_trip: RoundTrip,
-    refused: impl FnOnce(Refusal<'_>) -> SourceError,
+    refused: &dyn Fn(Refusal<'_>) -> SourceError,
 ) -> Result<Token, SourceError> {
     match response.status().as_u16() {
         400..=599 => Err(refused(Refusal::read(summary, response, round_trip.received_at))),
