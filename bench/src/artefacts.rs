@@ -1,29 +1,20 @@
 //! What each component weighs. What it may weigh, `cargo xtask build` checks.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::report::Report;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.section("size");
-    let mut files: Vec<_> = fs::read_dir(directory())?.collect::<std::io::Result<_>>()?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components");
+    let mut files: Vec<_> = fs::read_dir(folder)?.collect::<std::io::Result<_>>()?;
     files.sort_by_key(fs::DirEntry::file_name);
     for file in files {
         let name = file.file_name().to_string_lossy().into_owned();
         report.figure(&name, file.metadata()?.len() as f64 / 1e3, "kB");
     }
     Ok(())
-}
-
-/// A built component.
-pub(crate) fn component(name: &str) -> Result<PathBuf> {
-    let file = directory().join(name);
-    file.exists().then_some(file).with_context(|| format!("{name} is missing: run `cargo xtask build`"))
-}
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components")
 }

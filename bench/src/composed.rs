@@ -3,34 +3,30 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
+use host_test::hosts::artefact;
+use host_test::wasi::{self, DefaultHooks, Memory};
 use mock_identity::{Endpoint, Mock};
 use token_broker_host::engine_config;
-use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, TypedFunc};
-use wasmtime::{Engine, ResourceLimiter, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime::component::{Component, Instance, InstancePre, TypedFunc};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::WasiCtx;
 
 use crate::SCOPE;
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::{BATCH, median, microseconds};
 
 pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
     report.section("cached calls, consumer composed with the broker");
     let engine = Engine::new(&engine_config())?;
-    let mut linker = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    let component = Component::from_file(&engine, component("consumer-composed.wasm")?)?;
-    let pre = linker.instantiate_pre(&component)?;
+    let component = Component::from_file(&engine, artefact("consumer-composed.wasm")?)?;
+    let pre = wasi::linker(&engine)?.instantiate_pre(&component)?;
     let mut consumer = Consumer::new(&pre, mock.env(Endpoint::Imds)).await?;
     report.promise("get-token", consumer.get().await?, 3.5, "us");
     report.promise("peek-token", consumer.peek().await?, 0.5, "us");
 
     report.section("one composed instance");
     report.figure("instantiation, store and all", instantiation(&pre, mock).await?, "us");
-    let kibibytes = consumer.store.data().memory as f64 / 1024.0;
+    let kibibytes = consumer.store.data().data.0 as f64 / 1024.0;
     report.promise("linear memory, with a token in it", kibibytes, 1024.0, "KiB");
     Ok(())
 }
@@ -40,7 +36,7 @@ async fn instantiation(pre: &InstancePre<State>, mock: &Mock) -> Result<f64> {
     for _ in 0..INSTANTIATIONS {
         let environment = mock.env(Endpoint::Imds);
         let start = Instant::now();
-        let mut store = State::store(pre.engine(), environment);
+        let mut store = store(pre.engine(), environment);
         pre.instantiate_async(&mut store).await?;
         times.push(start.elapsed());
     }
@@ -58,7 +54,7 @@ impl Consumer {
         pre: &InstancePre<State>,
         environment: Vec<(&'static str, String)>,
     ) -> Result<Self> {
-        let mut store = State::store(pre.engine(), environment);
+        let mut store = store(pre.engine(), environment);
         let instance = pre.instantiate_async(&mut store).await?;
         Ok(Self { store, instance })
     }
@@ -95,49 +91,14 @@ impl Consumer {
     }
 }
 
-/// What the store of a consumer holds; it counts the linear memory.
-pub(crate) struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    table: ResourceTable,
-    memory: usize,
-}
+/// The state of a consumer's store, which counts the linear memory.
+pub(crate) type State = wasi::State<Memory>;
 
-impl State {
-    fn store(engine: &Engine, environment: Vec<(&'static str, String)>) -> Store<Self> {
-        let mut wasi = WasiCtx::builder();
-        for (name, value) in environment {
-            wasi.env(name, value);
-        }
-        let state =
-            Self { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new(), memory: 0 };
-        let mut store = Store::new(engine, state);
-        store.limiter(|state| state);
-        store
-    }
-}
-
-impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.memory += desired.saturating_sub(current);
-        Ok(true)
-    }
-
-    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
-    }
+fn store(engine: &Engine, environment: Vec<(&'static str, String)>) -> Store<State> {
+    let wasi = WasiCtx::builder().envs(&environment).build();
+    let mut store = Store::new(engine, State::new(wasi, DefaultHooks, Memory::default()));
+    store.limiter(|state| &mut state.data);
+    store
 }
 
 const INSTANTIATIONS: usize = 501;

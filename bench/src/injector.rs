@@ -6,18 +6,16 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
+use host_test::hosts::artefact;
+use host_test::wasi::{self, Io, Memory, Sent, answered, text};
+use http_body_util::{BodyExt as _, Empty};
 use rustix::time::{ClockId, clock_gettime};
 use token_broker_host::engine_config;
-use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
-use wasmtime::{Engine, ResourceLimiter, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
-};
+use wasmtime::component::{Component, InstancePre};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::artefacts::component;
 use crate::report::Report;
 use crate::timing::median;
 use contract::exports::token_broker::test::egress::{Body, Request};
@@ -43,7 +41,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     report.figure("100 MB of body, without", UPLOAD as f64 / 1e6 / alone, "MB/s");
     report.figure("100 MB of body, with a token", UPLOAD as f64 / 1e6 / through, "MB/s");
     report.promise("longer by", (through / alone - 1.0) * 100.0, 5.0, "%");
-    let [alone, through] = pair.map(|application| application.store.data().memory as f64 / 1024.0);
+    let [alone, through] = pair.map(|application| application.store.data().data.0 as f64 / 1024.0);
     report.figure("linear memory, without", alone, "KiB");
     report.figure("linear memory, with injector and broker", through, "KiB");
     Ok(())
@@ -95,11 +93,7 @@ fn processor_time() -> Duration {
 }
 
 fn load(engine: &Engine, name: &str) -> Result<InstancePre<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    Ok(linker.instantiate_pre(&Component::from_file(engine, component(name)?)?)?)
+    Ok(wasi::linker(engine)?.instantiate_pre(&Component::from_file(engine, artefact(name)?)?)?)
 }
 
 /// An instance of `host-test/egress`, composed or not.
@@ -110,15 +104,9 @@ struct Application {
 
 impl Application {
     async fn new(pre: &InstancePre<State>) -> Result<Self> {
-        let state = State {
-            wasi: WasiCtx::builder().build(),
-            http: WasiHttpCtx::new(),
-            network: Memory,
-            table: ResourceTable::new(),
-            memory: 0,
-        };
+        let state = State::new(WasiCtx::builder().build(), Platform, Memory::default());
         let mut store = Store::new(pre.engine(), state);
-        store.limiter(|state| state);
+        store.limiter(|state| &mut state.data);
         let instance = contract::ApplicationPre::new(pre.clone())?.instantiate_async(&mut store).await?;
         Ok(Self { store, instance })
     }
@@ -166,23 +154,20 @@ fn request(body: Body) -> Request {
 }
 
 /// IMDS, and a storage account that says how much it was sent.
-#[derive(Default)]
-struct Memory;
+struct Platform;
 
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
-impl WasiHttpHooks for Memory {
+impl WasiHttpHooks for Platform {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
         _options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _answered: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         Box::new(async move {
             // A network would let the host do something else before it answers.
             tokio::task::yield_now().await;
             let body = if request.uri().host() == Some("169.254.169.254") {
-                full(format!(
+                text(format!(
                     r#"{{"access_token":"{}","expires_in":"86400","token_type":"Bearer"}}"#,
                     "x".repeat(1500)
                 ))
@@ -192,49 +177,16 @@ impl WasiHttpHooks for Memory {
                 while let Some(frame) = body.frame().await {
                     length += frame?.into_data().map_or(0, |data| data.len());
                 }
-                full(length.to_string())
+                text(length.to_string())
             } else {
                 Empty::new().map_err(|never| match never {}).boxed_unsync()
             };
-            Ok((http::Response::new(body), Box::new(async { Ok(()) }) as Box<_>))
+            answered(http::Response::new(body))
         })
     }
 }
 
-fn full(text: String) -> WasiBody {
-    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
-}
-
-struct State {
-    wasi: WasiCtx,
-    http: WasiHttpCtx,
-    network: Memory,
-    table: ResourceTable,
-    memory: usize,
-}
-
-impl ResourceLimiter for State {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.memory += desired.saturating_sub(current);
-        Ok(true)
-    }
-
-    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.network }
-    }
-}
+type State = wasi::State<Memory, Platform>;
 
 const BATCH: u32 = 100;
 const BATCHES: usize = 401;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// wasmtime's command line
 pub fn wasmtime() -> PathBuf {
@@ -24,6 +24,16 @@ pub fn built(name: &str, package: &str) -> Result<PathBuf> {
     let beside = current.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let found = beside.into_iter().find(|program| program.is_file());
     found.with_context(|| format!("{name} is missing; fix: cargo build --release -p {package}"))
+}
+
+/// A component of `cargo xtask build`
+///
+/// # Errors
+/// When it is not built.
+pub fn artefact(name: &str) -> Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name);
+    ensure!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
+    Ok(file)
 }
 
 fn program(name: &str) -> PathBuf {

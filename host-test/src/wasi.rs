@@ -1,9 +1,13 @@
 //! The state of a component's store: WASI, its HTTP, and the data of the host.
 
-use wasmtime::Engine;
+use std::future::Future;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{Engine, ResourceLimiter};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 /// The state of a store, with the data of the host and the hooks that send its requests
 pub struct State<D = (), H = DefaultHooks> {
@@ -13,7 +17,8 @@ pub struct State<D = (), H = DefaultHooks> {
     pub hooks: H,
     /// Its resources
     pub table: ResourceTable,
-    wasi: WasiCtx,
+    /// Its WASI
+    pub wasi: WasiCtx,
     http: WasiHttpCtx,
 }
 
@@ -41,6 +46,39 @@ impl<D: Send, H: WasiHttpHooks> WasiHttpView for State<D, H> {
 }
 
 impl WasiHttpHooks for DefaultHooks {}
+
+/// The result of a hook that sends a request
+pub type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+/// The input and output of an exchange, until its end
+pub type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// An answer from memory, with nothing left to send
+///
+/// # Errors
+/// Never; the type is that of the hooks.
+pub fn answered(response: http::Response<WasiBody>) -> Sent {
+    Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// A body from memory
+pub fn text(text: impl Into<Bytes>) -> WasiBody {
+    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The linear memory of all components in a store, in bytes
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory(pub usize);
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        self.0 += desired.saturating_sub(current);
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
 
 /// A linker with WASI 0.2 and 0.3, and the HTTP of 0.3
 ///

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use host_test::hosts::artefact;
 use mock_identity::{Answer, Credential, Endpoint, Fault, Mock, MockConfig};
 use token_broker_host::{
     Decision, Environment, Error, Identity, MemoryStore, Policy, RawRequest, TrustedRoots, Verdict,
@@ -491,8 +492,8 @@ async fn a_store_without_a_key_is_refused_with_the_way_to_make_one() {
 
 #[tokio::test]
 async fn a_component_that_is_no_broker_is_refused_by_name() {
-    let error =
-        broker().component_file(fixture::artefact("consumer-composed.wasm")).build().await.err().unwrap();
+    let component = artefact("consumer-composed.wasm").unwrap();
+    let error = broker().component_file(component).build().await.err().unwrap();
     assert!(format!("{error:#}").contains("token-broker:identity"), "{error:#}");
 }
 

@@ -252,15 +252,12 @@ async fn settle(accessor: &Accessor<State>) -> Result<()> {
 impl Ask {
     /// The scope, if nothing else is asked for: `get-token` is enough then.
     fn only_scope(&self) -> Option<&str> {
+        let asks_more = self.tenant_id.is_some()
+            || self.claims.is_some()
+            || self.enable_cae
+            || self.user_assertion.is_some();
         match (self.scopes.as_slice(), &self.identity) {
-            ([scope], Identity::Default)
-                if self.tenant_id.is_none()
-                    && self.claims.is_none()
-                    && !self.enable_cae
-                    && self.user_assertion.is_none() =>
-            {
-                Some(scope)
-            }
+            ([scope], Identity::Default) if !asks_more => Some(scope),
             _ => None,
         }
     }

@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::case::{Exchange, Reply};
 use super::expect::Received;
 use super::files::Files;
+use crate::wasi::{Io, Sent, answered};
 
 /// The expected requests of the current step, and the problems so far.
 #[derive(Default)]
@@ -108,7 +109,7 @@ impl WasiHttpHooks for Hooks {
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _answered: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (script, files) = (Arc::clone(&self.script), Arc::clone(&self.files));
         Box::new(play(script, files, request, options.unwrap_or_default()))
@@ -125,15 +126,13 @@ async fn play(
     let body = collect(body).await?;
     // A denied request is not retried.
     let reply = script.reply(&files, &head, &body).ok_or(Error::HttpRequestDenied)?;
-    Ok((reply.play(options).await?, Box::new(async { Ok(()) })))
+    answered(reply.play(options).await?)
 }
 
 async fn collect(body: WasiBody) -> Result<Bytes, Error> {
     let body = Limited::new(body, MAX_REQUEST_BODY).collect().await;
     Ok(body.map_err(|_| Error::HttpRequestBodySize(None))?.to_bytes())
 }
-
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
 const MAX_REQUEST_BODY: usize = 1 << 20;
 

@@ -108,24 +108,24 @@ impl MemoryStore {
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     let mut store = linker.instance("token-broker:identity/store@0.1.0")?;
     store.func_wrap_concurrent("get", |accessor, (key,): (String,)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().data));
         Box::pin(async move { Ok((store.operate(|store| store.get(&key)).await,)) })
     })?;
     store.func_wrap_concurrent("set", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().data));
         Box::pin(async move { Ok((store.operate(|store| store.set(key, value, ttl)).await,)) })
     })?;
     store.func_wrap_concurrent("add", |accessor, (key, value, ttl): (String, Vec<u8>, u64)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().data));
         Box::pin(async move { Ok((store.operate(|store| store.add(key, value, ttl)).await,)) })
     })?;
     store.func_wrap_concurrent("delete", |accessor, (key, value): (String, Vec<u8>)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().data));
         Box::pin(async move { Ok((store.operate(|store| store.delete(&key, &value)).await,)) })
     })?;
     let mut settings = linker.instance("token-broker:identity/settings@0.1.0")?;
     settings.func_wrap_concurrent("get", |accessor, (name,): (String,)| {
-        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().store));
+        let store = accessor.with(|mut access| Arc::clone(&access.data_mut().data));
         let value = store.settings.get(&name).map(|value| value.0.clone());
         Box::pin(async move { Ok((Ok::<_, String>(value),)) })
     })

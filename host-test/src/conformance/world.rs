@@ -10,18 +10,15 @@ use std::time::Duration;
 use anyhow::Result;
 use rand_core::TryRng;
 use tokio::time::Instant;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{
-    FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
-};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
 
 use super::case::Case;
 use super::content::Text;
 use super::files::Files;
 use super::script::{Hooks, Script};
 use super::store::MemoryStore;
+use crate::wasi;
 
 /// Values and their versions, by key.
 pub(crate) type SharedData = Rc<RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>>;
@@ -81,36 +78,13 @@ impl World {
     }
 
     pub(crate) fn state(&self) -> Result<State> {
-        Ok(State {
-            wasi: self.wasi()?,
-            http: WasiHttpCtx::new(),
-            hooks: Hooks { script: Arc::clone(&self.script), files: Arc::clone(&self.files) },
-            table: ResourceTable::new(),
-            store: self.store.clone().unwrap_or_default(),
-        })
+        let hooks = Hooks { script: Arc::clone(&self.script), files: Arc::clone(&self.files) };
+        Ok(State::new(self.wasi()?, hooks, self.store.clone().unwrap_or_default()))
     }
 }
 
 /// The state of the wasmtime store that the component runs in.
-pub(crate) struct State {
-    pub(crate) wasi: WasiCtx,
-    http: WasiHttpCtx,
-    hooks: Hooks,
-    table: ResourceTable,
-    pub(crate) store: Arc<MemoryStore>,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl WasiHttpView for State {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
-    }
-}
+pub(crate) type State = wasi::State<Arc<MemoryStore>, Hooks>;
 
 /// The time of a case, which follows tokio's paused clock.
 #[derive(Clone, Copy)]

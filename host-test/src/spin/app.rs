@@ -2,7 +2,6 @@
 //! what it is lent and no more.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,6 +13,7 @@ use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 
 use super::Spin;
+use crate::hosts::artefact;
 use crate::serve::{Reuse, Server};
 use crate::wasi;
 
@@ -172,9 +172,7 @@ fn compiled(name: &str) -> Result<Component> {
     if let Some(component) = compiled.get(name) {
         return Ok(component.clone());
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/components/spin-{name}.wasm"));
-    ensure!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
-    let component = Component::from_file(&ENGINE, file)?;
+    let component = Component::from_file(&ENGINE, artefact(&format!("spin-{name}.wasm"))?)?;
     compiled.insert(name.to_owned(), component.clone());
     Ok(component)
 }

@@ -1,18 +1,14 @@
 //! A host of ours that lends a store to the instances of the endpoint.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
+use host_test::hosts::artefact;
 use host_test::serve::{Reuse, Server};
 use host_test::wasi;
 use mock_identity::{Endpoint, Mock};
 use token_broker_host::{Store, add_settings_to_linker, add_store_to_linker, engine_config};
-use wasmtime::{
-    Engine,
-    component::{Component, Linker},
-};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
 use wasmtime_wasi::WasiCtx;
 
 /// Instances of `token-endpoint-core.wasm` on a host of ours, which all share a store
@@ -31,8 +27,7 @@ type State = wasi::State<Arc<dyn Store>>;
 
 static ENDPOINT: LazyLock<(Component, Linker<State>)> = LazyLock::new(|| {
     let engine = Engine::new(&engine_config()).unwrap();
-    let file = target("components/token-endpoint-core.wasm");
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
+    let file = artefact("token-endpoint-core.wasm").unwrap();
     (Component::from_file(&engine, file).unwrap(), linker(&engine).unwrap())
 });
 
@@ -41,8 +36,4 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     add_store_to_linker(&mut linker, |state: &mut State| state.data.clone())?;
     add_settings_to_linker(&mut linker, |_| None)?;
     Ok(linker)
-}
-
-fn target(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(path)
 }

@@ -1,12 +1,11 @@
 //! Short-lived consumer components, each in a store of its own.
 
+use host_test::hosts::artefact;
 use host_test::wasi::{DefaultHooks, State};
 use token_broker_host::{Broker, Policy, engine_config};
 use wasmtime::component::{Component, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::WasiCtx;
-
-use crate::fixture::artefact;
 
 /// What makes consumers behind one linker.
 pub(crate) struct Consumers(InstancePre<State>);
@@ -18,13 +17,12 @@ impl Consumers {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         broker.add_to_linker(&mut linker, policy).unwrap();
-        let component = Component::from_file(&engine, artefact("consumer.wasm")).unwrap();
+        let component = Component::from_file(&engine, artefact("consumer.wasm").unwrap()).unwrap();
         Self(linker.instantiate_pre(&component).unwrap())
     }
 
     pub(crate) async fn fresh(&self) -> Consumer {
-        let state = State::new(WasiCtx::builder().build(), DefaultHooks, ());
-        let mut store = Store::new(self.0.engine(), state);
+        let mut store = Store::new(self.0.engine(), state());
         let instance = self.0.instantiate_async(&mut store).await.unwrap();
         Consumer { store, instance }
     }
@@ -76,14 +74,17 @@ pub(crate) async fn look(broker: &Broker) -> Vec<String> {
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     broker.add_diagnostics_to_linker(&mut linker).unwrap();
-    let component = Component::from_file(&engine, artefact("operator.wasm")).unwrap();
-    let state = State::new(WasiCtx::builder().build(), DefaultHooks, ());
-    let mut store = Store::new(&engine, state);
+    let component = Component::from_file(&engine, artefact("operator.wasm").unwrap()).unwrap();
+    let mut store = Store::new(&engine, state());
     let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
     let interface = instance.get_export_index(&mut store, None, "token-broker:test/look").unwrap();
     let index = instance.get_export_index(&mut store, Some(&interface), "look").unwrap();
     let look: TypedFunc<(), (Vec<String>,)> = instance.get_typed_func(&mut store, index).unwrap();
     look.call_async(&mut store, ()).await.unwrap().0
+}
+
+fn state() -> State {
+    State::new(WasiCtx::builder().build(), DefaultHooks, ())
 }
 
 const INTERFACE: &str = "token-broker:test/bench";

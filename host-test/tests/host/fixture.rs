@@ -1,6 +1,6 @@
 //! A mock and a shared broker in front of it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -47,8 +47,7 @@ impl Fixture {
 
     /// Whose token it is, by its client id.
     pub(crate) fn client_id(&self, token: &str) -> String {
-        let audience = "https://vault.azure.net";
-        self.mock.verify(token, audience).unwrap().appid
+        self.mock.verify(token, "https://vault.azure.net").unwrap().appid
     }
 
     /// The client id of the system-assigned identity.
@@ -70,12 +69,6 @@ pub(crate) fn broker() -> Builder {
 
 pub(crate) fn at_mock(builder: Builder, mock: &Mock) -> Builder {
     builder.environment(mock.env(Endpoint::Imds).into_iter().collect())
-}
-
-pub(crate) fn artefact(name: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name);
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
-    file
 }
 
 /// Ask again until it is so, for a while.

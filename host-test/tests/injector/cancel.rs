@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use host_test::wasi::text;
 use tokio::sync::Semaphore;
 
-use crate::network::text;
 use crate::stage::{IMDS, Stage, request, token};
 
 const VAULT: &str = "https://my.vault.azure.net";
@@ -34,7 +34,7 @@ impl SlowImds {
             let asked = Arc::clone(&asked);
             async move {
                 drop(asked.acquire().await.unwrap());
-                http::Response::new(text(String::new()))
+                http::Response::new(text(""))
             }
         });
         stage.network.answer(VAULT, |_| http::Response::default());

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use host_test::wasi::text;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::network::text;
 use crate::stage::{Application, Body, IMDS, Request, Stage, request, token};
 use crate::{SECRET, VAULT};
 
@@ -226,7 +226,7 @@ async fn requests_may_be_given_up_at_any_moment_of_their_hand_over() {
                 let arrived = Arc::clone(&arrived);
                 async move {
                     arrived.notified().await;
-                    http::Response::new(text(String::new()))
+                    http::Response::new(text(""))
                 }
             });
             let mut application = stage.application().await;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use host_test::wasi::text;
 use mock_identity::{Endpoint, Mock, MockConfig};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::network::text;
 use crate::stage::{Application, ENTRA, IMDS, Stage, request, token};
 use crate::{SECRET, VAULT};
 
@@ -209,7 +209,7 @@ async fn a_request_that_is_given_up_is_told_of_for_its_token_was_shown() {
         let arrived = Arc::clone(&arrived);
         async move {
             arrived.notified().await;
-            http::Response::new(text(String::new()))
+            http::Response::new(text(""))
         }
     });
     let mut application = stage.application().await;
@@ -246,7 +246,7 @@ async fn a_thousand_requests_that_are_given_up_cost_one_fetch_whose_token_the_ne
             let came = Arc::clone(&came);
             async move {
                 came.notified().await;
-                http::Response::new(text(String::new()))
+                http::Response::new(text(""))
             }
         });
         stage.network.answer(VAULT, |_| http::Response::default());

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
+use host_test::wasi::{Io, Sent, answered, text};
 use http::header::{HOST, HeaderMap};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
     default_send_request,
@@ -112,13 +112,6 @@ impl Network {
     }
 }
 
-/// A short body.
-pub(crate) fn text(text: String) -> WasiBody {
-    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
-}
-
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
 impl WasiHttpHooks for Network {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         let takes_host = self.0.takes_host.load(Ordering::Relaxed);
@@ -133,7 +126,7 @@ impl WasiHttpHooks for Network {
         &mut self,
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _answered: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let uri = request.uri();
         let origin = format!("{}://{}", uri.scheme_str().unwrap(), uri.authority().unwrap());
@@ -148,19 +141,13 @@ impl WasiHttpHooks for Network {
         });
         let server = self.0.servers.lock().unwrap().get(&origin).cloned();
         match server {
-            Some(Server::Scripted(script)) => {
-                Box::new(async move { Ok((script(request).await, Box::new(async { Ok(()) }) as Box<_>)) })
-            }
+            Some(Server::Scripted(script)) => Box::new(async move { answered(script(request).await) }),
             Some(Server::At(authority)) => Box::new(forward(to(request, &authority), options)),
-            None if uri_is_plain(&origin) => Box::new(forward(request, options)),
+            // The rest of the world is this machine.
+            None if origin.starts_with("http://") => Box::new(forward(request, options)),
             None => Box::new(async { Err(Error::DestinationNotFound) }),
         }
     }
-}
-
-/// The rest of the world is this machine.
-fn uri_is_plain(origin: &str) -> bool {
-    origin.starts_with("http://")
 }
 
 fn to(request: http::Request<WasiBody>, authority: &str) -> http::Request<WasiBody> {

@@ -1,6 +1,5 @@
 //! An application composed with the injector, on a host whose network the test makes.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -9,13 +8,14 @@ use futures_util::future::join;
 use http_body_util::BodyExt as _;
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Engine, ResourceLimiter, Store};
+use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx};
 
-use crate::network::{Network, text};
+use crate::network::Network;
+use host_test::hosts::artefact;
 use host_test::spin::{self, Spin};
-use host_test::wasi;
+use host_test::wasi::{self, Memory, text};
 
 pub(crate) use contract::exports::token_broker::test::egress::{Answer, Body, Request};
 
@@ -45,18 +45,14 @@ impl Stage {
     /// A machine whose IMDS answers in memory; each token is another one, and good for a day.
     pub(crate) fn with_imds(variables: &[(&'static str, &str)]) -> Self {
         let stage = Self::new(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        stage.imds();
+        let issued = AtomicU64::new(0);
+        stage.network.answer(IMDS, move |_| token(&format!("sentinel-{}", next(&issued))));
         stage
     }
 
     /// The same with stores and variables of Spin.
     pub(crate) fn on_spin(self, spin: Spin) -> Self {
         Self { spin, ..self }
-    }
-
-    fn imds(&self) {
-        let issued = AtomicU64::new(0);
-        self.network.answer(IMDS, move |_| token(&format!("sentinel-{}", next(&issued))));
     }
 
     /// A deployment with an app registration of the tenant `home.example`; each of Entra's tokens names the tenant whose it is,
@@ -67,8 +63,7 @@ impl Stage {
             ("AZURE_TENANT_ID", "home.example"),
             ("AZURE_CLIENT_SECRET", "sentinel"),
         ];
-        let variables = app.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned()));
-        let stage = Self::new(variables);
+        let stage = Self::new(app.iter().chain(variables).map(|(name, value)| (*name, (*value).to_owned())));
         let issued = Arc::new(AtomicU64::new(0));
         stage.network.script(ENTRA, move |request| {
             let issued = Arc::clone(&issued);
@@ -101,7 +96,8 @@ impl Stage {
     async fn instance(&self, pre: &InstancePre<State>) -> Application {
         let mut wasi = WasiCtx::builder();
         wasi.envs(&self.environment).stderr(self.log.clone()).wall_clock(self.clock.clone());
-        let data = Data { spin: self.spin.clone(), waits: Arc::clone(&self.waits), memory: Memory(0) };
+        let data =
+            Data { spin: self.spin.clone(), waits: Arc::clone(&self.waits), memory: Memory::default() };
         let mut store = Store::new(pre.engine(), State::new(wasi.build(), self.network.clone(), data));
         store.limiter(|state| &mut state.data.memory);
         let pre = contract::ApplicationPre::new(pre.clone()).unwrap();
@@ -127,8 +123,8 @@ impl Stage {
 
     /// The lines about an event, as JSON.
     pub(crate) fn lines(&self, event: &str) -> Vec<serde_json::Value> {
-        let lines = self.log();
-        let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let log = self.log();
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         lines.filter(|line| line["event"] == event).collect()
     }
 }
@@ -162,18 +158,18 @@ impl Application {
 
     pub(crate) async fn send_at_once(&mut self, request: &Request, n: u32) -> Vec<Result<Answer, String>> {
         let egress = self.instance.token_broker_test_egress();
-        let sent = self
-            .store
-            .run_concurrent(async |store| egress.call_send_at_once(store, request.clone(), n).await);
+        let store = &mut self.store;
+        let sent =
+            store.run_concurrent(async |store| egress.call_send_at_once(store, request.clone(), n).await);
         sent.await.unwrap().unwrap()
     }
 
     /// Send a request `n` times and drop the answers, unread or begun. How many there were.
     pub(crate) async fn leave(&mut self, request: &Request, n: u32, begun: bool) -> u32 {
         let egress = self.instance.token_broker_test_egress();
-        let sent = self
-            .store
-            .run_concurrent(async |store| egress.call_leave(store, request.clone(), n, begun).await);
+        let store = &mut self.store;
+        let sent =
+            store.run_concurrent(async |store| egress.call_leave(store, request.clone(), n, begun).await);
         sent.await.unwrap().unwrap()
     }
 
@@ -276,9 +272,6 @@ struct Data {
     memory: Memory,
 }
 
-/// The linear memory of all components, in bytes.
-struct Memory(usize);
-
 /// The time of this machine, and the seconds that a test let pass.
 #[derive(Clone, Default)]
 struct Clock(Arc<AtomicU64>);
@@ -294,30 +287,17 @@ impl HostWallClock for Clock {
     }
 }
 
-impl ResourceLimiter for Memory {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.0 += desired.saturating_sub(current);
-        Ok(true)
-    }
-
-    fn table_growing(&mut self, _: usize, _: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
-    }
-}
-
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(&engine_config()).unwrap());
 static COMPOSED: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress-composed.wasm"));
 static ON_SPIN: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress-spin.wasm"));
 static ALONE: LazyLock<InstancePre<State>> = LazyLock::new(|| load("egress.wasm"));
 
 fn load(name: &str) -> InstancePre<State> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name);
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
     let mut linker = wasi::linker(&ENGINE).unwrap();
     spin::add_to_linker(&mut linker, |state: &mut State| (state.data.spin.clone(), &mut state.table))
         .unwrap();
     count_waits(&mut linker).unwrap();
-    linker.instantiate_pre(&Component::from_file(&ENGINE, file).unwrap()).unwrap()
+    linker.instantiate_pre(&Component::from_file(&ENGINE, artefact(name).unwrap()).unwrap()).unwrap()
 }
 
 fn count_waits(linker: &mut Linker<State>) -> wasmtime::Result<()> {

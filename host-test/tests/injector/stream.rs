@@ -1,9 +1,9 @@
 //! Bodies and trailers go through as streams.
 
+use host_test::wasi::text;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
-use crate::network::text;
 use crate::stage::{Answer, Body, Stage, request};
 
 const STORAGE: &str = "https://a.blob.core.windows.net";
@@ -84,7 +84,7 @@ async fn an_application_learns_that_its_body_was_too_short() {
     let stage = Stage::with_imds(&[]);
     stage.network.script(STORAGE, |request| async {
         let _ = request.into_body().collect().await;
-        http::Response::new(text(String::new()))
+        http::Response::new(text(""))
     });
     let mut application = stage.application().await;
     let mut short = request("PUT", STORAGE).with_body(Body::Text("hello".to_owned()));

@@ -2,19 +2,18 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use host_test::wasi;
+use host_test::hosts::artefact;
+use host_test::wasi::{self, Io, Sent};
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http_body_util::{BodyExt as _, Full};
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::p3::bindings::Command;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
 use contract::token_broker::identity::types;
 
@@ -72,7 +71,7 @@ impl Stage {
 
     pub(crate) async fn play(self) -> Seen {
         let engine = Engine::new(&engine_config()).unwrap();
-        let component = Component::from_file(&engine, artefact()).unwrap();
+        let component = Component::from_file(&engine, artefact("key-vault.wasm").unwrap()).unwrap();
         let linker = linker(&engine).unwrap();
         let output = MemoryOutputPipe::new(1 << 16);
         let wasi = WasiCtx::builder()
@@ -80,9 +79,7 @@ impl Stage {
             .stdout(output.clone())
             .stderr(output.clone())
             .build();
-        let hooks = Vault(Arc::clone(&self.script));
-        let state = State::new(wasi, hooks, ());
-        let mut store = Store::new(&engine, state);
+        let mut store = Store::new(&engine, State::new(wasi, Vault(Arc::clone(&self.script)), ()));
         let command = Command::instantiate_async(&mut store, &component, &linker).await.unwrap();
         let ended = store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await;
         let mut seen = std::mem::take(&mut self.script.lock().unwrap().seen);
@@ -90,12 +87,6 @@ impl Stage {
         seen.output = String::from_utf8(output.contents().to_vec()).unwrap();
         seen
     }
-}
-
-fn artefact() -> std::path::PathBuf {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/key-vault.wasm");
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
-    file
 }
 
 type Script = Arc<Mutex<Scene>>;
@@ -136,7 +127,7 @@ impl Scene {
             }
             None => (http::Response::builder(), r#"{"value":"a secret"}"#),
         };
-        answer.body(Full::from(body).map_err(|never| match never {}).boxed_unsync()).unwrap()
+        answer.body(wasi::text(body)).unwrap()
     }
 }
 
@@ -159,17 +150,15 @@ type State = wasi::State<(), Vault>;
 
 struct Vault(Script);
 
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
 impl WasiHttpHooks for Vault {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
         _options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _answered: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let answer = self.0.lock().unwrap().answer(&request);
-        Box::new(async move { Ok((answer, Box::new(async { Ok(()) }) as Box<_>)) })
+        Box::new(std::future::ready(wasi::answered(answer)))
     }
 }
 

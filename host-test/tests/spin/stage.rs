@@ -1,14 +1,13 @@
 //! Instances of `token-broker-spin.wasm` on one machine: an IMDS that counts, and a clock that only waiting moves.
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use host_test::hosts::artefact;
 use host_test::spin::{self, Spin};
-use host_test::wasi;
-use http_body_util::{BodyExt as _, Full};
+use host_test::wasi::{self, Io, Sent};
 use token_broker_host::engine_config;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
 use contract::exports::token_broker::identity::diagnostics::Statistics;
 
@@ -118,14 +117,12 @@ impl Imds {
     }
 }
 
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
 impl WasiHttpHooks for Imds {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
         _options: Option<RequestOptions>,
-        _answered: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        _answered: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         assert_eq!(request.uri().host(), Some("169.254.169.254"));
         let count = self.0.requests.fetch_add(1, Ordering::SeqCst) + 1;
@@ -135,10 +132,8 @@ impl WasiHttpHooks for Imds {
             this.answers.acquire().await.unwrap().forget();
             let body =
                 format!(r#"{{"access_token":"sentinel-{count}","expires_in":"3600","token_type":"Bearer"}}"#);
-            let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
-            let answer =
-                http::Response::builder().header("content-type", "application/json").body(body).unwrap();
-            Ok((answer, Box::new(async { Ok(()) }) as Box<_>))
+            let answer = http::Response::builder().header("content-type", "application/json");
+            wasi::answered(answer.body(wasi::text(body)).unwrap())
         })
     }
 }
@@ -171,8 +166,7 @@ type State = wasi::State<Spin, Imds>;
 
 static SPIN: LazyLock<(Component, Linker<State>)> = LazyLock::new(|| {
     let engine = Engine::new(&engine_config()).unwrap();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-spin.wasm");
-    assert!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
+    let file = artefact("token-broker-spin.wasm").unwrap();
     (Component::from_file(&engine, file).unwrap(), linker(&engine).unwrap())
 });
 

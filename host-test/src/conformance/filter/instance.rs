@@ -1,7 +1,7 @@
 //! An instance of the filter, for cases.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,18 +121,11 @@ impl FilterInstance {
     }
 }
 
-async fn result(
-    script: &Script,
-    files: &Files,
-    token_file: &std::path::Path,
-    call: Call,
-) -> (u32, CallResult) {
-    let number = call.number;
-    let result = match &*call.cluster {
-        TOKEN => upstream::file(files.root(), token_file),
-        _ => upstream::call(script, files, call).await,
-    };
-    (number, result)
+async fn result(script: &Script, files: &Files, token_file: &Path, call: Call) -> (u32, CallResult) {
+    match &*call.cluster {
+        TOKEN => (call.number, upstream::file(files.root(), token_file)),
+        _ => (call.number, upstream::call(script, files, call).await),
+    }
 }
 
 impl Vm {

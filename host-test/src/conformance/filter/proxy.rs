@@ -130,6 +130,15 @@ impl Proxy {
     fn stream(&mut self) -> Option<&mut Stream> {
         self.streams.get_mut(&self.context)
     }
+
+    fn change_stream(&mut self, change: impl FnOnce(&mut Stream)) -> i32 {
+        self.stream().map(change).map_or(BAD_ARGUMENT, |()| OK)
+    }
+
+    fn change_metric(&mut self, metric: u32, change: impl FnOnce(&mut i64)) -> i32 {
+        let metric = self.metrics.get_mut(metric as usize);
+        metric.map(|(_, value)| change(value)).map_or(NOT_FOUND, |()| OK)
+    }
 }
 
 type Guest<'a> = Caller<'a, Proxy>;
@@ -185,10 +194,7 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         "proxy_remove_header_map_value",
         |mut caller: Guest<'_>, _map: i32, name: u32, name_size: u32| {
             let name = read(&mut caller, name, name_size);
-            caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-                stream.headers.retain(|(other, _)| *other != name);
-                OK
-            })
+            caller.data_mut().change_stream(|stream| stream.headers.retain(|(other, _)| *other != name))
         },
     )?;
     linker.func_wrap(
@@ -196,10 +202,9 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         "proxy_replace_header_map_value",
         |mut caller: Guest<'_>, _map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
             let (name, value) = (read(&mut caller, name, name_size), read(&mut caller, value, value_size));
-            caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
+            caller.data_mut().change_stream(|stream| {
                 stream.headers.retain(|(other, _)| *other != name);
                 stream.headers.push((name, value));
-                OK
             })
         },
     )?;
@@ -208,19 +213,13 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         "proxy_add_header_map_value",
         |mut caller: Guest<'_>, _map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
             let pair = (read(&mut caller, name, name_size), read(&mut caller, value, value_size));
-            caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-                stream.headers.push(pair);
-                OK
-            })
+            caller.data_mut().change_stream(|stream| stream.headers.push(pair))
         },
     )?;
     linker
         .func_wrap("env", "proxy_get_property", |_: Guest<'_>, _: u32, _: u32, _: u32, _: u32| NOT_FOUND)?;
     linker.func_wrap("env", "proxy_continue_stream", |mut caller: Guest<'_>, _: i32| {
-        caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-            stream.goes_on = true;
-            OK
-        })
+        caller.data_mut().change_stream(|stream| stream.goes_on = true)
     })?;
     linker.func_wrap(
         "env",
@@ -236,18 +235,16 @@ fn of_streams(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
          _grpc: i32| {
             let body = read(&mut caller, body, body_size);
             let headers = decode(&read(&mut caller, headers, headers_size));
-            caller.data_mut().stream().map_or(BAD_ARGUMENT, |stream| {
-                stream.response = Some(Response { status, headers, body });
-                OK
-            })
+            let response = Response { status, headers, body };
+            caller.data_mut().change_stream(|stream| stream.response = Some(response))
         },
     )?;
     linker.func_wrap("env", "proxy_set_effective_context", |mut caller: Guest<'_>, context: u32| {
-        let is_known = context == ROOT || caller.data().streams.contains_key(&context);
-        if is_known {
-            caller.data_mut().context = context;
+        if context != ROOT && !caller.data().streams.contains_key(&context) {
+            return BAD_ARGUMENT;
         }
-        if is_known { OK } else { BAD_ARGUMENT }
+        caller.data_mut().context = context;
+        OK
     })?;
     Ok(())
 }
@@ -370,18 +367,10 @@ fn of_metrics(linker: &mut Linker<Proxy>) -> wasmtime::Result<()> {
         },
     )?;
     linker.func_wrap("env", "proxy_increment_metric", |mut caller: Guest<'_>, metric: u32, by: i64| {
-        let metric = caller.data_mut().metrics.get_mut(metric as usize);
-        metric.map_or(NOT_FOUND, |(_, value)| {
-            *value += by;
-            OK
-        })
+        caller.data_mut().change_metric(metric, |value| *value += by)
     })?;
     linker.func_wrap("env", "proxy_record_metric", |mut caller: Guest<'_>, metric: u32, to: u64| {
-        let metric = caller.data_mut().metrics.get_mut(metric as usize);
-        metric.map_or(NOT_FOUND, |(_, value)| {
-            *value = i64::try_from(to).unwrap_or(i64::MAX);
-            OK
-        })
+        caller.data_mut().change_metric(metric, |value| *value = i64::try_from(to).unwrap_or(i64::MAX))
     })?;
     Ok(())
 }
@@ -434,13 +423,13 @@ fn find(pairs: &Pairs, name: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn read(caller: &mut Guest<'_>, at: u32, size: u32) -> Vec<u8> {
-    let memory = memory(caller);
+    let memory = exports(caller).memory;
     let bytes = memory.data(&caller).get(at as usize..).and_then(|bytes| bytes.get(..size as usize));
     bytes.unwrap_or_default().to_vec()
 }
 
 fn write(caller: &mut Guest<'_>, at: u32, bytes: &[u8]) -> i32 {
-    let memory = memory(caller);
+    let memory = exports(caller).memory;
     if memory.write(caller, at as usize, bytes).is_ok() { OK } else { INVALID_MEMORY_ACCESS }
 }
 
@@ -456,10 +445,6 @@ fn give(caller: &mut Guest<'_>, bytes: &[u8], data: u32, size: u32) -> i32 {
     }
     write(caller, data, &at.to_le_bytes());
     write(caller, size, &(bytes.len() as u32).to_le_bytes())
-}
-
-fn memory(caller: &Guest<'_>) -> Memory {
-    exports(caller).memory
 }
 
 fn exports(caller: &Guest<'_>) -> Exports {

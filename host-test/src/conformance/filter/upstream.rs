@@ -31,7 +31,7 @@ pub(super) async fn call(script: &Script, files: &Files, call: Call) -> CallResu
     match timeout_at(deadline, reply.play(options)).await {
         Err(_) => local_answer(504, "upstream request timeout"),
         Ok(Ok(response)) => match timeout_at(deadline, buffered(response)).await {
-            Ok(Some(answer)) => CallResult::Response(answer),
+            Ok(Some(answer)) => answer,
             Ok(None) | Err(_) => CallResult::Reset,
         },
         Ok(Err(Error::ConnectionReadTimeout)) => local_answer(504, "upstream request timeout"),
@@ -65,7 +65,7 @@ fn head(call: &Call) -> Option<http::request::Parts> {
     Some(request.body(()).ok()?.into_parts().0)
 }
 
-async fn buffered(response: http::Response<WasiBody>) -> Option<Answer> {
+async fn buffered(response: http::Response<WasiBody>) -> Option<CallResult> {
     let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -76,10 +76,7 @@ async fn buffered(response: http::Response<WasiBody>) -> Option<Answer> {
     }
     let headers = head.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec())).collect();
-    match peer_answer(head.status.as_u16(), headers, bytes) {
-        CallResult::Response(answer) => Some(answer),
-        CallResult::Reset => None,
-    }
+    Some(peer_answer(head.status.as_u16(), headers, bytes))
 }
 
 /// An answer of the peer.
