@@ -129,9 +129,8 @@ async fn each_service_gets_its_own_token_as_it_wants_to_be_shown_it() {
 async fn a_request_that_brings_its_own_credential_is_left_as_it_is_unless_the_rule_replaces_it() {
     let stage = Stage::with_imds(&[("TOKEN_BROKER_INJECT", "+b.example=https://b;replace")]);
     let (storage, other) = ("https://a.blob.core.windows.net", "https://b.example");
-    for origin in [storage, other] {
-        stage.network.answer(origin, |_| http::Response::default());
-    }
+    stage.network.answer(storage, |_| http::Response::default());
+    stage.network.answer(other, |_| http::Response::default());
     let mut application = stage.application().await;
     let own = |url: &str| request("GET", url).with_header("Authorization", "SharedKey a:b");
     application.send(&own(storage)).await.unwrap();
@@ -151,9 +150,8 @@ async fn a_request_without_a_rule_passes_untouched_or_is_refused_as_configured()
         let variables =
             [("TOKEN_BROKER_INJECT", "+known.example=none"), ("TOKEN_BROKER_INJECT_OTHERS", others)];
         let stage = Stage::with_imds(&variables);
-        for origin in ["https://known.example", "https://other.example"] {
-            stage.network.answer(origin, |_| http::Response::default());
-        }
+        stage.network.answer("https://known.example", |_| http::Response::default());
+        stage.network.answer("https://other.example", |_| http::Response::default());
         let mut application = stage.application().await;
         let get = |url: &str| request("GET", url).with_header("x-own", "1");
         assert_eq!(application.send(&get("https://known.example/a?b=c")).await.unwrap().status, 200);
@@ -168,8 +166,7 @@ async fn a_request_without_a_rule_passes_untouched_or_is_refused_as_configured()
 
 #[tokio::test]
 async fn what_the_application_set_arrives_with_the_token_beside_it() {
-    let stage = Stage::with_imds(&[]);
-    stage.network.answer(VAULT, |_| http::Response::default());
+    let stage = Stage::with_vault(&[]);
     let mut application = stage.application().await;
     let sent = request("PROPFIND", &format!("{VAULT}/a/b?c=d&e"))
         .with_header("x-twice", "1")
@@ -185,8 +182,7 @@ async fn what_the_application_set_arrives_with_the_token_beside_it() {
 
 #[tokio::test]
 async fn a_token_is_shown_while_it_is_fresh_and_never_after_its_end() {
-    let stage = Stage::with_imds(&[]);
-    stage.network.answer(VAULT, |_| http::Response::default());
+    let stage = Stage::with_vault(&[]);
     let mut application = stage.application().await;
     let mut shown = async || {
         assert_eq!(application.get(VAULT).await.status, 200);

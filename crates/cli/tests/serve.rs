@@ -26,10 +26,16 @@ async fn mock() -> Mock {
     Mock::start(MockConfig::default()).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_line_says_where_it_listens_and_what_clients_set() {
+/// The mock, and the command that has it as IMDS.
+async fn served() -> (Mock, Serving) {
     let mock = mock().await;
     let serving = Serving::start(&mock).await;
+    (mock, serving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_says_where_it_listens_and_what_clients_set() {
+    let (mock, serving) = served().await;
     let url = serving.url();
     assert_eq!(serving.announced, format!("{url} AZURE_POD_IDENTITY_AUTHORITY_HOST={url}"));
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -47,8 +53,7 @@ async fn one_line_says_where_it_listens_and_what_clients_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_at_once_and_clients_later_cost_one_request() {
-    let mock = mock().await;
-    let serving = Serving::start(&mock).await;
+    let (mock, serving) = served().await;
     let answers = join_all((0..64).map(|_| serving.vault_token())).await;
     for answer in answers {
         assert_eq!((answer.status, &answer.body["token_type"]), (200, &"Bearer".into()));
@@ -61,11 +66,8 @@ async fn clients_at_once_and_clients_later_cost_one_request() {
     let (status, log) = serving.end().await;
     assert!(status.success(), "{status}");
     assert!(!log.contains("eyJ"), "a token is in the log");
-    let given: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|line| line["event"] == "gave out a token")
-        .collect();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let given: Vec<Value> = lines.filter(|line| line["event"] == "gave out a token").collect();
     assert_eq!(given.len(), 65);
     assert!(given.iter().all(|line| line["client"].as_str().unwrap().starts_with("127.0.0.1:")), "{given:?}");
     assert_eq!(given[0]["audience"], "https://vault.azure.net");
@@ -73,8 +75,7 @@ async fn clients_at_once_and_clients_later_cost_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_is_the_clients_to_choose_and_a_failure_is_told_with_its_remedy() {
-    let mock = mock().await;
-    let serving = Serving::start(&mock).await;
+    let (mock, serving) = served().await;
     let target = |id: &str| format!("{VAULT}&client_id={id}");
     let orders = "11112222-bbbb-3333-cccc-4444dddd5555";
     let answer = serving.get(&target(orders), &[METADATA]).await;
@@ -82,7 +83,7 @@ async fn an_identity_is_the_clients_to_choose_and_a_failure_is_told_with_its_rem
         mock.verify(answer.body["access_token"].as_str().unwrap(), "https://vault.azure.net").unwrap();
     assert_eq!(claims.appid, orders);
     let answer = serving.get(&target("99999999-9999-4999-8999-999999999999"), &[METADATA]).await;
-    let text = answer.body["error_description"].as_str().unwrap();
+    let text = answer.description();
     assert_eq!((answer.status, &answer.body["error"]), (400, &"invalid_request".into()));
     assert!(text.contains("Identity not found") && text.contains("az vm identity assign"), "{text}");
 }
@@ -98,10 +99,8 @@ async fn an_answer_without_its_end_is_a_503_that_clients_repeat_and_one_in_chunk
         (Reply::TruncatedUnsized, 503),
     ] {
         let mock = mock().await;
-        let mut environment = mock.env(Endpoint::Imds);
         // No time for a retry of the broker's own.
-        environment.push(("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()));
-        let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
+        let serving = Serving::start_with(&mock, &[("TOKEN_BROKER_BUDGET_MS", "1000")]).await;
         mock.fault(Fault::new(Endpoint::Imds, answer.clone()));
         let answered = serving.vault_token().await;
         assert_eq!(answered.status, status, "{answer:?}: {answered:?}");
@@ -112,22 +111,17 @@ async fn an_answer_without_its_end_is_a_503_that_clients_repeat_and_one_in_chunk
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_and_configuration_hold_for_every_client() {
     let mock = mock().await;
-    let mut environment = mock.env(Endpoint::Imds);
-    environment.push(("TOKEN_BROKER_ALLOWED_SCOPES", "https://storage.azure.com".to_owned()));
-    let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
+    let policy = ("TOKEN_BROKER_ALLOWED_SCOPES", "https://storage.azure.com");
+    let serving = Serving::start_with(&mock, &[policy]).await;
     let answer = serving.vault_token().await;
     assert_eq!((answer.status, &answer.body["error"]), (403, &"access_denied".into()));
-    assert!(answer.body["error_description"].as_str().unwrap().contains("TOKEN_BROKER_ALLOWED_SCOPES"));
+    assert!(answer.description().contains("TOKEN_BROKER_ALLOWED_SCOPES"));
     let (_, log) = serving.end().await;
     assert!(log.contains("gave out no token") && log.contains("denied"), "{log}");
-    environment.push(("TOKEN_BROKER_TIMEOUT_MS", "soon".to_owned()));
-    environment.push(("TOKEN_BROKER_LOG", "warn".to_owned()));
-    let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
+    let variables = [policy, ("TOKEN_BROKER_TIMEOUT_MS", "soon"), ("TOKEN_BROKER_LOG", "warn")];
+    let serving = Serving::start_with(&mock, &variables).await;
     let answer = serving.vault_token().await;
-    assert!(
-        answer.body["error_description"].as_str().unwrap().contains("TOKEN_BROKER_TIMEOUT_MS"),
-        "{answer:?}"
-    );
+    assert!(answer.description().contains("TOKEN_BROKER_TIMEOUT_MS"), "{answer:?}");
     assert_eq!((serving.end().await.1, mock.requests().len()), (String::new(), 0));
 }
 
@@ -162,9 +156,7 @@ async fn at_the_end_what_is_under_way_is_answered_and_nobody_is_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_for_this_machine_and_hold_nothing_secret() {
     let mock = mock().await;
-    let mut environment = mock.env(Endpoint::Imds);
-    environment.push(("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned()));
-    let serving = Serving::with(&environment, &["--listen", "127.0.0.1:0"]).await;
+    let serving = Serving::start_with(&mock, &[("TOKEN_BROKER_ENDPOINT_SECRET", SECRET)]).await;
     assert_eq!(serving.get(VAULT, &[]).await.status, 400);
     assert_eq!(serving.vault_token().await.status, 200);
     let statistics = serving.get("/stats", &[]).await;
@@ -177,8 +169,7 @@ async fn numbers_are_for_this_machine_and_hold_nothing_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_too_large_is_refused_and_its_connection_closed() {
-    let mock = mock().await;
-    let serving = Serving::start(&mock).await;
+    let (_mock, serving) = served().await;
     let mut stream = serving.connect().await;
     let request = format!("GET {VAULT}&x={} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
     // It may be cut off before it has been written.
@@ -196,12 +187,9 @@ async fn a_broker_that_would_ask_itself_says_so() {
         let environment = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", format!("http://{name}"))];
         let serving = Serving::with(&environment, &["--listen", &port.address().to_string()]).await;
         let answer = serving.vault_token().await;
-        let text = answer.body["error_description"].as_str().unwrap();
-        assert_eq!(answer.status, 400, "{text}");
-        assert!(
-            text.contains("AZURE_POD_IDENTITY_AUTHORITY_HOST of the broker names this endpoint"),
-            "{text}"
-        );
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let why = "AZURE_POD_IDENTITY_AUTHORITY_HOST of the broker names this endpoint";
+        assert!(answer.description().contains(why), "{answer:?}");
         serving.end().await;
     }
 }
@@ -236,25 +224,20 @@ async fn what_would_take_anothers_place_or_let_others_in_does_not_begin() {
     std::fs::write(of("empty"), "\n").unwrap();
     std::fs::write(of("short"), "short").unwrap();
     std::fs::write(of("secret"), SECRET).unwrap();
-    let with_secret =
-        [mock.env(Endpoint::Imds), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat();
+    let without = mock.env(Endpoint::Imds);
+    let with_secret = [without.clone(), vec![("TOKEN_BROKER_ENDPOINT_SECRET", SECRET.to_owned())]].concat();
     for (environment, args, says) in [
-        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("living")], "another process"),
-        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("file")], "a file is there"),
-        (mock.env(Endpoint::Imds), vec!["--unix".to_owned(), of("no/folder")], "cannot listen on"),
-        (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "0.0.0.0:0".to_owned()], "--allow-remote"),
-        (mock.env(Endpoint::Imds), vec!["--listen".to_owned(), "[::]:0".to_owned()], "--allow-remote"),
-        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("none")], "No such file"),
-        (mock.env(Endpoint::Imds), vec!["--secret-file".to_owned(), of("empty")], "empty is empty; fix: "),
-        (
-            mock.env(Endpoint::Imds),
-            vec!["--secret-file".to_owned(), of("short")],
-            "short is not a usable secret; fix: ",
-        ),
-        (with_secret, vec!["--secret-file".to_owned(), of("secret")], "use one of them"),
+        (&without, ["--unix", &of("living")], "another process"),
+        (&without, ["--unix", &of("file")], "a file is there"),
+        (&without, ["--unix", &of("no/folder")], "cannot listen on"),
+        (&without, ["--listen", "0.0.0.0:0"], "--allow-remote"),
+        (&without, ["--listen", "[::]:0"], "--allow-remote"),
+        (&without, ["--secret-file", &of("none")], "No such file"),
+        (&without, ["--secret-file", &of("empty")], "empty is empty; fix: "),
+        (&without, ["--secret-file", &of("short")], "short is not a usable secret; fix: "),
+        (&with_secret, ["--secret-file", &of("secret")], "use one of them"),
     ] {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let output = command(&environment, &args).output().await.unwrap();
+        let output = command(environment, &args).output().await.unwrap();
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), line.lines().count()), (Some(3), 1), "{args:?}: {line}");
         assert!(line.contains(says) && !line.contains("s3ntinel"), "{args:?}: {line}");

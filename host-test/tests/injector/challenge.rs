@@ -16,19 +16,16 @@ fn insist(stage: &Stage, origin: &str, wanted: &'static str, challenge: &'static
     stage.network.answer(origin, move |head| {
         let shown = head.headers.get("authorization").unwrap().to_str().unwrap();
         let status = if shown.starts_with(wanted) { 200 } else { 401 };
-        http::Response::builder()
-            .status(status)
-            .header(WWW_AUTHENTICATE, challenge)
-            .body(String::new())
-            .unwrap()
+        let answer = http::Response::builder().status(status).header(WWW_AUTHENTICATE, challenge);
+        answer.body(String::new()).unwrap()
     });
 }
 
 fn name_another_tenant_each_time(stage: &Stage) {
     let nth = AtomicU64::new(1);
     stage.network.answer(VAULT, move |_| {
-        let challenge =
-            HOME.replace("home.example", &format!("tenant-{}.example", nth.fetch_add(1, Ordering::SeqCst)));
+        let tenant = format!("tenant-{}.example", nth.fetch_add(1, Ordering::SeqCst));
+        let challenge = HOME.replace("home.example", &tenant);
         http::Response::builder().status(401).header(WWW_AUTHENTICATE, challenge).body(String::new()).unwrap()
     });
 }
@@ -49,11 +46,8 @@ async fn a_vault_of_another_tenant_is_answered_once_and_remembered() {
     assert_eq!(application.get(SECRET).await.status, 200);
     assert_eq!(application.get("https://other.vault.azure.net/").await.status, 200);
     assert_eq!(shown(&stage, VAULT).len(), 3, "the tenant of a host is remembered");
-    assert_eq!(
-        shown(&stage, "https://other.vault.azure.net"),
-        ["Bearer sentinel-home.example-1"],
-        "of that host alone"
-    );
+    let other = shown(&stage, "https://other.vault.azure.net");
+    assert_eq!(other, ["Bearer sentinel-home.example-1"], "of that host alone");
     assert_eq!(stage.network.seen(ENTRA).len(), 2);
 }
 
@@ -138,8 +132,8 @@ async fn no_token_is_asked_for_a_scope_that_is_not_the_services_own() {
 
 #[tokio::test]
 async fn a_service_may_name_the_scope_of_its_own_domain() {
-    let stage =
-        Stage::with_entra(&[("TOKEN_BROKER_INJECT", "*.vault.contoso.stack=https://vault.azure.net")]);
+    let rule = "*.vault.contoso.stack=https://vault.azure.net";
+    let stage = Stage::with_entra(&[("TOKEN_BROKER_INJECT", rule)]);
     let vault = "https://a.vault.contoso.stack";
     let challenge = r#"Bearer authorization="https://login.microsoftonline.com/home.example", resource="https://vault.contoso.stack""#;
     insist(&stage, vault, "Bearer sentinel-home.example-2", challenge);
@@ -147,19 +141,16 @@ async fn a_service_may_name_the_scope_of_its_own_domain() {
     for _ in 0..2 {
         assert_eq!(application.get(vault).await.status, 200);
     }
-    assert_eq!(
-        shown(&stage, vault),
-        [
-            "Bearer sentinel-home.example-1",
-            "Bearer sentinel-home.example-2",
-            "Bearer sentinel-home.example-2"
-        ]
-    );
+    let tokens = ["1", "2", "2"].map(|nth| format!("Bearer sentinel-home.example-{nth}"));
+    assert_eq!(shown(&stage, vault), tokens);
 }
 
 #[tokio::test]
 async fn missing_claims_are_asked_for_once_and_later_requests_have_them() {
-    for (method, body, status) in [("GET", Body::None, 200), ("PUT", Body::Text("a".to_owned()), 401)] {
+    for (method, body, status, tokens) in [
+        ("GET", Body::None, 200, &["1", "2-claims", "2-claims"][..]),
+        ("PUT", Body::Text("a".to_owned()), 401, &["1", "2-claims"]),
+    ] {
         let stage = Stage::with_entra(&[]);
         insist(&stage, VAULT, "Bearer sentinel-home.example-2-claims", LACKING);
         let mut application = stage.application().await;
@@ -167,15 +158,8 @@ async fn missing_claims_are_asked_for_once_and_later_requests_have_them() {
         assert_eq!(application.send(&sent).await.unwrap().status, status);
         assert_eq!(application.send(&sent).await.unwrap().status, 200);
         assert_eq!(stage.network.seen(ENTRA).len(), 2);
-        let expected: &[_] = match status {
-            200 => &[
-                "Bearer sentinel-home.example-1",
-                "Bearer sentinel-home.example-2-claims",
-                "Bearer sentinel-home.example-2-claims",
-            ],
-            _ => &["Bearer sentinel-home.example-1", "Bearer sentinel-home.example-2-claims"],
-        };
-        assert_eq!(shown(&stage, VAULT), expected);
+        let tokens: Vec<_> = tokens.iter().map(|nth| format!("Bearer sentinel-home.example-{nth}")).collect();
+        assert_eq!(shown(&stage, VAULT), tokens);
     }
 }
 
@@ -214,10 +198,8 @@ async fn one_challenge_is_answered_and_no_more() {
     let answer = stage.application().await.get(SECRET).await;
     assert_eq!(answer.status, 401);
     assert!(answer.header("www-authenticate").unwrap().contains("tenant-2"));
-    assert_eq!(
-        shown(&stage, VAULT),
-        ["Bearer sentinel-home.example-1", "Bearer sentinel-tenant-1.example-2"]
-    );
+    let expected = ["Bearer sentinel-home.example-1", "Bearer sentinel-tenant-1.example-2"];
+    assert_eq!(shown(&stage, VAULT), expected);
 }
 
 #[tokio::test]
@@ -246,14 +228,8 @@ async fn each_showing_of_a_token_is_told() {
     let stage = Stage::with_imds(&[("TOKEN_BROKER_LOG", "info")]);
     insist(&stage, VAULT, "Bearer sentinel-2", HOME);
     assert_eq!(stage.application().await.get(SECRET).await.status, 200);
-    let told: Vec<_> = stage
-        .lines("sent a request with a token")
-        .into_iter()
-        .map(|line| {
-            (line["status"].as_str().unwrap().to_owned(), line["token_sha256"].as_str().unwrap().to_owned())
-        })
-        .collect();
+    let lines = stage.lines("sent a request with a token");
+    let told: Vec<_> = lines.iter().map(|line| [&line["status"], &line["token_sha256"]]).collect();
     let sha256 = crate::token_broker_sha256;
-    let expected = [("401", sha256("sentinel-1")), ("200", sha256("sentinel-2"))];
-    assert_eq!(told, expected.map(|(status, token)| (status.to_owned(), token)));
+    assert_eq!(told, [["401", &sha256("sentinel-1")], ["200", &sha256("sentinel-2")]]);
 }

@@ -15,10 +15,7 @@ async fn without_a_token_nothing_is_sent_and_the_answer_says_why() {
     let answer = application.get(SECRET).await;
     let problem = answer.problem();
     assert_eq!((answer.status, problem["kind"].as_str()), (503, Some("unavailable")), "{problem}");
-    assert_eq!(
-        (problem["source"].as_str(), problem["code"].as_str()),
-        (Some("imds"), Some("invalid_request"))
-    );
+    assert_eq!((&problem["source"], &problem["code"]), (&"imds".into(), &"invalid_request".into()));
     assert_eq!(problem["type"], "urn:token-broker:unavailable");
     assert_eq!((problem["source_status"].as_u64(), answer.header("retry-after")), (Some(400), None));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -38,10 +35,8 @@ async fn a_throttled_application_is_told_when_to_come_back() {
     let mut application = stage.application().await;
     let answer = application.get(SECRET).await;
     assert_eq!((answer.status, answer.problem()["kind"].as_str()), (503, Some("throttled")));
-    assert_eq!(
-        (answer.header("retry-after"), answer.problem()["retry_after_ms"].as_u64()),
-        (Some("77"), Some(77_000))
-    );
+    assert_eq!(answer.header("retry-after"), Some("77"));
+    assert_eq!(answer.problem()["retry_after_ms"], 77_000);
     assert!(stage.network.seen(VAULT).is_empty());
 }
 

@@ -103,8 +103,7 @@ async fn a_body_that_its_request_announces_is_sent_with_any_method() {
 
 #[tokio::test]
 async fn a_request_without_a_body_waits_for_nothing() {
-    let stage = Stage::with_imds(&[]);
-    stage.network.answer(VAULT, |_| http::Response::default());
+    let stage = Stage::with_vault(&[]);
     let mut application = stage.application().await;
     assert_eq!(application.get(VAULT).await.status, 200);
     let before = stage.waits();
@@ -114,11 +113,8 @@ async fn a_request_without_a_body_waits_for_nothing() {
     }
     for method in BODILESS {
         for body in [Body::None, Body::Nothing, Body::Ended, Body::Kept, Body::Text("hello".to_owned())] {
-            assert_eq!(
-                application.send(&sent(method, &body)).await.unwrap().status,
-                200,
-                "{method} {body:?}"
-            );
+            let answer = application.send(&sent(method, &body)).await.unwrap();
+            assert_eq!(answer.status, 200, "{method} {body:?}");
         }
     }
     assert_eq!(stage.waits(), before, "with a token at hand nothing is waited for");
@@ -126,8 +122,7 @@ async fn a_request_without_a_body_waits_for_nothing() {
 
 #[tokio::test]
 async fn an_application_that_ends_its_body_after_the_answer_gets_the_answer() {
-    let stage = Stage::with_imds(&[]);
-    stage.network.answer(VAULT, |_| http::Response::default());
+    let stage = Stage::with_vault(&[]);
     let mut application = stage.application().await;
     for method in METHODS {
         for answer in application.send_at_once(&sent(method, &Body::Kept), AT_ONCE).await {
@@ -139,8 +134,7 @@ async fn an_application_that_ends_its_body_after_the_answer_gets_the_answer() {
 /// The host drops the other ends of the body and of its trailers.
 #[tokio::test]
 async fn a_service_that_answers_before_it_has_read_the_body_harms_nobody() {
-    let stage = Stage::with_imds(&[]);
-    stage.network.answer(VAULT, |_| http::Response::default());
+    let stage = Stage::with_vault(&[]);
     let mut application = stage.application().await;
     for method in METHODS {
         for body in
@@ -208,8 +202,7 @@ async fn requests_may_be_given_up_at_any_moment_of_their_hand_over() {
     let sign = "https://sign.example";
     for stuck in [IMDS, VAULT] {
         for body in [Body::None, Body::Nothing, Body::Late(GRACE), Body::Kept, Body::Filler(1 << 20)] {
-            let stage = Stage::with_imds(&[]);
-            stage.network.answer(VAULT, |_| http::Response::default());
+            let stage = Stage::with_vault(&[]);
             let (arrived, passes) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
             stage.network.script(stuck, {
                 let (arrived, passes) = (Arc::clone(&arrived), Arc::clone(&passes));
@@ -222,13 +215,7 @@ async fn requests_may_be_given_up_at_any_moment_of_their_hand_over() {
                     }
                 }
             });
-            stage.network.script(sign, move |_| {
-                let arrived = Arc::clone(&arrived);
-                async move {
-                    arrived.notified().await;
-                    http::Response::new(text(""))
-                }
-            });
+            stage.network.answer_after(sign, &arrived);
             let mut application = stage.application().await;
             for method in ["GET", "DELETE", "PUT"] {
                 let sent = sent(method, &body);

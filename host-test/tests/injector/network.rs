@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use host_test::wasi::{Io, Sent, answered, text};
 use http::header::{HOST, HeaderMap};
 use http_body_util::BodyExt as _;
+use tokio::sync::Notify;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
     default_send_request,
@@ -78,6 +79,18 @@ impl Network {
         self.script(origin, move |request| {
             let (head, _) = request.into_parts();
             std::future::ready(answer(&head).map(text))
+        });
+    }
+
+    /// Answer every request to a name with an empty 200 once another has told that it arrived.
+    pub(crate) fn answer_after(&self, origin: &str, arrived: &Arc<Notify>) {
+        let arrived = Arc::clone(arrived);
+        self.script(origin, move |_| {
+            let arrived = Arc::clone(&arrived);
+            async move {
+                arrived.notified().await;
+                http::Response::new(text(""))
+            }
         });
     }
 

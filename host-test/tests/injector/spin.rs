@@ -7,9 +7,7 @@ use host_test::spin::Spin;
 const KEY: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlY3I=";
 
 fn stage(spin: Spin) -> Stage {
-    let stage = Stage::with_imds(&[]).on_spin(spin);
-    stage.network.answer(VAULT, |_| http::Response::default());
-    stage
+    Stage::with_vault(&[]).on_spin(spin)
 }
 
 #[tokio::test]

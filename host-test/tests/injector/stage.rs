@@ -50,6 +50,13 @@ impl Stage {
         stage
     }
 
+    /// The same with a vault that answers every request.
+    pub(crate) fn with_vault(variables: &[(&'static str, &str)]) -> Self {
+        let stage = Self::with_imds(variables);
+        stage.network.answer(crate::VAULT, |_| http::Response::default());
+        stage
+    }
+
     /// The same with stores and variables of Spin.
     pub(crate) fn on_spin(self, spin: Spin) -> Self {
         Self { spin, ..self }

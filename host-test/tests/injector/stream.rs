@@ -46,11 +46,8 @@ async fn a_body_of_a_gigabyte_comes_down_and_memory_stays_as_it_is() {
     let stage = Stage::with_imds(&[]);
     let chunk = bytes::Bytes::from(vec![b'x'; 1 << 20]);
     stage.network.script(STORAGE, move |_| {
-        let chunks = (0..GIGABYTE >> 20).map({
-            let chunk = chunk.clone();
-            move |_| Ok(Frame::data(chunk.clone()))
-        });
-        let body = StreamBody::new(futures_util::stream::iter(chunks.collect::<Vec<_>>()));
+        let chunks: Vec<_> = (0..GIGABYTE >> 20).map(|_| Ok(Frame::data(chunk.clone()))).collect();
+        let body = StreamBody::new(futures_util::stream::iter(chunks));
         std::future::ready(http::Response::new(body.boxed_unsync()))
     });
     let mut application = stage.application().await;
@@ -71,12 +68,10 @@ async fn trailers_go_both_ways_and_the_application_learns_that_all_was_sent() {
     });
     let mut application = stage.application().await;
     let mut sent = request("POST", STORAGE).with_body(Body::Text("hello".to_owned()));
-    sent.trailers = vec![("x-checksum".to_owned(), "42".to_owned())];
+    let checksum = vec![("x-checksum".to_owned(), "42".to_owned())];
+    sent.trailers = checksum.clone();
     let Answer { body, trailers, sent, .. } = application.send(&sent).await.unwrap();
-    assert_eq!(
-        (body.as_str(), trailers, sent),
-        ("abc", vec![("x-checksum".to_owned(), "42".to_owned())], Ok(()))
-    );
+    assert_eq!((body.as_str(), trailers, sent), ("abc", checksum, Ok(())));
 }
 
 #[tokio::test]
@@ -87,8 +82,8 @@ async fn an_application_learns_that_its_body_was_too_short() {
         http::Response::new(text(""))
     });
     let mut application = stage.application().await;
-    let mut short = request("PUT", STORAGE).with_body(Body::Text("hello".to_owned()));
-    short.headers.push(("content-length".to_owned(), "6".to_owned()));
+    let short = request("PUT", STORAGE).with_header("content-length", "6");
+    let short = short.with_body(Body::Text("hello".to_owned()));
     let alone = stage.unguarded().await.send(&short).await.unwrap().sent;
     let through = application.send(&short).await.unwrap().sent;
     assert_eq!(through, alone, "the same as without the injector");

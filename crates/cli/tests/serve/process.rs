@@ -31,6 +31,12 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
+impl Answer {
+    pub(crate) fn description(&self) -> &str {
+        self.body["error_description"].as_str().unwrap()
+    }
+}
+
 /// The command with nothing in its environment but what is given.
 pub(crate) fn command(environment: &[(&'static str, String)], args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
@@ -43,7 +49,14 @@ pub(crate) fn command(environment: &[(&'static str, String)], args: &[&str]) -> 
 impl Serving {
     /// On a free port, with the mock as IMDS.
     pub(crate) async fn start(mock: &Mock) -> Self {
-        Self::with(&mock.env(Endpoint::Imds), &["--listen", "127.0.0.1:0"]).await
+        Self::start_with(mock, &[]).await
+    }
+
+    /// The same with more variables.
+    pub(crate) async fn start_with(mock: &Mock, variables: &[(&'static str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let environment: Vec<_> = mock.env(Endpoint::Imds).into_iter().chain(variables).collect();
+        Self::with(&environment, &["--listen", "127.0.0.1:0"]).await
     }
 
     pub(crate) async fn with(environment: &[(&'static str, String)], args: &[&str]) -> Self {
