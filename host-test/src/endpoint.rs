@@ -1,20 +1,16 @@
 //! The endpoints of ours as programs, which serve tokens to Azure's SDKs: `token-broker serve`, and the component in
 //! wasmtime's command line.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use mock_identity::Environment;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
-    process::{Child, Command},
-    task::JoinHandle,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::hosts;
 
@@ -38,9 +34,8 @@ impl Program {
         let mut process = start(&mut command)?;
         let log = collect(process.stderr.take().context("a child without its pipe")?);
         let mut line = String::new();
-        BufReader::new(process.stdout.take().context("a child without its pipe")?)
-            .read_line(&mut line)
-            .await?;
+        let stdout = process.stdout.take().context("a child without its pipe")?;
+        BufReader::new(stdout).read_line(&mut line).await?;
         let url = line.split(' ').next().filter(|url| url.starts_with("http://"));
         let url = url.with_context(|| format!("token-broker serve said {line}"))?.to_owned();
         Ok(Self { process, url, log })
@@ -65,9 +60,8 @@ impl Program {
         let mut stderr = BufReader::new(process.stderr.take().context("a child without its pipe")?);
         let mut line = String::new();
         stderr.read_line(&mut line).await?;
-        let url = line.trim_end().strip_prefix("Serving HTTP on ");
-        let url =
-            url.with_context(|| format!("wasmtime serve said {line}"))?.trim_end_matches('/').to_owned();
+        let url = line.trim_end().trim_end_matches('/').strip_prefix("Serving HTTP on ");
+        let url = url.with_context(|| format!("wasmtime serve said {line}"))?.to_owned();
         Ok(Self { process, url, log: collect(stderr) })
     }
 
@@ -148,9 +142,8 @@ fn on(core: Option<usize>, program: &Path) -> Command {
 fn start(command: &mut Command) -> Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let program = command.as_std().get_program().display().to_string();
-    command
-        .spawn()
-        .with_context(|| format!("{program} cannot be started; `cargo xtask setup` brings the hosts"))
+    let why = || format!("{program} cannot be started; `cargo xtask setup` brings the hosts");
+    command.spawn().with_context(why)
 }
 
 fn collect(mut stderr: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<String> {
@@ -163,10 +156,8 @@ fn collect(mut stderr: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<St
 }
 
 fn token_broker() -> Result<PathBuf> {
-    let program = hosts::built("token-broker", "token-broker-cli")?;
-    let component = target("components/token-broker-core.wasm");
-    ensure!(component.exists(), "{} is missing: cargo xtask build", component.display());
-    Ok(program)
+    hosts::artefact("token-broker-core.wasm")?;
+    hosts::built("token-broker", "token-broker-cli")
 }
 
 fn target(path: &str) -> PathBuf {

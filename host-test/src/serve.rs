@@ -4,40 +4,28 @@
 //! The queue is wasmtime's own (`wasmtime_wasi_http::handler`), with which both are built. What an instance is lent is
 //! the caller's to say.
 
-use std::{
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{self, Poll},
-    time::{Duration, Instant},
-};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
-    time::{Sleep, sleep, sleep_until},
-};
-use wasmtime::{
-    Store, StoreContextMut,
-    component::{Component, GuestTaskId, Linker},
-};
-use wasmtime_wasi_http::{
-    Error, WasiBody, WasiHttpView,
-    handler::{
-        HandlerState, Instance, Proxy, ProxyHandler, ShouldAccept, WorkerExpiration, WorkerState,
-        WorkerStatus,
-    },
-    p3::bindings::ServicePre,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Sleep, sleep, sleep_until};
+use wasmtime::component::{Component, GuestTaskId, Linker};
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::handler::{HandlerState, Instance, Proxy, ProxyHandler, ShouldAccept};
+use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerState, WorkerStatus};
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 /// How long an instance is used
 #[derive(Clone, Copy, Debug)]
@@ -82,14 +70,8 @@ impl Server {
     ) -> Result<Self> {
         let service = ServicePre::new(linker.instantiate_pre(component)?)?;
         let (instances, traps) = (Arc::new(AtomicUsize::new(0)), Traps::default());
-        let data = Box::new(data);
-        let handler = ProxyHandler::new(App {
-            service,
-            reuse,
-            data,
-            instances: instances.clone(),
-            traps: traps.clone(),
-        });
+        let (data, count, ended) = (Box::new(data), instances.clone(), traps.clone());
+        let handler = ProxyHandler::new(App { service, reuse, data, instances: count, traps: ended });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = tokio::spawn(accept(listener, handler)).abort_handle();

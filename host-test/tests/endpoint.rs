@@ -11,11 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use host_test::{
-    endpoint::{self, Program},
-    fleet::Got,
-    serve::Reuse,
-};
+use host_test::endpoint::{self, Program};
+use host_test::fleet::Got;
+use host_test::serve::Reuse;
 use mock_identity::{Answer, Endpoint, Environment, Fault, Identity, Mock, MockConfig};
 use test_support::sdk::Sdk;
 use token_broker_host::MemoryStore;
@@ -96,29 +94,21 @@ async fn both_sdks_show_the_reason_and_the_remedy_at_once() {
     let mut wrong_secret = open.app_service_env(SECRET);
     wrong_secret[1].1 = "not-the-secret-of-it".to_owned();
     let nobody = ["managed-identity", ARM, "client_id", NOBODY];
+    let nobodys_secret = ["managed-identity", VAULT, "client_id", NOBODY];
+    let system = &["managed-identity", ARM][..];
     for (environment, arguments, words) in [
         (open.imds_env(), &nobody[..], "az vm identity assign"),
         (open.app_service_env(SECRET), &nobody[..], "az vm identity assign"),
         (open.imds_env(), &["managed-identity", "https://nowhere.example/.default"][..], "AADSTS500011"),
-        (closed.imds_env(), &["managed-identity", ARM][..], "denied: "),
-        (closed.app_service_env(SECRET), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
-        (in_wasmtime.imds_env(), &["managed-identity", ARM][..], "TOKEN_BROKER_ALLOWED_SCOPES"),
-        (
-            in_wasmtime.app_service_env(SECRET),
-            &["managed-identity", VAULT, "client_id", NOBODY][..],
-            "az vm identity assign",
-        ),
-        (nowhere.imds_env(), &["managed-identity", ARM][..], "AZURE_CLIENT_SECRET"),
-        (wrong_secret, &["managed-identity", ARM][..], "X-IDENTITY-HEADER is missing or wrong"),
-        (
-            unset.app_service_env(SECRET),
-            &["managed-identity", ARM][..],
-            "TOKEN_BROKER_ENDPOINT_SECRET is not set",
-        ),
+        (closed.imds_env(), system, "denied: "),
+        (closed.app_service_env(SECRET), system, "TOKEN_BROKER_ALLOWED_SCOPES"),
+        (in_wasmtime.imds_env(), system, "TOKEN_BROKER_ALLOWED_SCOPES"),
+        (in_wasmtime.app_service_env(SECRET), &nobodys_secret[..], "az vm identity assign"),
+        (nowhere.imds_env(), system, "AZURE_CLIENT_SECRET"),
+        (wrong_secret, system, "X-IDENTITY-HEADER is missing or wrong"),
+        (unset.app_service_env(SECRET), system, "TOKEN_BROKER_ENDPOINT_SECRET is not set"),
     ] {
-        for seen in
-            join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, arguments))).await
-        {
+        for seen in get_tokens(&mock, &environment, arguments).await {
             assert!(seen["error"].is_string(), "{seen}");
             assert!(seen["message"].as_str().unwrap().contains(words), "{words} is not in {seen}");
         }
@@ -162,10 +152,7 @@ async fn both_sdks_come_again_when_a_failure_passes_by_itself() {
 async fn default_azure_credential_of_both_sdks_finds_the_endpoint() {
     let mock = mock().await;
     let command = serve(&platform(&mock)).await;
-    let environment = command.imds_env();
-    for seen in
-        join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, &["default", ARM]))).await
-    {
+    for seen in get_tokens(&mock, &command.imds_env(), &["default", ARM]).await {
         assert_eq!(seen["claims"]["appid"], *identity(&mock, "system").client_id, "{seen}");
     }
 }
@@ -211,11 +198,7 @@ async fn without_a_key_the_store_is_not_used_and_each_instance_asks() {
     let one_each = Reuse { requests: 1, ..Reuse::default() };
     let server = shared(&mock, one_each, Arc::new(MemoryStore::default()), "").await;
     let environment = vec![("AZURE_POD_IDENTITY_AUTHORITY_HOST", server.url())];
-    for seen in join_all(
-        Sdk::ALL.into_iter().map(|sdk| get_token(sdk, &mock, &environment, &["managed-identity", ARM])),
-    )
-    .await
-    {
+    for seen in get_tokens(&mock, &environment, &["managed-identity", ARM]).await {
         assert!(seen["claims"].is_object(), "{seen}");
     }
     assert_eq!((server.instances(), mock.counters().of(Endpoint::Imds).requests), (2, 2));
@@ -260,6 +243,11 @@ fn the_command_that_is_tested_is_that_of_the_readme() {
     let arguments = endpoint::wasmtime_serve().unwrap();
     assert_eq!(arguments.first().map(String::as_str), Some("serve"), "{arguments:?}");
     assert!(arguments.iter().any(|argument| argument == "--max-instance-reuse-count"), "{arguments:?}");
+}
+
+/// What each of the SDKs gets.
+async fn get_tokens(mock: &Mock, environment: &Environment, arguments: &[&str]) -> Vec<serde_json::Value> {
+    join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, mock, environment, arguments))).await
 }
 
 async fn serve(environment: &Environment) -> Program {

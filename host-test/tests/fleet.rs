@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use host_test::fleet::{Got, Process, Redis};
 use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 const VAULT: &str = "https://vault.azure.net";
 const PROCESSES: usize = 8;
@@ -20,9 +20,7 @@ static MACHINE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_start_of_four_hundred_instances_is_one_request() {
-    let _alone = MACHINE.lock().await;
-    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, redis, mut fleet) = start(platform().await).await;
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
@@ -32,9 +30,7 @@ async fn a_cold_start_of_four_hundred_instances_is_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_killed_and_started_again_costs_requests_but_no_token() {
-    let _alone = MACHINE.lock().await;
-    let (mock, mut redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, mut redis, mut fleet) = start(platform().await).await;
     redis.kill().await.unwrap();
     let (got, restarted) = tokio::join!(ask(&mut fleet), redis.restart());
     restarted.unwrap();
@@ -45,9 +41,7 @@ async fn a_redis_that_is_killed_and_started_again_costs_requests_but_no_token() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_forgets_the_lease_during_the_fetch_costs_one_request_more() {
-    let _alone = MACHINE.lock().await;
-    let (mock, mut redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, mut redis, mut fleet) = start(platform().await).await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(2)));
     let loses = async {
         until(async || mock.counters().of(Endpoint::Imds).requests == 1).await;
@@ -63,10 +57,8 @@ async fn a_redis_that_forgets_the_lease_during_the_fetch_costs_one_request_more(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_gone_each_instance_serves_itself() {
-    let _alone = MACHINE.lock().await;
-    let (mock, mut redis) =
-        (Mock::start(MockConfig::default()).await.unwrap(), Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let mock = Mock::start(MockConfig::default()).await.unwrap();
+    let (_alone, mock, mut redis, mut fleet) = start(mock).await;
     redis.kill().await.unwrap();
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
@@ -75,12 +67,9 @@ async fn while_redis_is_gone_each_instance_serves_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_process_that_fetches_is_killed_another_one_takes_over() {
-    let _alone = MACHINE.lock().await;
-    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, _redis, mut fleet) = start(platform().await).await;
     // The first request is not answered before its sender is dead.
-    let slow = Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(30));
-    mock.fault(slow);
+    mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(30)));
     let mut first = fleet.remove(0);
     first.ask(VAULT).await.unwrap();
     until(async || mock.counters().of(Endpoint::Imds).requests == 1).await;
@@ -93,9 +82,7 @@ async fn when_the_process_that_fetches_is_killed_another_one_takes_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_that_throttles_is_asked_by_one_for_all() {
-    let _alone = MACHINE.lock().await;
-    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, _redis, mut fleet) = start(platform().await).await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::retry_after(429, "2")));
     let got = ask(&mut fleet).await;
     assert_all_served(&mock, &got);
@@ -104,32 +91,25 @@ async fn a_platform_that_throttles_is_asked_by_one_for_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_platform_that_throttles_for_longer_than_a_call_may_take_is_asked_by_one_for_all() {
-    let _alone = MACHINE.lock().await;
-    let (mock, redis) = (platform().await, Redis::start().await.unwrap());
-    let mut fleet = fleet(&mock, &redis).await;
+    let (_alone, mock, _redis, mut fleet) = start(platform().await).await;
     mock.fault(Fault::new(Endpoint::Imds, Answer::retry_after(429, "300")));
     let got = ask(&mut fleet).await;
     assert_eq!(got.len(), PROCESSES * INSTANCES);
-    assert!(
-        got.iter().all(|got| got.error.as_ref().is_some_and(|error| error.starts_with("throttled: imds")))
-    );
+    let is_throttled = |error: &String| error.starts_with("throttled: imds");
+    assert!(got.iter().all(|got| got.error.as_ref().is_some_and(is_throttled)));
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_redis_a_machine_is_served_as_far_as_its_endpoint_allows_and_the_rest_is_told_when_to_come()
 {
-    let _alone = MACHINE.lock().await;
-    let (mock, mut redis) = (platform().await, Redis::start().await.unwrap());
-    let mut machine = fleet(&mock, &redis).await;
+    let (_alone, mock, mut redis, mut machine) = start(platform().await).await;
     machine.truncate(1);
     redis.kill().await.unwrap();
     let got = ask(&mut machine).await;
     let told: Vec<&str> = got.iter().filter_map(|got| got.error.as_deref()).collect();
-    assert!(
-        told.iter().all(|told| told.starts_with("throttled: imds") && told.contains("try again in")),
-        "{told:?}"
-    );
+    let is_told = |told: &&str| told.starts_with("throttled: imds") && told.contains("try again in");
+    assert!(told.iter().all(is_told), "{told:?}");
     let served = mock.counters().of(Endpoint::Imds).tokens as usize;
     assert_eq!(served + told.len(), INSTANCES);
     assert!(served >= 5, "{served}");
@@ -141,10 +121,14 @@ async fn platform() -> Mock {
     Mock::start(config).await.unwrap()
 }
 
-async fn fleet(mock: &Mock, redis: &Redis) -> Vec<Process> {
+/// The only fleet of the machine: its platform, its Redis and its processes.
+async fn start(mock: Mock) -> (MutexGuard<'static, ()>, Mock, Redis, Vec<Process>) {
+    let alone = MACHINE.lock().await;
+    let redis = Redis::start().await.unwrap();
     let (environment, url) = (mock.env(Endpoint::Imds), redis.url());
     let processes = (0..PROCESSES).map(|_| Process::start(environment.clone(), Some(&url), INSTANCES));
-    join_all(processes).await.into_iter().map(Result::unwrap).collect()
+    let processes = join_all(processes).await.into_iter().map(Result::unwrap).collect();
+    (alone, mock, redis, processes)
 }
 
 /// What every instance of every process gets when all are asked at once.

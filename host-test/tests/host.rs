@@ -10,7 +10,6 @@ mod fixture;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -45,23 +44,17 @@ async fn a_form_reaches_its_peer_with_its_length_and_a_request_without_a_body_sa
     let tls = ([127, 0, 0, 1], 0).into();
     let mock = Mock::start(MockConfig { listen_tls: Some(tls), ..MockConfig::default() }).await.unwrap();
     for environment in [mock.env(Endpoint::Entra), mock.env(Endpoint::CloudShell), mock.env(Endpoint::Imds)] {
-        let builder = broker().environment(environment.into_iter().collect());
-        let broker = builder
-            .trusted_roots(TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap())
-            .build()
-            .await
-            .unwrap();
-        broker.get_token(VAULT).await.unwrap();
+        let roots = TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap();
+        let builder = broker().environment(environment.into_iter().collect()).trusted_roots(roots);
+        builder.build().await.unwrap().get_token(VAULT).await.unwrap();
     }
     let framing = mock.requests().into_iter().map(|request| {
         let of = |name: &str| request.headers.get(name).cloned();
         (request.method, of("content-length").is_some(), of("transfer-encoding"))
     });
     let [post, get] = ["POST", "GET"].map(str::to_owned);
-    assert_eq!(
-        framing.collect::<Vec<_>>(),
-        [(post.clone(), true, None), (post, true, None), (get, false, None)]
-    );
+    let expected = [(post.clone(), true, None), (post, true, None), (get, false, None)];
+    assert_eq!(framing.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
@@ -85,10 +78,8 @@ async fn each_linker_has_its_own_policy_and_a_refused_call_is_not_forwarded() {
 async fn an_operators_component_sees_the_sources_and_the_counters_and_has_no_way_to_a_token() {
     let fixture = Fixture::new().await;
     let before = consumer::look(&fixture.broker).await;
-    assert!(
-        before.iter().any(|line| line.starts_with("imds: Verdict::Ready GET http://127.0.0.1")),
-        "{before:?}"
-    );
+    let ready = "imds: Verdict::Ready GET http://127.0.0.1";
+    assert!(before.iter().any(|line| line.starts_with(ready)), "{before:?}");
     assert_eq!((before.last().unwrap().as_str(), fixture.requests()), ("fetches: 0", 0), "nothing is sent");
     fixture.broker.get_token(VAULT).await.unwrap();
     let after = consumer::look(&fixture.broker).await;
@@ -99,11 +90,7 @@ async fn an_operators_component_sees_the_sources_and_the_counters_and_has_no_way
 
 #[tokio::test]
 async fn a_policy_takes_the_default_identity_for_the_one_that_the_deployment_names() {
-    let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.env(Endpoint::Imds).into_iter().collect();
-        builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
-    })
-    .await;
+    let fixture = Fixture::with(Endpoint::Imds, "AZURE_CLIENT_ID", ORDERS).await;
     let policy = |identities| Policy::new(None, Some(identities)).unwrap();
     Consumers::new(&fixture.broker, policy(ORDERS)).fresh().await.get(VAULT).await.unwrap();
     Consumers::new(&fixture.broker, policy("system-assigned")).fresh().await.get(VAULT).await.unwrap_err();
@@ -153,11 +140,7 @@ async fn a_request_for_an_identity_or_a_scope_that_the_policy_does_not_list_is_d
 
 #[tokio::test]
 async fn a_request_for_the_default_identity_becomes_one_for_the_identity_that_the_deployment_names() {
-    let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.env(Endpoint::Imds).into_iter().collect();
-        builder.environment(environment.with("AZURE_CLIENT_ID", ORDERS))
-    })
-    .await;
+    let fixture = Fixture::with(Endpoint::Imds, "AZURE_CLIENT_ID", ORDERS).await;
     let policy = Policy::new(None, Some(ORDERS)).unwrap();
     let token = Consumers::new(&fixture.broker, policy).fresh().await.request(VAULT, None).await.unwrap();
     assert_eq!(fixture.client_id(&token), ORDERS);
@@ -228,12 +211,7 @@ async fn concurrent_callers_of_any_kind_make_one_request() {
         let fixture = Fixture::new().await;
         fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(50)));
         let mut consumer = Consumers::new(&fixture.broker, Policy::default()).fresh().await;
-        let direct: Vec<_> = (0..callers)
-            .map(|_| {
-                let broker = fixture.broker.clone();
-                tokio::spawn(async move { broker.get_token(VAULT).await })
-            })
-            .collect();
+        let direct: Vec<_> = (0..callers).map(|_| fixture.spawn_call(VAULT)).collect();
         assert_eq!(consumer.get_concurrent(VAULT, callers).await, Ok(callers));
         for call in direct {
             call.await.unwrap().unwrap();
@@ -246,10 +224,7 @@ async fn concurrent_callers_of_any_kind_make_one_request() {
 async fn a_slow_scope_does_not_hold_up_another_one() {
     let fixture = Fixture::new().await;
     fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(FOREVER));
-    let slow = tokio::spawn({
-        let broker = fixture.broker.clone();
-        async move { broker.get_token(VAULT).await }
-    });
+    let slow = fixture.spawn_call(VAULT);
     fixture.mock.arrived(Endpoint::Imds, 1).await;
     fixture.broker.get_token(STORAGE).await.unwrap();
     assert!(!slow.is_finished());
@@ -260,10 +235,7 @@ async fn a_slow_scope_does_not_hold_up_another_one() {
 async fn a_caller_that_leaves_does_not_take_the_fetch_with_it() {
     let fixture = Fixture::new().await;
     fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_millis(100)));
-    let leaving = tokio::spawn({
-        let broker = fixture.broker.clone();
-        async move { broker.get_token(VAULT).await }
-    });
+    let leaving = fixture.spawn_call(VAULT);
     fixture.mock.arrived(Endpoint::Imds, 1).await;
     leaving.abort();
     assert!(leaving.await.unwrap_err().is_cancelled());
@@ -282,8 +254,8 @@ async fn a_refresh_runs_on_when_the_call_that_set_it_off_has_its_answer() {
     assert_eq!(stale.token(), first.token());
     fixture.mock.arrived(Endpoint::Imds, 2).await;
     // What the refresh brought is what later calls get.
-    fixture::until(async || fixture.broker.get_token(VAULT).await.unwrap().expires_on() > first.expires_on())
-        .await;
+    let expires_on = async || fixture.broker.get_token(VAULT).await.unwrap().expires_on();
+    fixture::until(async || expires_on().await > first.expires_on()).await;
     assert!(fixture.broker.peek_token(VAULT).is_some());
     assert_eq!(fixture.requests(), 2);
 }
@@ -341,11 +313,8 @@ async fn what_is_forgotten_is_fetched_anew_whatever_the_spelling() {
 async fn a_token_that_claims_brought_replaces_the_copy_of_the_one_without() {
     let fixture = Fixture::new().await;
     let without = fixture.broker.get_token(VAULT).await.unwrap();
-    let request = RawRequest {
-        scopes: vec![VAULT.to_owned()],
-        claims: Some(r#"{"access_token":{"nbf":{"essential":true}}}"#.to_owned()),
-        ..RawRequest::default()
-    };
+    let claims = Some(r#"{"access_token":{"nbf":{"essential":true}}}"#.to_owned());
+    let request = RawRequest { scopes: vec![VAULT.to_owned()], claims, ..RawRequest::default() };
     let with = fixture.broker.request_token(&request).await.unwrap();
     assert_ne!(with.token(), without.token());
     assert_eq!(fixture.broker.get_token(VAULT).await.unwrap().token(), with.token());
@@ -355,11 +324,8 @@ async fn a_token_that_claims_brought_replaces_the_copy_of_the_one_without() {
 #[tokio::test]
 async fn a_request_names_an_identity() {
     let fixture = Fixture::new().await;
-    let request = RawRequest {
-        scopes: vec![VAULT.to_owned()],
-        identity: Identity::client_id(ORDERS).unwrap(),
-        ..RawRequest::default()
-    };
+    let identity = Identity::client_id(ORDERS).unwrap();
+    let request = RawRequest { scopes: vec![VAULT.to_owned()], identity, ..RawRequest::default() };
     let token = fixture.broker.request_token(&request).await.unwrap();
     assert_eq!(fixture.mock.verify(token.token(), "https://vault.azure.net").unwrap().appid, ORDERS);
     assert!(fixture.broker.peek_token(VAULT).is_none(), "a peek is for the default identity");
@@ -369,11 +335,8 @@ async fn a_request_names_an_identity() {
 async fn an_instance_that_traps_is_replaced_and_only_the_calls_inside_it_fail() {
     let fixture = Fixture::with_little_memory().await;
     fixture.mock.fault(Fault::new(Endpoint::Imds, Answer::Oversize).times(1));
-    let error = fixture.broker.get_token(VAULT).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Other(text) if text.contains("trapped") && text.contains("next call")),
-        "{error}"
-    );
+    let Err(Error::Other(text)) = fixture.broker.get_token(VAULT).await else { panic!("another outcome") };
+    assert!(text.contains("trapped") && text.contains("next call"), "{text}");
     assert!(fixture.log().contains("the broker's instance trapped"), "{}", fixture.log());
     fixture.broker.get_token(VAULT).await.unwrap();
 }
@@ -393,11 +356,8 @@ async fn an_instance_that_keeps_trapping_is_not_replaced_for_ever() {
 
 #[tokio::test]
 async fn the_http_policy_may_refuse_and_says_why_in_the_log() {
-    let fixture = Fixture::build(|builder, mock| {
-        fixture::at_mock(builder, mock)
-            .http(|_: &http::request::Parts| Decision::Refuse("closed today".to_owned()))
-    })
-    .await;
+    let refuse = |_: &http::request::Parts| Decision::Refuse("closed today".to_owned());
+    let fixture = Fixture::build(|builder, mock| fixture::at_mock(builder, mock).http(refuse)).await;
     fixture.broker.get_token(VAULT).await.unwrap_err();
     assert_eq!(fixture.requests(), 0);
     assert!(fixture.log().contains("closed today"), "{}", fixture.log());
@@ -454,10 +414,8 @@ async fn a_token_file_is_read_where_its_link_leads_and_again_when_the_link_chang
     put("archive/1");
     symlink("../archive/1", path("live/token")).unwrap();
     let environment = mock.app_env(Credential::FederatedToken(&path("live/token"))).into_iter().collect();
-    let broker = broker()
-        .environment(environment)
-        .trusted_roots(TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap());
-    let broker = broker.build().await.unwrap();
+    let roots = TrustedRoots::from_pem(mock.ca_pem().unwrap()).unwrap();
+    let broker = broker().environment(environment).trusted_roots(roots).build().await.unwrap();
     broker.get_token(VAULT).await.unwrap();
 
     ["archive/1", "live/token"].iter().for_each(|name| fs::remove_file(path(name)).unwrap());
@@ -514,11 +472,7 @@ async fn an_embedder_may_own_the_store() {
 
 #[tokio::test]
 async fn no_token_and_no_secret_is_in_an_error_a_report_or_the_log() {
-    let fixture = Fixture::build(|builder, mock| {
-        let environment: Environment = mock.env(Endpoint::AppService).into_iter().collect();
-        builder.environment(environment.with("TOKEN_BROKER_LOG", "debug"))
-    })
-    .await;
+    let fixture = Fixture::with(Endpoint::AppService, "TOKEN_BROKER_LOG", "debug").await;
     let token = fixture.broker.get_token(VAULT).await.unwrap();
     let error = fixture.broker.get_token("https://unknown.example").await.unwrap_err();
     let said = format!("{token:?} {error} {error:?} {:?} {}", fixture.broker.explain().await, fixture.log());
@@ -531,13 +485,8 @@ async fn no_token_and_no_secret_is_in_an_error_a_report_or_the_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_serves_callers_on_every_thread_at_once() {
-    let fixture = Arc::new(Fixture::new().await);
-    let calls: Vec<_> = (0..64)
-        .map(|n| {
-            let fixture = Arc::clone(&fixture);
-            tokio::spawn(async move { fixture.broker.get_token([VAULT, STORAGE][n % 2]).await.map(drop) })
-        })
-        .collect();
+    let fixture = Fixture::new().await;
+    let calls: Vec<_> = (0..64).map(|n| fixture.spawn_call([VAULT, STORAGE][n % 2])).collect();
     for call in calls {
         call.await.unwrap().unwrap();
     }

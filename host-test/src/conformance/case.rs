@@ -89,28 +89,23 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// Take over the fields that another step gives.
-    pub(crate) fn replace(&mut self, other: &Self) {
-        fn replace<T: Clone>(field: &mut Option<T>, other: &Option<T>) {
-            if other.is_some() {
-                field.clone_from(other);
-            }
+    /// The fields that this step gives, and those of another where it gives none.
+    pub(crate) fn over(self, other: Self) -> Self {
+        Self {
+            set_env: self.set_env.or(other.set_env),
+            set_files: self.set_files.or(other.set_files),
+            store_condition: self.store_condition.or(other.store_condition),
+            store_change: self.store_change.or(other.store_change),
+            restart: self.restart || other.restart,
+            advance_ms: self.advance_ms.or(other.advance_ms),
+            forget: self.forget.or(other.forget),
+            ask: self.ask.or(other.ask),
+            peek: self.peek.or(other.peek),
+            http: if self.http.is_empty() { other.http } else { self.http },
+            then: self.then.or(other.then),
+            stats: self.stats.or(other.stats),
+            explain: self.explain.or(other.explain),
         }
-        replace(&mut self.set_env, &other.set_env);
-        replace(&mut self.set_files, &other.set_files);
-        replace(&mut self.store_condition, &other.store_condition);
-        replace(&mut self.store_change, &other.store_change);
-        self.restart |= other.restart;
-        replace(&mut self.advance_ms, &other.advance_ms);
-        replace(&mut self.forget, &other.forget);
-        replace(&mut self.ask, &other.ask);
-        replace(&mut self.peek, &other.peek);
-        if !other.http.is_empty() {
-            self.http.clone_from(&other.http);
-        }
-        replace(&mut self.then, &other.then);
-        replace(&mut self.stats, &other.stats);
-        replace(&mut self.explain, &other.explain);
     }
 }
 

@@ -120,9 +120,9 @@ impl Source {
         for (nth, fields) in &differs.steps {
             let step = nth.checked_sub(1).and_then(|nth| case.steps.get_mut(nth));
             let step = step.with_context(|| format!("it has no step {nth}"))?;
-            let before = step.clone();
-            step.replace(fields);
-            ensure!(*step != before, "the override of step {nth} changes nothing");
+            let changed = fields.clone().over(step.clone());
+            ensure!(changed != *step, "the override of step {nth} changes nothing");
+            *step = changed;
         }
         ensure!(source.endpoint != self.endpoint || case != *row, "the override changes nothing");
         source.complete(case)

@@ -1,14 +1,13 @@
 //! A process of the fleet: the program `fleet` with its instances.
 
-use std::{path::Path, process::Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use mock_identity::Environment;
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::hosts;
 
@@ -43,14 +42,9 @@ impl Process {
     pub async fn start(environment: Environment, redis: Option<&str>, instances: usize) -> Result<Self> {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
         let mut command = Command::new(hosts::built("fleet", "host-test")?);
-        command
-            .arg("--component")
-            .arg(target.join("components/token-broker-core.wasm"))
-            .arg("--cache")
-            .arg(target.join("tmp/cache"))
-            .args(["--instances", &instances.to_string()])
-            .env_clear()
-            .envs(environment);
+        command.arg("--component").arg(target.join("components/token-broker-core.wasm"));
+        command.arg("--cache").arg(target.join("tmp/cache"));
+        command.args(["--instances", &instances.to_string()]).env_clear().envs(environment);
         if let Some(url) = redis {
             command.args(["--redis", url]).env("TOKEN_BROKER_STORE_KEY", KEY);
         }

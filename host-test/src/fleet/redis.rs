@@ -1,10 +1,8 @@
 //! A real Redis, which can be killed and started again.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use redis::{Client, aio::MultiplexedConnection};
@@ -121,20 +119,11 @@ impl Redis {
 
 fn serve(folder: &Path, port: &Port, tls_port: &Port) -> Result<Child> {
     Command::new("redis-server")
-        .args([
-            "--port",
-            &port.number().to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ])
+        .args(["--port", &port.number().to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
         .args(["--tls-port", &tls_port.number().to_string(), "--tls-auth-clients", "no"])
         .args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", PRIVATE_KEY])
-        .args(["--tls-ca-cert-file", AUTHORITY])
-        .args(["--requirepass", PASSWORD])
+        .args(["--tls-ca-cert-file", AUTHORITY, "--requirepass", PASSWORD])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

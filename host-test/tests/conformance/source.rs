@@ -118,36 +118,20 @@ fn a_fault_of_the_table_or_of_a_description_is_named_with_its_place() {
     let mut odd_status = table();
     odd_status["bad"]["steps"][0]["http"][0]["reply"] = json!({ "status": 9 });
     let then = json!({ "then": table()["bad"]["steps"][0]["then"] });
+    for (row, fields, words) in [
+        ("bad", json!({ "step": {} }), "imds/source.json: overrides.bad.step: unknown field"),
+        ("good", json!({ "about": "x" }), "imds/source.json: no bad answer is named good"),
+        ("bad", json!({}), "imds/source.json: bad: the override changes nothing"),
+        ("bad", json!({ "steps": { "1": then } }), "bad: the override of step 1 changes nothing"),
+        ("bad", json!({ "steps": { "3": {} } }), "imds/source.json: bad: it has no step 3"),
+        ("bad", json!({ "steps": { "0": {} } }), "imds/source.json: bad: it has no step 0"),
+    ] {
+        assert_is_fault(table(), override_of(row, fields), words);
+    }
     for (table, source, words) in [
         (table(), unknown, "imds/source.json: endpiont: unknown field `endpiont`"),
         (odd_row, imds(), "bad-answers.json: bad.steps[0].thn: unknown field `thn`"),
-        (
-            table(),
-            override_of("bad", json!({ "step": {} })),
-            "imds/source.json: overrides.bad.step: unknown field",
-        ),
-        (
-            table(),
-            override_of("good", json!({ "about": "x" })),
-            "imds/source.json: no bad answer is named good",
-        ),
         (table(), without("good", imds()), "imds/source.json: no bad answer is named good"),
-        (table(), override_of("bad", json!({})), "imds/source.json: bad: the override changes nothing"),
-        (
-            table(),
-            override_of("bad", json!({ "steps": { "1": then } })),
-            "bad: the override of step 1 changes nothing",
-        ),
-        (
-            table(),
-            override_of("bad", json!({ "steps": { "3": {} } })),
-            "imds/source.json: bad: it has no step 3",
-        ),
-        (
-            table(),
-            override_of("bad", json!({ "steps": { "0": {} } })),
-            "imds/source.json: bad: it has no step 0",
-        ),
         (
             table(),
             without("bad", override_of("bad", json!({ "about": "x" }))),
@@ -156,11 +140,16 @@ fn a_fault_of_the_table_or_of_a_description_is_named_with_its_place() {
         (odd_reply, imds(), "imds/source.json: bad: its source has no such request"),
         (odd_status, imds(), "imds/bad of bad-answers.json: step 1, http entry 1: the reply cannot be sent"),
     ] {
-        let directory = directory(&[("bad-answers", table), ("imds/source", source)]);
-        let error = find(directory.path(), "").and_then(|cases| cases[0].read()).unwrap_err();
-        let error = format!("{error:#}");
-        assert!(error.contains(words), "{words:?} is not in: {error}");
+        assert_is_fault(table, source, words);
     }
+}
+
+#[track_caller]
+fn assert_is_fault(table: Value, source: Value, words: &str) {
+    let directory = directory(&[("bad-answers", table), ("imds/source", source)]);
+    let error = find(directory.path(), "").and_then(|cases| cases[0].read()).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains(words), "{words:?} is not in: {error}");
 }
 
 #[test]

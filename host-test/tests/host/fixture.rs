@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
-use token_broker_host::{Broker, Builder, Cache, Clock, SystemClock};
+use token_broker_host::{AccessToken, Broker, Builder, Cache, Clock, Environment, Error, SystemClock};
+use tokio::task::JoinHandle;
 
 pub(crate) struct Fixture {
     pub(crate) mock: Mock,
@@ -28,6 +29,21 @@ impl Fixture {
             move |line| *log.lock().unwrap() += &format!("{line}\n")
         });
         Self { mock, broker: builder.build().await.unwrap(), log }
+    }
+
+    /// A broker that finds an endpoint of the mock, and has one variable more.
+    pub(crate) async fn with(endpoint: Endpoint, name: &'static str, value: &str) -> Self {
+        Self::build(|builder, mock| {
+            let environment: Environment = mock.env(endpoint).into_iter().collect();
+            builder.environment(environment.with(name, value))
+        })
+        .await
+    }
+
+    /// A call in a task of its own.
+    pub(crate) fn spawn_call(&self, scope: &'static str) -> JoinHandle<Result<AccessToken, Error>> {
+        let broker = self.broker.clone();
+        tokio::spawn(async move { broker.get_token(scope).await })
     }
 
     /// A broker that has room for a usual answer and traps at a large one.
