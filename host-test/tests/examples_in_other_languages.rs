@@ -66,9 +66,8 @@ async fn components_in_javascript_and_python_get_a_token() {
     for example in [&JS, &PYTHON] {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
         let said = result(example, &mock).await;
-        let ends: u64 =
-            said.strip_prefix("ok(").and_then(|it| it.strip_suffix(")\n")).unwrap().parse().unwrap();
-        assert!(ends > now(), "{said}");
+        let ends = said.strip_prefix("ok(").and_then(|it| it.strip_suffix(")\n")).unwrap();
+        assert!(ends.parse::<u64>().unwrap() > now(), "{said}");
         assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
     }
 }
@@ -87,10 +86,8 @@ async fn components_in_javascript_and_python_are_told_why_there_is_no_token_and_
 async fn node(mock: &Mock) -> Output {
     let mut program = NODE.shown().unwrap();
     // Enough for two tries of an endpoint that never comes to an end.
-    program
-        .envs(mock.env(Endpoint::Imds))
-        .env("TOKEN_BROKER_TIMEOUT_MS", "1500")
-        .env("TOKEN_BROKER_BUDGET_MS", "3000");
+    program.env("TOKEN_BROKER_TIMEOUT_MS", "1500").env("TOKEN_BROKER_BUDGET_MS", "3000");
+    program.envs(mock.env(Endpoint::Imds));
     let output = program.output().await.unwrap();
     assert!(!shows_a_token(&output));
     output

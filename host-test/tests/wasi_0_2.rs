@@ -3,9 +3,9 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test has files")]
 
-use std::path::Path;
 use std::sync::LazyLock;
 
+use host_test::hosts::artefact;
 use host_test::wasi::{DefaultHooks, State};
 use mock_identity::{Answer, Endpoint, Fault, Mock, MockConfig};
 use wasmtime::component::{Component, Linker};
@@ -70,10 +70,8 @@ async fn what_an_endpoint_can_do_to_a_connection_is_told_apart_and_never_waited_
     ] {
         mock.fault(Fault::new(Endpoint::Imds, answer).forever());
         let mut environment = mock.env(Endpoint::Imds);
-        environment.extend([
-            ("TOKEN_BROKER_TIMEOUT_MS", "300".to_owned()),
-            ("TOKEN_BROKER_BUDGET_MS", "1000".to_owned()),
-        ]);
+        let limits = [("TOKEN_BROKER_TIMEOUT_MS", "300"), ("TOKEN_BROKER_BUDGET_MS", "1000")];
+        environment.extend(limits.map(|(name, value)| (name, value.to_owned())));
         let mut broker = Broker::start(&environment).await;
         let error = format!("{:?}", broker.get().await.unwrap_err());
         assert!(error.contains(kind) && error.contains(words), "{error}");
@@ -90,11 +88,8 @@ struct Broker {
 impl Broker {
     async fn start(environment: &[(&'static str, String)]) -> Self {
         let log = MemoryOutputPipe::new(1 << 20);
-        let mut wasi = WasiCtx::builder();
-        wasi.stderr(log.clone());
-        environment.iter().for_each(|(name, value)| _ = wasi.env(name, value));
-        let state = State::new(wasi.build(), DefaultHooks, ());
-        let mut store = Store::new(BROKER.engine(), state);
+        let wasi = WasiCtx::builder().stderr(log.clone()).envs(environment).build();
+        let mut store = Store::new(BROKER.engine(), State::new(wasi, DefaultHooks, ()));
         let exports = BROKER.instantiate_async(&mut store).await.unwrap();
         Self { store, exports, log }
     }
@@ -126,8 +121,7 @@ static BROKER: LazyLock<bindings::BrokerSyncPre<State>> = LazyLock::new(|| {
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/token-broker-sync.wasm");
-    let component = Component::from_file(&engine, file).unwrap();
+    let component = Component::from_file(&engine, artefact("token-broker-sync.wasm").unwrap()).unwrap();
     bindings::BrokerSyncPre::new(linker.instantiate_pre(&component).unwrap()).unwrap()
 });
 

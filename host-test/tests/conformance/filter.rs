@@ -6,7 +6,7 @@ use std::time::Duration;
 use host_test::conformance::{FailsFrom, FilterHarness, RequestState, Subject};
 use serde_json::{Value, json};
 
-use crate::artefact;
+use crate::subject;
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_finds_the_waiting_room_full_is_refused_though_it_began_a_fetch() {
@@ -45,9 +45,8 @@ fn where_a_request_may_go_on_without_a_token_its_clients_own_header_does_not() {
     let mut harness = begin(&filter(), json!({ "on_failure": "forward" }));
     harness.request(FIRST, &to("a.example", &[OWN])).unwrap();
     assert_eq!(harness.state(FIRST).unwrap(), RequestState::Paused);
-    harness
-        .answer(400, &[], r#"{"error":"invalid_request","error_description":"Identity not found"}"#)
-        .unwrap();
+    let none = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
+    harness.answer(400, &[], none).unwrap();
     harness.request(CLIENT, &to("a.example", &[OWN])).unwrap();
     for stream in [FIRST, CLIENT] {
         assert_eq!(harness.state(stream).unwrap(), RequestState::Continued(None), "{stream}");
@@ -70,9 +69,7 @@ fn a_method_whose_answer_may_show_the_token_gets_none() {
             let headers = [(":method", method), (":authority", "a.example"), (":path", "/"), OWN];
             harness.request(nth, &headers).unwrap();
             match (harness.state(nth).unwrap(), on_failure, existing) {
-                (RequestState::Continued(own), _, "keep") => {
-                    assert_eq!(own.as_deref(), Some(OWN.1), "{method:?}")
-                }
+                (RequestState::Continued(Some(own)), _, "keep") if own == OWN.1 => {}
                 (RequestState::Continued(None), "forward", _) => {}
                 (RequestState::Answered(403, None, problem), "refuse", _) => {
                     assert_eq!(problem["type"], "urn:token-broker:denied", "{problem}");
@@ -171,17 +168,15 @@ async fn a_proxy_that_fails_costs_an_answer_and_nothing_worse() {
     for function in filter.functions().into_iter().filter(|name| name != "proc_exit") {
         // Not found is an answer, if it is of a header that a request has or has not.
         let is_looked_up = function == "proxy_get_header_map_value";
-        for status in
-            [1, 2, 7, 8, 10, 12, 99].into_iter().filter(|status| (*status, is_looked_up) != (1, true))
-        {
+        let statuses = [1, 2, 7, 8, 10, 12, 99].into_iter();
+        for status in statuses.filter(|status| (*status, is_looked_up) != (1, true)) {
             let filter = filter.with_failing(&function, status, FailsFrom::Configured).unwrap();
             for on_failure in ["refuse", "forward"] {
                 let what = format!("{function} answers {status}, {on_failure}");
                 let mut harness = begin(&filter, json!({ "on_failure": on_failure }));
                 let send = |harness: &mut FilterHarness, stream, host| {
-                    harness
-                        .request(stream, &to(host, &[OWN]))
-                        .unwrap_or_else(|error| panic!("{what}: {error:#}"));
+                    let sent = harness.request(stream, &to(host, &[OWN]));
+                    sent.unwrap_or_else(|error| panic!("{what}: {error:#}"));
                 };
                 send(&mut harness, FIRST, "a.example");
                 if harness.calls() > 0 {
@@ -224,16 +219,14 @@ fn full(choices: Value) -> FilterHarness {
 
 fn begin(filter: &Subject, choices: Value) -> FilterHarness {
     let rule = |name: &str| json!({ "name": name, "authority": format!("{name}.example"), "scope": name });
-    let mut configuration = json!({
-        "source": { "imds": { "cluster": "imds" } },
-        "rules": [rule("a"), rule("b")],
-    });
+    let source = json!({ "imds": { "cluster": "imds" } });
+    let mut configuration = json!({ "source": source, "rules": [rule("a"), rule("b")] });
     configuration.as_object_mut().unwrap().extend(choices.as_object().unwrap().clone());
     FilterHarness::begin(filter, &configuration).unwrap()
 }
 
 fn filter() -> Subject {
-    Subject::load(&artefact("token-filter.wasm")).unwrap()
+    subject("token-filter.wasm")
 }
 
 fn to<'a>(host: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -241,9 +234,9 @@ fn to<'a>(host: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)>
 }
 
 fn token(token: &str) -> String {
-    let end = "4102444800";
-    json!({ "access_token": token, "expires_on": end, "expires_in": "86400", "token_type": "Bearer" })
-        .to_string()
+    format!(
+        r#"{{"access_token":"{token}","expires_on":"4102444800","expires_in":"86400","token_type":"Bearer"}}"#
+    )
 }
 
 fn goes_on(token: &str) -> RequestState {

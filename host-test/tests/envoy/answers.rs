@@ -10,13 +10,9 @@ use crate::stage::{Stage, problem};
 #[tokio::test]
 async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let identity = &mock.config().identities[1];
-    let (client_id, rules) = (identity.client_id.clone(), AUDIENCES.iter().enumerate());
-    let rules: Vec<_> = rules
-        .map(|(nth, audience)| {
-            json!({ "authority": format!("{nth}.example"), "scope": audience, "identity": { "client_id": client_id } })
-        })
-        .collect();
+    let identity = json!({ "client_id": mock.config().identities[1].client_id });
+    let rule = |(nth, audience): (usize, &&str)| json!({ "authority": format!("{nth}.example"), "scope": audience, "identity": identity });
+    let rules: Vec<_> = AUDIENCES.iter().enumerate().map(rule).collect();
     let limits = json!({ "rules": rules, "timeout_ms": 1000, "budget_ms": 1500 });
     let stage = Stage::with(mock, limits).await;
     let imds = |answer| Fault::new(Endpoint::Imds, answer);
@@ -48,11 +44,8 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
         stage.mock.fault(fault);
         let response = stage.get_for(&format!("{nth}.example")).await;
         let problem = problem(&response);
-        assert_eq!(
-            (&problem["kind"], response.header("x-token-broker")),
-            (&json!(kind), kind),
-            "{what}: {problem}"
-        );
+        let told = (problem["kind"].as_str().unwrap(), response.header("x-token-broker"));
+        assert_eq!(told, (kind, kind), "{what}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(words), "{what}: {problem}");
         let is_told = response.headers.contains_key("retry-after");
         assert_eq!(is_told, ["transient", "throttled"].contains(&kind), "{what}");

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use host_test::envoy::{self, Bootstrap, Envoy, Upstream, cluster, http_listener, token_filter};
 use http::Request;
@@ -32,8 +31,7 @@ async fn a_worker_that_crashes_begins_anew_and_has_its_token_from_the_others() {
     for nth in 0..bomb::HEADERS {
         request = request.header(format!("x-{nth}"), "");
     }
-    let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
-    assert_eq!(response.status, 503);
+    assert_eq!(stage.send(request).await.status, 503);
     assert!(stage.upstream.take_seen().is_empty(), "a worker without its filter lets nothing pass");
     // The other worker may be the one that answers for a while.
     until(async || {
@@ -57,17 +55,15 @@ async fn a_configuration_is_replaced_without_losing_a_request() {
     let envoy = start(folder.path(), &mock, &upstream).await;
     let address = envoy.listener("in").await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let load = {
-        let stop = Arc::clone(&stop);
-        tokio::spawn(async move {
-            let mut statuses = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                statuses
-                    .push(envoy::get(address, "/").await.map(|response| response.status).unwrap_or_default());
-            }
-            statuses
-        })
-    };
+    let stopped = Arc::clone(&stop);
+    let load = tokio::spawn(async move {
+        let mut statuses = Vec::new();
+        while !stopped.load(Ordering::Relaxed) {
+            let response = envoy::get(address, "/").await;
+            statuses.push(response.map(|response| response.status).unwrap_or_default());
+        }
+        statuses
+    });
     for scope in ["https://storage.azure.com", VAULT, "https://management.azure.com"] {
         upstream.take_seen();
         put_listener(folder.path(), &mock, scope);

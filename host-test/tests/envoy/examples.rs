@@ -27,10 +27,8 @@ async fn each_example_reaches_the_vault_of_the_mock_without_a_token_of_the_clien
         let secret: Value = serde_json::from_slice(&secret.body).unwrap();
         assert_eq!(secret["value"], "the secret of the mock vault", "{example}");
         let metrics = get(10_901, "/stats/prometheus", "admin").await.text();
-        assert!(
-            metrics.contains(r#"token_broker_token_expires_at_seconds{rule="vault"}"#),
-            "{example}: {metrics}"
-        );
+        let metric = r#"token_broker_token_expires_at_seconds{rule="vault"}"#;
+        assert!(metrics.contains(metric), "{example}: {metrics}");
     }
 }
 

@@ -11,10 +11,8 @@ use crate::stage::{Stage, VAULT, problem};
 async fn an_authorization_of_the_client_is_replaced_whole_or_kept_whole() {
     for existing in ["replace", "keep"] {
         let stage = Stage::new(json!({ "existing_header": existing })).await;
-        let request =
-            Request::get("/").header("authorization", "Basic one").header("authorization", "Basic two");
-        let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
-        assert_eq!(response.status, 200);
+        let request = Request::get("/").header("authorization", "Basic one");
+        assert_eq!(stage.send(request.header("authorization", "Basic two")).await.status, 200);
         let seen = stage.only_seen();
         if existing == "replace" {
             stage.claims(&seen, VAULT);
@@ -31,8 +29,7 @@ async fn two_headers_of_the_name_that_carries_the_token_become_one() {
     let rules = json!([{ "scope": VAULT, "header": { "name": "x-token" } }]);
     let stage = Stage::new(json!({ "rules": rules })).await;
     let request = Request::get("/").header("x-token", "one").header("x-token", "two");
-    let response = envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap();
-    assert_eq!(response.status, 200);
+    assert_eq!(stage.send(request).await.status, 200);
     let [token] = &stage.only_seen().all("x-token")[..] else { panic!("not one") };
     assert!(stage.mock.verify(token, VAULT).is_ok());
 }
@@ -51,8 +48,7 @@ async fn headers_that_are_no_text_or_very_long_do_no_harm() {
         ("x-long", raw(&long.as_bytes().repeat(2)), 431),
     ] {
         let shown = format!("{name} of {} bytes", value.len());
-        let request = Request::get("/").header(name, value).body(Bytes::new()).unwrap();
-        assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, status, "{shown}");
+        assert_eq!(stage.send(Request::get("/").header(name, value)).await.status, status, "{shown}");
         let seen = stage.upstream.take_seen();
         assert_eq!(seen.len(), usize::from(status == 200), "{shown}");
         seen.iter().for_each(|seen| _ = stage.claims(seen, VAULT));
@@ -69,7 +65,7 @@ async fn a_method_whose_answer_may_show_the_token_gets_none() {
         assert_eq!(stage.get().await.status, 200);
         stage.claims(&stage.only_seen(), VAULT);
         let trace = Request::builder().method("TRACE").header("authorization", "Basic own");
-        let response = envoy::send(stage.address(), trace.body(Bytes::new()).unwrap()).await.unwrap();
+        let response = stage.send(trace).await;
         if refused {
             assert_eq!(problem(&response)["kind"], "denied");
             assert!(stage.upstream.take_seen().is_empty());

@@ -81,8 +81,12 @@ impl Stage {
     }
 
     pub(crate) async fn get_for(&self, authority: &str) -> Response {
-        let request = Request::get("/").header("host", authority).body(Bytes::new()).unwrap();
-        envoy::send(self.address, request).await.unwrap()
+        self.send(Request::get("/").header("host", authority)).await
+    }
+
+    /// Send a request without a body
+    pub(crate) async fn send(&self, request: http::request::Builder) -> Response {
+        envoy::send(self.address, request.body(Bytes::new()).unwrap()).await.unwrap()
     }
 
     pub(crate) async fn get_at_once(&self, count: usize) -> Vec<Response> {

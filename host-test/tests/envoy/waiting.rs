@@ -46,8 +46,7 @@ async fn a_body_waits_with_its_request() {
     let stage = Stage::new(json!({})).await;
     stage.mock.fault(slow(Duration::from_millis(500)));
     // More than Envoy buffers.
-    let body = Bytes::from(vec![b'x'; 4 << 20]);
-    let request = Request::post("/").body(body).unwrap();
+    let request = Request::post("/").body(Bytes::from(vec![b'x'; 4 << 20])).unwrap();
     assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, 200);
     assert_eq!(stage.only_seen().body_length, 4 << 20);
 }
@@ -70,8 +69,7 @@ async fn a_source_that_is_not_there_is_told_at_the_deadline_and_found_when_it_co
     assert_eq!(problem["kind"], "transient");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("got no connection") && detail.contains("remote connection failure"), "{detail}");
-    let config = MockConfig { listen: gone, ..MockConfig::default() };
-    let come = Mock::start(config).await.unwrap();
+    let come = Mock::start(MockConfig { listen: gone, ..MockConfig::default() }).await.unwrap();
     until(async || stage.get().await.status == 200).await;
     assert_eq!(come.counters().of(Endpoint::Imds).requests, 1);
 }
@@ -84,9 +82,8 @@ async fn without_a_token_a_request_goes_on_only_if_the_configuration_says_so() {
     assert!(stage.only_seen().all("authorization").is_empty());
     assert_eq!(stage.envoy.metric("forwarded_without_token").await.unwrap(), 1);
     // What a client claims itself does not go on where a token would be in its place.
-    let request =
-        Request::get("/").header("authorization", "Bearer one").header("authorization", "Bearer two");
-    assert_eq!(envoy::send(stage.address(), request.body(Bytes::new()).unwrap()).await.unwrap().status, 200);
+    let request = Request::get("/").header("authorization", "Bearer one");
+    assert_eq!(stage.send(request.header("authorization", "Bearer two")).await.status, 200);
     assert!(stage.only_seen().all("authorization").is_empty());
     assert_eq!(stage.envoy.metric("refused").await.unwrap(), 0);
 }
