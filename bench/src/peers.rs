@@ -51,15 +51,27 @@ impl Peer {
         [Self::python(mock), Self::rust(mock)]
     }
 
+    /// A script, whose interpreter somebody may have.
+    fn script(
+        mock: &Mock,
+        title: &'static str,
+        interpreter: PathBuf,
+        script: &str,
+        comes_by: &'static str,
+    ) -> Self {
+        let (script, endpoint) = (Some(file(script)), Endpoint::Imds);
+        Self { title, program: interpreter, script, environment: mock.env(endpoint), endpoint, comes_by }
+    }
+
     fn python(mock: &Mock) -> Self {
-        Self {
-            title: "azure-identity for Python",
-            program: Sdk::Python.program(),
-            script: Some(file("peers/azure_identity.py")),
-            environment: mock.env(Endpoint::Imds),
-            endpoint: Endpoint::Imds,
-            comes_by: "`cargo xtask setup` makes target/venv",
-        }
+        let comes_by = "`cargo xtask setup` makes target/venv";
+        Self::script(
+            mock,
+            "azure-identity for Python",
+            Sdk::Python.program(),
+            "peers/azure_identity.py",
+            comes_by,
+        )
     }
 
     /// It has no variable that moves IMDS, so it is measured at App Service.
@@ -75,26 +87,17 @@ impl Peer {
     }
 
     fn in_node(mock: &Mock) -> Self {
-        Self {
-            title: "@azure/identity for Node",
-            program: file("../target/node/bin/node"),
-            script: Some(file("peers/azure_identity.mjs")),
-            environment: mock.env(Endpoint::Imds),
-            endpoint: Endpoint::Imds,
-            comes_by: "`cargo xtask setup` makes target/node",
-        }
+        let (node, comes_by) = (file("../target/node/bin/node"), "`cargo xtask setup` makes target/node");
+        Self::script(mock, "@azure/identity for Node", node, "peers/azure_identity.mjs", comes_by)
     }
 
     fn ours_in_node(mock: &Mock, example: &Example) -> Self {
         let module = example.folder().join("broker/token-broker-sync.js").display().to_string();
-        Self {
-            title: OURS_IN_NODE,
-            program: file("../target/example-node/bin/node"),
-            script: Some(file("peers/token_broker.mjs")),
-            environment: mock.env(Endpoint::Imds).into_iter().chain([("BROKER_MODULE", module)]).collect(),
-            endpoint: Endpoint::Imds,
-            comes_by: "`cargo xtask setup` makes target/example-node",
-        }
+        let node = file("../target/example-node/bin/node");
+        let comes_by = "`cargo xtask setup` makes target/example-node";
+        let mut peer = Self::script(mock, OURS_IN_NODE, node, "peers/token_broker.mjs", comes_by);
+        peer.environment.push(("BROKER_MODULE", module));
+        peer
     }
 
     pub(crate) fn is_there(&self) -> bool {

@@ -55,27 +55,23 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
 }
 
 fn sources(mock: &Mock, files: &Files) -> Result<Vec<Source>> {
-    let managed = |name, environment| Source::new(name, "managed-identity", environment);
+    let managed = |name, endpoint| Source::new(name, "managed-identity", mock.env(endpoint));
     let certificate = files.write("app.pem", MockConfig::CLIENT_CERTIFICATE_PEM)?;
     let cluster = mock.cluster_credential().context("no app of the mock trusts a cluster")?;
     let token = files.write("token", &mock.federated_token(cluster, TOKEN_LIFETIME)?)?;
+    let workload = mock.app_env(Credential::FederatedToken(&token));
+    let certificate = mock.app_env(Credential::Certificate(&certificate));
     Ok(vec![
-        managed("imds", mock.env(Endpoint::Imds)),
-        managed("app-service", mock.env(Endpoint::AppService)),
-        managed("app-service, 2017", mock.env(Endpoint::AppService2017)),
-        managed("azure-ml", mock.env(Endpoint::AzureMl)),
-        managed("cloud-shell", mock.env(Endpoint::CloudShell)),
-        managed("azure-arc", mock.env(Endpoint::Arc)),
-        managed("service-fabric", mock.env(Endpoint::ServiceFabric)),
-        Source::new(
-            "workload-identity",
-            "workload-identity",
-            mock.app_env(Credential::FederatedToken(&token)),
-        )
-        .trusting(files),
+        managed("imds", Endpoint::Imds),
+        managed("app-service", Endpoint::AppService),
+        managed("app-service, 2017", Endpoint::AppService2017),
+        managed("azure-ml", Endpoint::AzureMl),
+        managed("cloud-shell", Endpoint::CloudShell),
+        managed("azure-arc", Endpoint::Arc),
+        managed("service-fabric", Endpoint::ServiceFabric),
+        Source::new("workload-identity", "workload-identity", workload).trusting(files),
         Source::new("client-secret", "environment", mock.env(Endpoint::Entra)).trusting(files),
-        Source::new("client-certificate", "environment", mock.app_env(Credential::Certificate(&certificate)))
-            .trusting(files),
+        Source::new("client-certificate", "environment", certificate).trusting(files),
         federated_identity(mock)?.trusting(files),
     ])
 }

@@ -1,12 +1,14 @@
 //! The state of a component's store: WASI, its HTTP, and the data of the host.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
+use tokio::time::Instant;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 /// The state of a store, with the data of the host and the hooks that send its requests
@@ -63,6 +65,50 @@ pub fn answered(response: http::Response<WasiBody>) -> Sent {
 /// A body from memory
 pub fn text(text: impl Into<Bytes>) -> WasiBody {
     Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The time since a moment, by the clock of tokio, which a test pauses
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+    now: Duration,
+}
+
+impl Clock {
+    /// Now is this time, in Unix seconds
+    pub fn at(seconds: u64) -> Self {
+        Self { start: Instant::now(), now: Duration::from_secs(seconds) }
+    }
+
+    /// The time since the Unix epoch
+    pub fn since_epoch(&self) -> Duration {
+        self.now + self.start.elapsed()
+    }
+
+    /// The time since this clock was made
+    pub fn since_start(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+impl HostWallClock for Clock {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        self.since_epoch()
+    }
+}
+
+impl HostMonotonicClock for Clock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since_start().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The linear memory of all components in a store, in bytes

@@ -50,13 +50,7 @@ async fn a_token_that_has_ended_stays_in_the_store_and_is_not_used() {
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_an_instance_that_died_ends_although_the_store_ends_nothing() {
     let stage = Stage::new(sharing());
-    stage.imds.hold();
-    let mut dead = stage.instance().await;
-    tokio::select! {
-        answer = dead.token() => panic!("it was answered: {answer:?}"),
-        () = stage.imds.asked() => {}
-    }
-    drop(dead);
+    ask_and_die(&stage).await;
     assert_eq!(stage.spin.entries("default").len(), 1, "its lease");
 
     let (began, mut next) = (Instant::now(), stage.instance().await);
@@ -136,13 +130,18 @@ async fn without_a_store_an_instance_serves_itself_and_says_what_the_manifest_la
 /// As an instance of another machine of this deployment puts it at the beginning
 async fn anothers_lease() -> Vec<u8> {
     let elsewhere = Stage::new(sharing());
-    elsewhere.imds.hold();
-    let mut another = elsewhere.instance().await;
-    tokio::select! {
-        answer = another.token() => panic!("it was answered: {answer:?}"),
-        () = elsewhere.imds.asked() => {}
-    }
+    ask_and_die(&elsewhere).await;
     elsewhere.spin.entries("default").into_values().next().unwrap()
+}
+
+/// An instance that asks IMDS, which holds its answer, and is gone then.
+async fn ask_and_die(stage: &Stage) {
+    stage.imds.hold();
+    let mut instance = stage.instance().await;
+    tokio::select! {
+        answer = instance.token() => panic!("it was answered: {answer:?}"),
+        () = stage.imds.asked() => {}
+    }
 }
 
 fn sharing() -> Spin {

@@ -41,9 +41,7 @@ async fn the_store_joins_the_two_components_and_their_instances() {
 
 #[tokio::test]
 async fn without_a_key_for_the_store_each_component_has_a_token_of_its_own() {
-    let mock = platform().await;
-    let app = start(&manifest(), &mock, "", Reuse::default()).await.unwrap();
-    let stage = Stage { mock, app };
+    let stage = Stage::of(&manifest(), "", Reuse::default()).await;
     for route in ["/credentials", "/injected", "/injected", "/credentials"] {
         assert_eq!(stage.get(route).await.0, 200, "{route}");
     }
@@ -119,9 +117,7 @@ async fn under_load_no_instance_traps_and_each_request_is_answered_once() {
 #[tokio::test]
 async fn a_host_that_is_not_listed_is_told_with_the_remedy() {
     let unlisted = manifest().replace(r#"["{{ vault }}", "{{ metadata }}"]"#, r#"["http://vault.invalid"]"#);
-    let mock = platform().await;
-    let app = start(&unlisted, &mock, KEY, Reuse::default()).await.unwrap();
-    let stage = Stage { mock, app };
+    let stage = Stage::of(&unlisted, KEY, Reuse::default()).await;
     for route in ["/credentials", "/injected"] {
         let (status, why) = stage.get(route).await;
         assert!(status == 502 && why.contains("allowed_outbound_hosts"), "{route}: {why}");
@@ -162,8 +158,13 @@ struct Stage {
 
 impl Stage {
     async fn start(reuse: Reuse) -> Self {
-        let mock = platform().await;
-        let app = start(&manifest(), &mock, KEY, reuse).await.unwrap();
+        Self::of(&manifest(), KEY, reuse).await
+    }
+
+    async fn of(manifest: &str, key: &str, reuse: Reuse) -> Self {
+        let mock = Mock::start(MockConfig::at_two_addresses()).await.unwrap();
+        let values = [("vault", mock.also_url().unwrap()), ("metadata", mock.url()), ("store_key", key)];
+        let app = App::start(manifest, &values, reuse).await.unwrap();
         Self { mock, app }
     }
 
@@ -174,15 +175,6 @@ impl Stage {
     fn instances(&self, route: &str) -> usize {
         self.app.server(route).unwrap().instances()
     }
-}
-
-async fn platform() -> Mock {
-    Mock::start(MockConfig::at_two_addresses()).await.unwrap()
-}
-
-async fn start(manifest: &str, mock: &Mock, key: &str, reuse: Reuse) -> anyhow::Result<App> {
-    let values = [("vault", mock.also_url().unwrap()), ("metadata", mock.url()), ("store_key", key)];
-    App::start(manifest, &values, reuse).await
 }
 
 fn manifest() -> String {

@@ -29,15 +29,8 @@ impl Wrk {
     /// Sixteen connections for some seconds.
     pub(super) async fn run(&self, address: SocketAddr, seconds: u64) -> Result<Round> {
         let mut wrk = Command::new("wrk");
-        wrk.args([
-            "--threads",
-            "1",
-            "--connections",
-            "16",
-            "--latency",
-            "--duration",
-            &format!("{seconds}s"),
-        ]);
+        wrk.args(["--threads", "1", "--connections", "16", "--latency"]);
+        wrk.args(["--duration", &format!("{seconds}s")]);
         let output = wrk.arg(format!("http://{address}/")).output().await?;
         Round::parse(&String::from_utf8_lossy(&output.stdout))
     }
@@ -46,10 +39,8 @@ impl Wrk {
 impl Round {
     fn parse(text: &str) -> Result<Self> {
         let after = |words: &str| {
-            text.lines()
-                .find_map(|line| line.trim().strip_prefix(words))
-                .map(str::trim)
-                .with_context(|| format!("wrk said {text}"))
+            let found = text.lines().find_map(|line| line.trim().strip_prefix(words));
+            found.map(str::trim).with_context(|| format!("wrk said {text}"))
         };
         let line = text.lines().find(|line| line.contains(" requests in ")).context("wrk counted nothing")?;
         let (requests, rest) = line.trim().split_once(" requests in ").context("wrk counted nothing")?;
@@ -77,8 +68,8 @@ pub(super) fn cpu_us(envoy: &Envoy) -> Result<u64> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{}/task", process(envoy)?))? {
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        nanoseconds +=
-            text.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok()).unwrap_or_default();
+        let on_cpu = text.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok());
+        nanoseconds += on_cpu.unwrap_or_default();
     }
     Ok(nanoseconds / 1000)
 }

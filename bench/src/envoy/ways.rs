@@ -73,8 +73,8 @@ impl<'a> Bench<'a> {
         let answer: Value = serde_json::from_slice(&envoy::send(imds, request).await?.body)?;
         let token = answer["access_token"].as_str().context("the mock gives no token")?.to_owned();
         let (metadata, server) = google_metadata(token.clone()).await?;
-        let service =
-            Envoy::start(&Bootstrap { listeners: vec![answering()], ..Bootstrap::default() }, 1).await?;
+        let answering = Bootstrap { listeners: vec![answering()], ..Bootstrap::default() };
+        let service = Envoy::start(&answering, 1).await?;
         Ok(Self { mock, token, service, upstream: Upstream::start().await?, metadata, _metadata: server })
     }
 
@@ -112,12 +112,10 @@ impl<'a> Bench<'a> {
             Way::Ours => vec![self.ours(None)],
             Way::OursByHost => vec![self.ours(Some("127.0.0.1"))],
         };
+        let imds = self.mock.url().trim_start_matches("http://").parse().unwrap_or(service);
         let mut bootstrap = Bootstrap::with_filters(&filters, service)
             .and_cluster(cluster("metadata", self.metadata))
-            .and_cluster(cluster(
-                "imds",
-                self.mock.url().trim_start_matches("http://").parse().unwrap_or(service),
-            ));
+            .and_cluster(cluster("imds", imds));
         let secret = json!({ "name": "token", "generic_secret": { "secret": { "inline_string": bearer } } });
         match way {
             Way::StaticHeader => {
@@ -189,11 +187,7 @@ fn gcp_authn() -> Value {
         "name": "envoy.filters.http.gcp_authn",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.gcp_authn.v3.GcpAuthnFilterConfig",
-            "http_uri": {
-                "uri": "http://metadata/identity?audience=[AUDIENCE]",
-                "cluster": "metadata",
-                "timeout": "5s",
-            },
+            "http_uri": { "uri": "http://metadata/identity?audience=[AUDIENCE]", "cluster": "metadata", "timeout": "5s" },
             "cache_config": { "cache_size": 16 },
         },
     })

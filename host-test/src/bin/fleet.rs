@@ -37,15 +37,14 @@ async fn main() -> Result<()> {
     let store = args.redis.as_deref().map(RedisStore::new).transpose()?;
     let mut instances = Vec::new();
     for _ in 0..args.instances {
-        let builder = Broker::builder()
+        let mut builder = Broker::builder()
             .engine(&engine)
             .component_file(&args.component)
             .cache(Cache::in_directory(&args.cache))
             .environment(Environment::inherit());
-        let builder = match &store {
-            Some(store) => builder.store(store.clone()),
-            None => builder,
-        };
+        if let Some(store) = &store {
+            builder = builder.store(store.clone());
+        }
         instances.push(Arc::new(Mutex::new(builder.instantiate().await?)));
     }
     println!("ready");
@@ -58,10 +57,8 @@ async fn main() -> Result<()> {
 
 async fn ask_all(instances: &[Arc<Mutex<Instance>>], scope: &str) -> Result<()> {
     let scope: Arc<str> = scope.into();
-    let calls: Vec<_> = instances
-        .iter()
-        .map(|instance| tokio::spawn(ask(Arc::clone(instance), Arc::clone(&scope))))
-        .collect();
+    let call = |instance: &Arc<_>| tokio::spawn(ask(Arc::clone(instance), Arc::clone(&scope)));
+    let calls: Vec<_> = instances.iter().map(call).collect();
     for call in calls {
         println!("{}", call.await??);
     }

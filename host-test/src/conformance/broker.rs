@@ -27,9 +27,6 @@ impl Component {
     /// Compile the component in a file, and `token-broker-core.wasm` beside it if there is one.
     ///
     /// A component for WASI 0.2 gets a host without component-model async and without WASI 0.3.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or is not a broker that runs on WASI alone.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let file = path.display();
         let bytes =

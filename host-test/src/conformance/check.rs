@@ -34,11 +34,8 @@ impl Then {
         let mut differences = Vec::new();
         differences.extend(unequal("error", self.error.as_ref(), &kind));
         differences.extend(unequal("status", self.status.as_ref(), &last.and_then(|failure| failure.status)));
-        differences.extend(unequal(
-            "code",
-            self.code.as_ref(),
-            &last.and_then(|failure| failure.code.clone()),
-        ));
+        let code = last.and_then(|failure| failure.code.clone());
+        differences.extend(unequal("code", self.code.as_ref(), &code));
         if let Some(wanted) = &self.correlation_id {
             let got = last.and_then(|failure| failure.correlation_id.as_ref());
             differences.extend(unequal("correlation-id", Some(&Some(wanted)), &got));
@@ -100,10 +97,7 @@ fn messages(error: &Error) -> String {
         | Error::Rejected(_)
         | Error::Throttled(_)
         | Error::Transient(_)
-        | Error::Protocol(_) => {
-            let (_, failures) = parts(error);
-            failures.into_iter().map(message).collect()
-        }
+        | Error::Protocol(_) => parts(error).1.into_iter().map(message).collect(),
     }
 }
 
@@ -124,12 +118,9 @@ pub(crate) fn count_differences(wanted: &BTreeMap<Counter, Count>, got: &Statist
             Vec::from_iter(unequal(&format!("{counter:?}"), Some(wanted), &counter.of(got)))
         }
         Count::ByKind(kinds) => {
-            let of_kind = |kind: &str| {
-                got.failures.iter().find(|(name, _)| name == kind).map_or(0, |(_, count)| *count)
-            };
-            let differing =
-                kinds.iter().filter_map(|(kind, wanted)| unequal(kind, Some(wanted), &of_kind(kind)));
-            differing.collect()
+            let failures = |kind: &str| got.failures.iter().find(|(name, _)| name == kind);
+            let of_kind = |kind: &str| failures(kind).map_or(0, |(_, count)| *count);
+            kinds.iter().filter_map(|(kind, wanted)| unequal(kind, Some(wanted), &of_kind(kind))).collect()
         }
     });
     differing.collect()
@@ -137,10 +128,8 @@ pub(crate) fn count_differences(wanted: &BTreeMap<Counter, Count>, got: &Statist
 
 /// The sources whose verdict differs from the expected one.
 pub(crate) fn verdict_differences(wanted: &BTreeMap<String, Verdict>, got: &[SourceReport]) -> Vec<String> {
-    let of_source = |name: &str| {
-        let report = got.iter().find(|report| report.source == name)?;
-        Some(Verdict::from(report.verdict))
-    };
+    let report_of = |name: &str| got.iter().find(|report| report.source == name);
+    let of_source = |name: &str| report_of(name).map(|report| Verdict::from(report.verdict));
     let differing = wanted.iter().filter_map(|(name, wanted)| {
         unequal(&format!("the verdict on {name}"), Some(&Some(*wanted)), &of_source(name))
     });

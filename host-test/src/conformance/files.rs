@@ -34,9 +34,7 @@ impl Files {
 
     fn write(&self, files: &BTreeMap<String, Content>) -> Result<()> {
         for (name, content) in files {
-            let Some(path) = name.strip_prefix('/').map(Path::new) else {
-                bail!("files: {name} is not an absolute path");
-            };
+            let Some(path) = name.strip_prefix('/') else { bail!("files: {name} is not an absolute path") };
             let path = self.root().join(path);
             let directory = path.parent().context("files: a file has a name")?;
             fs::create_dir_all(directory)?;

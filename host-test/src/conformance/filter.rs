@@ -53,9 +53,6 @@ pub enum FailsFrom {
 
 impl Filter {
     /// Compile the module in a file.
-    ///
-    /// # Errors
-    /// If the file is not a module, or imports a function that this proxy lacks.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let engine = Engine::new(&Config::new())?;
         let module = Module::from_file(&engine, path).map_err(anyhow::Error::from);
@@ -73,9 +70,6 @@ impl Filter {
     }
 
     /// The same in a proxy with one function that does nothing and returns a status.
-    ///
-    /// # Errors
-    /// If the filter imports no such function, or it returns no status.
     pub(crate) fn with_failing(&self, function: &str, status: i32, since: FailsFrom) -> Result<Self> {
         let import =
             self.module.imports().find(|import| import.name() == function).context("no such function")?;

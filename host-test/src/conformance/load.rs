@@ -130,9 +130,8 @@ impl Case {
                     bail!("step {nth}, http entry {entry} is a request of no source");
                 }
                 if exchange.reply.token.is_some() {
-                    bail!(
-                        "step {nth}, http entry {entry} has a token, which needs a source and no body but fields"
-                    );
+                    let why = "which needs a source and no body but fields";
+                    bail!("step {nth}, http entry {entry} has a token, {why}");
                 }
                 exchange.reply.check().with_context(|| format!("step {nth}, http entry {entry}"))?;
             }

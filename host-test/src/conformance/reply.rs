@@ -18,10 +18,8 @@ use super::content::Text;
 impl Reply {
     /// Check that this can be sent.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
-        self.clone()
-            .response()
-            .map(drop)
-            .map_err(|error| anyhow::anyhow!("the reply cannot be sent: {error:?}"))
+        let sent = self.clone().response().map(drop);
+        sent.map_err(|error| anyhow::anyhow!("the reply cannot be sent: {error:?}"))
     }
 
     /// Answer or fail as a client on a real network would see it.

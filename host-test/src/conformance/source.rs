@@ -62,18 +62,12 @@ struct Override {
 
 impl Sources {
     /// Add the description in a file.
-    ///
-    /// # Errors
-    /// If the file is not one.
     pub(crate) fn add(&mut self, area: String, file: &Path) -> Result<()> {
         self.0.insert(area, read(file)?);
         Ok(())
     }
 
     /// The cases of the table for every source, by name.
-    ///
-    /// # Errors
-    /// If the table is invalid, or an override names no row or changes nothing.
     pub(crate) fn cases(&self, table: &Path) -> Result<Vec<(String, Case)>> {
         let rows: BTreeMap<String, Case> = read(table)?;
         let mut cases = Vec::new();
@@ -95,9 +89,6 @@ impl Sources {
     }
 
     /// A case, completed from the description of its source.
-    ///
-    /// # Errors
-    /// If there is no description of the source.
     pub(crate) fn complete(&self, case: Case) -> Result<Case> {
         match case.source.clone() {
             None => Ok(case),

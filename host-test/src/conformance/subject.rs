@@ -45,12 +45,8 @@ impl Subject {
     /// # Errors
     /// If the subject is not the filter, or imports no such function.
     pub fn with_failing(&self, function: &str, status: i32, since: FailsFrom) -> Result<Self> {
-        match &self.0 {
-            Kind::Component(_) => bail!("only a filter has a proxy"),
-            Kind::Filter(filter) => {
-                Ok(Self(Kind::Filter(Box::new(filter.with_failing(function, status, since)?))))
-            }
-        }
+        let Kind::Filter(filter) = &self.0 else { bail!("only a filter has a proxy") };
+        Ok(Self(Kind::Filter(Box::new(filter.with_failing(function, status, since)?))))
     }
 
     /// The reason why it cannot play a case.
@@ -70,8 +66,6 @@ impl Subject {
 pub(super) trait Instantiate {
     type Instance: Instance;
 
-    /// # Errors
-    /// If it cannot start in this world.
     async fn instantiate(&self, case: &Case, world: &World) -> Result<Self::Instance>;
 }
 

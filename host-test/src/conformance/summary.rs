@@ -29,20 +29,13 @@ pub struct Failed {
     pub error: anyhow::Error,
 }
 
-enum Outcome {
-    Passed,
-    LeftOut(&'static str),
-    Failed(anyhow::Error),
-}
-
 /// Play cases, one at a time on each processor. A case that cannot be read has failed.
 pub fn run_all(subject: &Subject, files: &[NamedCase]) -> Summary {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || {
-        while let Some((nth, file)) = {
+        loop {
             let nth = next.fetch_add(1, Ordering::Relaxed);
-            files.get(nth).map(|file| (nth, file))
-        } {
+            let Some(file) = files.get(nth) else { return };
             let outcome = play(subject, file);
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(nth, outcome);
         }
@@ -55,30 +48,23 @@ pub fn run_all(subject: &Subject, files: &[NamedCase]) -> Summary {
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut sum = Summary::default();
     for (file, outcome) in files.iter().zip(outcomes.into_values()) {
-        sum.add(file, outcome);
+        match outcome {
+            Ok(None) => sum.passed += 1,
+            Ok(Some(why)) => *sum.left_out.entry(why).or_default() += 1,
+            Err(error) => sum.failed.push(Failed { name: file.name.clone(), error }),
+        }
     }
     sum
 }
 
-fn play(subject: &Subject, file: &NamedCase) -> Outcome {
-    let case = match file.read() {
-        Ok(case) => case,
-        Err(error) => return Outcome::Failed(error),
-    };
-    match subject.cannot_play(&case) {
-        Some(what) => Outcome::LeftOut(what),
-        None => run(subject, &case).map_or_else(Outcome::Failed, |()| Outcome::Passed),
+/// The reason why the case is left out, if it is.
+fn play(subject: &Subject, file: &NamedCase) -> anyhow::Result<Option<&'static str>> {
+    let case = file.read()?;
+    let left_out = subject.cannot_play(&case);
+    if left_out.is_none() {
+        run(subject, &case)?;
     }
-}
-
-impl Summary {
-    fn add(&mut self, file: &NamedCase, outcome: Outcome) {
-        match outcome {
-            Outcome::Passed => self.passed += 1,
-            Outcome::LeftOut(what) => *self.left_out.entry(what).or_default() += 1,
-            Outcome::Failed(error) => self.failed.push(Failed { name: file.name.clone(), error }),
-        }
-    }
+    Ok(left_out)
 }
 
 impl fmt::Display for Failed {

@@ -5,20 +5,18 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Result;
 use rand_core::TryRng;
-use tokio::time::Instant;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{FsPerms, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use super::case::Case;
 use super::content::Text;
 use super::files::Files;
 use super::script::{Hooks, Script};
 use super::store::MemoryStore;
-use crate::wasi;
+use crate::wasi::{self, Clock};
 
 /// Values and their versions, by key.
 pub(crate) type SharedData = Rc<RefCell<BTreeMap<Vec<u8>, (Vec<u8>, u32)>>>;
@@ -39,7 +37,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn of(case: &Case) -> Result<Self> {
         Ok(Self {
-            clock: Clock { start: Instant::now(), now: Duration::from_secs(case.now) },
+            clock: Clock::at(case.now),
             files: Arc::new(Files::new(&case.files)?),
             env: case.env.clone(),
             log: MemoryOutputPipe::new(MAX_LOG),
@@ -85,43 +83,6 @@ impl World {
 
 /// The state of the wasmtime store that the component runs in.
 pub(crate) type State = wasi::State<Arc<MemoryStore>, Hooks>;
-
-/// The time of a case, which follows tokio's paused clock.
-#[derive(Clone, Copy)]
-pub(crate) struct Clock {
-    start: Instant,
-    now: Duration,
-}
-
-impl Clock {
-    pub(crate) fn since_epoch(&self) -> Duration {
-        self.now + self.start.elapsed()
-    }
-
-    pub(crate) fn since_start(&self) -> Duration {
-        self.start.elapsed()
-    }
-}
-
-impl HostWallClock for Clock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        self.since_epoch()
-    }
-}
-
-impl HostMonotonicClock for Clock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.since_start().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
 
 /// No jitter, and the same request ids every time.
 struct Zeros;

@@ -36,21 +36,11 @@ impl Envoy {
         let mut command = Command::new(hosts::envoy());
         command.arg("--config-path").arg(config).args(["--concurrency", &workers.to_string()]);
         command.arg("--admin-address-path").arg(folder.path().join("admin"));
-        command.args([
-            "--use-dynamic-base-id",
-            "--log-level",
-            "warning",
-            "--component-log-level",
-            "wasm:debug",
-        ]);
+        command.args(["--use-dynamic-base-id", "--log-level", "warning"]);
+        command.args(["--component-log-level", "wasm:debug"]);
         command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .context("there is no Envoy; `cargo xtask setup` brings it")?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let process = command.spawn().context("there is no Envoy; `cargo xtask setup` brings it")?;
         let mut envoy = Self { folder, process, admin: SocketAddr::from(([127, 0, 0, 1], 0)) };
         envoy.until_ready().await?;
         Ok(envoy)
@@ -62,9 +52,8 @@ impl Envoy {
             if let Some(status) = self.process.try_wait()? {
                 bail!("Envoy ended with {status}:\n{}", self.log());
             }
-            let address =
-                fs::read_to_string(self.file("admin")).ok().and_then(|text| text.trim().parse().ok());
-            if let Some(address) = address {
+            let address = fs::read_to_string(self.file("admin")).ok();
+            if let Some(address) = address.and_then(|text| text.trim().parse().ok()) {
                 self.admin = address;
                 if client::get(address, "/ready").await.is_ok_and(|ready| ready.status == 200) {
                     return Ok(());

@@ -3,18 +3,16 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use host_test::hosts::artefact;
 use host_test::spin::{self, Spin};
-use host_test::wasi::{self, Io, Sent};
+use host_test::wasi::{self, Clock, Io, Sent};
 use token_broker_host::engine_config;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
 use contract::exports::token_broker::identity::diagnostics::Statistics;
@@ -29,17 +27,18 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(spin: Spin) -> Self {
-        let clock = Clock(Instant::now());
-        Self { spin, imds: Imds::default(), clock, log: MemoryOutputPipe::new(1 << 20) }
+        Self {
+            spin,
+            imds: Imds::default(),
+            clock: Clock::at(1_760_000_000),
+            log: MemoryOutputPipe::new(1 << 20),
+        }
     }
 
     pub(crate) async fn instance(&self) -> Guest {
-        let wasi = WasiCtx::builder()
-            .stderr(self.log.clone())
-            .wall_clock(self.clock)
-            .monotonic_clock(self.clock)
-            .build();
-        let state = State::new(wasi, self.imds.clone(), self.spin.clone());
+        let mut wasi = WasiCtx::builder();
+        wasi.stderr(self.log.clone()).wall_clock(self.clock).monotonic_clock(self.clock);
+        let state = State::new(wasi.build(), self.imds.clone(), self.spin.clone());
         let (component, linker) = &*SPIN;
         let mut store = Store::new(component.engine(), state);
         let broker = contract::Broker::instantiate_async(&mut store, component, linker).await.unwrap();
@@ -48,7 +47,7 @@ impl Stage {
 
     /// The time since the Unix epoch, in milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(HostWallClock::now(&self.clock).as_millis()).unwrap()
+        u64::try_from(self.clock.since_epoch().as_millis()).unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -66,11 +65,9 @@ impl Guest {
     /// The token for [`SCOPE`], or the error as it is printed for debugging.
     pub(crate) async fn token(&mut self) -> Result<String, String> {
         let credentials = self.broker.token_broker_identity_credentials();
-        let answer = self
-            .store
-            .run_concurrent(async |store| credentials.call_get_token(store, SCOPE.to_owned()).await)
-            .await;
-        answer.unwrap().unwrap().map(|token| token.token).map_err(|error| format!("{error:?}"))
+        let store = &mut self.store;
+        let answer = store.run_concurrent(async |it| credentials.call_get_token(it, SCOPE.to_owned()).await);
+        answer.await.unwrap().unwrap().map(|token| token.token).map_err(|error| format!("{error:?}"))
     }
 
     pub(crate) async fn stats(&mut self) -> Statistics {
@@ -135,30 +132,6 @@ impl WasiHttpHooks for Imds {
             let answer = http::Response::builder().header("content-type", "application/json");
             wasi::answered(answer.body(wasi::text(body)).unwrap())
         })
-    }
-}
-
-/// The time of tokio, which is paused, since a fixed moment.
-#[derive(Clone, Copy)]
-struct Clock(Instant);
-
-impl HostWallClock for Clock {
-    fn resolution(&self) -> Duration {
-        Duration::from_nanos(1)
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_secs(1_760_000_000) + self.0.elapsed()
-    }
-}
-
-impl HostMonotonicClock for Clock {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap()
     }
 }
 

@@ -28,6 +28,11 @@ impl Outside {
         Self::with_policy(environment, roots, DefaultHttpPolicy)
     }
 
+    /// As on Service Fabric, with the thumbprint of its certificate.
+    fn pinned(endpoint: &str, thumbprint: &str) -> Self {
+        Self::new(&fabric(endpoint, thumbprint), TrustedRoots::default())
+    }
+
     fn with_policy(environment: &Environment, roots: TrustedRoots, policy: impl HttpPolicy) -> Self {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = Arc::clone(&log);
@@ -79,7 +84,7 @@ async fn a_server_with_the_pinned_certificate_is_asked_however_the_thumbprint_is
     let server = Server::start(HELLO).await;
     let pairs: Vec<_> = server.thumbprint.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
     for thumbprint in [server.thumbprint.clone(), pairs.join(":"), pairs.join(" ").to_lowercase()] {
-        let mut outside = Outside::new(&fabric(&server.url("/token"), &thumbprint), TrustedRoots::default());
+        let mut outside = Outside::pinned(&server.url("/token"), &thumbprint);
         let answer = outside.get(&server.url("/token?resource=r")).await.unwrap();
         assert_eq!(answer, (200, "hello".to_owned()), "{thumbprint}");
     }
@@ -91,8 +96,7 @@ async fn a_server_with_the_pinned_certificate_is_asked_however_the_thumbprint_is
 #[tokio::test]
 async fn a_server_with_another_certificate_is_sent_nothing_and_the_log_has_both_thumbprints() {
     let (server, other) = (Server::start(HELLO).await, Server::start(HELLO).await);
-    let mut outside =
-        Outside::new(&fabric(&server.url("/token"), &other.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&server.url("/token"), &other.thumbprint);
     assert!(is_certificate(&outside.get(&server.url("/token")).await));
     assert_eq!(server.requests().len(), 0);
     let log = outside.log();
@@ -111,11 +115,10 @@ async fn a_pinned_certificate_is_not_replaced_by_one_that_an_authority_vouches_f
 #[tokio::test]
 async fn a_pin_holds_for_its_origin_alone() {
     let (server, other) = (Server::start(HELLO).await, Server::start(HELLO).await);
-    let mut outside =
-        Outside::new(&fabric(&other.url("/token"), &server.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&other.url("/token"), &server.thumbprint);
     assert!(is_certificate(&outside.get(&server.url("/token")).await), "another port has no pin");
     let by_address = server.url("/token").replace("localhost", "127.0.0.1");
-    let mut outside = Outside::new(&fabric(&by_address, &server.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&by_address, &server.thumbprint);
     assert!(is_certificate(&outside.get(&server.url("/token")).await), "another name has no pin");
     outside.get(&by_address).await.unwrap();
     assert_eq!((server.requests().len(), other.requests().len()), (1, 0));
@@ -137,8 +140,7 @@ async fn a_redirect_is_an_answer_and_nobody_follows_it() {
     let says =
         format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.url("/elsewhere"));
     let server = Server::start(&says).await;
-    let mut outside =
-        Outside::new(&fabric(&server.url("/token"), &server.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&server.url("/token"), &server.thumbprint);
     assert_eq!(outside.get(&server.url("/token")).await.unwrap(), (302, String::new()));
     assert_eq!((server.requests().len(), target.requests().len()), (1, 0));
 }
@@ -149,11 +151,8 @@ async fn a_server_of_an_unknown_authority_is_sent_nothing_and_the_log_says_why()
     let mut outside = Outside::new(&Environment::default(), TrustedRoots::default());
     assert!(is_certificate(&outside.get(&server.url("/")).await));
     assert_eq!(server.requests().len(), 0);
-    assert!(
-        outside.log().contains("UnknownIssuer") && outside.log().contains("localhost:"),
-        "{}",
-        outside.log()
-    );
+    let log = outside.log();
+    assert!(log.contains("UnknownIssuer") && log.contains("localhost:"), "{log}");
 }
 
 #[tokio::test]
@@ -198,11 +197,11 @@ async fn a_server_that_does_not_speak_tls_is_a_fault_of_the_protocol() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_given_up_wherever_it_does() {
     let silent = Server::start("").await;
-    let mut outside = Outside::new(&fabric(&silent.url("/"), &silent.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&silent.url("/"), &silent.thumbprint);
     assert!(matches!(outside.get(&silent.url("/")).await, Err(HttpError::ConnectionReadTimeout)));
 
     let halting = Server::start("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel").await;
-    let mut outside = Outside::new(&fabric(&halting.url("/"), &halting.thumbprint), TrustedRoots::default());
+    let mut outside = Outside::pinned(&halting.url("/"), &halting.thumbprint);
     assert!(matches!(outside.get(&halting.url("/")).await, Err(HttpError::ConnectionReadTimeout)));
 }
 

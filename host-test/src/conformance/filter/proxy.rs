@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use wasmtime::{Caller, Engine, Linker, Memory, TypedFunc};
 
 use super::super::case::StoreChange;
-use super::super::world::{Clock, SharedData};
+use super::super::world::SharedData;
+use crate::wasi::Clock;
 
 /// The state of the proxy.
 pub(crate) struct Proxy {
