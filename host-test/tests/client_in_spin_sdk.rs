@@ -4,7 +4,6 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test runs programs")]
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -64,8 +63,7 @@ struct App {
 impl App {
     async fn serve() -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
-        let component =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components/spin-consumer-composed.wasm");
+        let component = hosts::artefact("spin-consumer-composed.wasm").unwrap();
         let mut wasmtime = Command::new(hosts::wasmtime());
         wasmtime.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0"]);
         for (name, value) in mock.env(Endpoint::Imds) {

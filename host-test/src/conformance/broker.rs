@@ -57,7 +57,7 @@ impl Instantiate for Component {
     type Instance = Broker;
 
     async fn instantiate(&self, _case: &Case, world: &World) -> Result<Broker> {
-        let compiled = match world.has_store() {
+        let compiled = match world.store.is_some() {
             true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
             false => &self.broker,
         };

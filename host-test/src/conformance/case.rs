@@ -30,7 +30,7 @@ pub struct Case {
     pub(crate) files: BTreeMap<String, Content>,
     /// Whether the component has a store, which survives a restart, and settings.
     #[serde(default)]
-    pub(crate) store: bool,
+    pub store: bool,
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, Text>,
     #[serde(default)]
@@ -38,11 +38,6 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether the component has a store.
-    pub fn has_store(&self) -> bool {
-        self.store
-    }
-
     /// Whether the case has several calls at the same time.
     pub fn is_concurrent(&self) -> bool {
         self.steps.iter().filter_map(|step| step.ask.as_ref()).any(|ask| ask.concurrent > 1)

@@ -15,7 +15,7 @@ use super::world::World;
 /// # Errors
 /// All differences from the case, or the reason why it could not be played.
 pub fn run(subject: &Subject, case: &Case) -> Result<()> {
-    match subject.kind() {
+    match &subject.0 {
         Kind::Component(component) => runtime()?.block_on(play(component.as_ref(), case)),
         Kind::Filter(filter) => runtime()?.block_on(play(filter.as_ref(), case)),
     }
@@ -26,7 +26,7 @@ pub fn run(subject: &Subject, case: &Case) -> Result<()> {
 /// # Errors
 /// If the component cannot be instantiated.
 pub fn sources(subject: &Subject) -> Result<Vec<String>> {
-    let Kind::Component(component) = subject.kind() else { return Ok(Vec::new()) };
+    let Kind::Component(component) = &subject.0 else { return Ok(Vec::new()) };
     let case = Case::parse("{}")?;
     runtime()?.block_on(async {
         let mut instance = component.instantiate(&case, &World::of(&case)?).await?;
@@ -95,7 +95,7 @@ impl<S: Instantiate> Player<'_, S> {
     /// Change the world of the component, while it runs or before its restart.
     async fn change(&mut self, step: &Step) -> Result<()> {
         if let Some(env) = &step.set_env {
-            self.world.set_env(env.clone());
+            self.world.env = env.clone();
         }
         if let Some(files) = &step.set_files {
             self.world.files.set(files)?;

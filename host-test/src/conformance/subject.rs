@@ -11,7 +11,7 @@ use super::filter::{FailsFrom, Filter};
 use super::world::World;
 
 /// An artefact under test.
-pub struct Subject(Kind);
+pub struct Subject(pub(super) Kind);
 
 pub(super) enum Kind {
     Component(Box<Component>),
@@ -55,10 +55,6 @@ impl Subject {
             Kind::Component(component) => component.cannot_play(case),
             Kind::Filter(filter) => filter.cannot_play(case),
         }
-    }
-
-    pub(super) fn kind(&self) -> &Kind {
-        &self.0
     }
 }
 

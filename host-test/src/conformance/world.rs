@@ -47,14 +47,6 @@ impl World {
         })
     }
 
-    pub(crate) fn has_store(&self) -> bool {
-        self.store.is_some()
-    }
-
-    pub(crate) fn set_env(&mut self, env: BTreeMap<String, Text>) {
-        self.env = env;
-    }
-
     /// The log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.contents()).into_owned()

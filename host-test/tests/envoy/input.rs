@@ -76,14 +76,14 @@ async fn a_method_whose_answer_may_show_the_token_gets_none() {
         // Envoy itself refuses methods that it does not know, and CONNECT without a route for it.
         for method in ["TRACK", "DEBUG", "trace", "CONNECT"] {
             let request = Request::builder().method(method).body(Bytes::new()).unwrap();
-            let response = envoy::send(stage.address(), request).await;
+            let response = envoy::send(stage.address, request).await;
             assert!(response.is_err() || response.is_ok_and(|response| response.status >= 400), "{method}");
             assert!(stage.upstream.take_seen().is_empty(), "{method}");
         }
         // Over HTTP/2 it lets them pass.
         for method in ["TRACE", "TRACK", "DEBUG", "trace"] {
             let request = Request::builder().method(method).body(Bytes::new()).unwrap();
-            let response = envoy::send_http2(stage.address(), request).await.unwrap();
+            let response = envoy::send_http2(stage.address, request).await.unwrap();
             assert_eq!(response.header("x-token-broker"), if refused { "denied" } else { "" }, "{method}");
             let seen = stage.upstream.take_seen();
             assert!(seen.iter().all(|seen| seen.all("authorization").is_empty()), "{method}");

@@ -16,7 +16,7 @@ pub(crate) struct Stage {
     pub(crate) mock: Mock,
     pub(crate) upstream: Upstream,
     pub(crate) envoy: Envoy,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Stage {
@@ -70,10 +70,6 @@ impl Stage {
         let envoy = Envoy::start(&bootstrap, workers).await.unwrap();
         let address = envoy.listener("in").await.unwrap();
         Self { mock, upstream, envoy, address }
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub(crate) async fn get(&self) -> Response {

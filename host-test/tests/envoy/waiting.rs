@@ -47,7 +47,7 @@ async fn a_body_waits_with_its_request() {
     stage.mock.fault(slow(Duration::from_millis(500)));
     // More than Envoy buffers.
     let request = Request::post("/").body(Bytes::from(vec![b'x'; 4 << 20])).unwrap();
-    assert_eq!(envoy::send(stage.address(), request).await.unwrap().status, 200);
+    assert_eq!(envoy::send(stage.address, request).await.unwrap().status, 200);
     assert_eq!(stage.only_seen().body_length, 4 << 20);
 }
 

@@ -62,9 +62,8 @@ impl Stage {
     async fn start(reuse: Reuse) -> Self {
         let mock = Mock::start(MockConfig::default()).await.unwrap();
         let (service, served) = measuring().await;
-        let environment = mock.env(Endpoint::Imds).into_iter();
-        let environment =
-            environment.chain([("TOKEN_BROKER_INJECT", format!("{service}=https://vault.azure.net"))]);
+        let rule = ("TOKEN_BROKER_INJECT", format!("{service}=https://vault.azure.net"));
+        let environment = mock.env(Endpoint::Imds).into_iter().chain([rule]);
         let environment: String = environment.map(|(name, value)| format!("{name} = '{value}'\n")).collect();
         let manifest = format!(
             "[variables]\n[[trigger.http]]\nroute = '{ROUTE}'\ncomponent = 'sender'\n[component.sender]\n\
@@ -120,9 +119,8 @@ async fn measuring() -> (String, Arc<AtomicUsize>) {
                     let has_token = request.headers().contains_key("authorization");
                     let body = request.into_body().collect().await?.to_bytes();
                     let answer = http::Response::builder().status(if has_token { 200 } else { 401 });
-                    Ok::<_, hyper::Error>(
-                        answer.body(Full::<bytes::Bytes>::from(body.len().to_string())).unwrap(),
-                    )
+                    let length = Full::<bytes::Bytes>::from(body.len().to_string());
+                    Ok::<_, hyper::Error>(answer.body(length).unwrap())
                 }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));

@@ -120,10 +120,8 @@ mod tests {
         let path = |name: &str| home.path().join(name);
         create_dir_all(path("live")).unwrap();
         create_dir_all(path("archive")).unwrap();
-        for (name, content) in
-            [("archive/cert1.pem", "1"), ("archive/cert2.pem", "22"), ("archive/other", "333")]
-        {
-            write(path(name), content).unwrap();
+        for (name, content) in [("cert1.pem", "1"), ("cert2.pem", "22"), ("other", "333")] {
+            write(path("archive").join(name), content).unwrap();
         }
         let named = path("live/cert.pem");
         symlink("../archive/cert1.pem", &named).unwrap();

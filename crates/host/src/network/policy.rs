@@ -109,10 +109,6 @@ fn is_local(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn is_sent(url: &str) -> bool {
-        is_sent_by(&DefaultHttpPolicy, url)
-    }
-
     fn is_sent_by(policy: &impl HttpPolicy, url: &str) -> bool {
         let (head, ()) = http::Request::get(url).body(()).unwrap().into_parts();
         matches!(policy.decide(&head), Decision::Send)
@@ -156,7 +152,7 @@ mod tests {
             "http://[::1]:8080/",
             "https://login.microsoftonline.com/",
         ] {
-            assert!(is_sent(url), "{url}");
+            assert!(is_sent_by(&DefaultHttpPolicy, url), "{url}");
         }
         for url in [
             "http://evil.example/",
@@ -168,7 +164,7 @@ mod tests {
             "http://[::1].evil.example/",
             "http://[::1].evil.example:80/",
         ] {
-            assert!(!is_sent(url), "{url}");
+            assert!(!is_sent_by(&DefaultHttpPolicy, url), "{url}");
         }
     }
 }

@@ -84,15 +84,11 @@ pub(super) fn without_rules(env: &BTreeMap<String, Text>) -> Value {
 fn source(env: &BTreeMap<String, Text>) -> Option<Value> {
     let is_set = |names: &[&str]| names.iter().any(|name| value(env, name).is_some());
     let names_endpoint = is_set(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]);
-    let managed = match names_endpoint {
-        true => json!({ "app_service": { "cluster": MANAGED } }),
-        false => json!({ "imds": { "cluster": MANAGED } }),
-    };
+    let name = if names_endpoint { "app_service" } else { "imds" };
+    let managed = json!({ name: { "cluster": MANAGED } });
     let app = json!({ "cluster": ENTRA });
-    let mut workload = app.clone();
-    workload["token_cluster"] = json!(TOKEN);
-    let mut federated = app.clone();
-    federated["managed_identity"] = managed.clone();
+    let workload = json!({ "cluster": ENTRA, "token_cluster": TOKEN });
+    let federated = json!({ "cluster": ENTRA, "managed_identity": managed });
     let is_federated = is_set(&["TOKEN_BROKER_FEDERATED_CLIENT_ID", "TOKEN_BROKER_FEDERATED_TENANT_ID"]);
     let found = [
         (is_federated, json!({ "federated_identity": federated })),

@@ -35,7 +35,7 @@ impl FilterHarness {
     /// # Errors
     /// If the filter refuses the configuration.
     pub fn begin(subject: &Subject, configuration: &Value) -> Result<Self> {
-        let Kind::Filter(filter) = subject.kind() else { bail!("only a filter has requests") };
+        let Kind::Filter(filter) = &subject.0 else { bail!("only a filter has requests") };
         let world = World::of(&Case::parse(r#"{ "steps": [] }"#)?)?;
         let vm = Vm::begin(filter, configuration, &world)?.map_err(anyhow::Error::msg)?;
         Ok(Self { vm, calls: VecDeque::new(), begun: 0, shared: world.shared })

@@ -49,18 +49,14 @@ impl Vm {
         };
         vm.store.data_mut().context = ROOT;
         vm.create.call(&mut vm.store, (ROOT, 0))?;
-        let start: TypedFunc<(u32, u32), u32> =
-            instance.get_typed_func(&mut vm.store, "proxy_on_vm_start")?;
+        let start = instance.get_typed_func::<(u32, u32), u32>(&mut vm.store, "proxy_on_vm_start")?;
         ensure!(start.call(&mut vm.store, (ROOT, 0))? == 1, "the VM does not start");
-        let configure: TypedFunc<(u32, u32), u32> =
-            instance.get_typed_func(&mut vm.store, "proxy_on_configure")?;
-        match configure.call(&mut vm.store, (ROOT, size))? {
-            1 => {
-                vm.store.data_mut().is_configured = true;
-                Ok(Ok(vm))
-            }
-            _ => Ok(Err(vm.last_error()?)),
+        let configure = instance.get_typed_func::<(u32, u32), u32>(&mut vm.store, "proxy_on_configure")?;
+        if configure.call(&mut vm.store, (ROOT, size))? != 1 {
+            return Ok(Err(vm.last_error()?));
         }
+        vm.store.data_mut().is_configured = true;
+        Ok(Ok(vm))
     }
 
     fn last_error(&self) -> Result<String> {
@@ -71,10 +67,8 @@ impl Vm {
 
     /// Begin a request.
     pub(super) fn request(&mut self, stream: u32, headers: &[(&str, &str)]) -> Result<()> {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            .collect();
+        let bytes = |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let headers: Vec<_> = headers.iter().map(bytes).collect();
         let count = u32::try_from(headers.len())?;
         let proxy = self.store.data_mut();
         proxy.streams.insert(stream, Stream { headers, ..Stream::default() });
