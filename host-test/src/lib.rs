@@ -1,9 +1,6 @@
 //! What the tests of the built components need: [`conformance`] cases, a host that [`serve`]s, and the hosts, stores and
 //! [`endpoint`]s as programs.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the bans are for the core; a server has a clock, files and sockets"
-)]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a server has a clock and files")]
 
 pub mod azurite;
 pub mod certificate;

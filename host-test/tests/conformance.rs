@@ -1,8 +1,5 @@
 //! Plays all cases to the built artefacts, and checks that the player notices each kind of difference.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the bans are for the core; a test reads files and its environment"
-)]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test reads files")]
 
 #[path = "conformance/filter.rs"]
 mod filter;

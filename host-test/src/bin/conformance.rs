@@ -1,8 +1,5 @@
 //! The command of the conformance player.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the bans are for the core; this program reads files and its environment"
-)]
+#![allow(clippy::disallowed_methods, reason = "the bans are the core's; a program reads files")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -90,13 +90,9 @@ impl Sources {
 
     /// A case, completed from the description of its source.
     pub(crate) fn complete(&self, case: Case) -> Result<Case> {
-        match case.source.clone() {
-            None => Ok(case),
-            Some(area) => {
-                let source = self.0.get(&area);
-                source.with_context(|| format!("no {area}/source.json describes its source"))?.complete(case)
-            }
-        }
+        let Some(area) = case.source.clone() else { return Ok(case) };
+        let source = self.0.get(&area);
+        source.with_context(|| format!("no {area}/source.json describes its source"))?.complete(case)
     }
 }
 
@@ -146,9 +142,8 @@ impl Source {
                 step.http.push(self.exchange(exchange, &scope)?);
             }
             self.name_in(step);
-            if let Some(Count::Plain(fetches)) =
-                step.stats.iter_mut().find_map(|it| it.get_mut(&Counter::Fetches))
-            {
+            let fetches = step.stats.as_mut().and_then(|it| it.get_mut(&Counter::Fetches));
+            if let Some(Count::Plain(fetches)) = fetches {
                 *fetches += assertions;
             }
         }

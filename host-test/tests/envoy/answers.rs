@@ -12,7 +12,8 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
     let mock = Mock::start(MockConfig::default()).await.unwrap();
     let identity = json!({ "client_id": mock.config().identities[1].client_id });
     let rule = |(nth, audience): (usize, &&str)| json!({ "authority": format!("{nth}.example"), "scope": audience, "identity": identity });
-    let rules: Vec<_> = AUDIENCES.iter().enumerate().map(rule).collect();
+    let audiences: Vec<&str> = AUDIENCES.split_whitespace().collect();
+    let rules: Vec<_> = audiences.iter().enumerate().map(rule).collect();
     let limits = json!({ "rules": rules, "timeout_ms": 1000, "budget_ms": 1500 });
     let stage = Stage::with(mock, limits).await;
     let imds = |answer| Fault::new(Endpoint::Imds, answer);
@@ -56,9 +57,9 @@ async fn each_bad_answer_is_told_by_its_kind_and_the_next_request_works() {
         }
         assert!(stage.upstream.take_seen().is_empty(), "{what}: nothing goes on without a token");
         // Another token of the same source.
-        let good = stage.get_for(&format!("{}.example", AUDIENCES.len() - 1)).await;
+        let good = stage.get_for(&format!("{}.example", audiences.len() - 1)).await;
         assert_eq!(good.status, 200, "after {what}: {}", good.text());
-        stage.claims(&stage.only_seen(), AUDIENCES[AUDIENCES.len() - 1]);
+        stage.claims(&stage.only_seen(), audiences[audiences.len() - 1]);
     }
     assert!(remedies > 2, "{remedies}");
     assert_eq!(stage.envoy.stats("wasm.token-filter.").await.unwrap()["vm_reload"], 0);
@@ -88,23 +89,9 @@ async fn an_upgrade_of_imds_is_waited_out() {
 }
 
 /// More than there are cases; the last is for what works.
-const AUDIENCES: [&str; 18] = [
-    "https://vault.azure.net",
-    "https://storage.azure.com",
-    "https://management.azure.com",
-    "https://servicebus.azure.net",
-    "https://eventhubs.azure.net",
-    "https://eventgrid.azure.net",
-    "https://cosmos.azure.com",
-    "https://redis.azure.com",
-    "https://cognitiveservices.azure.com",
-    "https://search.azure.com",
-    "https://appconfig.azure.com",
-    "https://monitor.azure.com",
-    "https://graph.microsoft.com",
-    "https://batch.core.windows.net",
-    "https://iothubs.azure.net",
-    "https://kusto.kusto.windows.net",
-    "https://containerregistry.azure.net",
-    "https://database.windows.net",
-];
+const AUDIENCES: &str = "https://vault.azure.net https://storage.azure.com https://management.azure.com \
+    https://servicebus.azure.net https://eventhubs.azure.net https://eventgrid.azure.net https://cosmos.azure.com \
+    https://redis.azure.com https://cognitiveservices.azure.com https://search.azure.com \
+    https://appconfig.azure.com https://monitor.azure.com https://graph.microsoft.com \
+    https://batch.core.windows.net https://iothubs.azure.net https://kusto.kusto.windows.net \
+    https://containerregistry.azure.net https://database.windows.net";

@@ -12,6 +12,12 @@ use crate::{SECRET, VAULT};
 const METADATA: &str =
     "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net";
 
+/// Spellings of the addresses of metadata services.
+const METADATA_HOSTS: &str = "169.254.169.254 169.254.169.254:80 169.254.169.254. 2852039166 0xA9FEA9FE \
+    0xa9.0xfe.0xa9.0xfe 0251.0376.0251.0376 169.254.43518 169.16689662 [::ffff:169.254.169.254] [::ffff:a9fe:a9fe] \
+    [::169.254.169.254] [64:ff9b::a9fe:a9fe] [fe80::a9fe:a9fe] 169.254.130.2:8081 168.63.129.16 0xA83F8110 \
+    user@169.254.169.254 my.vault.azure.net@169.254.169.254";
+
 /// Whether a request was refused by the guard. It says so, and neither path nor headers.
 async fn is_refused(application: &mut Application, sent: &crate::stage::Request) -> bool {
     let Ok(answer) = application.send(sent).await else { return false };
@@ -28,30 +34,7 @@ async fn is_refused(application: &mut Application, sent: &crate::stage::Request)
 async fn the_metadata_service_is_not_reached_in_any_spelling() {
     let stage = Stage::with_imds(&[]);
     let (mut guarded, mut unguarded) = (stage.application().await, stage.unguarded().await);
-    for (tried, host) in [
-        "169.254.169.254",
-        "169.254.169.254:80",
-        "169.254.169.254.",
-        "2852039166",
-        "0xA9FEA9FE",
-        "0xa9.0xfe.0xa9.0xfe",
-        "0251.0376.0251.0376",
-        "169.254.43518",
-        "169.16689662",
-        "[::ffff:169.254.169.254]",
-        "[::ffff:a9fe:a9fe]",
-        "[::169.254.169.254]",
-        "[64:ff9b::a9fe:a9fe]",
-        "[fe80::a9fe:a9fe]",
-        "169.254.130.2:8081",
-        "168.63.129.16",
-        "0xA83F8110",
-        "user@169.254.169.254",
-        "my.vault.azure.net@169.254.169.254",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (tried, host) in METADATA_HOSTS.split_whitespace().enumerate() {
         let url = format!("http://{host}{METADATA}");
         let sent = request("GET", &url).with_header("Metadata", "true");
         let origin = format!("http://{host}");
