@@ -87,5 +87,5 @@ async fn a_host_that_cannot_be_reached_is_the_hosts_error_and_no_answer_of_ours(
     let error = application.send(&request("GET", SECRET)).await.unwrap_err();
     assert_eq!(error, "ErrorCode::DestinationNotFound");
     let [line] = stage.lines("sent a request with a token").try_into().unwrap();
-    assert_eq!(line["status"], "ErrorCode::DestinationNotFound");
+    assert_eq!(line["status"], "the address cannot be reached");
 }
