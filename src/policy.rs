@@ -327,10 +327,7 @@ fn flaw_of_id(entry: &str) -> Option<(&'static str, &'static str)> {
 /// Refuses an empty list: it would allow nothing, and is more likely a template that was not filled in.
 fn non_empty<T>(name: &str, is_empty: bool, list: T) -> Result<T, Error> {
     if is_empty {
-        return Err(Error::misconfigured(
-            format_args!("{name} has no entry"),
-            "add the allowed entries; without a list all are allowed",
-        ));
+        return Err(Error::misconfigured(format_args!("{name} has no entry"), "add the allowed entries"));
     }
     Ok(list)
 }

@@ -245,7 +245,7 @@ fn the_command_that_is_tested_is_that_of_the_readme() {
     assert!(arguments.iter().any(|argument| argument == "--max-instance-reuse-count"), "{arguments:?}");
 }
 
-/// What each of the SDKs gets.
+/// The result of each SDK.
 async fn get_tokens(mock: &Mock, environment: &Environment, arguments: &[&str]) -> Vec<serde_json::Value> {
     join_all(Sdk::ALL.into_iter().map(|sdk| get_token(sdk, mock, environment, arguments))).await
 }

@@ -115,7 +115,7 @@ impl Chain {
 struct Attempts {
     /// Each failure, and whether its source is configured.
     all: Vec<(bool, Failure)>,
-    /// Whether one of the sources is present.
+    /// True if one of the sources is present.
     is_present: bool,
 }
 

@@ -36,7 +36,7 @@ pub(crate) trait Assertions {
 pub(crate) struct FetchLimits {
     /// The timeout of one request.
     pub(crate) timeout: Duration,
-    /// Whether the configuration requires managed identity: an IMDS that cannot be reached is then retried.
+    /// True if the configuration requires a managed identity. An unreachable IMDS is then retried.
     pub(crate) requires_managed_identity: bool,
 }
 

@@ -51,7 +51,7 @@ struct Bucket {
 }
 
 impl RateLimits {
-    /// Whether the shared store is unavailable.
+    /// True while the shared store is unavailable.
     pub(crate) fn is_store_lost(&self) -> bool {
         self.is_store_lost.get()
     }

@@ -23,7 +23,7 @@ use crate::wire::{redacted, uuid};
 pub(crate) struct SourceClient<'a, H> {
     pub(crate) source: &'a Source,
     pub(crate) fetch: &'a FetchContext<'a, H>,
-    /// Whether the source has ever answered: a missing connection is then retried.
+    /// True once the source has answered. A failed connection is then retried.
     pub(crate) has_answered: &'a Cell<bool>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct SourceSlot {
     /// The variables that the source reads, and whether each is set.
     variables: Vec<(&'static str, bool)>,
     pub(crate) state: SlotState,
-    /// Whether the source has ever answered.
+    /// True once the source has answered.
     pub(crate) has_answered: Cell<bool>,
     history: RefCell<SlotHistory>,
 }

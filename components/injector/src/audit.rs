@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+use token_broker::wire::redacted;
 use token_broker::{Error, Identity, Level, Record, Scope, milliseconds};
 use token_broker_egress::Target;
 use wasip3::clocks::monotonic_clock;
@@ -86,7 +88,11 @@ impl AuditedRequest<'_> {
     pub(crate) fn end(mut self, answer: &Result<Response, ErrorCode>) {
         self.status = match answer {
             Ok(response) => response.get_status_code().to_string(),
-            Err(code) => described(code).1.to_owned(),
+            // The host may quote what was sent.
+            Err(code) => {
+                let sent = self.token.authorization.expose_secret();
+                redacted(described(code).1, &[Some(sent), sent.rsplit(' ').next()])
+            }
         };
     }
 }

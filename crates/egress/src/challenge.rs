@@ -107,7 +107,7 @@ impl Challenge {
         }
     }
 
-    /// Whether it names a scope or a resource.
+    /// True if the challenge names a scope or a resource.
     pub(crate) fn names_scope(&self) -> bool {
         [&self.scope, &self.resource, &self.resource_id].into_iter().any(|named| filled(named).is_some())
     }

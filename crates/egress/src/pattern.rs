@@ -17,7 +17,7 @@ pub(crate) struct Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key<'a> {
     place: Place<'a>,
-    /// Whether it is for the hosts in the domain, and not for the domain itself.
+    /// True if the pattern matches the hosts below the domain, false if it matches the domain itself.
     is_wildcard: bool,
     scheme: Scheme,
     port: u16,

@@ -75,7 +75,8 @@ impl IdentityApi {
         self.question(protocol, request).map_err(|refusal| protocol.refused(&refusal))
     }
 
-    /// Whether a request comes from a client that speaks to this endpoint directly, for requests other than for tokens.
+    /// Checks that a request was made for this endpoint, and not forwarded by a proxy or a web page: for requests other
+    /// than those for tokens.
     ///
     /// # Errors
     /// The refusal: it came through a proxy, or may be that of a web page.

@@ -86,7 +86,7 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Whether it has the header that no web page can send
+    /// True if the call has a header that no web page can send
     pub(crate) fn has_metadata(&self) -> bool {
         self.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }

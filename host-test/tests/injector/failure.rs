@@ -89,3 +89,14 @@ async fn a_host_that_cannot_be_reached_is_the_hosts_error_and_no_answer_of_ours(
     let [line] = stage.lines("sent a request with a token").try_into().unwrap();
     assert_eq!(line["status"], "the address cannot be reached");
 }
+
+#[tokio::test]
+async fn a_token_in_the_words_of_the_host_is_not_logged() {
+    let stage = Stage::with_imds(&[("TOKEN_BROKER_LOG", "info")]);
+    stage.network.fail("https://my.vault.azure.net", "sent Bearer eyJhbGci.eyJhdWQi.c2ln");
+    let mut application = stage.application().await;
+    application.send(&request("GET", SECRET)).await.unwrap_err();
+    let [line] = stage.lines("sent a request with a token").try_into().unwrap();
+    let status = line["status"].as_str().unwrap();
+    assert!(status.starts_with("sent ") && !status.contains("eyJ"), "{status}");
+}

@@ -33,6 +33,8 @@ struct Inner {
 enum Server {
     /// Of another name, where it is spoken to in plain HTTP.
     At(String),
+    /// The host fails, in these words.
+    Failing(&'static str),
     Scripted(Arc<Script>),
 }
 
@@ -80,6 +82,11 @@ impl Network {
             let (head, _) = request.into_parts();
             std::future::ready(answer(&head).map(text))
         });
+    }
+
+    /// Requests to an origin fail in the host, in these words.
+    pub(crate) fn fail(&self, origin: &str, words: &'static str) {
+        self.put(origin, Server::Failing(words));
     }
 
     /// Answer every request to a name with an empty 200 once another has told that it arrived.
@@ -156,6 +163,9 @@ impl WasiHttpHooks for Network {
         match server {
             Some(Server::Scripted(script)) => Box::new(async move { answered(script(request).await) }),
             Some(Server::At(authority)) => Box::new(forward(to(request, &authority), options)),
+            Some(Server::Failing(words)) => {
+                Box::new(async move { Err(Error::InternalError(Some(words.to_owned()))) })
+            }
             // The rest of the world is this machine.
             None if origin.starts_with("http://") => Box::new(forward(request, options)),
             None => Box::new(async { Err(Error::DestinationNotFound) }),

@@ -1,4 +1,4 @@
-//! What the instance metadata service alone has
+//! The behaviour of SDKs that only the instance metadata service has
 
 use mock_identity::{Endpoint, IdentityKind, Mock, MockConfig};
 
