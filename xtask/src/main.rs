@@ -13,6 +13,8 @@ mod fuzz;
 mod guest;
 #[cfg(test)]
 mod messages;
+#[cfg(test)]
+mod pictures;
 mod plug;
 mod process;
 #[cfg(test)]
