@@ -1,4 +1,4 @@
-//! The commands of this repository: `cargo xtask build | test | demo | bench | dist | sim | fuzz`, and
+//! The commands of this repository: `cargo xtask build | test | demo | bench | dist | site | sim | fuzz`, and
 //! `setup` and `plug`, which the examples use.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this builds and runs programs")]
 
@@ -23,6 +23,7 @@ mod repo;
 mod say;
 mod setup;
 mod sim;
+mod site;
 mod spin_app;
 mod tally;
 mod test;
@@ -45,6 +46,8 @@ enum Command {
     Bench(bench::Options),
     /// Make the files of a release, into target/dist
     Dist(dist::Options),
+    /// Make the documentation a site, into target/site, and check its links
+    Site(site::Options),
     /// Simulate a fleet that shares a store, with faults
     Sim(sim::Options),
     /// Run the property tests of every parser with many inputs
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Dist(options) => dist::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Site(options) => site::run(&options),
         Command::Sim(options) => sim::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),

@@ -31,7 +31,8 @@ fn each_picture_is_made_from_its_text() {
         if text.extension().is_none_or(|extension| extension != "pikchr") {
             continue;
         }
-        let (picture, now) = (text.with_extension("svg"), drawn(&fs::read_to_string(&text).unwrap()).unwrap());
+        let (picture, now) =
+            (text.with_extension("svg"), drawn(&fs::read_to_string(&text).unwrap()).unwrap());
         if std::env::var_os("UPDATE_PICTURES").is_some() {
             fs::write(&picture, &now).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Checks that each line of Rust in the README occurs in the documentation of a crate, which is compiled.
+//! Checks of the texts at the root of the repository against the code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,6 +13,16 @@ fn each_line_of_rust_in_the_readme_is_one_of_an_example_that_is_compiled() {
     let stray: Vec<&str> = rust(&readme).filter(|line| !compiled.contains(line)).collect();
     assert!(stray.is_empty(), "in none of {COMPILED:?}: {stray:?}");
     assert!(rust(&readme).count() > COMPILED.len());
+}
+
+#[test]
+fn each_file_that_contributing_names_exists() {
+    let text = read("CONTRIBUTING.md");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> = quoted.filter(|it| FOLDERS.iter().any(|folder| it.starts_with(folder))).collect();
+    let missing: Vec<_> =
+        paths.iter().filter(|path| !path.contains('<') && !repo::path(path).exists()).collect();
+    assert!(missing.is_empty() && paths.len() > 20, "{missing:?}");
 }
 
 /// The lines of a text's blocks of Rust, without what is said at their end
@@ -30,4 +40,5 @@ fn read(file: &str) -> String {
     fs::read_to_string(repo::path(file)).unwrap()
 }
 
+const FOLDERS: [&str; 6] = ["src/", "crates/", "components/", "host-test/", "tests/", "xtask/"];
 const COMPILED: [&str; 2] = ["crates/client/src/lib.rs", "crates/host/src/lib.rs"];

@@ -27,8 +27,10 @@ pub(crate) enum Tool {
     Targets,
     /// rustfmt and clippy
     Lints,
-    /// cargo-deny, which checks licences and sources
-    CargoDeny,
+    /// cargo-deny and lychee, which check licences, sources and links
+    Checkers,
+    /// mdBook, which makes the documentation a site
+    MdBook,
     /// Envoy and wasmtime
     Hosts,
     /// Azure's SDK for Python
@@ -68,7 +70,8 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
     match tool {
         Tool::Targets => rust::targets(),
         Tool::Lints => rust::lints(),
-        Tool::CargoDeny => python::TOOLS.install(),
+        Tool::Checkers => python::TOOLS.install(),
+        Tool::MdBook => rust::mdbook(),
         Tool::Hosts => python::HOSTS.install(),
         Tool::PythonSdk => python::SDK.install(),
         Tool::NodeSdk => node::SDK.install(),

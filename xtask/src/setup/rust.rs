@@ -1,12 +1,13 @@
-//! Parts of the Rust toolchain, by rustup.
+//! Parts of the Rust toolchain, by rustup, and programs of crates.io, by cargo.
 
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::missing;
 use crate::guest::Target;
-use crate::process;
+use crate::{process, repo, say};
 
 /// The standard libraries for WebAssembly
 pub(super) fn targets() -> Result<()> {
@@ -33,6 +34,25 @@ pub(super) fn lints() -> Result<()> {
         .map_err(|add| missing("rustfmt and clippy", &format!("`{add}`, or your distribution's packages")))
 }
 
+/// mdBook, in `target/tools/cargo`
+pub(super) fn mdbook() -> Result<()> {
+    let root = repo::target("tools/cargo");
+    let installed = process::output(Command::new(root.join("bin/mdbook")).arg("--version"));
+    if installed.is_ok_and(|version| version.trim().ends_with(MDBOOK)) {
+        return Ok(());
+    }
+    let began = Instant::now();
+    say::step("mdBook into target/tools/cargo");
+    let mut install = process::cargo();
+    install.args(["install", "--locked", "--quiet", "--no-default-features", "--features", "search"]);
+    install.args(["mdbook", "--version", MDBOOK, "--root"]).arg(root);
+    // Its workspace is not this one, whose features and profile are not its own.
+    install.arg("--target-dir").arg(repo::target("tools/cargo/target"));
+    process::run(&mut install).map_err(|_| missing("mdBook", &process::line(&install)))?;
+    say::done("mdBook", began);
+    Ok(())
+}
+
 fn has_library(target: Target) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target.name()]);
@@ -47,3 +67,5 @@ fn rustup(command: &[&str], names: &[&str]) -> Result<(), String> {
     rustup.args(command).args(names);
     process::run(&mut rustup).map_err(|_| process::line(&rustup))
 }
+
+const MDBOOK: &str = "0.5.4";

@@ -1,4 +1,4 @@
-//! Checks of the source: format, clippy, documentation, licences.
+//! Checks of the source: format, clippy, documentation and its links, licences.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::artefact::{self, GUESTS, MODULE};
 use crate::guest::{self, Target};
 use crate::setup::{self, Tool};
 use crate::tally::Tally;
-use crate::{build, process, repo};
+use crate::{build, process, repo, site};
 
 pub(super) fn run(tally: &mut Tally) -> Result<()> {
     // The host carries it.
@@ -23,10 +23,14 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     doc.args(["--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
     doc.args(["--exclude", "token-broker-cli"]);
     tally.program(doc.env("RUSTDOCFLAGS", "-Dwarnings"));
-    match setup::install(&[Tool::CargoDeny]) {
+    match setup::install(&[Tool::Checkers]) {
         true => tally.program(
             Command::new(repo::target("tools/bin/cargo-deny")).args(DENY).current_dir(repo::path("")),
         ),
+        false => tally.skip(),
+    }
+    match setup::install(&[Tool::Checkers, Tool::MdBook]) {
+        true => tally.check("the documentation", || site::book().and_then(|()| site::links())),
         false => tally.skip(),
     }
     Ok(())
