@@ -12,7 +12,7 @@ fn each_line_of_rust_in_the_readme_is_one_of_an_example_that_is_compiled() {
     let compiled: BTreeSet<&str> = crates.iter().flat_map(|text| documented(text)).collect();
     let stray: Vec<&str> = rust(&readme).filter(|line| !compiled.contains(line)).collect();
     assert!(stray.is_empty(), "in none of {COMPILED:?}: {stray:?}");
-    assert!(rust(&readme).count() > COMPILED.len());
+    assert!(rust(&readme).count() > 0);
 }
 
 #[test]
