@@ -173,7 +173,8 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
             format_args!(
                 "{variable} selects the cluster's token proxy, whose certificate a component cannot check"
             ),
-            format_args!("let the host's TLS check it, and unset {}", KUBERNETES_PROXY.join(", ")),
+            "remove the pod's annotation azure.workload.identity/use-identity-binding, and let the app trust the \
+             service account's issuer: `az identity federated-credential create`",
         ));
     }
     let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;

@@ -37,7 +37,7 @@ pub(crate) fn book() -> Result<()> {
     copy(Path::new("docs"), &source)?;
     write_page(Path::new("README.md"), &source)?;
     fs::copy(repo::path("book.toml"), source.join("book.toml"))?;
-    let mut mdbook = Command::new(repo::target("tools/cargo/bin/mdbook"));
+    let mut mdbook = Command::new(repo::target("mdbook/bin/mdbook"));
     process::output(mdbook.arg("build").arg(&source).arg("--dest-dir").arg(&site)).map(drop)
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn links() -> Result<()> {
 fn check<'a>(files: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let mut lychee = Command::new(repo::target("tools/bin/lychee"));
     lychee.current_dir(repo::path("")).args(["--offline", "--include-fragments", "--no-progress"]);
-    process::output(lychee.args(files)).map(drop)
+    process::run(lychee.args(files))
 }
 
 /// Add the documentation of the published crates, to which links to docs.rs lead

@@ -34,20 +34,21 @@ pub(super) fn lints() -> Result<()> {
         .map_err(|add| missing("rustfmt and clippy", &format!("`{add}`, or your distribution's packages")))
 }
 
-/// mdBook, in `target/tools/cargo`
+/// mdBook, in `target/mdbook`
 pub(super) fn mdbook() -> Result<()> {
-    let root = repo::target("tools/cargo");
+    let root = repo::target("mdbook");
     let installed = process::output(Command::new(root.join("bin/mdbook")).arg("--version"));
     if installed.is_ok_and(|version| version.trim().ends_with(MDBOOK)) {
         return Ok(());
     }
     let began = Instant::now();
-    say::step("mdBook into target/tools/cargo");
+    say::step("mdBook into target/mdbook");
     let mut install = process::cargo();
-    install.args(["install", "--locked", "--quiet", "--no-default-features", "--features", "search"]);
+    // Unoptimised: it is built once and makes some twenty pages.
+    install.args(["install", "--locked", "--quiet", "--debug", "--no-default-features", "--features", "search"]);
     install.args(["mdbook", "--version", MDBOOK, "--root"]).arg(root);
     // Its workspace is not this one, whose features and profile are not its own.
-    install.arg("--target-dir").arg(repo::target("tools/cargo/target"));
+    install.arg("--target-dir").arg(repo::target("mdbook/target"));
     process::run(&mut install).map_err(|_| missing("mdBook", &process::line(&install)))?;
     say::done("mdBook", began);
     Ok(())
