@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
-use crate::repo;
+use crate::{process, repo};
 
 #[test]
 fn each_line_of_rust_in_the_readme_is_one_of_an_example_that_is_compiled() {
@@ -23,6 +24,16 @@ fn each_file_that_contributing_names_exists() {
     let missing: Vec<_> =
         paths.iter().filter(|path| !path.contains('<') && !repo::path(path).exists()).collect();
     assert!(missing.is_empty() && paths.len() > 20, "{missing:?}");
+}
+
+#[test]
+fn each_text_names_the_owner_of_the_repository_that_cargo_toml_names() {
+    let owner = env!("CARGO_PKG_REPOSITORY").rsplit('/').nth(1).unwrap();
+    let mut git = Command::new("git");
+    git.args(["grep", "-hoE", "(github.com|ghcr.io)/[A-Za-z0-9_-]+/token-broker"]);
+    let found = process::output(git.current_dir(repo::path(""))).unwrap();
+    let others: Vec<&str> = found.lines().filter(|url| url.split('/').nth(1) != Some(owner)).collect();
+    assert!(others.is_empty() && found.lines().count() > 1, "not of {owner}: {others:?}");
 }
 
 /// The lines of a text's blocks of Rust, without what is said at their end

@@ -30,15 +30,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Make the book of README.md and docs/
 pub(crate) fn book() -> Result<()> {
-    let (source, site) = (repo::target("site-source"), repo::target("site"));
-    for folder in [&source, &site] {
+    let (book, site) = (repo::target("book"), repo::target("site"));
+    for folder in [&book, &site] {
         let _ = fs::remove_dir_all(folder);
     }
+    let source = book.join("docs");
     copy(Path::new("docs"), &source)?;
     write_page(Path::new("README.md"), &source)?;
-    fs::copy(repo::path("book.toml"), source.join("book.toml"))?;
+    fs::copy(repo::path("book.toml"), book.join("book.toml"))?;
     let mut mdbook = Command::new(repo::target("mdbook/bin/mdbook"));
-    process::output(mdbook.arg("build").arg(&source).arg("--dest-dir").arg(&site)).map(drop)
+    process::output(mdbook.arg("build").arg(&book).arg("--dest-dir").arg(&site)).map(drop)
 }
 
 /// Check the links between the files of the repository, and those between the pages of the site

@@ -45,7 +45,15 @@ pub(super) fn mdbook() -> Result<()> {
     say::step("mdBook into target/mdbook");
     let mut install = process::cargo();
     // Unoptimised: it is built once and makes some twenty pages.
-    install.args(["install", "--locked", "--quiet", "--debug", "--no-default-features", "--features", "search"]);
+    install.args([
+        "install",
+        "--locked",
+        "--quiet",
+        "--debug",
+        "--no-default-features",
+        "--features",
+        "search",
+    ]);
     install.args(["mdbook", "--version", MDBOOK, "--root"]).arg(root);
     // Its workspace is not this one, whose features and profile are not its own.
     install.arg("--target-dir").arg(repo::target("mdbook/target"));
