@@ -62,6 +62,12 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mock = start(arguments).await?;
     println!("{}", mock.url());
+    if let Some(url) = mock.also_url() {
+        eprintln!("second address: {url}");
+    }
+    if let Some(url) = mock.tls_url() {
+        eprintln!("with TLS: {url}");
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -82,12 +88,6 @@ async fn start(arguments: &Arguments) -> Result<Mock> {
     if let Some(path) = &arguments.tls_ca_out {
         let authority = mock.ca_pem().context("--tls-ca-out needs --listen-tls")?;
         std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if let Some(url) = mock.also_url() {
-        eprintln!("and: {url}");
-    }
-    if let Some(url) = mock.tls_url() {
-        eprintln!("with TLS: {url}");
     }
     Ok(mock)
 }
