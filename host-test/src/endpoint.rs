@@ -41,7 +41,7 @@ impl Program {
         Ok(Self { process, url, log })
     }
 
-    /// `wasmtime serve` as the README has it, but for the port, which is a free one, and with more variables
+    /// `wasmtime serve` as docs/endpoint.md has it, but for the port, which is a free one, and with more variables
     ///
     /// # Errors
     /// When `cargo xtask setup` and `cargo xtask build` have not been run, or the program does not begin.
@@ -115,13 +115,13 @@ impl Program {
     }
 }
 
-/// The arguments of `wasmtime serve` in the README
+/// The arguments of `wasmtime serve` in docs/endpoint.md
 ///
 /// # Errors
 /// When there are none.
 pub fn wasmtime_serve() -> Result<Vec<String>> {
-    let readme = std::fs::read_to_string(target("../README.md"))?;
-    let (_, command) = readme.split_once("$ wasmtime serve").context("the README has no such command")?;
+    let page = std::fs::read_to_string(target("../docs/endpoint.md"))?;
+    let (_, command) = page.split_once("$ wasmtime serve").context("docs/endpoint.md has no such command")?;
     let mut text = "serve".to_owned();
     for line in command.lines() {
         text.push_str(line.trim_end_matches('\\'));

@@ -239,7 +239,7 @@ async fn clients_that_leave_at_any_moment_end_no_instance() {
 }
 
 #[test]
-fn the_command_that_is_tested_is_that_of_the_readme() {
+fn the_command_that_is_tested_is_that_of_the_documentation() {
     let arguments = endpoint::wasmtime_serve().unwrap();
     assert_eq!(arguments.first().map(String::as_str), Some("serve"), "{arguments:?}");
     assert!(arguments.iter().any(|argument| argument == "--max-instance-reuse-count"), "{arguments:?}");

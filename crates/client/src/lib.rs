@@ -1,7 +1,7 @@
-//! Azure tokens for Rust components: the client of the broker.
+//! Azure tokens for WebAssembly components in Rust.
 //!
-//! A component with this crate imports `token-broker:identity/credentials`. Compose it with `token-broker.wasm`, or run it
-//! in a host that embeds the broker.
+//! A component with this crate imports `token-broker:identity/credentials`. A broker on the other side gets, caches and
+//! refreshes the tokens: compose the component with `token-broker.wasm`, or run it in a host that embeds the broker.
 //!
 //! ```no_run
 //! # async fn authorize(mut request: http::Request<()>) -> Result<(), Box<dyn std::error::Error>> {
@@ -11,8 +11,30 @@
 //! # }
 //! ```
 //!
-//! Ask for a token each time you need one, and do not keep it: the broker refreshes it in time. A token that the broker
-//! holds costs 1.2 µs by [`token()`], which peeks first, and 3.9 µs by [`request()`].
+//! Call [`token()`] for each request, and do not keep the token: the broker has it in memory and refreshes it in time
+//! ([what a call costs](https://github.com/OWNER/token-broker/blob/main/docs/benchmarks.md)). When a service refuses a
+//! token, call [`forget()`] and ask again. [`request()`] asks for another identity or tenant, with claims, or on behalf of
+//! a user:
+//!
+//! ```no_run
+//! use token_broker_client::{Identity, TokenRequest};
+//!
+//! # async fn other() -> Result<(), token_broker_client::Error> {
+//! let identity = Identity::ClientId("11112222-bbbb-3333-cccc-4444dddd5555".into());
+//! let request = TokenRequest::new("https://storage.azure.com/.default").identity(identity);
+//! let token = token_broker_client::request(request).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`Error`] is one line for the operator: the request, the service, its answer, and the fix.
+//!
+//! The crate needs a host with WASI 0.3 (component-model async). On a host with WASI 0.2, generate bindings for the world
+//! `consumer-sync` of the package `token-broker:identity` instead.
+//!
+//! See [the quickstarts](https://github.com/OWNER/token-broker/blob/main/docs/README.md) for each host,
+//! [configuration](https://github.com/OWNER/token-broker/blob/main/docs/configuration.md) for the broker's variables, and
+//! [troubleshooting](https://github.com/OWNER/token-broker/blob/main/docs/troubleshooting.md) for errors.
 
 #[cfg(test)]
 #[path = "../../../components/shared/contract.rs"]
@@ -52,7 +74,9 @@ pub async fn request(request: TokenRequest) -> Result<AccessToken, Error> {
     Ok(AccessToken::from(token))
 }
 
-/// Make the broker forget its tokens for a scope, because a service refused one; the next call fetches
+/// Make the broker forget its tokens for a scope, because a service refused one
+///
+/// The next call fetches. A token is forgotten at most once in 30 seconds.
 pub fn forget(scope: &str) {
     credentials::forget_token(scope);
 }

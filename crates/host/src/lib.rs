@@ -1,7 +1,8 @@
-//! Embed the token broker in a wasmtime program.
+//! Azure tokens for the components that a wasmtime program runs.
 //!
-//! One long-lived broker instance holds the tokens. Other components get `credentials` through their linkers, each with
-//! its own policy. Their instances may live for one request; the tokens stay. The crate carries the broker component.
+//! A [`Broker`] is one long-lived instance of the broker component, which the crate contains. It gets, caches and refreshes
+//! the tokens. Components get `token-broker:identity/credentials` through their linkers, each linker with its own
+//! [`Policy`]. Their instances can live for one request: the tokens stay with the broker.
 //!
 //! ```no_run
 //! use token_broker_host::{Broker, Environment, Policy};
@@ -21,7 +22,25 @@
 //! # }
 //! ```
 //!
-//! [`Builder::instantiate`] makes an instance that you call directly: no task, no channel, no sharing.
+//! The program itself can use the broker, too, as the last lines do. [`Builder`] has everything else:
+//!
+//! | to | use |
+//! |---|---|
+//! | give the broker its variables and the files that they name | [`Builder::environment`], [`Environment`]; [`Builder::settings`] for another source |
+//! | share tokens with other processes | [`Builder::store`]: [`MemoryStore`], `RedisStore` (feature `redis`), or your [`Store`] |
+//! | restrict the broker's requests | [`Builder::http`] with an [`HttpPolicy`]; [`Builder::trusted_roots`] |
+//! | restrict the components' requests, so that they cannot go around their policy | [`Egress`] as the hooks of their HTTP |
+//! | compile the component once, and not at each start | [`Builder::cache`] with a [`Cache`] |
+//! | show the sources, their states and the counters | [`Broker::explain`], [`Broker::stats`], [`Broker::add_diagnostics_to_linker`] |
+//! | run an instance without a task and a channel, for one caller | [`Builder::instantiate`] |
+//! | give a store or settings to components that contain a broker | [`add_store_to_linker`], [`add_settings_to_linker`] |
+//!
+//! The HTTP interface is that of WASI 0.3, `wasmtime-wasi-http`'s module `p3`, which wasmtime marks as experimental.
+//!
+//! See [the quickstart](https://github.com/OWNER/token-broker/blob/main/docs/quickstart/rust.md),
+//! [configuration](https://github.com/OWNER/token-broker/blob/main/docs/configuration.md),
+//! [sharing](https://github.com/OWNER/token-broker/blob/main/docs/sharing.md) and
+//! [security](https://github.com/OWNER/token-broker/blob/main/docs/security.md).
 //!
 //! # Modules
 //! Arrows go down only:

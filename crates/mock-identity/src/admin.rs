@@ -73,7 +73,7 @@ fn add_faults(platform: &Platform, body: &[u8]) -> Reply {
             Reply::ok(script.pending())
         }
         Err(error) => {
-            Reply::text(StatusCode::BAD_REQUEST, format!("this is no fault or list of faults: {error}\n"))
+            Reply::text(StatusCode::BAD_REQUEST, format!("neither a fault nor a list of faults: {error}\n"))
         }
     }
 }
@@ -94,12 +94,12 @@ const TOO_MANY_FAULTS: &str =
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
 const HELP: &str = "\
-GET  /admin/requests                what was asked
-GET  /admin/counters                how often
-GET  /admin/faults                  what is still to fail
-POST /admin/faults                  a fault or a list of faults, as JSON
-POST /admin/reset                   as at the start
+GET  /admin/requests                the newest requests
+GET  /admin/counters                requests, tokens, refusals and faults of each endpoint
+GET  /admin/faults                  the faults that are still to play
+POST /admin/faults                  add a fault or a list of faults, as JSON
+POST /admin/reset                   clear log and counters, restart the configured faults
 GET  /admin/client-certificate      the certificate of the app billing, and its key
-GET  /admin/federated-token/APP     a token of another issuer that the app trusts
-GET  /admin/user-token/USER/APP     the token with which a user has called an app
+GET  /admin/federated-token/APP     a federated token that the app trusts
+GET  /admin/user-token/USER/APP     an access token of the user for the app, for on-behalf-of
 ";

@@ -1,31 +1,32 @@
 //! The program `mock-identity`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use mock_identity::{Mock, MockConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A mock of Azure's identity platform, to test managed identity without Azure
+/// Run a mock of Azure's identity platform: managed identity endpoints, Entra ID and a key vault.
 ///
-/// Prints one line with its URL and serves until it is interrupted or terminated. The page at that URL lists the variables
-/// that point SDKs at it.
+/// Prints its URL on stdout and serves until SIGINT or SIGTERM. The page at that URL lists the environment variables that
+/// point Azure's SDKs at the mock. The signing key of its tokens is public: no real service accepts them.
 #[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
-    /// The address to listen on; port 0 takes a free one [default: 127.0.0.1:0]
+    /// Address to listen on; port 0 selects a free port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// A second address, for clients that must send tokens to another address than the one they get them from
+    /// Second address, for clients that may not send requests to the address that gives them tokens
     #[arg(long, value_name = "ADDRESS")]
     also_listen: Option<SocketAddr>,
-    /// The address to listen on with TLS, which Entra ID needs
+    /// Address to listen on with TLS; clients of Entra ID and Key Vault need it
     #[arg(long, value_name = "ADDRESS")]
     listen_tls: Option<SocketAddr>,
-    /// Write the certificate authority of the TLS listener to this file, as PEM
+    /// Write the certificate authority of the TLS listener, new at each start, to this file (PEM)
     #[arg(long, value_name = "FILE")]
     tls_ca_out: Option<PathBuf>,
-    /// The configuration: identities, audiences, lifetimes, secrets and faults; the default one if left out
+    /// Configuration file (TOML): identities, apps, audiences, lifetimes, secrets, faults. Default: see --print-config
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the default configuration and exit
@@ -33,17 +34,40 @@ struct Arguments {
     print_config: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  mock-identity --listen 127.0.0.1:8181
+  AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:8181 python3 app.py
+  curl -d '{\"endpoint\":\"imds\",\"answer\":{\"status\":{\"code\":503}},\"times\":2}' http://127.0.0.1:8181/admin/faults
+  mock-identity --listen 127.0.0.1:8181 --listen-tls 127.0.0.1:8443 --tls-ca-out ca.pem
+  mock-identity --print-config > mock.toml && mock-identity --config mock.toml";
+
 #[tokio::main]
-async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mock-identity: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.print_config {
         print!("{}", MockConfig::DEFAULT_TOML);
         return Ok(());
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mock = start(&arguments).await?;
+    let mock = start(arguments).await?;
     println!("{}", mock.url());
+    if let Some(url) = mock.also_url() {
+        eprintln!("second address: {url}");
+    }
+    if let Some(url) = mock.tls_url() {
+        eprintln!("with TLS: {url}");
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -64,12 +88,6 @@ async fn start(arguments: &Arguments) -> Result<Mock> {
     if let Some(path) = &arguments.tls_ca_out {
         let authority = mock.ca_pem().context("--tls-ca-out needs --listen-tls")?;
         std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if let Some(url) = mock.also_url() {
-        eprintln!("and: {url}");
-    }
-    if let Some(url) = mock.tls_url() {
-        eprintln!("with TLS: {url}");
     }
     Ok(mock)
 }

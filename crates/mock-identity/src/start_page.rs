@@ -13,7 +13,7 @@ pub(crate) fn text(platform: &Platform) -> String {
     let setups: String =
         endpoints::ALL.iter().flat_map(|spec| spec.setups).map(|it| setup(platform, it)).collect();
     format!(
-        "A mock of Azure's identity platform. Its tokens are real RS256 JWTs that no service but this one trusts.
+        "A mock of Azure's identity platform. Its tokens are real RS256 JWTs, signed with a public key: no real service accepts them.
 
 {setups}By hand:
 
@@ -23,7 +23,7 @@ Identities:
 
 {identities}
 Key vault:         {vault}/secrets/NAME
-                   SDKs insist on https (--listen-tls) and must be told not to verify the challenge's resource.
+                   SDKs insist on https (--listen-tls); switch off their check of the challenge's resource.
 OpenID:            {url}/{tenant}/.well-known/openid-configuration
 Requests, counts:  {url}/admin/requests  {url}/admin/counters
 Make it fail:      curl -d '{{\"endpoint\":\"imds\",\"answer\":{{\"status\":{{\"code\":503}}}}}}' {url}/admin/faults
