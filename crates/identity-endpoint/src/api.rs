@@ -198,9 +198,11 @@ impl Protocol {
         }
     }
 
-    /// Azure's SDK for JavaScript asks IMDS with a slash at the end.
+    /// Azure's SDK for JavaScript asks IMDS with a slash at the end, msal4j up to 1.23.1 with two at the beginning
+    /// (AzureAD/microsoft-authentication-library-for-java#1037).
     fn at(path: &str) -> Option<Self> {
-        match path.strip_suffix('/').unwrap_or(path) {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path) {
             IdentityApi::IMDS_PATH => Some(Self::Imds),
             IdentityApi::APP_SERVICE_PATH => Some(Self::AppService),
             _ => None,

@@ -75,6 +75,7 @@ fn a_question_is_read_at_both_paths_with_or_without_a_slash_at_the_end() {
     for (target, header, protocol) in [
         ("/metadata/identity/oauth2/token", ("Metadata", "True"), Protocol::Imds),
         ("/metadata/identity/oauth2/token/", ("Metadata", "true"), Protocol::Imds),
+        ("//metadata/identity/oauth2/token", ("Metadata", "true"), Protocol::Imds),
         ("/msi/token", ("X-IDENTITY-HEADER", SECRET), Protocol::AppService),
         ("/msi/token/", ("X-IDENTITY-HEADER", SECRET), Protocol::AppService),
     ] {
