@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -18,16 +19,22 @@ pub(crate) struct Options {
     /// With --real, a user-assigned identity of this machine
     #[arg(long, value_name = "GUID", requires = "real")]
     client_id: Option<String>,
+    /// Run the programs of this folder, and build none
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::artefacts(&artefact::selected(["token-broker-core", "key-vault"]))?;
-    say::step(
-        "build: the command and the mock platform; the first time it takes minutes, most of them for wasmtime",
-    );
-    process::run(process::cargo().args(["build", "--profile", "demo"]).args(PROGRAMS))?;
+    if options.programs.is_none() {
+        say::step(
+            "build: the command and the mock platform; the first time it takes minutes, most of them for wasmtime",
+        );
+        process::run(process::cargo().args(["build", "--profile", "demo"]).args(PROGRAMS))?;
+    }
     say::step("demo");
-    let mut shell = Shell::default();
+    let programs = options.programs.clone().unwrap_or_else(|| repo::target("demo"));
+    let mut shell = Shell { programs, exported: BTreeMap::new(), mock: None };
     let (client_id, vault) = match options.real {
         true => (options.client_id.clone(), env::var("KEY_VAULT_URL").ok()),
         false => {
@@ -56,9 +63,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Run the demo with the programs of a folder, and build none
+pub(crate) fn with(programs: &Path) -> Result<()> {
+    run(&Options { real: false, client_id: None, programs: Some(programs.to_owned()) }).map(drop)
+}
+
 /// Shows commands and runs them, at the root of the repository
-#[derive(Default)]
 struct Shell {
+    /// The folder of the programs
+    programs: PathBuf,
     exported: BTreeMap<&'static str, String>,
     mock: Option<Mock>,
 }
@@ -68,7 +81,7 @@ impl Shell {
     fn start_mock(&mut self) -> Result<String> {
         heading("A mock of Azure's identity platform");
         println!("$ mock-identity &");
-        let mut mock = Command::new(repo::target("demo/mock-identity"));
+        let mut mock = Command::new(self.programs.join("mock-identity"));
         let mut mock = Mock(mock.stdout(Stdio::piped()).spawn().context("mock-identity does not start")?);
         let mut url = String::new();
         BufReader::new(mock.0.stdout.take().context("no output")?).read_line(&mut url)?;
@@ -85,7 +98,7 @@ impl Shell {
     /// Run the command, which must exit with this code
     fn token_broker(&self, arguments: &[&str], code: i32) -> Result<()> {
         println!("$ token-broker {}", arguments.join(" "));
-        let mut command = Command::new(repo::target("demo/token-broker"));
+        let mut command = Command::new(self.programs.join("token-broker"));
         if self.mock.is_some() {
             // Variables of this machine may select another source.
             command.env_clear().envs(env::vars_os().filter(|(name, _)| name == "HOME"));

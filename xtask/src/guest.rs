@@ -58,12 +58,16 @@ pub(crate) fn shell(command: &str) -> Command {
 
 /// Separated as cargo expects it: a path may contain spaces.
 fn rustflags() -> String {
-    let sources = sources().into_iter();
-    let sources = sources.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    [STACK, COMPRESSED].map(str::to_owned).into_iter().chain(sources).collect::<Vec<_>>().join("\u{1f}")
+    let linker = [STACK, COMPRESSED].map(str::to_owned).into_iter();
+    linker.chain(remapped()).collect::<Vec<_>>().join("\u{1f}")
 }
 
-/// The folders of sources, and their names in panics: components are the same on every machine.
+/// The flags that name sources in panics alike on every machine
+pub(crate) fn remapped() -> impl Iterator<Item = String> {
+    sources().into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+}
+
+/// The folders of sources, and their names in panics
 fn sources() -> Vec<(PathBuf, String)> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = home.or_else(|| Some(env::home_dir()?.join(".cargo")));

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: all checks that a change must pass.
 
+mod delivery;
 mod lint;
 
 use std::process::ExitCode;
@@ -26,10 +27,11 @@ pub(crate) struct Options {
 /// A part of the checks, in the order in which they run
 type Step = (&'static str, fn(&mut Tally) -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("build", artefacts),
     ("dist", files_of_a_release),
     ("lint", lint::run),
+    ("delivery", delivery::run),
     ("unit", unit),
     ("sim", simulation),
     ("host", host),
@@ -51,7 +53,8 @@ fn artefacts(tally: &mut Tally) -> Result<()> {
 }
 
 fn files_of_a_release(tally: &mut Tally) -> Result<()> {
-    tally.check("dist", || dist::release(None).map(drop));
+    tally.check("dist", || dist::release().map(drop));
+    tally.check("cargo install, from the packages of the crates", dist::crates::install);
     Ok(())
 }
 

@@ -85,7 +85,7 @@ mod bindings {
     #![allow(missing_docs, unsafe_code, unused_qualifications, clippy::use_self, reason = "generated")]
 
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "consumer",
     });
 }

@@ -4,6 +4,16 @@
 //! - [`Rules`] say which token goes with a request to a host; those of Azure's services are built in.
 //! - [`Challenge`] reads which other token a service asks for when it refuses one.
 //! - [`Problem`] is the HTTP response to a request for which there is no token.
+//!
+//! ```
+//! use token_broker::Settings;
+//! use token_broker_egress::{Guard, Target};
+//!
+//! let guard = Guard::detect(&Settings::default())?;
+//! assert!(guard.access(&Target::parse(Some("http"), "169.254.169.254")?).is_err());
+//! assert!(guard.access(&Target::parse(Some("https"), "my.vault.azure.net")?).is_ok());
+//! # Ok::<(), token_broker::Error>(())
+//! ```
 #![cfg_attr(
     not(test),
     deny(

@@ -1,7 +1,7 @@
-//! The bill of materials of an artefact, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
+//! The bill of materials of a file, as an SPDX 2.3 document: <https://spdx.github.io/spdx-spec/v2.3/>.
 //!
-//! cargo-sbom and cargo-cyclonedx describe one package each, the first for all targets at once. An artefact is composed of
-//! several packages.
+//! cargo-sbom and cargo-cyclonedx describe one package each, the first for all targets at once, and neither the file's
+//! digest. An artefact is composed of several packages; a program has one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Release, metadata::LICENCES};
-use crate::artefact::Artefact;
 use crate::{process, repo};
 
-/// The crates in a component, and the compiler whose standard library is in it
+/// The crates in a file, and the compiler whose standard library is in it
 pub(super) struct Materials {
     crates: BTreeSet<Crate>,
     compiler: String,
@@ -31,15 +30,13 @@ struct Crate {
 }
 
 impl Materials {
-    /// The crates that are linked into an artefact, without build tools
-    pub(super) fn of(artefact: &Artefact) -> Result<Self> {
+    /// The crates that are linked into packages for a target, without build tools
+    pub(super) fn of<'a>(packages: impl IntoIterator<Item = &'a str>, target: &str) -> Result<Self> {
         let checksums = checksums()?;
         let mut crates = BTreeSet::new();
-        for package in artefact.packages() {
+        for package in packages {
             let tree = process::output(
-                process::cargo()
-                    .args(["tree", "-p", package, "--target", artefact.target().name()])
-                    .args(LINKED),
+                process::cargo().args(["tree", "-p", package, "--target", target]).args(LINKED),
             )?;
             let lines = tree.lines().filter(|line| !line.is_empty());
             let found: Result<Vec<_>> = lines.map(|line| Crate::parse(line, &checksums)).collect();
@@ -49,18 +46,18 @@ impl Materials {
         Ok(Self { crates, compiler: compiler.trim().to_owned() })
     }
 
-    /// The document for a file with this SHA-256
-    pub(super) fn bill(&self, release: &Release, file: &str, digest: &str) -> Result<Vec<u8>> {
+    /// The document for a file with this SHA-256; its purpose is a word of SPDX
+    pub(super) fn bill(&self, release: &Release, file: &str, purpose: &str, digest: &str) -> Result<Vec<u8>> {
         let Release { version, created, .. } = release;
         let artefact = json!({
             "SPDXID": "SPDXRef-artefact",
             "name": file,
             "packageFileName": file,
             "versionInfo": version,
-            "primaryPackagePurpose": "LIBRARY",
+            "primaryPackagePurpose": purpose,
             "checksums": [{ "algorithm": "SHA256", "checksumValue": digest }],
             "licenseDeclared": LICENCES,
-            "downloadLocation": release.source.as_deref().unwrap_or("NOASSERTION"),
+            "downloadLocation": release.source,
             "filesAnalyzed": false,
         });
         let parts = self.crates.iter().map(Crate::package).chain([self.standard_library()]);
@@ -158,6 +155,7 @@ const LINKED: [&str; 7] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dist::SOURCE;
 
     #[test]
     fn a_line_of_the_tree_is_a_crate_with_an_spdx_licence_and_its_digest() {
@@ -180,10 +178,10 @@ mod tests {
             compiler: "rustc 1.95.0".to_owned(),
         };
         let release =
-            Release { version: "1.2.3", revision: String::new(), created: "T".to_owned(), source: None };
+            Release { version: "1.2.3", revision: String::new(), created: "T".to_owned(), source: SOURCE };
 
         let bill: Value =
-            serde_json::from_slice(&materials.bill(&release, "it.wasm", "0123").unwrap()).unwrap();
+            serde_json::from_slice(&materials.bill(&release, "it.wasm", "LIBRARY", "0123").unwrap()).unwrap();
 
         assert_eq!(bill["packages"][0]["checksums"][0]["checksumValue"], "0123");
         assert_eq!(bill["packages"][1]["SPDXID"], "SPDXRef-crate-wasip3-0.9.0.wasi-0.3.0");

