@@ -9,12 +9,32 @@ use host_test::console::{Page, Stage};
 
 #[test]
 fn the_quickstart_for_wasmtime() {
-    try_out("docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm", "key-vault.wasm"]));
+    try_out("docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm"]));
+}
+
+#[test]
+fn the_quickstart_for_node() {
+    let stage = Stage::with(&["token-broker-sync.wasm"]).and_then(|stage| stage.stand_in("npm", JCO));
+    try_out("docs/quickstart/node.md", stage);
+}
+
+#[test]
+fn the_quickstart_for_azure_sdks() {
+    let stage =
+        Stage::with(&[]).and_then(|stage| stage.stand_in("npm", NODE_SDK)?.stand_in("python3", PYTHON_SDK));
+    try_out("docs/quickstart/sdk.md", stage);
 }
 
 fn try_out(page: &str, stage: anyhow::Result<Stage>) {
-    Page::read(page).unwrap().run(&mut stage.unwrap().shell().unwrap()).unwrap();
+    let done = stage.and_then(|stage| Page::read(page)?.run(&mut stage.shell()?));
+    done.unwrap_or_else(|error| panic!("{error:#}"));
 }
+
+// Packages that `cargo xtask setup` has installed, in the place of those that a page installs.
+
+const JCO: &str = "ln -s $TARGET/example-node/node_modules node_modules";
+const NODE_SDK: &str = "ln -s $TARGET/node/node_modules node_modules";
+const PYTHON_SDK: &str = "ln -s $TARGET/venv $3";
 
 // The runner itself.
 

@@ -25,6 +25,18 @@ impl Stage {
         for name in artefacts {
             symlink(crate::hosts::artefact(name)?.canonicalize()?, stage.folder.join(name))?;
         }
+        // Kept from run to run, so that the dependencies of a page's program are compiled once.
+        let kept = target().join("quickstarts");
+        std::fs::create_dir_all(&kept)?;
+        symlink(kept, stage.folder.join("target"))?;
+        // The crates of this project are in no registry yet, and those of others are the ones that the lock file names.
+        std::fs::copy(repository().join("Cargo.lock"), stage.folder.join("Cargo.lock"))?;
+        std::fs::create_dir(stage.root.path().join(".cargo"))?;
+        let patch = format!(
+            "[patch.crates-io]\ntoken-broker-client = {{ path = {:?} }}\n",
+            repository().join("crates/client")
+        );
+        std::fs::write(stage.root.path().join(".cargo/config.toml"), patch)?;
         Ok(stage)
     }
 
