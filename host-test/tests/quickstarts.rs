@@ -13,6 +13,11 @@ fn the_quickstart_for_wasmtime() {
 }
 
 #[test]
+fn the_quickstart_for_wasmcloud() {
+    try_out("docs/quickstart/wasmcloud.md", Stage::with(&["token-broker.wasm"]));
+}
+
+#[test]
 fn the_quickstart_for_node() {
     let stage = Stage::with(&["token-broker-sync.wasm"]).and_then(|stage| stage.stand_in("npm", JCO));
     try_out("docs/quickstart/node.md", stage);
