@@ -18,6 +18,11 @@ fn the_quickstart_for_wasmcloud() {
 }
 
 #[test]
+fn the_quickstart_for_envoy() {
+    try_out("docs/quickstart/envoy.md", Stage::with(&["token-filter.wasm"]));
+}
+
+#[test]
 fn the_quickstart_for_node() {
     let stage = Stage::with(&["token-broker-sync.wasm"]).and_then(|stage| stage.stand_in("npm", JCO));
     try_out("docs/quickstart/node.md", stage);

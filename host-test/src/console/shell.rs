@@ -1,22 +1,25 @@
 //! One bash that commands are typed into, as a reader keeps one terminal open.
 
 use std::io::{Read, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// A shell with its own network, if the system lets us: the ports of the pages are free, and nothing but itself is reached.
-/// All that it has started ends when it is dropped.
+/// A shell with its own network: the ports of the pages are free, and it reaches nothing but itself. Where the system does
+/// not let us, one shell at a time. All that it has started ends when it is dropped.
 pub struct Shell {
     bash: Child,
     commands: ChildStdin,
     output: Receiver<Vec<u8>>,
     folder: PathBuf,
     bound: Duration,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 /// A command that has been typed
@@ -38,20 +41,19 @@ impl Shell {
         variables: impl IntoIterator<Item = (String, String)>,
         bound: Duration,
     ) -> Result<Self> {
-        let mut command = match has_namespaces() {
-            true => Command::new(UNSHARE[0]),
-            false => Command::new("bash"),
-        };
-        if has_namespaces() {
+        let isolated = has_namespaces();
+        let alone = (!isolated).then(|| PORTS.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut command = Command::new(if isolated { UNSHARE[0] } else { "bash" });
+        if isolated {
             command.args(&UNSHARE[1..]).arg("bash");
         }
         command.args(["--noprofile", "--norc", "-c", DRIVER]).current_dir(folder);
         command.env_clear().envs(variables).stdin(Stdio::piped()).stdout(Stdio::piped());
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.process_group(0);
         let mut bash = command.spawn().context("bash cannot be started")?;
         let commands = bash.stdin.take().context("a child without its pipe")?;
         let output = collect(bash.stdout.take().context("a child without its pipe")?);
-        Ok(Self { bash, commands, output, folder: folder.to_owned(), bound })
+        Ok(Self { bash, commands, output, folder: folder.to_owned(), bound, _alone: alone })
     }
 
     /// Write a file below the shell's first folder.
@@ -130,6 +132,8 @@ fn has_namespaces() -> bool {
     unshare.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// The pages have the same ports.
+static PORTS: Mutex<()> = Mutex::new(());
 const UNSHARE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--net"];
 /// Commands come by a pipe of their own, so that none reads the next one as its input; `$?` is what it is in a terminal.
 const DRIVER: &str = r#"exec 3<&0 </dev/null 2>&1

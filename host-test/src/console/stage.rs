@@ -79,7 +79,7 @@ impl Stage {
     /// There is no bash.
     pub fn shell_with_bound(&self, bound: Duration) -> Result<Shell> {
         let path = std::env::var("PATH").unwrap_or_default();
-        let brought = ["release", "hosts/bin", "tools/bin"].map(|folder| target().join(folder));
+        let brought = ["release", "hosts/bin", "wac/bin"].map(|folder| target().join(folder));
         let brought = std::iter::once(self.root.path().join("bin")).chain(brought);
         let path = std::env::join_paths(brought.chain(std::env::split_paths(&path)))?;
         let home = std::env::var("HOME").unwrap_or_default();

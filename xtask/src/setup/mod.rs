@@ -29,7 +29,7 @@ pub(crate) enum Tool {
     Lints,
     /// cargo-deny, which checks licences and sources
     CargoDeny,
-    /// Envoy and wasmtime
+    /// Envoy, wasmtime and wasmCloud's wash
     Hosts,
     /// Azure's SDK for Python
     PythonSdk,
@@ -43,6 +43,8 @@ pub(crate) enum Tool {
     Jco,
     /// Azure Storage as Microsoft emulates it
     Azurite,
+    /// wac, which composes components
+    Wac,
     /// A Redis server
     Redis,
     /// wrk, which makes load
@@ -76,6 +78,7 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::ComponentizeQjs => node::COMPONENTIZE.install(),
         Tool::Jco => node::JCO.install(),
         Tool::Azurite => node::AZURITE.install(),
+        Tool::Wac => rust::wac(),
         Tool::Redis => apt::install("redis-server"),
         Tool::Wrk => apt::install("wrk"),
     }

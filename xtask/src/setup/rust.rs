@@ -1,4 +1,4 @@
-//! Parts of the Rust toolchain, by rustup.
+//! Parts of the Rust toolchain, by rustup, and programs, by cargo.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::missing;
 use crate::guest::Target;
-use crate::process;
+use crate::{process, repo};
 
 /// The standard libraries for WebAssembly
 pub(super) fn targets() -> Result<()> {
@@ -33,6 +33,19 @@ pub(super) fn lints() -> Result<()> {
         .map_err(|add| missing("rustfmt and clippy", &format!("`{add}`, or your distribution's packages")))
 }
 
+/// wac, without its access to registries, which takes longer to compile than the rest of it
+pub(super) fn wac() -> Result<()> {
+    let folder = repo::target("wac");
+    let version = process::output(Command::new(folder.join("bin/wac")).arg("--version"));
+    if version.is_ok_and(|version| version.trim_end().ends_with(WAC)) {
+        return Ok(());
+    }
+    let mut install = process::cargo();
+    install.args(["install", "wac-cli", "--version", WAC, "--locked", "--no-default-features", "--quiet"]);
+    install.arg("--force").arg("--root").arg(folder);
+    process::run(&mut install).map_err(|_| missing("wac", &process::line(&install)))
+}
+
 fn has_library(target: Target) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target.name()]);
@@ -47,3 +60,6 @@ fn rustup(command: &[&str], names: &[&str]) -> Result<(), String> {
     rustup.args(command).args(names);
     process::run(&mut rustup).map_err(|_| process::line(&rustup))
 }
+
+/// The release of the library that composes the artefacts
+const WAC: &str = "0.12.0";
