@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::output::Output;
 pub(crate) use request::RequestOptions;
 
 /// Get Azure tokens for this machine, from a managed identity, a workload identity or an app registration.
@@ -22,12 +21,12 @@ pub(crate) use request::RequestOptions;
 /// the log. TOKEN_BROKER_COMPONENT names a broker component to use instead of the one inside this command. NO_COLOR
 /// turns off colours in help texts.
 #[derive(Debug, Parser)]
-#[command(version, after_help = examples::EXIT_CODES)]
+#[command(name = "token-broker", version, after_help = examples::EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Log more: -v is TOKEN_BROKER_LOG=info, -vv is debug
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
@@ -45,7 +44,9 @@ pub(crate) enum Command {
     #[command(
         after_help = examples::EXPLAIN,
         mut_group("IdentityOptions", |options| options.requires("attempt")),
-        mut_group("RequestOptions", |options| options.requires("attempt")),
+        mut_arg("tenant", |option| option.requires("attempt")),
+        mut_arg("claims", |option| option.requires("attempt")),
+        mut_arg("cae", |option| option.requires("attempt")),
         mut_group("Timeout", |options| options.requires("attempt"))
     )]
     Explain(Explain),
@@ -90,6 +91,34 @@ pub(crate) struct Get {
     /// Deprecated: use --output token
     #[arg(long, conflicts_with = "output", hide_short_help = true)]
     raw: bool,
+}
+
+/// The format in which `get` prints a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people: audience, identity, source, expiry and a fingerprint, without the token
+    #[default]
+    Text,
+    /// Everything that is known of the token, without the token
+    Json,
+    /// The token and nothing else
+    Token,
+    /// As `az account get-access-token` prints it
+    Az,
+    /// An ExecCredential, for kubectl and other Kubernetes clients
+    ExecCredential,
+    /// The header of a request, for `curl -H @-`
+    Header,
+    /// The format of the deprecated option `--json`.
+    #[value(skip)]
+    JsonWithToken,
+}
+
+impl Output {
+    /// Whether errors are JSON, too.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::JsonWithToken)
+    }
 }
 
 impl Get {

@@ -32,7 +32,10 @@ fn render(page: &mut Vec<u8>) -> std::io::Result<()> {
     man.render_description_section(page)?;
     man.render_options_section(page)?;
     command.get_subcommands().try_for_each(|subcommand| render_subcommand(subcommand, page))?;
-    man.render_extra_section(page)
+    let mut extra = Vec::new();
+    man.render_extra_section(&mut extra)?;
+    page.extend(String::from_utf8_lossy(&extra).replace(EXTRA, ".SH EXIT CODES\n").into_bytes());
+    Ok(())
 }
 
 /// A section with its name, and in it the sections of a page of its own.
@@ -43,10 +46,15 @@ fn render_subcommand(command: &Command, page: &mut Vec<u8>) -> std::io::Result<(
     man.render_description_section(&mut sections)?;
     man.render_options_section(&mut sections)?;
     man.render_extra_section(&mut sections)?;
-    let sections = String::from_utf8_lossy(&sections).replace(".SH ", ".SS ");
-    let heading = command.get_name().to_uppercase();
-    page.extend(format!(".SH \"{heading}\"\n{sections}").into_bytes());
+    // Examples keep their lines.
+    let sections =
+        String::from_utf8_lossy(&sections).replace(&format!("{EXTRA}Examples:\n"), ".SH EXAMPLES\n.nf\n");
+    let (heading, sections) = (command.get_name().to_uppercase(), sections.replace(".SH ", ".SS "));
+    page.extend(format!(".SH {heading}\n{sections}.fi\n").into_bytes());
     Ok(())
 }
+
+/// The heading of the text after the options.
+const EXTRA: &str = ".SH EXTRA\n";
 
 const NAME: &str = "token-broker";

@@ -4,42 +4,14 @@ use std::env;
 use std::io::IsTerminal as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::ValueEnum;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use token_broker::fingerprint;
 use token_broker_host::{AccessToken, Error};
 
+use crate::args::Output;
 use crate::claims::Claims;
-
-/// The format in which `get` prints a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people: audience, identity, source, expiry and a fingerprint, without the token
-    #[default]
-    Text,
-    /// Everything that is known of the token, without the token
-    Json,
-    /// The token and nothing else
-    Token,
-    /// As `az account get-access-token` prints it
-    Az,
-    /// An ExecCredential, for kubectl and other Kubernetes clients
-    ExecCredential,
-    /// The header of a request, for `curl -H @-`
-    Header,
-    /// The format of the deprecated option `--json`.
-    #[value(skip)]
-    JsonWithToken,
-}
-
-impl Output {
-    /// Whether errors are JSON, too.
-    pub(crate) fn is_json(self) -> bool {
-        matches!(self, Self::Json | Self::JsonWithToken)
-    }
-}
 
 /// A token, and what the command knows about it.
 pub(crate) struct Answer<'a> {

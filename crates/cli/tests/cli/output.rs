@@ -1,8 +1,9 @@
 //! The formats of a token and of a report, and what they are asked for.
 
 use std::process::Stdio;
+use std::time::Duration;
 
-use mock_identity::{Endpoint, MockConfig};
+use mock_identity::{Answer, Endpoint, Fault, MockConfig};
 use serde_json::Value;
 
 use crate::harness::{Cli, UNKNOWN, VAULT, output, text};
@@ -180,7 +181,7 @@ async fn tenant_claims_and_cae_are_sent_to_entra() {
     assert!(sent.iter().any(|(name, _)| name == "claims"), "{sent:?}");
 
     let (code, line) = cli.failure(&[&GET[..], &["--tenant", UNKNOWN]].concat()).await;
-    assert!(code == 2 && line.contains("AZURE_ADDITIONALLY_ALLOWED_TENANTS"), "{code} {line}");
+    assert!(code == 4 && line.contains("AZURE_ADDITIONALLY_ALLOWED_TENANTS"), "{code} {line}");
     let cli = cli.with("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*");
     _ = cli.run(&[&GET[..], &["--tenant", UNKNOWN]].concat()).await;
     let asked = cli.mock.requests().last().unwrap().path.clone();
@@ -189,7 +190,8 @@ async fn tenant_claims_and_cae_are_sent_to_entra() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timeout_ends_a_call_that_nobody_answers() {
-    let cli = Cli::new().await.fault(mock_identity::Answer::Hang);
+    let cli = Cli::new().await;
+    cli.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(3600)).forever());
     for args in [&[&GET[..], &["--timeout", "1"]].concat()[..], &["explain", "--try", "--timeout", "1"]] {
         let output = cli.run(args).await;
         assert_eq!(output.status.code(), Some(8), "{}", text(&output.stderr));
