@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &Explain, setup: &Setup) -> Result<(), Failed> {
         tenant: request.tenant_id.as_deref(),
         source: &source,
     });
-    print(&in_format(args.output, &reports, token.as_ref()))?;
+    print(in_format(args.output, &reports, token.as_ref()))?;
     Ok(answer.map(drop)?)
 }
 
@@ -43,7 +43,7 @@ async fn without_sending(output: ReportOutput, setup: &Setup) -> Result<(), Fail
         Decision::Answer(Box::new(|_| Box::pin(future::pending())))
     };
     let mut broker = setup.instance_with(never).await?;
-    print(&in_format(output, &broker.explain().await?, None))?;
+    print(in_format(output, &broker.explain().await?, None))?;
     let scopes = vec![allowed_scope()];
     let request = RawRequest { scopes, ..RawRequest::default() };
     tokio::select! {

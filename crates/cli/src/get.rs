@@ -15,7 +15,7 @@ pub(crate) async fn run(args: &Get, setup: &Setup) -> Result<(), Failed> {
     let source = source_of_last_token(&mut broker).await?;
     let tenant = request.tenant_id.as_deref();
     let answer = Answer { token: &token, scope: &args.scope, tenant, source: &source };
-    print(&answer.in_format(args.output())?)
+    print(answer.in_format(args.output())?)
 }
 
 /// The source of the last token, from the report: the token itself does not name it.

@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod serve;
 mod usage;
+mod wasm_file;
 
 use std::io::Write as _;
 use std::process::ExitCode;

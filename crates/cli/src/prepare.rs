@@ -1,7 +1,7 @@
 //! The broker of the command, configured by the environment and the options that override it.
 
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use token_broker::variables::BUDGET_MS;
@@ -12,6 +12,7 @@ use token_broker_host::{
 use crate::args::Timeout;
 use crate::failure::Failed;
 use crate::progress::Progress;
+use crate::wasm_file;
 
 /// The configuration of a broker.
 #[derive(Clone)]
@@ -101,7 +102,7 @@ impl Setup {
     fn builder(&self) -> Result<Builder, Failed> {
         let mut builder = Broker::builder().environment(self.environment.clone());
         if let Some(file) = file_in(COMPONENT) {
-            builder = builder.component_file(file);
+            builder = with_component(builder, &file)?;
         }
         if let Some(roots) = trusted_roots()? {
             builder = builder.trusted_roots(roots);
@@ -113,13 +114,25 @@ impl Setup {
     }
 }
 
-/// An error of the host, which has a fix in it. It cannot use the component that the environment names, or its own.
+/// A file that ends in `.cwasm` is precompiled; the host has rules for its owner.
+fn with_component(builder: Builder, file: &Path) -> Result<Builder, Error> {
+    if file.extension().is_some_and(|extension| extension == "cwasm") {
+        return Ok(builder.component_file(file));
+    }
+    wasm_file::read(file).map(|bytes| builder.component_bytes(bytes)).map_err(of_component)
+}
+
+/// An error of the host, which has a fix in it: the component that the environment names, or its own, is of no use.
 fn of_host(error: &wasmtime::Error) -> Failed {
     match (error.downcast_ref::<Error>(), file_in(COMPONENT)) {
         (Some(error), _) => error.clone().into(),
-        (None, Some(_)) => Error::Misconfigured(format!("{COMPONENT}: {error:#}")).into(),
+        (None, Some(file)) => of_component(format!("{}: {error:#}", file.display())).into(),
         (None, None) => Error::Other(format!("{error:#}")).into(),
     }
+}
+
+fn of_component(why: String) -> Error {
+    Error::Misconfigured(format!("{COMPONENT}: {why}"))
 }
 
 /// Whether a log line repeats the error that the command itself prints.

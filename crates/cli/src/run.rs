@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use token_broker_host::{ConsumerState, Egress, Error, Policy, engine_config, flush_log, log_line};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::error::Context as _;
+use wasmtime::error::format_err;
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
 
 use crate::args::Run;
 use crate::failure::Failed;
 use crate::prepare::{self, Setup};
-use crate::{FREE_RESOURCES, LAST_WORDS};
+use crate::{FREE_RESOURCES, LAST_WORDS, wasm_file};
 
 /// Run a component to its end, with credentials from a broker outside it.
 pub(crate) async fn run(args: &Run, setup: &Setup) -> Result<ExitCode, Failed> {
@@ -70,8 +70,9 @@ fn of_arguments(error: Error) -> Error {
 }
 
 fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
-    Component::from_file(engine, file).map_err(|error| {
-        let what = format_args!("{} is not a component that can run: {error:#}", file.display());
+    let bytes = wasm_file::read(file).map_err(Error::InvalidRequest)?;
+    Component::new(engine, bytes).map_err(|error| {
+        let what = format_args!("{} cannot be compiled: {error:#}", file.display());
         Error::invalid_request(what, "build the component for WASI 0.3 or 0.2").into()
     })
 }
@@ -102,7 +103,9 @@ async fn run_to_its_end(
         return store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await?;
     }
     let command = p2::bindings::CommandPre::new(component);
-    let command = command.context("it exports no wasi:cli/run; fix: build a command, not a library")?;
+    let command = command.map_err(|error| {
+        format_err!("it exports no wasi:cli/run ({error:#}); fix: build a command, not a library")
+    })?;
     let command = command.instantiate_async(&mut *store).await?;
     command.wasi_cli_run().call_run(store).await
 }

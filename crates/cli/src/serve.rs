@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Serve, setup: &Setup) -> Result<(), Failed> {
     let setup = setup.clone().with(SECRET, "").with(LOG, level);
     let handler = Handler::new(setup.shared_broker().await?, api, audits);
     let end = end().map_err(|error| Failed::other(error, FREE_RESOURCES))?;
-    print(&announcement(&listener, &handler))?;
+    print(announcement(&listener, &handler))?;
     server::serve(&listener, Arc::new(handler), end).await;
     Ok(())
 }

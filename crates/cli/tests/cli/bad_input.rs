@@ -107,26 +107,42 @@ async fn a_component_that_is_no_broker_is_named_with_its_variable() {
     };
     file("text.wasm", b"not a component");
     file("empty.wasm", b"");
-    file("module.wasm", b"\0asm\x01\0\0\0");
+    file("module.wasm", CORE_MODULE);
     file("empty-component.wasm", b"\0asm\x0d\0\x01\0");
     file("command.wasm", &component("(i32.const 0)"));
     file("text.cwasm", b"not a component");
-    for name in [
-        "text.wasm",
-        "empty.wasm",
-        "module.wasm",
-        "empty-component.wasm",
-        "command.wasm",
-        "text.cwasm",
-        "none.wasm",
-        "",
+    for (name, words) in [
+        ("text.wasm", "is not a WebAssembly component"),
+        ("empty.wasm", "is not a WebAssembly component"),
+        ("module.wasm", "is a core module"),
+        ("empty-component.wasm", "does not export token-broker:identity/credentials"),
+        ("command.wasm", "does not export token-broker:identity/credentials"),
+        ("text.cwasm", "cannot be loaded"),
+        ("none.wasm", "cannot read"),
+        ("", "cannot read"),
     ] {
         let path = folder.path().join(name);
         let cli = Cli::new().await.with("TOKEN_BROKER_COMPONENT", path.to_str().unwrap());
         for args in [&["get", "--scope", VAULT][..], &["explain"], &["serve", "--listen", "127.0.0.1:0"]] {
             let (code, line) = cli.failure(args).await;
-            assert!(code == 3 && line.contains("TOKEN_BROKER_COMPONENT"), "{name}: {code} {line}");
+            let is_named = line.contains("TOKEN_BROKER_COMPONENT") && line.contains(path.to_str().unwrap());
+            assert!(code == 3 && is_named && line.contains(words), "{name}: {code} {line}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_cannot_run_is_named() {
+    let (cli, file) = (Cli::new().await, tempfile::NamedTempFile::new().unwrap());
+    for (bytes, expected, words) in [
+        (&b"not a component"[..], 2, "is not a WebAssembly component"),
+        (CORE_MODULE, 2, "is a core module"),
+        (b"\0asm\x0d\0\x01\0", 1, "exports no wasi:cli/run"),
+        (b"\0asm\x0d\0\x01\0\xff", 2, "cannot be compiled"),
+    ] {
+        std::fs::write(file.path(), bytes).unwrap();
+        let (code, line) = cli.failure(&["run", "--scope", VAULT, file.path().to_str().unwrap()]).await;
+        assert!(code == expected && line.contains(words), "{code} {line}");
     }
 }
 
@@ -167,3 +183,5 @@ async fn output_that_cannot_be_written_is_exit_code_1_and_no_panic() {
         }
     }
 }
+
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
