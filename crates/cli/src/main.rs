@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
 use token_broker_host::{flush_log, log_line};
 
 use crate::args::{Args, Command, ReportOutput};
@@ -31,9 +30,7 @@ use crate::prepare::Setup;
 fn main() -> ExitCode {
     let (outcome, is_json) = match Args::try_parse() {
         Ok(args) => (run(&args), args.command.prints_json()),
-        // Help, and the version.
-        Err(error) if error.exit_code() == 0 || error.kind() == MISSING_SUBCOMMAND => error.exit(),
-        Err(error) => (Err(usage::failure(&error)), false),
+        Err(error) => (usage::outcome(&error), false),
     };
     let code = outcome.unwrap_or_else(|failed| {
         log_line(&if is_json { failed.to_json() } else { failed.to_string() });
@@ -79,15 +76,16 @@ impl Command {
 /// Write to stdout. A closed pipe is an error, and does not panic.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Failed> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(|error| {
-        Failed::other(
-            format_args!("cannot write to stdout: {error}"),
-            "give stdout a file, or a program that reads it",
-        )
-    })
+    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(cannot_write)
 }
 
-const MISSING_SUBCOMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+fn cannot_write(error: std::io::Error) -> Failed {
+    Failed::other(
+        format_args!("cannot write to stdout: {error}"),
+        "give stdout a file, or a program that reads it",
+    )
+}
+
 /// The fix for a process that gets no thread, file or signal of the system.
 const FREE_RESOURCES: &str = "raise the limits of this process, which `ulimit -a` shows";
 /// The limit of the wait for a reader of stderr at the end of the process.

@@ -1,11 +1,30 @@
-//! Errors of usage, as one line.
+//! Help, and errors of usage as one line.
 
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
 use token_broker_host::Error;
 
+use crate::cannot_write;
 use crate::failure::Failed;
 
+/// The outcome of arguments that are no command: help and the version are printed, and anything else is an error.
+pub(crate) fn outcome(error: &clap::Error) -> Result<ExitCode, Failed> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            error.print().map(|()| ExitCode::SUCCESS).map_err(cannot_write)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A closed stderr changes no exit code.
+            _ = error.print();
+            Ok(ExitCode::from(2))
+        }
+        _ => Err(failure(error)),
+    }
+}
+
 /// clap's error without its line ends: the error, tips, the usage, and a reference to `--help`.
-pub(crate) fn failure(error: &clap::Error) -> Failed {
+fn failure(error: &clap::Error) -> Failed {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (text, _) = text.rsplit_once("\n\nFor more information").unwrap_or((text, ""));

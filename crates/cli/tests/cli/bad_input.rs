@@ -165,9 +165,14 @@ async fn output_that_cannot_be_written_is_exit_code_1_and_no_panic() {
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);
     let get = ["get", "--scope", VAULT, "--output", "token"];
-    for args in
-        [&get[..], &["explain"], &["man"], &["completions", "bash"], &["serve", "--listen", "127.0.0.1:0"]]
-    {
+    for args in [
+        &get[..],
+        &["explain"],
+        &["--help"],
+        &["man"],
+        &["completions", "bash"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
         let full = std::fs::File::create("/dev/full").unwrap();
         for stdout in [closed.try_clone().unwrap().into(), std::process::Stdio::from(full)] {
             let mut command = cli.command(args);
