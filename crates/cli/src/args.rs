@@ -86,10 +86,10 @@ pub(crate) struct Get {
     #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
     output: Output,
     /// Deprecated: use --output json, or --output az for the token as well
-    #[arg(long, conflicts_with_all = ["output", "raw"], hide_short_help = true)]
+    #[arg(long, conflicts_with_all = ["output", "raw"], hide = true)]
     json: bool,
     /// Deprecated: use --output token
-    #[arg(long, conflicts_with = "output", hide_short_help = true)]
+    #[arg(long, conflicts_with = "output", hide = true)]
     raw: bool,
 }
 

@@ -182,6 +182,9 @@ async fn explain_exits_as_the_calls_would_that_it_sees_fail_and_sends_nothing() 
         // Cloud Shell has one identity.
         (&[("MSI_ENDPOINT", "http://127.0.0.1/oauth2/token"), ("AZURE_CLIENT_ID", UNKNOWN)], 2),
         (&[("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")], 5),
+        (&[("AZURE_FEDERATED_TOKEN_FILE", "/tmp/no/such/token"), ("AZURE_TENANT_ID", UNKNOWN)], 3),
+        (&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT)], 0),
+        (&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT), ("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")], 5),
         (&[("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")], 0),
     ] {
         let cli = variables.iter().fold(Cli::new().await, |cli, (name, value)| cli.with(name, value));

@@ -189,12 +189,17 @@ async fn tenant_claims_and_cae_are_sent_to_entra() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timeout_ends_a_call_that_nobody_answers() {
+async fn a_timeout_ends_a_call_that_nobody_answers_and_a_line_names_the_wait_where_it_is_wanted() {
     let cli = Cli::new().await;
     cli.mock.fault(Fault::new(Endpoint::Imds, Answer::AsUsual).delayed(Duration::from_secs(3600)).forever());
-    for args in [&[&GET[..], &["--timeout", "1"]].concat()[..], &["explain", "--try", "--timeout", "1"]] {
+    let waiting = "waiting for the identity service";
+    for (args, is_shown) in [
+        (&[&GET[..], &["--timeout", "1"]].concat()[..], false),
+        (&["explain", "--try", "--timeout", "3", "-v"], true),
+    ] {
         let output = cli.run(args).await;
-        assert_eq!(output.status.code(), Some(8), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(8) && said.contains(waiting) == is_shown, "{said}");
     }
 }
 
