@@ -17,7 +17,7 @@ fn listed() -> Result<String> {
             for file in repo::sources(&repo::path(folder))? {
                 let code: TokenStream =
                     fs::read_to_string(&file)?.parse().ok().context(file.display().to_string())?;
-                collect(code, file.ends_with(HELP), &mut texts);
+                collect(code, HELP.iter().any(|help| file.ends_with(help)), &mut texts);
             }
         }
         list += &format!("\n# {part}\n");
@@ -65,7 +65,7 @@ fn prose(literal: &str) -> Option<String> {
 }
 
 /// The file whose documentation is the text of `--help`
-const HELP: &str = "crates/cli/src/args.rs";
+const HELP: [&str; 2] = ["crates/cli/src/args.rs", "crates/cli/src/args/request.rs"];
 
 const INTRODUCTION: &str = "\
 The texts that users of token-broker read: errors, remedies, log lines, help. People search for them and match on them, so a

@@ -1,10 +1,15 @@
 //! The command line.
 
+mod examples;
+mod request;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
-use token_broker_host::{Error, Identity, RawRequest};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub(crate) use request::RequestOptions;
 
 /// Get Azure tokens for this machine, from a managed identity, a workload identity or an app registration.
 ///
@@ -12,32 +17,45 @@ use token_broker_host::{Error, Identity, RawRequest};
 /// agent of an Azure Arc-enabled server, or the instance metadata service (IMDS) of an Azure virtual machine.
 /// AZURE_TOKEN_CREDENTIALS selects among the sources; `token-broker explain` lists them.
 ///
-/// SSL_CERT_FILE names a PEM file of authorities to trust besides the public ones. TOKEN_BROKER_LOG=debug logs each
-/// step. TOKEN_BROKER_COMPONENT names a broker component to use instead of the one inside this command.
+/// SSL_CERT_FILE names a PEM file of authorities to trust besides the public ones. TOKEN_BROKER_LOG sets the level of
+/// the log. TOKEN_BROKER_COMPONENT names a broker component to use instead of the one inside this command. NO_COLOR
+/// turns off colours in help texts.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(name = "token-broker", version, after_help = examples::EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Log more: -v is TOKEN_BROKER_LOG=info, -vv is debug
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Get a token, and show its audience, identity, source and expiry, but not the token itself.
-    #[command(after_help = GET_EXAMPLES)]
+    ///
+    /// --output prints the token in the form that another program takes.
+    #[command(after_help = examples::GET)]
     Get(Get),
     /// Show the identity sources in the order of trial: the variables, the request and the state of each.
     ///
     /// Sends nothing without --try. If the configuration fails every call for a token, exits with the code of that
     /// error.
-    #[command(after_help = EXPLAIN_EXAMPLES, mut_group("IdentityOptions", |options| options.requires("attempt")))]
+    #[command(
+        after_help = examples::EXPLAIN,
+        mut_group("IdentityOptions", |options| options.requires("attempt")),
+        mut_arg("tenant", |option| option.requires("attempt")),
+        mut_arg("claims", |option| option.requires("attempt")),
+        mut_arg("cae", |option| option.requires("attempt")),
+        mut_group("Timeout", |options| options.requires("attempt"))
+    )]
     Explain(Explain),
     /// Run a component that imports token-broker:identity/credentials, with tokens for the given scopes.
     ///
     /// The broker, its environment and the identity endpoint stay outside the component. The component sees the given
     /// variables, reaches the given origins, and shares stdin, stdout and stderr. Exit code 1: the component failed, or
     /// exceeded its limit of time or memory.
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = examples::RUN)]
     Run(Run),
     /// Serve tokens to other processes on this machine with any Azure SDK, as IMDS and App Service do.
     ///
@@ -45,8 +63,14 @@ pub(crate) enum Command {
     /// clients. Every process that can connect gets the tokens that TOKEN_BROKER_ALLOWED_SCOPES and
     /// TOKEN_BROKER_ALLOWED_IDENTITIES allow; over TCP, so do processes of other users. GET /stats returns counters.
     /// SIGTERM ends the server.
-    #[command(after_help = SERVE_EXAMPLES)]
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
+    /// Print the completion script for a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(Completions),
+    /// Print the manual page, with every subcommand.
+    #[command(after_help = examples::MAN)]
+    Man,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -55,13 +79,56 @@ pub(crate) struct Get {
     #[arg(long, value_name = "SCOPE")]
     pub(crate) scope: String,
     #[command(flatten)]
-    pub(crate) identity: IdentityOptions,
-    /// Print the token, its type, expiry and source as JSON
-    #[arg(long, conflicts_with = "raw")]
-    pub(crate) json: bool,
-    /// Print the token and nothing else
-    #[arg(long)]
-    pub(crate) raw: bool,
+    pub(crate) request: RequestOptions,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    /// Format of the output
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
+    output: Output,
+    /// Deprecated: use --output json, or --output az for the token as well
+    #[arg(long, conflicts_with_all = ["output", "raw"], hide = true)]
+    json: bool,
+    /// Deprecated: use --output token
+    #[arg(long, conflicts_with = "output", hide = true)]
+    raw: bool,
+}
+
+/// The format in which `get` prints a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people: audience, identity, source, expiry and a fingerprint, without the token
+    #[default]
+    Text,
+    /// Everything that is known of the token, without the token
+    Json,
+    /// The token and nothing else
+    Token,
+    /// As `az account get-access-token` prints it
+    Az,
+    /// An ExecCredential, for kubectl and other Kubernetes clients
+    ExecCredential,
+    /// The header of a request, for `curl -H @-`
+    Header,
+    /// The format of the deprecated option `--json`.
+    #[value(skip)]
+    JsonWithToken,
+}
+
+impl Output {
+    /// Whether errors are JSON, too.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::JsonWithToken)
+    }
+}
+
+impl Get {
+    pub(crate) fn output(&self) -> Output {
+        match (self.json, self.raw) {
+            (true, _) => Output::JsonWithToken,
+            (_, true) => Output::Token,
+            _ => self.output,
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -70,15 +137,36 @@ pub(crate) struct Explain {
     #[arg(long = "try")]
     pub(crate) attempt: bool,
     /// Scope of the token that --try requests
-    #[arg(
-        long,
-        value_name = "SCOPE",
-        default_value = "https://management.azure.com/.default",
-        requires = "attempt"
-    )]
+    #[arg(long, value_name = "SCOPE", default_value = Self::DEFAULT_SCOPE, requires = "attempt")]
     pub(crate) scope: String,
     #[command(flatten)]
-    pub(crate) identity: IdentityOptions,
+    pub(crate) request: RequestOptions,
+    #[command(flatten)]
+    pub(crate) timeout: Timeout,
+    /// Format of the output
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) output: ReportOutput,
+}
+
+impl Explain {
+    pub(crate) const DEFAULT_SCOPE: &str = "https://management.azure.com/.default";
+}
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportOutput {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Timeout {
+    /// Time limit of the request for a token with all its retries, 1 to 600; overrides TOKEN_BROKER_BUDGET_MS
+    #[arg(long = "timeout", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: Option<u64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -124,66 +212,11 @@ pub(crate) struct Serve {
     pub(crate) allow_remote: bool,
 }
 
-/// The identity of the token. Default: the one that TOKEN_BROKER_FEDERATED_CLIENT_ID names, else AZURE_CLIENT_ID, else
-/// the system-assigned one.
 #[derive(Debug, ClapArgs)]
-#[group(multiple = false)]
-pub(crate) struct IdentityOptions {
-    /// Client id (a GUID) of a user-assigned identity
-    #[arg(long, value_name = "ID")]
-    client_id: Option<String>,
-    /// Object id (a GUID) of a user-assigned identity
-    #[arg(long, value_name = "ID")]
-    object_id: Option<String>,
-    /// Resource id (/subscriptions/...) of a user-assigned identity
-    #[arg(long, value_name = "ID")]
-    resource_id: Option<String>,
+pub(crate) struct Completions {
+    /// Shell to complete for
+    pub(crate) shell: Shell,
 }
-
-impl IdentityOptions {
-    /// # Errors
-    /// The id is malformed.
-    pub(crate) fn request(&self, scope: &str) -> Result<RawRequest, Error> {
-        Ok(RawRequest { scopes: vec![scope.to_owned()], identity: self.identity()?, ..RawRequest::default() })
-    }
-
-    fn identity(&self) -> Result<Identity, Error> {
-        match (&self.client_id, &self.object_id, &self.resource_id) {
-            (Some(id), _, _) => Identity::client_id(id),
-            (_, Some(id), _) => Identity::object_id(id),
-            (_, _, Some(id)) => Identity::resource_id(id),
-            (None, None, None) => Ok(Identity::Default),
-        }
-    }
-}
-
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 other, 2 usage or invalid request, 3 misconfigured, 4 denied, \
-    5 unavailable, 6 rejected, 7 throttled, 8 transient, 9 protocol";
-
-const GET_EXAMPLES: &str = "\
-Examples:
-  token-broker get --scope https://vault.azure.net/.default
-  token-broker get --scope https://storage.azure.com/.default --client-id 11111111-1111-1111-1111-111111111111
-  curl -H \"Authorization: Bearer $(token-broker get --raw --scope https://management.azure.com/.default)\" \\
-    'https://management.azure.com/subscriptions?api-version=2022-12-01'";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  token-broker run --scope https://vault.azure.net --allow https://my.vault.azure.net \\
-    --env KEY_VAULT_URL=https://my.vault.azure.net key-vault.wasm --show";
-
-const EXPLAIN_EXAMPLES: &str = "\
-Examples:
-  token-broker explain
-  token-broker explain --try --scope https://vault.azure.net/.default";
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  token-broker serve
-  AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:4141 python3 app.py
-  token-broker serve --unix /run/token-broker/socket
-  curl --unix-socket /run/token-broker/socket -H Metadata:true \\
-    'http://localhost/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'";
 
 #[cfg(test)]
 mod tests {

@@ -27,17 +27,33 @@ impl Claims {
 
     pub(crate) fn identity(&self) -> Option<String> {
         let parts = [
-            ("client id", self.text("appid").or_else(|| self.text("azp"))),
-            ("object id", self.text("oid")),
-            ("resource", self.text("xms_mirid")),
+            ("client id", self.client_id()),
+            ("object id", self.object_id()),
+            ("resource", self.resource_id()),
         ];
         let known: Vec<_> =
             parts.into_iter().filter_map(|(name, id)| Some(format!("{name} {}", id?))).collect();
-        (!known.is_empty()).then(|| one_line(&known.join(", ")))
+        (!known.is_empty()).then(|| known.join(", "))
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
+    pub(crate) fn client_id(&self) -> Option<String> {
+        self.text("appid").or_else(|| self.text("azp"))
+    }
+
+    pub(crate) fn object_id(&self) -> Option<String> {
+        self.text("oid")
+    }
+
+    pub(crate) fn resource_id(&self) -> Option<String> {
+        self.text("xms_mirid")
+    }
+
+    pub(crate) fn tenant(&self) -> Option<String> {
+        self.text("tid")
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.as_str().map(one_line)
     }
 }
 

@@ -1,69 +1,93 @@
 //! `token-broker explain`
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::future;
+use std::sync::Arc;
 
-use token_broker_host::{Error, Failure, SourceReport, Verdict};
+use serde_json::{Map, Value, json};
+use token_broker::variables::ALLOWED_SCOPES;
+use token_broker_host::{Decision, Error, RawRequest, SourceReport};
+use tokio::sync::Notify;
 
-use crate::args::Explain;
-use crate::failure::{Failed, one_line};
-use crate::{get, prepare, print};
+use crate::args::{Explain, ReportOutput};
+use crate::failure::{Failed, failure_to_json, one_line};
+use crate::output::{Answer, lines};
+use crate::prepare::Setup;
+use crate::{get, print};
 
-pub(crate) async fn run(args: &Explain) -> Result<(), Failed> {
-    let request = args.identity.request(&args.scope)?;
-    let mut broker = prepare::broker().await?;
+pub(crate) async fn run(args: &Explain, setup: &Setup) -> Result<(), Failed> {
+    let request = args.request.request(&args.scope)?;
     if !args.attempt {
-        let reports = broker.explain().await?;
-        print(&describe_all(&reports))?;
-        return Ok(broker.config_error().map_or_else(|| predicted(&reports), |error| Err(error.clone()))?);
+        return without_sending(args.output, setup).await;
     }
-    let answer = broker.request_token(&request).await?;
-    print(&describe_all(&broker.explain().await?))?;
-    let token = answer?;
+    let mut broker = setup.with_timeout(&args.timeout).instance().await?;
+    let answer = setup.waiting(broker.request_token(&request)).await?;
+    let reports = broker.explain().await?;
     let source = get::source_of_last_token(&mut broker).await?;
-    print(&format!("\n{}", get::describe(&token, &args.scope, &source)))
+    let token = answer.as_ref().ok().map(|token| Answer {
+        token,
+        scope: &args.scope,
+        tenant: request.tenant_id.as_deref(),
+        source: &source,
+    });
+    print(in_format(args.output, &reports, token.as_ref()))?;
+    Ok(answer.map(drop)?)
 }
 
-/// # Errors
-/// The error of every call for a token, as far as the configuration decides it. The answer of a source is unknown.
-fn predicted(reports: &[SourceReport]) -> Result<(), Error> {
-    let Some(report) = reports.iter().find(|report| ends_the_chain(report)) else {
-        return Err(unavailable(reports, "set the variables of the source that this platform has"));
+/// Reports, and then fails as each call for a token would that fails before it sends anything.
+async fn without_sending(output: ReportOutput, setup: &Setup) -> Result<(), Failed> {
+    let sends = Arc::new(Notify::new());
+    let sent = Arc::clone(&sends);
+    let never = move |_: &http::request::Parts| {
+        sent.notify_one();
+        Decision::Answer(Box::new(|_| Box::pin(future::pending())))
     };
-    if report.verdict != Verdict::Misconfigured {
-        return Ok(());
+    let mut broker = setup.instance_with(never).await?;
+    print(in_format(output, &broker.explain().await?, None))?;
+    let scopes = vec![allowed_scope()];
+    let request = RawRequest { scopes, ..RawRequest::default() };
+    tokio::select! {
+        answer = broker.request_token(&request) => match answer? {
+            // Another identity may be allowed.
+            Ok(_) | Err(Error::Denied(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
+        () = sends.notified() => Ok(()),
     }
-    Err(match report.reason.split_once(": ") {
-        Some(("misconfigured", why)) => Error::Misconfigured(why.to_owned()),
-        // An id that AZURE_CLIENT_ID names, of a source that takes none.
-        Some(("invalid-request", why)) => Error::InvalidRequest(why.to_owned()),
-        // The source is configured, and this host cannot use it.
-        _ => unavailable(
-            std::slice::from_ref(report),
-            "use a host with this source, or configure another source",
-        ),
+}
+
+/// A scope that the configuration allows.
+fn allowed_scope() -> String {
+    let allowed = std::env::var(ALLOWED_SCOPES).unwrap_or_default();
+    allowed.split_whitespace().next().unwrap_or(Explain::DEFAULT_SCOPE).to_owned()
+}
+
+fn in_format(output: ReportOutput, reports: &[SourceReport], token: Option<&Answer<'_>>) -> String {
+    match output {
+        ReportOutput::Json => lines(&to_json(reports, token)),
+        ReportOutput::Text => {
+            let reports = reports.iter().enumerate().map(|(nth, report)| describe(nth + 1, report));
+            reports.chain(token.map(Answer::describe)).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+fn to_json(reports: &[SourceReport], token: Option<&Answer<'_>>) -> Value {
+    let sources: Vec<_> = reports.iter().map(report_to_json).collect();
+    json!({ "sources": sources, "token": token.map(Answer::to_json) })
+}
+
+fn report_to_json(report: &SourceReport) -> Value {
+    let variables: Map<_, _> =
+        report.variables.iter().map(|(name, is_set)| (name.clone(), (*is_set).into())).collect();
+    json!({
+        "source": report.source,
+        "verdict": report.verdict.as_str(),
+        "reason": report.reason,
+        "wouldSend": report.would_send,
+        "variables": variables,
+        "lastFailure": report.last_failure.as_ref().map(failure_to_json),
     })
-}
-
-/// Whether it ends the chain: no source after it is asked.
-fn ends_the_chain(report: &SourceReport) -> bool {
-    match report.reason.strip_prefix(NEEDS_FILE) {
-        Some(file) => Path::new(file).exists(),
-        None => report.verdict != Verdict::NotConfigured,
-    }
-}
-
-fn unavailable(reports: &[SourceReport], fix: &str) -> Error {
-    let declined = |report: &SourceReport| Failure::new(report.source.clone(), report.reason.clone());
-    let mut failures: Vec<_> = reports.iter().map(declined).collect();
-    if let Some(last) = failures.last_mut() {
-        last.remedy = Some(fix.to_owned());
-    }
-    Error::Unavailable(failures)
-}
-
-fn describe_all(reports: &[SourceReport]) -> String {
-    reports.iter().enumerate().map(|(nth, report)| describe(nth + 1, report)).collect::<Vec<_>>().join("\n")
 }
 
 fn describe(nth: usize, report: &SourceReport) -> String {
@@ -82,36 +106,11 @@ fn describe(nth: usize, report: &SourceReport) -> String {
     text
 }
 
-/// The report's words for a source that needs a file, Arc's agent.
-const NEEDS_FILE: &str = "will be tried if there is a file ";
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use token_broker_host::{Failure, Verdict};
 
-    #[test]
-    fn the_first_source_that_would_be_asked_decides_whether_a_call_fails() {
-        let report = |verdict, reason: &str| SourceReport::new("s", verdict, reason);
-        let absent = report(Verdict::NotConfigured, "X is not set");
-        let broken = report(Verdict::Misconfigured, "misconfigured: X must be a URL");
-        let unusable = report(Verdict::Misconfigured, "the host does not pin");
-        let refused = report(Verdict::Misconfigured, "invalid-request: it has one identity: its own");
-        let ready = report(Verdict::Ready, "will be tried if no source before it answers");
-        let agent = |file: &str| report(Verdict::Ready, &format!("{NEEDS_FILE}{file}"));
-        for (reports, kind) in [
-            (vec![&absent, &ready], None),
-            (vec![&absent, &ready, &broken], None),
-            (vec![&agent("/"), &broken], None),
-            (vec![&agent("/no/such/agent"), &broken], Some("misconfigured")),
-            (vec![&absent, &broken, &ready], Some("misconfigured")),
-            (vec![&absent, &unusable, &ready], Some("unavailable")),
-            (vec![&absent, &refused, &ready], Some("invalid-request")),
-            (vec![&absent], Some("unavailable")),
-        ] {
-            let reports: Vec<_> = reports.into_iter().cloned().collect();
-            assert_eq!(predicted(&reports).err().map(|error| error.kind()), kind, "{reports:?}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_report_names_the_request_the_variables_and_the_last_failure() {
@@ -124,5 +123,9 @@ mod tests {
             "1. imds: failed\n   it was asked last\n   would send   GET http://169.254.169.254/x\n   \
              not set      AZURE_CLIENT_ID\n   last failure imds: no answer\n"
         );
+        let json = to_json(&[report], None);
+        assert_eq!(json["sources"][0]["verdict"], "failed");
+        assert_eq!(json["sources"][0]["variables"]["AZURE_CLIENT_ID"], false);
+        assert_eq!(json["sources"][0]["lastFailure"]["message"], "no\nanswer");
     }
 }

@@ -17,11 +17,6 @@ impl Failed {
         Self(Error::Other(format!("{what}; fix: {fix}")))
     }
 
-    /// An error of the host, which has a fix in it.
-    pub(crate) fn of_host(error: &wasmtime::Error) -> Self {
-        Self(Error::Other(format!("{error:#}")))
-    }
-
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.0 {
             Error::InvalidRequest(_) => 2,
@@ -42,7 +37,7 @@ impl Failed {
     }
 }
 
-fn failure_to_json(failure: &Failure) -> Value {
+pub(crate) fn failure_to_json(failure: &Failure) -> Value {
     json!({
         "source": failure.source,
         "status": failure.status,

@@ -4,12 +4,17 @@
 
 mod args;
 mod claims;
+mod documents;
 mod explain;
 mod failure;
 mod get;
+mod output;
 mod prepare;
+mod progress;
 mod run;
 mod serve;
+mod usage;
+mod wasm_file;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -18,14 +23,17 @@ use std::time::Duration;
 use clap::Parser as _;
 use token_broker_host::{flush_log, log_line};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, ReportOutput};
 use crate::failure::Failed;
+use crate::prepare::Setup;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let code = run(&args.command).unwrap_or_else(|failed| {
-        let as_json = matches!(&args.command, Command::Get(get) if get.json);
-        log_line(&if as_json { failed.to_json() } else { failed.to_string() });
+    let (outcome, is_json) = match Args::try_parse() {
+        Ok(args) => (run(&args), args.command.prints_json()),
+        Err(error) => (usage::outcome(&error), false),
+    };
+    let code = outcome.unwrap_or_else(|failed| {
+        log_line(&if is_json { failed.to_json() } else { failed.to_string() });
         failed.exit_code()
     });
     // Bounded: the process must end even if nobody reads stderr.
@@ -34,31 +42,48 @@ fn main() -> ExitCode {
 }
 
 /// One thread is enough, and starts faster than many: the command waits for the network.
-fn run(command: &Command) -> Result<ExitCode, Failed> {
+fn run(args: &Args) -> Result<ExitCode, Failed> {
+    let setup = Setup::new(args.verbose);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::other(error, FREE_RESOURCES))?;
     let output = runtime.block_on(async {
-        match command {
-            Command::Get(args) => get::run(args).await.map(|()| ExitCode::SUCCESS),
-            Command::Explain(args) => explain::run(args).await.map(|()| ExitCode::SUCCESS),
-            Command::Run(args) => run::run(args).await,
-            Command::Serve(args) => serve::run(args).await.map(|()| ExitCode::SUCCESS),
+        match &args.command {
+            Command::Get(args) => get::run(args, &setup).await,
+            Command::Explain(args) => explain::run(args, &setup).await,
+            Command::Run(args) => return run::run(args, &setup).await,
+            Command::Serve(args) => serve::run(args, &setup).await,
+            Command::Completions(args) => documents::completions(args.shell),
+            Command::Man => documents::man(),
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     // A look-up of a name that is still under way must not hold up the exit.
     runtime.shutdown_background();
     output
 }
 
+impl Command {
+    /// Whether its errors are JSON, too.
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Get(args) => args.output().is_json(),
+            Self::Explain(args) => args.output == ReportOutput::Json,
+            _ => false,
+        }
+    }
+}
+
 /// Write to stdout. A closed pipe is an error, and does not panic.
-fn print(text: &str) -> Result<(), Failed> {
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failed> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
-        Failed::other(
-            format_args!("cannot write to stdout: {error}"),
-            "give stdout a file, or a program that reads it",
-        )
-    })
+    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(cannot_write)
+}
+
+fn cannot_write(error: std::io::Error) -> Failed {
+    Failed::other(
+        format_args!("cannot write to stdout: {error}"),
+        "give stdout a file, or a program that reads it",
+    )
 }
 
 /// The fix for a process that gets no thread, file or signal of the system.

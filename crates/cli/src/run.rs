@@ -6,31 +6,30 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use token_broker_host::{
-    ConsumerState, Egress, Environment, Error, Policy, engine_config, flush_log, log_line,
-};
+use token_broker_host::{ConsumerState, Egress, Error, Policy, engine_config, flush_log, log_line};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::error::Context as _;
+use wasmtime::error::format_err;
 use wasmtime::{Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtxBuilder, p2, p3};
 
 use crate::args::Run;
 use crate::failure::Failed;
-use crate::prepare::{self, LOG};
-use crate::{FREE_RESOURCES, LAST_WORDS};
+use crate::prepare::{self, Setup};
+use crate::{FREE_RESOURCES, LAST_WORDS, wasm_file};
 
 /// Run a component to its end, with credentials from a broker outside it.
-pub(crate) async fn run(args: &Run) -> Result<ExitCode, Failed> {
+pub(crate) async fn run(args: &Run, setup: &Setup) -> Result<ExitCode, Failed> {
     let policy = Policy::for_scopes("--scope", &args.scope.join(" ")).map_err(of_arguments)?;
-    let state = state(args)?;
+    let state = state(args, setup)?;
     let engine = Engine::new(&engine_config())?;
-    let component = component(&engine, &args.component)?;
+    let component = async { component(&engine, &args.component) };
+    let component = setup.while_showing("compiling the component", component).await?;
     let mut linker = Linker::new(&engine);
     p2::add_to_linker_async(&mut linker)?;
     p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    let broker = prepare::shared_broker(Environment::inherit()).await?;
+    let broker = setup.shared_broker().await?;
     broker.add_to_linker(&mut linker, policy)?;
     let mut store = Store::new(&engine, state);
     store.limiter(|state| &mut state.data);
@@ -71,8 +70,9 @@ fn of_arguments(error: Error) -> Error {
 }
 
 fn component(engine: &Engine, file: &Path) -> Result<Component, Failed> {
-    Component::from_file(engine, file).map_err(|error| {
-        let what = format_args!("{} is not a component that can run: {error:#}", file.display());
+    let bytes = wasm_file::read(file).map_err(Error::InvalidRequest)?;
+    Component::new(engine, bytes).map_err(|error| {
+        let what = format_args!("{} cannot be compiled: {error:#}", file.display());
         Error::invalid_request(what, "build the component for WASI 0.3 or 0.2").into()
     })
 }
@@ -103,7 +103,9 @@ async fn run_to_its_end(
         return store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await).await?;
     }
     let command = p2::bindings::CommandPre::new(component);
-    let command = command.context("it exports no wasi:cli/run; fix: build a command, not a library")?;
+    let command = command.map_err(|error| {
+        format_err!("it exports no wasi:cli/run ({error:#}); fix: build a command, not a library")
+    })?;
     let command = command.instantiate_async(&mut *store).await?;
     command.wasi_cli_run().call_run(store).await
 }
@@ -159,7 +161,7 @@ impl ResourceLimiter for Memory {
     }
 }
 
-fn state(args: &Run) -> Result<State, Failed> {
+fn state(args: &Run, setup: &Setup) -> Result<State, Failed> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.inherit_stdio().arg(args.component.to_string_lossy()).args(&args.arguments);
     for variable in &args.env {
@@ -170,17 +172,17 @@ fn state(args: &Run) -> Result<State, Failed> {
     }
     let max_bytes = usize::try_from(args.max_memory).map_or(usize::MAX, |mib| mib.saturating_mul(MIB));
     let memory = Memory { bytes: 0, max_bytes, was_refused: false };
-    Ok(ConsumerState::new(wasi.build(), egress(&args.allow)?, memory))
+    Ok(ConsumerState::new(wasi.build(), egress(&args.allow, setup)?, memory))
 }
 
-fn egress(origins: &[String]) -> Result<Egress, Failed> {
+fn egress(origins: &[String], setup: &Setup) -> Result<Egress, Failed> {
     let egress = Egress::to(origins).map_err(|error| Error::InvalidRequest(format!("--allow: {error:#}")))?;
     let egress = match prepare::trusted_roots()? {
         Some(roots) => egress.trusted_roots(roots)?,
         None => egress,
     };
-    Ok(match std::env::var(LOG).as_deref() {
-        Ok("off") => egress.log(|_| {}),
+    Ok(match setup.log_level() {
+        Some("off") => egress.log(|_| {}),
         _ => egress,
     })
 }

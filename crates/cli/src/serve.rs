@@ -10,20 +10,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use token_broker::Settings;
-use token_broker_host::{Environment, Error};
+use token_broker_host::Error;
 use token_broker_identity_endpoint::{IdentityApi, Question};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
 use crate::failure::Failed;
-use crate::prepare::{self, LOG};
+use crate::prepare::{LOG, Setup};
 use crate::{FREE_RESOURCES, print};
 use handler::Handler;
 use listener::Listener;
 
 /// Serve tokens to other processes until a signal ends this one.
-pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
-    let settings = settings(args.secret_file.as_deref())?;
+pub(crate) async fn run(args: &Serve, setup: &Setup) -> Result<(), Failed> {
+    let level = setup.log_level().unwrap_or(LEVEL);
+    let settings = settings(args.secret_file.as_deref(), level)?;
     let api = IdentityApi::new(&settings)?;
     let audits = Question::AUDIT <= settings.log_level()?;
     let listener = match &args.unix {
@@ -31,19 +32,16 @@ pub(crate) async fn run(args: &Serve) -> Result<(), Failed> {
         None => Listener::tcp(args.listen, args.allow_remote).await?,
     };
     // The secret is for clients of this process; the broker must not get it.
-    let mut environment = Environment::inherit().with(SECRET, "");
-    if !prepare::is_set(LOG) {
-        environment = environment.with(LOG, LEVEL);
-    }
-    let handler = Handler::new(prepare::shared_broker(environment).await?, api, audits);
+    let setup = setup.clone().with(SECRET, "").with(LOG, level);
+    let handler = Handler::new(setup.shared_broker().await?, api, audits);
     let end = end().map_err(|error| Failed::other(error, FREE_RESOURCES))?;
-    print(&announcement(&listener, &handler))?;
+    print(announcement(&listener, &handler))?;
     server::serve(&listener, Arc::new(handler), end).await;
     Ok(())
 }
 
 /// The variables of the endpoint itself, with the secret from a file if one is named.
-fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
+fn settings(secret_file: Option<&Path>, level: &str) -> Result<Settings, Failed> {
     let lossy = |text: OsString| text.to_string_lossy().into_owned();
     let mut settings =
         Settings::from_pairs(std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))));
@@ -64,9 +62,7 @@ fn settings(secret_file: Option<&Path>) -> Result<Settings, Failed> {
         }
         settings.set_from(&place, SECRET, secret.to_owned());
     }
-    if !settings.is_set(LOG) {
-        settings.set(LOG, LEVEL.to_owned());
-    }
+    settings.set(LOG, level.to_owned());
     Ok(settings)
 }
 

@@ -2,93 +2,21 @@
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test starts processes")]
 
-use std::process::{Command, Output, Stdio};
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/documents.rs"]
+mod documents;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/output.rs"]
+mod output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mock_identity::{Answer, Endpoint, Environment, Fault, Mock, MockConfig, ServiceFabricConfig};
-use serde_json::Value;
+use mock_identity::{Answer, Endpoint};
 use test_support::port::Port;
 
-const VAULT: &str = "https://vault.azure.net/.default";
-const UNKNOWN: &str = "99999999-9999-4999-8999-999999999999";
-
-/// The command with nothing in its environment but what points it at the mock.
-struct Cli {
-    mock: Mock,
-    cache: tempfile::TempDir,
-    env: Vec<(&'static str, String)>,
-}
-
-impl Cli {
-    async fn new() -> Self {
-        Self::at(MockConfig::default()).await
-    }
-
-    /// Against a platform that has TLS and Service Fabric, too.
-    async fn with_tls() -> Self {
-        let config =
-            MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
-        Self::at(MockConfig { listen_tls: Some(config.listen), ..config }).await
-    }
-
-    async fn at(config: MockConfig) -> Self {
-        let mock = Mock::start(config).await.unwrap();
-        Self { env: mock.env(Endpoint::Imds), mock, cache: tempfile::tempdir().unwrap() }
-    }
-
-    fn with_all(self, environment: &Environment) -> Self {
-        environment.iter().fold(self, |cli, (name, value)| cli.with(name, value))
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.env.retain(|(known, _)| *known != name);
-        self.env.push((name, value.to_owned()));
-        self
-    }
-
-    fn fault(self, answer: Answer) -> Self {
-        self.mock.fault(Fault::new(Endpoint::Imds, answer).forever());
-        self
-    }
-
-    /// Run it off the thread that the mock answers on.
-    async fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-        command.args(args).env_clear().envs(self.env.iter().cloned());
-        command.env("XDG_CACHE_HOME", self.cache.path()).stdin(Stdio::null());
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
-    }
-
-    async fn get(&self, args: &[&str]) -> Output {
-        self.run(&[&["get", "--scope", VAULT], args].concat()).await
-    }
-
-    /// The exit code and the one line of a command that fails.
-    async fn failure(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args).await;
-        assert_eq!(text(&output.stdout), "", "a failure prints nothing on stdout");
-        let line = text(&output.stderr);
-        assert_eq!(line.lines().count(), 1, "a failure is one line: {line}");
-        assert!(!line.contains("eyJ"), "no token is in {line}");
-        assert_eq!(line.matches("; fix: ").count(), 1, "{line}");
-        (output.status.code().unwrap(), line)
-    }
-
-    /// How often the mock's IMDS was asked.
-    fn requests(&self) -> u64 {
-        self.mock.counters().of(Endpoint::Imds).requests
-    }
-
-    /// As [`Cli::failure`], of a token for the vault.
-    async fn refusal(&self) -> (i32, String) {
-        self.failure(&["get", "--scope", VAULT]).await
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
+use harness::{Cli, UNKNOWN, VAULT, component, output, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_shows_everything_of_a_token_but_the_token() {
@@ -123,60 +51,6 @@ async fn a_warning_is_shown_though_there_is_a_token() {
             assert!(said.contains(r#""level":"warn""#) && said.lines().count() == 1, "{said}");
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn raw_is_the_token_and_nothing_else() {
-    let cli = Cli::new().await;
-    let token = text(&cli.get(&["--raw"]).await.stdout);
-    cli.mock.verify(&token, "https://vault.azure.net").unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn json_has_the_five_fields_and_a_token_of_the_identity_that_was_asked_for() {
-    let cli = Cli::new().await;
-    let output = cli.get(&["--json", "--client-id", "11112222-bbbb-3333-cccc-4444dddd5555"]).await;
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let fields: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(fields, ["accessToken", "expiresOn", "refreshOn", "source", "tokenType"]);
-    assert_eq!(answer["source"], "imds");
-    let claims = cli.mock.verify(answer["accessToken"].as_str().unwrap(), "https://vault.azure.net").unwrap();
-    assert_eq!(claims.appid, "11112222-bbbb-3333-cccc-4444dddd5555");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_json_where_json_was_asked_for() {
-    let output = Cli::new().await.get(&["--json", "--client-id", UNKNOWN]).await;
-    assert_eq!(output.status.code(), Some(6));
-    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert_eq!(error["error"], "rejected");
-    assert_eq!(error["failures"][0]["status"], 400);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn exit_code_1_is_for_everything_else() {
-    let cli = Cli::new().await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-    command.args(["get", "--scope", VAULT]).env_clear().env("TOKEN_BROKER_COMPONENT", "/does/not/exist.wasm");
-    command.env("XDG_CACHE_HOME", cli.cache.path());
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("/does/not/exist.wasm"), "{}", text(&output.stderr));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn exit_code_2_is_for_usage_and_for_what_cannot_be_asked() {
-    let cli = Cli::new().await;
-    for args in [&["get"][..], &["get", "--scope", VAULT, "--raw", "--json"], &["no-such-command"]] {
-        assert_eq!(cli.run(args).await.status.code(), Some(2), "{args:?}");
-    }
-    for scope in ["", "two scopes", "line\nbreak"] {
-        let (code, line) = cli.failure(&["get", "--scope", scope]).await;
-        assert_eq!(code, 2, "{line}");
-        assert!(line.contains("scope"), "{line}");
-    }
-    assert_eq!(cli.failure(&["get", "--scope", VAULT, "--client-id", ""]).await.0, 2);
-    assert_eq!(cli.requests(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,14 +107,14 @@ async fn service_fabrics_endpoint_is_known_by_its_certificate_and_another_one_ne
     let of = |name| fabric.iter().find(|(known, _)| *known == name).unwrap().1.clone();
     let (secret, thumbprint) = (of("IDENTITY_HEADER"), of("IDENTITY_SERVER_THUMBPRINT").to_uppercase());
     let cli = cli.with_all(&fabric).with("IDENTITY_SERVER_THUMBPRINT", &"ab".repeat(20));
-    let output = cli.get(&["--raw"]).await;
+    let output = cli.get(&["--output", "token"]).await;
     let (code, said) = (output.status.code(), text(&output.stderr));
     assert!(code.is_some_and(|code| code != 0) && said.contains(&thumbprint), "{code:?} {said}");
     assert!(!said.contains(&secret), "{said}");
     assert_eq!(cli.mock.requests().len(), 0);
 
     let cli = cli.with("IDENTITY_SERVER_THUMBPRINT", &thumbprint);
-    let output = cli.get(&["--raw"]).await;
+    let output = cli.get(&["--output", "token"]).await;
     let token = text(&output.stdout);
     cli.mock.verify(&token, "https://vault.azure.net").unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
     assert_eq!(cli.mock.counters().of(Endpoint::ServiceFabric).tokens, 1);
@@ -263,7 +137,7 @@ async fn an_authority_of_ones_own_is_believed_if_ssl_cert_file_has_its_certifica
     let (code, line) = cli.refusal().await;
     assert!(code == 3 && line.contains("SSL_CERT_FILE") && line.contains(file), "{code} {line}");
     std::fs::write(file, cli.mock.ca_pem().unwrap()).unwrap();
-    let output = cli.get(&["--raw"]).await;
+    let output = cli.get(&["--output", "token"]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(cli.mock.counters().of(Endpoint::Entra).tokens, 1);
 }
@@ -288,18 +162,6 @@ async fn explain_sends_nothing_unless_it_is_told_to_try() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn explain_ignores_nothing_that_only_a_try_would_need() {
-    let cli = Cli::new().await;
-    for args in
-        [["--client-id", UNKNOWN], ["--object-id", UNKNOWN], ["--resource-id", "/x"], ["--scope", VAULT]]
-    {
-        let output = cli.run(&[&["explain"], &args[..]].concat()).await;
-        let said = text(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.contains("--try"), "{args:?}: {said}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_file_in_the_root_fails_calls_for_a_token_and_explain_says_so() {
     let cli = Cli::new().await.with("AZURE_FEDERATED_TOKEN_FILE", "/token");
     let (code, line) = cli.refusal().await;
@@ -320,6 +182,9 @@ async fn explain_exits_as_the_calls_would_that_it_sees_fail_and_sends_nothing() 
         // Cloud Shell has one identity.
         (&[("MSI_ENDPOINT", "http://127.0.0.1/oauth2/token"), ("AZURE_CLIENT_ID", UNKNOWN)], 2),
         (&[("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")], 5),
+        (&[("AZURE_FEDERATED_TOKEN_FILE", "/tmp/no/such/token"), ("AZURE_TENANT_ID", UNKNOWN)], 3),
+        (&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT)], 0),
+        (&[("TOKEN_BROKER_ALLOWED_SCOPES", VAULT), ("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")], 5),
         (&[("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")], 0),
     ] {
         let cli = variables.iter().fold(Cli::new().await, |cli, (name, value)| cli.with(name, value));
@@ -347,8 +212,9 @@ async fn explain_shows_the_report_of_a_try_that_failed_and_exits_as_get_would() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_precompiled_component_is_kept_in_the_users_cache() {
-    let cli = Cli::new().await;
-    let files = || std::fs::read_dir(cli.cache.path().join("token-broker")).unwrap().count();
+    let home = tempfile::tempdir().unwrap();
+    let cli = Cli::new().await.with("XDG_CACHE_HOME", home.path().to_str().unwrap());
+    let files = || std::fs::read_dir(home.path().join("token-broker")).unwrap().count();
     for _ in 0..2 {
         assert_eq!(cli.get(&[]).await.status.code(), Some(0));
         assert_eq!(files(), 1);
@@ -360,41 +226,25 @@ async fn a_variable_that_is_to_be_passed_on_and_is_not_there_is_an_error() {
     use std::os::unix::ffi::OsStringExt as _;
 
     let cli = Cli::new().await;
-    let module = cli.cache.path().join("component.wasm");
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("component.wasm");
     std::fs::write(&module, b"\0asm\x0d\0\x01\0").unwrap();
     let run = ["run", "--scope", VAULT, "--env", "VAULT_URL", module.to_str().unwrap()];
     let (code, line) = cli.failure(&run).await;
     assert!(code == 2 && line.contains("VAULT_URL is not set") && line.contains("fix: "), "{code} {line}");
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-    command.args(run).env_clear().env("VAULT_URL", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
-    let output = command.output().unwrap();
+    let mut command = cli.command(&run);
+    command.env("VAULT_URL", std::ffi::OsString::from_vec(vec![b'a', 0xff]));
+    let output = output(command).await;
     let line = text(&output.stderr);
     assert!(output.status.code() == Some(2) && line.contains("VAULT_URL is not UTF-8"), "{line}");
-}
-
-/// A command of WASI 0.2 whose `run` is these instructions.
-fn component(run: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(component
-            (core module $m
-                (memory 1)
-                (func (export "run") (result i32) {run}))
-            (core instance $i (instantiate $m))
-            (func $run (result (result)) (canon lift (core func $i "run")))
-            (component $shim
-                (import "run" (func $run (result (result))))
-                (export "run" (func $run)))
-            (instance $export (instantiate $shim (with "run" (func $run))))
-            (export "wasi:cli/run@0.2.0" (instance $export)))"#
-    );
-    wat::parse_str(text).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_has_no_more_time_and_memory_than_it_may_have() {
     let cli = Cli::new().await;
-    let file = cli.cache.path().join("component.wasm");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("component.wasm");
     let run = async |instructions: &str, limits: &[&str]| {
         std::fs::write(&file, component(instructions)).unwrap();
         let args = [&["run", "--scope", VAULT], limits, &[file.to_str().unwrap()]].concat();

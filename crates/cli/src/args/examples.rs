@@ -1,0 +1,40 @@
+//! The ends of the help texts: examples and exit codes.
+
+pub(super) const EXIT_CODES: &str = "Exit codes: 0 success, 1 other, 2 usage or invalid request, 3 misconfigured, 4 denied, \
+    5 unavailable, 6 rejected, 7 throttled, 8 transient, 9 protocol";
+
+pub(super) const GET: &str = "\
+Examples:
+  token-broker get --scope https://vault.azure.net/.default
+  token-broker get --scope https://storage.azure.com/.default --client-id 11111111-1111-1111-1111-111111111111
+  token-broker get --scope https://management.azure.com/.default --output header \\
+    | curl -H @- 'https://management.azure.com/subscriptions?api-version=2022-12-01'";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  token-broker explain
+  token-broker explain --try --scope https://vault.azure.net/.default
+  token-broker explain --output json";
+
+pub(super) const RUN: &str = "\
+Examples:
+  token-broker run --scope https://vault.azure.net --allow https://my.vault.azure.net \\
+    --env KEY_VAULT_URL=https://my.vault.azure.net key-vault.wasm --show";
+
+pub(super) const SERVE: &str = "\
+Examples:
+  token-broker serve
+  AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:4141 python3 app.py
+  token-broker serve --unix /run/token-broker/socket
+  curl --unix-socket /run/token-broker/socket -H Metadata:true \\
+    'http://localhost/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net'";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  token-broker completions bash > ~/.local/share/bash-completion/completions/token-broker
+  token-broker completions zsh > ~/.zfunc/_token-broker
+  token-broker completions fish > ~/.config/fish/completions/token-broker.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  token-broker man > /usr/local/share/man/man1/token-broker.1";
