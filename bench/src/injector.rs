@@ -1,6 +1,6 @@
 //! An application's requests through the injector, and the same application's without it.
 //!
-//! The host answers in memory, so that nothing is measured but what stands between the application and the host.
+//! The host answers in memory: only the way from the application to the host is measured.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -9,15 +9,14 @@ use anyhow::{Result, ensure};
 use host_test::hosts::artefact;
 use host_test::wasi::{self, Io, Memory, Sent, answered, text};
 use http_body_util::{BodyExt as _, Empty};
-use rustix::time::{ClockId, clock_gettime};
 use token_broker_host::engine_config;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::report::Report;
-use crate::timing::median;
+use crate::report::{Report, Table};
+use crate::spread::Spread;
 use contract::exports::token_broker::test::egress::{Body, Request};
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
@@ -26,70 +25,65 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let (mut without, mut with) = (Application::new(&plain).await?, Application::new(&injected).await?);
     let mut pair = [&mut without, &mut with];
 
-    report.section(
-        "an application's requests, answered in memory: without the injector, and through it with a token",
-    );
-    let [alone, through] = each(&mut pair, 1).await?;
-    report.figure("each, without", alone.wall, "us");
-    report.figure("each, with a token", through.wall, "us");
-    report.promise("added", through.wall - alone.wall, 30.0, "us");
-    report.promise("added processor time", through.processor - alone.processor, 30.0, "us");
-    let [alone, through] = each(&mut pair, 64).await?;
-    report.figure("64 at once, without", 1e6 / alone.wall, "/s");
-    report.figure("64 at once, with a token", 1e6 / through.wall, "/s");
-    let [alone, through] = uploads(&mut pair).await?;
-    report.figure("100 MB of body, without", UPLOAD as f64 / 1e6 / alone, "MB/s");
-    report.figure("100 MB of body, with a token", UPLOAD as f64 / 1e6 / through, "MB/s");
-    report.promise("longer by", (through / alone - 1.0) * 100.0, 5.0, "%");
-    let [alone, through] = pair.map(|application| application.store.data().data.0 as f64 / 1024.0);
-    report.figure("linear memory, without", alone, "KiB");
-    report.figure("linear memory, with injector and broker", through, "KiB");
+    let mut table = Table::new("injector", &["", "without", "with", "added"]);
+    let [alone, through, added] = each(&mut pair, 1).await?;
+    report.at_most("a request through the injector, µs more", added.median, 150.0);
+    table.row(cells("a request, µs", [alone, through, added]));
+    let at_once = each(&mut pair, 64).await?;
+    table.row(cells("a request, 64 at once, µs", at_once));
+    let [alone, through, added] = uploads(&mut pair).await?;
+    report.at_most("100 MB through the injector, longer by a factor", through.median / alone.median, 1.25);
+    table.row(cells("100 MB of body, ms", [alone, through, added]));
+    let [alone, through] =
+        pair.map(|application| application.store.data().data.0 as f64 / f64::from(1 << 20));
+    report.at_most("linear memory with the injector, MiB", through, 2.0);
+    table.row(["linear memory, MiB", &mib(alone), &mib(through), &mib(through - alone)].map(str::to_owned));
+    table.print();
     Ok(())
 }
 
-/// What a request takes, in microseconds.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: f64,
-    processor: f64,
+/// Without the injector, with it, and their difference
+type Comparison = [Spread; 3];
+
+fn cells(title: &str, comparison: Comparison) -> Vec<String> {
+    std::iter::once(title.to_owned()).chain(comparison.map(|spread| spread.to_string())).collect()
 }
 
-/// What a request takes each of them, in a loop inside the component that keeps so many under way. They take turns, so that
-/// whatever else the machine does meets both.
-async fn each(pair: &mut [&mut Application; 2], at_once: u32) -> Result<[Cost; 2]> {
-    let mut costs = [vec![], vec![]];
-    for round in 0..=BATCHES {
-        for (application, costs) in pair.iter_mut().zip(&mut costs) {
-            let (began, taken) = (Instant::now(), processor_time());
-            application.count(BATCH, at_once).await?;
-            // The first one is cold.
-            if round > 0 {
-                costs.push((began.elapsed(), processor_time() - taken));
-            }
+fn mib(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// Microseconds of a request, in a loop inside the component that has so many under way.
+async fn each(pair: &mut [&mut Application; 2], at_once: u32) -> Result<Comparison> {
+    compare(pair, BATCHES, async |application| {
+        let start = Instant::now();
+        application.count(BATCH, at_once).await?;
+        Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH))
+    })
+    .await
+}
+
+/// Milliseconds of a large body.
+async fn uploads(pair: &mut [&mut Application; 2]) -> Result<Comparison> {
+    compare(pair, ROUNDS, async |application| Ok(application.upload().await?.as_secs_f64() * 1e3)).await
+}
+
+/// They take turns, so that the rest of the machine disturbs both.
+async fn compare(
+    pair: &mut [&mut Application; 2],
+    rounds: usize,
+    measure: impl AsyncFn(&mut Application) -> Result<f64>,
+) -> Result<Comparison> {
+    let mut all = [vec![], vec![], vec![]];
+    for round in 0..=rounds {
+        let [without, with] = &mut *pair;
+        let (alone, through) = (measure(without).await?, measure(with).await?);
+        // The first one is cold.
+        if round > 0 {
+            all.iter_mut().zip([alone, through, through - alone]).for_each(|(times, time)| times.push(time));
         }
     }
-    let per_request = |times: Vec<Duration>| median(times).as_secs_f64() * 1e6 / f64::from(BATCH);
-    Ok(costs.map(|costs| {
-        let (wall, processor): (Vec<_>, Vec<_>) = costs.into_iter().unzip();
-        Cost { wall: per_request(wall), processor: per_request(processor) }
-    }))
-}
-
-/// Seconds that a large body takes each of them.
-async fn uploads(pair: &mut [&mut Application; 2]) -> Result<[f64; 2]> {
-    let mut times = [vec![], vec![]];
-    for _ in 0..ROUNDS {
-        for (application, times) in pair.iter_mut().zip(&mut times) {
-            times.push(application.upload().await?);
-        }
-    }
-    Ok(times.map(|times| median(times).as_secs_f64()))
-}
-
-/// What all threads of this process have taken.
-fn processor_time() -> Duration {
-    let taken = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(taken.tv_sec.unsigned_abs(), u32::try_from(taken.tv_nsec).unwrap_or_default())
+    Ok(all.map(Spread::of))
 }
 
 fn load(engine: &Engine, name: &str) -> Result<InstancePre<State>> {
@@ -121,7 +115,7 @@ impl Application {
         Ok(())
     }
 
-    /// How long a large body takes.
+    /// The time of a large body.
     async fn upload(&mut self) -> Result<Duration> {
         let egress = self.instance.token_broker_test_egress();
         let began = Instant::now();
@@ -153,7 +147,7 @@ fn request(body: Body) -> Request {
     }
 }
 
-/// IMDS, and a storage account that says how much it was sent.
+/// IMDS, and a storage account that answers with the length of a body.
 struct Platform;
 
 impl WasiHttpHooks for Platform {

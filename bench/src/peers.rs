@@ -1,150 +1,139 @@
-//! Azure's own SDKs, on the same machine, against the same mock.
+//! Azure's SDKs on the same machine, against the same mock as an IMDS; and the broker in Node, which is measured as they are.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use host_test::example::{Example, Installed};
-use mock_identity::{Endpoint, Mock};
+use anyhow::{Context as _, Result, ensure};
+use mock_identity::{Endpoint, Environment, Mock};
 use serde::Deserialize;
-use test_support::sdk::Sdk;
 use tokio::process::Command;
 
-use crate::process::first_token;
-use crate::report::Report;
-use crate::timing::milliseconds;
-
-/// A program that measures one of Azure's SDKs: its argument says what.
+/// A program of `bench/peers`; its argument says what it does
 pub(crate) struct Peer {
     pub(crate) title: &'static str,
     program: PathBuf,
     script: Option<PathBuf>,
-    environment: Vec<(&'static str, String)>,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) comes_by: &'static str,
+    environment: Environment,
+    blocks: bool,
+    pub(crate) fix: &'static str,
 }
 
-/// What a peer prints of itself.
+/// The figures that a peer prints
 #[derive(Deserialize)]
-struct Figures {
-    version: String,
-    cached_us: f64,
-    memory_mib: f64,
-}
-
-pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
-    for peer in Peer::all(mock) {
-        peer.run(mock, report).await?;
-    }
-    Peer::in_node(mock).run(mock, report).await?;
-    match Example::copy("node", &[JCO]).and_then(|example| example.build().map(|()| example)) {
-        Ok(example) => Peer::ours_in_node(mock, &example).run(mock, report).await,
-        Err(error) => {
-            report.section(OURS_IN_NODE);
-            report.skip("all of it", &format!("{error:#}"));
-            Ok(())
-        }
-    }
+pub(crate) struct Figures {
+    pub(crate) version: String,
+    pub(crate) cached_us: Vec<f64>,
+    /// Of new credentials; none if they are not cold
+    pub(crate) first_ms: Vec<f64>,
+    pub(crate) memory_mib: f64,
 }
 
 impl Peer {
-    pub(crate) fn all(mock: &Mock) -> [Self; 2] {
-        [Self::python(mock), Self::rust(mock)]
-    }
+    pub(crate) const RUST: &str = "`azure_identity` for Rust";
 
-    /// A script, whose interpreter somebody may have.
-    fn script(
-        mock: &Mock,
-        title: &'static str,
-        interpreter: PathBuf,
-        script: &str,
-        comes_by: &'static str,
-    ) -> Self {
-        let (script, endpoint) = (Some(file(script)), Endpoint::Imds);
-        Self { title, program: interpreter, script, environment: mock.env(endpoint), endpoint, comes_by }
-    }
-
-    fn python(mock: &Mock) -> Self {
-        let comes_by = "`cargo xtask setup` makes target/venv";
-        Self::script(
-            mock,
-            "azure-identity for Python",
-            Sdk::Python.program(),
-            "peers/azure_identity.py",
-            comes_by,
-        )
-    }
-
-    /// It has no variable that moves IMDS, so it is measured at App Service.
-    fn rust(mock: &Mock) -> Self {
+    pub(crate) fn rust(mock: &Mock) -> Self {
         Self {
-            title: "azure_identity for Rust",
-            program: file("../target/peer/release/azure-identity-peer"),
+            title: Self::RUST,
+            program: target("peer/release/azure-identity-peer"),
             script: None,
-            environment: mock.env(Endpoint::AppService),
-            endpoint: Endpoint::AppService,
-            comes_by: "`cargo xtask bench` builds it in target/peer",
+            environment: mock.env(Endpoint::Imds),
+            blocks: false,
+            fix: "cargo xtask bench, which builds it",
         }
     }
 
-    fn in_node(mock: &Mock) -> Self {
-        let (node, comes_by) = (file("../target/node/bin/node"), "`cargo xtask setup` makes target/node");
-        Self::script(mock, "@azure/identity for Node", node, "peers/azure_identity.mjs", comes_by)
+    pub(crate) fn python(mock: &Mock) -> Self {
+        Self {
+            title: "`azure-identity` for Python",
+            program: target("venv/bin/python"),
+            script: Some(script("azure_identity.py")),
+            environment: mock.env(Endpoint::Imds),
+            blocks: false,
+            fix: "cargo xtask setup python-sdk",
+        }
     }
 
-    fn ours_in_node(mock: &Mock, example: &Example) -> Self {
-        let module = example.folder().join("broker/token-broker-sync.js").display().to_string();
-        let node = file("../target/example-node/bin/node");
-        let comes_by = "`cargo xtask setup` makes target/example-node";
-        let mut peer = Self::script(mock, OURS_IN_NODE, node, "peers/token_broker.mjs", comes_by);
-        peer.environment.push(("BROKER_MODULE", module));
-        peer
+    pub(crate) fn node(mock: &Mock) -> Self {
+        Self {
+            title: "`@azure/identity` for Node",
+            program: target("node/bin/node"),
+            script: Some(script("azure_identity.mjs")),
+            environment: mock.env(Endpoint::Imds),
+            blocks: false,
+            fix: "cargo xtask setup node-sdk",
+        }
     }
 
-    pub(crate) fn is_there(&self) -> bool {
+    /// `token-broker-sync.wasm`, as JavaScript.
+    pub(crate) fn broker_in_node(mock: &Mock) -> Self {
+        let mut environment = mock.env(Endpoint::Imds);
+        environment
+            .push(("BROKER_MODULE", target(MODULE).join("token-broker-sync.js").display().to_string()));
+        Self {
+            title: "`token-broker-sync.wasm` in Node",
+            program: target("example-node/bin/node"),
+            script: Some(script("token_broker.mjs")),
+            environment,
+            blocks: true,
+            fix: "cargo xtask setup jco",
+        }
+    }
+
+    pub(crate) fn is_installed(&self) -> bool {
         self.program.exists()
     }
 
-    async fn run(&self, mock: &Mock, report: &mut Report) -> Result<()> {
-        if !self.is_there() {
-            report.section(self.title);
-            report.skip("all of it", self.comes_by);
-            return Ok(());
-        }
-        let output = self.command("cached").output().await?;
-        let figures: Figures = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{} said {}", self.title, String::from_utf8_lossy(&output.stderr)))?;
-        report.section(&format!("{}, {}", self.title, figures.version));
-        report.figure("cached get_token", figures.cached_us, "us");
-        let first = milliseconds(first_token(self.command("first")).await?);
-        report.figure("process start to first token", first, "ms");
-        report.figure("memory", figures.memory_mib, "MiB");
-        let before = mock.counters().of(self.endpoint).requests;
-        self.command("herd").output().await?;
-        let requests = mock.counters().of(self.endpoint).requests - before;
-        report.figure("32 cold callers at once, requests sent", requests as f64, "");
-        Ok(())
+    pub(crate) async fn measure(&self) -> Result<Figures> {
+        let output = self.run("measure").await?;
+        serde_json::from_slice(&output).with_context(|| format!("{} printed other figures", self.title))
     }
 
-    /// A process of a fleet, that speaks as the program `fleet` does.
-    pub(crate) fn member(&self) -> Command {
-        if self.script.is_none() {
-            return self.command("member");
+    /// The requests of 32 cold callers in one process; none where a call blocks, so that no two are under way.
+    pub(crate) async fn herd(&self, mock: &Mock) -> Result<Option<u64>> {
+        if self.blocks {
+            return Ok(None);
         }
-        let mut member = Sdk::Python.script("member");
-        member.envs(self.environment.iter().cloned());
+        mock.reset();
+        self.run("herd").await?;
+        Ok(Some(mock.counters().of(Endpoint::Imds).requests))
+    }
+
+    /// A process of a fleet, which speaks as the program `fleet` does.
+    pub(crate) fn member(&self, instances: usize) -> Command {
+        let mut member = self.command("member");
+        member.arg(instances.to_string());
         member
+    }
+
+    async fn run(&self, mode: &str) -> Result<Vec<u8>> {
+        let output = self.command(mode).kill_on_drop(true).output().await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{} failed: {said}", self.title);
+        Ok(output.stdout)
     }
 
     fn command(&self, mode: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.script).arg(mode).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(&self.script).arg(mode).env_clear().envs(self.environment.iter().cloned());
         command
     }
 }
 
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+/// Make JavaScript of `token-broker-sync.wasm`, where it finds jco's shim.
+pub(crate) async fn transpile() -> Result<()> {
+    let mut jco = Command::new(target("example-node/bin/node"));
+    jco.arg(target("example-node/node_modules/.bin/jco")).arg("transpile");
+    jco.arg(target("components/token-broker-sync.wasm")).arg("-o").arg(target(MODULE));
+    let output = jco.output().await?;
+    ensure!(output.status.success(), "jco failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
-const OURS_IN_NODE: &str = "token-broker-sync.wasm, through jco";
-const JCO: Installed = Installed { by: "npm ci", at: "node_modules", lies: "example-node/node_modules" };
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+fn target(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(path)
+}
+
+const MODULE: &str = "example-node/bench";

@@ -1,57 +1,74 @@
-//! The table, and whether every promise was kept.
+//! The tables of docs/benchmarks.md, and the failures of a run.
 
-use std::fmt::Display;
 use std::process::ExitCode;
 
-/// Prints each figure when it is known.
+/// Collects limits that were missed, and peers that are missing.
+#[derive(Default)]
 pub(crate) struct Report {
-    broken: usize,
+    failures: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self { broken: 0 }
+    /// A limit that only a regression exceeds.
+    pub(crate) fn at_most(&mut self, what: &str, value: f64, limit: f64) {
+        if value > limit {
+            self.failures.push(format!("{what}: {value:.2}, more than {limit}"));
+        }
     }
 
-    pub(crate) fn section(&mut self, title: &str) {
-        println!("\n{title}");
+    /// The same for figures of which more is better.
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, limit: f64) {
+        if value < limit {
+            self.failures.push(format!("{what}: {value:.2}, less than {limit}"));
+        }
     }
 
-    /// A figure without a promise.
-    pub(crate) fn figure(&mut self, what: &str, value: f64, unit: &str) {
-        println!("  {what:<58}{value:>10.2} {unit}");
-    }
-
-    /// A figure that the design promises to be at most `limit`.
-    pub(crate) fn promise(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
-        let kept = value <= limit;
-        self.broken += usize::from(!kept);
-        let verdict = if kept { "ok" } else { "MISSED" };
-        println!("  {what:<58}{value:>10.2} {unit:<5} at most {limit:<7} {verdict}");
-    }
-
-    /// What the figures of the rows that follow are.
-    pub(crate) fn columns(&mut self, names: &[&str]) {
-        self.row("", names);
-    }
-
-    /// A figure for each of the columns.
-    pub(crate) fn row(&mut self, what: &str, cells: &[impl Display]) {
-        let cells: String = cells.iter().map(|cell| format!("{cell:>16}")).collect();
-        println!("  {what:<20}{cells}");
-    }
-
-    pub(crate) fn skip(&mut self, what: &str, why: &str) {
-        println!("  {what:<58}   skipped: {why}");
+    /// Something that could not be measured.
+    pub(crate) fn missing(&mut self, what: &str, fix: &str) {
+        eprintln!("missing: {what}; fix: {fix}");
+        self.failures.push(format!("{what} is missing"));
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        match self.broken {
-            0 => ExitCode::SUCCESS,
-            broken => {
-                println!("\n{broken} promised figures were missed");
-                ExitCode::FAILURE
-            }
+        for failure in &self.failures {
+            eprintln!("failed: {failure}");
         }
+        if self.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
+
+/// A table in Markdown; all columns but the first are numbers.
+pub(crate) struct Table {
+    name: &'static str,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(name: &'static str, columns: &[&str]) -> Self {
+        Self { name, rows: vec![columns.iter().map(|&column| column.to_owned()).collect()] }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Print it between the markers by which `cargo xtask bench --update-docs` finds it.
+    pub(crate) fn print(&self) {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let mut rows = self.rows.iter();
+        let header = rows.next().map(Vec::as_slice).unwrap_or_default();
+        let mut text = line(header);
+        text.push_str(&format!("|---{}|\n", "|---:".repeat(header.len().saturating_sub(1))));
+        rows.for_each(|row| text.push_str(&line(row)));
+        print_block(self.name, text.trim_end());
+    }
+}
+
+pub(crate) fn print_block(name: &str, text: &str) {
+    println!("\n<!-- bench: {name} -->\n{text}\n<!-- /bench -->");
+}
+
+/// The cell of something that does not apply.
+pub(crate) fn none() -> String {
+    "–".to_owned()
 }

@@ -1,40 +1,50 @@
-//! `cargo xtask bench`: measures calls, starts and memory.
+//! `cargo xtask bench`: measures, and writes the tables of docs/benchmarks.md.
 
-use std::process::ExitCode;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::setup::{self, Tool};
 use crate::{build, process, repo, say};
 
-/// Arguments of the benchmark itself
+/// The sections to measure, and where the tables go
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Passed on
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
+    /// The sections, all of them by default: tokens, stampede, endpoint, injector, sharing, envoy, size
+    sections: Vec<String>,
+    /// Write the tables into docs/benchmarks.md, provided that everything was measured and every limit met
+    #[arg(long, conflicts_with = "sections")]
+    update_docs: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     build::everything()?;
     say::step("build: the command and the benchmark");
-    process::run(
-        process::cargo().args(["build", "-p", "token-broker-cli", "-p", "host-test"]).args(OPTIMISED),
-    )?;
+    let programs = ["build", "-p", "token-broker-cli", "-p", "host-test", "-p", "bench"];
+    process::run(process::cargo().args(programs).args(OPTIMISED))?;
     peers();
     say::step("bench");
+    let began = Instant::now();
     let mut bench = process::cargo();
-    bench.args(["run", "-p", "bench"]).args(OPTIMISED).arg("--").args(&options.arguments);
+    bench.args(["run", "--quiet", "-p", "bench"]).args(OPTIMISED).arg("--").args(&options.sections);
     // wasmtime makes errors that nobody sees, and with this on takes a backtrace for each.
     bench.env("RUST_BACKTRACE", "0");
-    process::run(&mut bench)?;
+    let tables = measure(&mut bench)?;
+    say::done("bench", began);
+    if options.update_docs {
+        let page = std::fs::read_to_string(repo::path(PAGE))?;
+        process::write_if_changed(&repo::path(PAGE), updated(&page, &tables)?.as_bytes())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Install the peers of the comparison; the benchmark reports those that are missing.
 fn peers() {
-    use Tool::{ComponentizeQjs, Hosts, Jco, NodeSdk, PythonSdk, Wrk};
-    setup::install(&[PythonSdk, NodeSdk, Jco, ComponentizeQjs, Hosts, Wrk]);
+    use Tool::{Hosts, Jco, NodeSdk, PythonSdk, Redis, Wrk};
+    setup::install(&[PythonSdk, NodeSdk, Jco, Hosts, Redis, Wrk]);
     say::step("build: azure_identity for Rust, a peer");
     let mut peer = process::cargo();
     peer.args(["build", "--release", "--locked", "--manifest-path", PEER]);
@@ -43,6 +53,79 @@ fn peers() {
     }
 }
 
+/// Run it, show its output as it comes, and return it
+fn measure(bench: &mut Command) -> Result<String> {
+    let mut child = bench.stdout(Stdio::piped()).spawn().context("cannot run the benchmark")?;
+    let stdout = child.stdout.take().context("a child without its pipe")?;
+    let mut output = String::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        output.push_str(&line);
+        output.push('\n');
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the benchmark failed: {status}");
+    Ok(output)
+}
+
+/// The page with the tables of a run; each table has its place, and each place its table
+fn updated(page: &str, output: &str) -> Result<String> {
+    let mut tables = BTreeMap::new();
+    with_tables(output, |name, table| {
+        tables.insert(name.to_owned(), table.to_owned());
+        Ok(String::new())
+    })?;
+    let page = with_tables(page, |name, _| tables.remove(name).with_context(|| format!("no table {name}")))?;
+    match tables.keys().next() {
+        None => Ok(page),
+        Some(name) => bail!("{PAGE} has no place for the table {name}"),
+    }
+}
+
+/// A text with other tables
+fn with_tables(text: &str, mut other: impl FnMut(&str, &str) -> Result<String>) -> Result<String> {
+    let (mut result, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let (name, after) = after.split_once(" -->\n").context("a marker without its end")?;
+        let (table, after) = after.split_once(END).with_context(|| format!("{name} does not end"))?;
+        result.push_str(&format!("{before}{BEGIN}{name} -->\n{}{END}", other(name, table)?));
+        rest = after;
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+const PAGE: &str = "docs/benchmarks.md";
+const BEGIN: &str = "<!-- bench: ";
+const END: &str = "<!-- /bench -->";
 /// The fleet of host-test is not optimised for tests; here its time is part of the figures.
 const OPTIMISED: [&str; 3] = ["--release", "--config", "profile.release.package.host-test.opt-level=3"];
 const PEER: &str = "bench/peers/azure-identity/Cargo.toml";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_table_of_a_run_replaces_the_one_of_its_name() {
+        let page = "# Page\n<!-- bench: a -->\nold\n<!-- /bench -->\ntext\n<!-- bench: b -->\nold\n<!-- /bench -->\n";
+        let output = "<!-- bench: b -->\n2\n<!-- /bench -->\n\n<!-- bench: a -->\n1\n<!-- /bench -->\n";
+
+        assert_eq!(
+            updated(page, output).unwrap(),
+            "# Page\n<!-- bench: a -->\n1\n<!-- /bench -->\ntext\n<!-- bench: b -->\n2\n<!-- /bench -->\n"
+        );
+    }
+
+    #[test]
+    fn a_table_without_a_place_and_a_place_without_a_table_are_errors() {
+        let a = "<!-- bench: a -->\n1\n<!-- /bench -->\n";
+
+        assert_eq!(
+            updated("", a).unwrap_err().to_string(),
+            "docs/benchmarks.md has no place for the table a"
+        );
+        assert_eq!(updated(a, "").unwrap_err().to_string(), "no table a");
+    }
+}

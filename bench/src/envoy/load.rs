@@ -1,4 +1,4 @@
-//! The load, and what it costs.
+//! The load, and the processor time and memory of an Envoy.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,11 +12,10 @@ use super::process;
 /// The program wrk.
 pub(super) struct Wrk;
 
-/// What came of one run.
+/// The figures of one run
 pub(super) struct Round {
     pub(super) requests: u64,
     pub(super) seconds: f64,
-    pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
 }
 
@@ -48,7 +47,6 @@ impl Round {
         Ok(Self {
             requests: requests.parse()?,
             seconds: milliseconds(rest.split(',').next().unwrap_or_default())? / 1e3,
-            p50_ms: milliseconds(after("50%")?)?,
             p99_ms: milliseconds(after("99%")?)?,
         })
     }
@@ -63,7 +61,7 @@ fn milliseconds(text: &str) -> Result<f64> {
     Ok(text.trim_end_matches(unit).parse::<f64>()? * factor)
 }
 
-/// The CPU time that a process has had, of all its threads.
+/// The CPU time of a process, of all its threads.
 pub(super) fn cpu_us(envoy: &Envoy) -> Result<u64> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{}/task", process(envoy)?))? {
@@ -74,7 +72,7 @@ pub(super) fn cpu_us(envoy: &Envoy) -> Result<u64> {
     Ok(nanoseconds / 1000)
 }
 
-/// What it has in memory.
+/// Resident memory.
 pub(super) fn memory_mib(envoy: &Envoy) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process(envoy)?))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;

@@ -1,68 +1,77 @@
-//! The ways in which Envoy can add a token to a request.
+//! The ways to add a token to a request in Envoy.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use host_test::envoy::{
-    self, Bootstrap, Envoy, Upstream, cluster, http_listener, token_filter, upstream_filters,
+    self, Bootstrap, Envoy, Upstream, UpstreamTls, cluster, http_listener, token_filter, upstream_filters,
 };
 use http::Request;
-use mock_identity::Mock;
+use mock_identity::{Credential, Mock};
 use serde_json::{Value, json};
+use test_support::sdk::Files;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use crate::SCOPE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Nothing,
     StaticHeader,
-    CredentialInjector,
+    Generic,
+    OAuth2,
     Lua,
     GcpAuthn,
-    Ours,
-    OursByHost,
-    OursInCluster,
+    Filter,
+    FilterByHost,
+    FilterInCluster,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Nothing,
         Self::StaticHeader,
-        Self::CredentialInjector,
+        Self::Generic,
+        Self::OAuth2,
         Self::Lua,
         Self::GcpAuthn,
-        Self::Ours,
-        Self::OursByHost,
-        Self::OursInCluster,
+        Self::Filter,
+        Self::FilterByHost,
+        Self::FilterInCluster,
     ];
 
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::StaticHeader => "static header",
-            Self::CredentialInjector => "credential_injector",
-            Self::Lua => "lua",
-            Self::GcpAuthn => "gcp_authn",
-            Self::Ours => "ours",
-            Self::OursByHost => "ours, by host",
-            Self::OursInCluster => "ours, in the cluster",
+            Self::StaticHeader => "a header in the route, a fixed token",
+            Self::OAuth2 => "`credential_injector`, `oauth2`, a client secret",
+            Self::Generic => "`credential_injector`, `generic`, a fixed token",
+            Self::Lua => "`lua`, a fixed token",
+            Self::GcpAuthn => "`gcp_authn`, its tokens cached",
+            Self::Filter => "token-filter, in the listener",
+            Self::FilterByHost => "token-filter, in the listener, by host",
+            Self::FilterInCluster => "token-filter, in the cluster",
         }
     }
 }
 
-/// The service behind, and where tokens come from.
+/// The service behind Envoy, and the sources of tokens
 pub(super) struct Bench<'a> {
     mock: &'a Mock,
-    /// A token as the mock makes it.
+    /// A token of the mock
     token: String,
     service: Envoy,
-    /// Sees what arrives, where the service does not tell.
+    /// Notes the headers that arrive, which the service does not
     upstream: Upstream,
     metadata: SocketAddr,
     _metadata: JoinSet<()>,
+    /// The authority of the mock's certificate
+    files: Files,
 }
 
 impl<'a> Bench<'a> {
@@ -75,48 +84,53 @@ impl<'a> Bench<'a> {
         let (metadata, server) = google_metadata(token.clone()).await?;
         let answering = Bootstrap { listeners: vec![answering()], ..Bootstrap::default() };
         let service = Envoy::start(&answering, 1).await?;
-        Ok(Self { mock, token, service, upstream: Upstream::start().await?, metadata, _metadata: server })
+        let files = Files::new(mock.ca_pem().context("the mock has no TLS listener")?)?;
+        let upstream = Upstream::start().await?;
+        Ok(Self { mock, token, service, upstream, metadata, _metadata: server, files })
     }
 
     pub(super) async fn start(&self, way: Way, workers: u32) -> Result<Envoy> {
         Envoy::start(&self.bootstrap(way, self.service.listener("in").await?), workers).await
     }
 
-    /// See that the way does what it says.
-    pub(super) async fn check(&self, way: Way, address: SocketAddr) -> Result<()> {
-        self.warm(address).await?;
+    /// Check that the way does what its title says.
+    pub(super) async fn check(&self, way: Way) -> Result<()> {
         let envoy = Envoy::start(&self.bootstrap(way, self.upstream.address()), 1).await?;
         let address = envoy.listener("in").await?;
-        // gcp_authn has its token after the first.
-        for _ in 0..2 {
-            ensure!(envoy::get(address, "/").await?.status == 200, "{way:?}: {}", envoy.log());
-        }
+        self.warm(address).await?;
+        self.upstream.take_seen();
+        envoy::get(address, "/").await?;
         let seen = self.upstream.take_seen();
         let has_token = seen.last().and_then(envoy::Seen::token).is_some();
-        ensure!(has_token != (way == Way::Nothing), "{way:?}: {has_token}");
+        ensure!(has_token != (way == Way::Nothing), "{way:?}: {has_token}: {}", envoy.log());
         Ok(())
     }
 
-    /// Enough requests for every worker to have had some.
+    /// Enough requests for every worker to have had some, once there is a token: until then `oauth2` answers 401.
     pub(super) async fn warm(&self, address: SocketAddr) -> Result<()> {
+        let began = Instant::now();
+        while envoy::get(address, "/").await?.status != 200 {
+            ensure!(began.elapsed() < PATIENCE, "an Envoy does not answer with 200");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         try_join_all((0..64).map(|_| envoy::get(address, "/"))).await.map(drop)
     }
 
     fn bootstrap(&self, way: Way, service: SocketAddr) -> Bootstrap {
         let bearer = format!("Bearer {}", self.token);
         let filters = match way {
-            Way::Nothing | Way::StaticHeader | Way::OursInCluster => vec![],
-            Way::CredentialInjector => vec![credential_injector()],
+            Way::Nothing | Way::StaticHeader | Way::FilterInCluster => vec![],
+            Way::Generic => vec![credential_injector(&generic())],
+            Way::OAuth2 => vec![credential_injector(&self.oauth2())],
             Way::Lua => vec![lua(&bearer)],
             Way::GcpAuthn => vec![gcp_authn()],
-            Way::Ours => vec![self.ours(None)],
-            Way::OursByHost => vec![self.ours(Some("127.0.0.1"))],
+            Way::Filter => vec![self.filter(None)],
+            Way::FilterByHost => vec![self.filter(Some("127.0.0.1"))],
         };
         let imds = self.mock.url().trim_start_matches("http://").parse().unwrap_or(service);
         let mut bootstrap = Bootstrap::with_filters(&filters, service)
             .and_cluster(cluster("metadata", self.metadata))
             .and_cluster(cluster("imds", imds));
-        let secret = json!({ "name": "token", "generic_secret": { "secret": { "inline_string": bearer } } });
         match way {
             Way::StaticHeader => {
                 let manager = &mut bootstrap.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
@@ -131,17 +145,57 @@ impl<'a> Bench<'a> {
                     "url": "https://vault.azure.net",
                 });
             }
-            Way::CredentialInjector => bootstrap.secrets.push(secret),
-            Way::OursInCluster => {
-                bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[self.ours(None)]);
+            Way::Generic => bootstrap.secrets.push(secret("token", &bearer)),
+            Way::OAuth2 => {
+                bootstrap.secrets.push(secret("client-secret", &self.application("AZURE_CLIENT_SECRET")));
+                bootstrap.clusters.push(self.entra());
             }
-            Way::Nothing | Way::Lua | Way::Ours | Way::OursByHost => {}
+            Way::FilterInCluster => {
+                bootstrap.clusters[0] = upstream_filters(bootstrap.clusters[0].clone(), &[self.filter(None)]);
+            }
+            Way::Nothing | Way::Lua | Way::Filter | Way::FilterByHost => {}
         }
         bootstrap
     }
 
+    /// The client credentials grant, as Entra ID takes it.
+    fn oauth2(&self) -> Value {
+        let (tenant, client) = (self.application("AZURE_TENANT_ID"), self.application("AZURE_CLIENT_ID"));
+        json!({
+            "name": "envoy.http.injected_credentials.oauth2",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
+                "token_endpoint": {
+                    "uri": format!("https://localhost/{tenant}/oauth2/v2.0/token"),
+                    "cluster": "entra",
+                    "timeout": "5s",
+                },
+                "scopes": [SCOPE],
+                "client_credentials": {
+                    "client_id": client,
+                    "client_secret": { "name": "client-secret" },
+                    "auth_type": "URL_ENCODED_BODY",
+                },
+            },
+        })
+    }
+
+    /// Entra ID, over TLS.
+    fn entra(&self) -> Value {
+        let port =
+            self.mock.tls_url().and_then(|url| url.rsplit(':').next()?.parse().ok()).unwrap_or_default();
+        let entra = cluster("entra", SocketAddr::from(([127, 0, 0, 1], port)));
+        UpstreamTls { authority: &self.files.authority(), name: "localhost" }.on(entra)
+    }
+
+    /// A variable of the application that the mock knows.
+    fn application(&self, name: &str) -> String {
+        let environment = self.mock.app_env(Credential::Secret);
+        environment.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value).unwrap_or_default()
+    }
+
     /// One rule, for everything or for a host.
-    fn ours(&self, authority: Option<&str>) -> Value {
+    fn filter(&self, authority: Option<&str>) -> Value {
         let mut rule = json!({ "name": "vault", "scope": "https://vault.azure.net" });
         if let Some(authority) = authority {
             rule["authority"] = json!(authority);
@@ -152,21 +206,29 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn credential_injector() -> Value {
+fn credential_injector(credential: &Value) -> Value {
     json!({
         "name": "envoy.filters.http.credential_injector",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
             "overwrite": true,
-            "credential": {
-                "name": "envoy.http.injected_credentials.generic",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic",
-                    "credential": { "name": "token" },
-                },
-            },
+            "credential": credential,
         },
     })
+}
+
+fn generic() -> Value {
+    json!({
+        "name": "envoy.http.injected_credentials.generic",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic",
+            "credential": { "name": "token" },
+        },
+    })
+}
+
+fn secret(name: &str, value: &str) -> Value {
+    json!({ "name": name, "generic_secret": { "secret": { "inline_string": value } } })
 }
 
 fn lua(bearer: &str) -> Value {
@@ -221,3 +283,5 @@ async fn google_metadata(token: String) -> Result<(SocketAddr, JoinSet<()>)> {
     });
     Ok((address, server))
 }
+
+const PATIENCE: Duration = Duration::from_secs(10);
