@@ -12,6 +12,32 @@ fn the_quickstart_for_wasmtime() {
     try_out("docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm"]));
 }
 
+/// `spin build` is what `cargo xtask build` did with this manifest, and `spin up` a host of these tests.
+#[test]
+fn the_quickstart_for_spin() {
+    let stage = Stage::in_example("spin-app").and_then(|stage| stage.stand_in("spin", SPIN));
+    try_out("docs/quickstart/spin.md", stage);
+}
+
+/// In the folder of the quickstart for wasmtime, as it says. The program is the one of the page, and was compiled with the
+/// tests: wasmtime takes minutes.
+#[test]
+fn the_quickstart_for_rust() {
+    let page = std::fs::read_to_string(format!("{REPOSITORY}/docs/quickstart/rust.md")).unwrap();
+    let program =
+        std::fs::read_to_string(format!("{REPOSITORY}/crates/host/examples/quickstart.rs")).unwrap();
+    assert!(
+        page.contains(&format!("```rust\n{program}```\n")),
+        "crates/host/examples/quickstart.rs is another"
+    );
+    let stage = Stage::with(&["token-broker.wasm"]).unwrap().stand_in("cargo", CARGO).unwrap();
+    let mut shell = stage.shell().unwrap();
+    for page in ["docs/quickstart/wasmtime.md", "docs/quickstart/rust.md"] {
+        let done = Page::read(page).and_then(|page| page.run(&mut shell));
+        done.unwrap_or_else(|error| panic!("{error:#}"));
+    }
+}
+
 #[test]
 fn the_quickstart_for_wasmcloud() {
     try_out("docs/quickstart/wasmcloud.md", Stage::with(&["token-broker.wasm"]));
@@ -44,6 +70,11 @@ fn try_out(page: &str, stage: anyhow::Result<Stage>) {
 
 const JCO: &str = "ln -s $TARGET/example-node/node_modules node_modules";
 const NODE_SDK: &str = "ln -s $TARGET/node/node_modules node_modules";
+const CARGO: &str = r#"if [ "$1" = run ]; then exec "$TARGET/release/examples/quickstart"; fi
+PATH=${PATH#*:} exec cargo "$@""#;
+const SPIN: &str = r#"if [ "$1" = build ]; then exit; fi
+exec "$TARGET/release/spin" "$@""#;
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PYTHON_SDK: &str = "ln -s $TARGET/venv $3";
 
 // The runner itself.
