@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use host_test::example::{Example, Installed};
+use anyhow::{Context as _, Result, ensure};
+use host_test::console::{Page, Stage};
 use mock_identity::{Endpoint, Mock};
 use serde::Deserialize;
 use test_support::sdk::Sdk;
@@ -36,7 +36,7 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
         peer.run(mock, report).await?;
     }
     Peer::in_node(mock).run(mock, report).await?;
-    match Example::copy("node", &[JCO]).and_then(|example| example.build().map(|()| example)) {
+    match node_example() {
         Ok(example) => Peer::ours_in_node(mock, &example).run(mock, report).await,
         Err(error) => {
             report.section(OURS_IN_NODE);
@@ -44,6 +44,18 @@ pub(crate) async fn run(mock: &Mock, report: &mut Report) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// `examples/node`, translated by the first two commands of its README
+fn node_example() -> Result<Stage> {
+    let stage =
+        Stage::in_example("node")?.stand_in("npm", "ln -s $TARGET/example-node/node_modules node_modules")?;
+    let mut shell = stage.shell()?;
+    for command in Page::read("examples/node/README.md")?.commands().take(2) {
+        let typed = shell.type_in(command)?;
+        ensure!(typed.status == 0, "`{command}` failed: {}", typed.output);
+    }
+    Ok(stage)
 }
 
 impl Peer {
@@ -91,7 +103,7 @@ impl Peer {
         Self::script(mock, "@azure/identity for Node", node, "peers/azure_identity.mjs", comes_by)
     }
 
-    fn ours_in_node(mock: &Mock, example: &Example) -> Self {
+    fn ours_in_node(mock: &Mock, example: &Stage) -> Self {
         let module = example.folder().join("broker/token-broker-sync.js").display().to_string();
         let node = file("../target/example-node/bin/node");
         let comes_by = "`cargo xtask setup` makes target/example-node";
@@ -147,4 +159,3 @@ fn file(path: &str) -> PathBuf {
 }
 
 const OURS_IN_NODE: &str = "token-broker-sync.wasm, through jco";
-const JCO: Installed = Installed { by: "npm ci", at: "node_modules", lies: "example-node/node_modules" };
