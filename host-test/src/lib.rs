@@ -2,13 +2,11 @@
 //! [`endpoint`]s as programs.
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a server has a clock and files")]
 
-pub mod azurite;
 pub mod certificate;
 pub mod conformance;
 pub mod console;
 pub mod endpoint;
 pub mod envoy;
-pub mod example;
 pub mod fleet;
 pub mod hosts;
 pub mod serve;

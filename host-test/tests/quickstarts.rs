@@ -3,48 +3,88 @@
 #![allow(missing_docs, reason = "the names of the tests say what they prove")]
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a test runs programs")]
 
+#[path = "quickstarts/failures.rs"]
+mod failures;
+
 use std::time::Duration;
 
+use anyhow::Result;
 use host_test::console::{Page, Stage};
 
-#[test]
-fn the_quickstart_for_wasmtime() {
-    try_out("docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm"]));
+/// A test for each page: its name, the page, and what its reader has
+macro_rules! pages {
+    ($($name:ident: $page:literal, $stage:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            try_out(&[$page], $stage);
+        })*
+    };
 }
 
-#[test]
-fn the_quickstart_for_wasmcloud() {
-    try_out("docs/quickstart/wasmcloud.md", Stage::with(&["token-broker.wasm"]));
+pages! {
+    readme: "README.md", Stage::with(&["token-broker.wasm", "key-vault.wasm"]);
+    command_line: "docs/command-line.md", Stage::with(&["key-vault.wasm"]);
+    mock_identity: "crates/mock-identity/README.md", python(Stage::with(&[]), "venv");
+    injection: "docs/injection.md", Stage::with(&["sidecar.wasm", "token-injector.wasm"]);
+
+    quickstart_wasmtime: "docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm"]);
+    quickstart_wasmcloud: "docs/quickstart/wasmcloud.md", Stage::with(&["token-broker.wasm"]);
+    quickstart_envoy: "docs/quickstart/envoy.md", Stage::with(&["token-filter.wasm"]);
+    quickstart_node: "docs/quickstart/node.md", packages(Stage::with(&["token-broker-sync.wasm"]), "example-node");
+    quickstart_sdk: "docs/quickstart/sdk.md", python(packages(Stage::with(&[]), "node"), "venv");
+    quickstart_spin: "docs/quickstart/spin.md", stand_in(Stage::in_example("spin-app"), "spin", SPIN);
+
+    example_key_vault: "examples/key-vault/README.md", Stage::in_example("key-vault");
+    example_storage: "examples/storage/README.md", packages(Stage::in_example("storage"), "azurite");
+    example_sql: "examples/sql/README.md", Stage::in_example("sql");
+    example_sidecar: "examples/sidecar/README.md", Stage::in_example("sidecar");
+    example_wasmtime_app: "examples/wasmtime-app/README.md", Stage::in_example("wasmtime-app");
+    example_node: "examples/node/README.md", packages(Stage::in_example("node"), "example-node");
+    example_js: "examples/js/README.md", packages(Stage::in_example("js"), "example-js");
+    example_python: "examples/python/README.md", python(Stage::in_example("python"), "example-python");
+    example_envoy: "examples/envoy/README.md", Stage::in_clone();
 }
 
+/// In the folder of the quickstart for wasmtime, as it says. The program is the one of the page, and was compiled with the
+/// tests: wasmtime takes minutes.
 #[test]
-fn the_quickstart_for_envoy() {
-    try_out("docs/quickstart/envoy.md", Stage::with(&["token-filter.wasm"]));
+fn quickstart_rust() {
+    let read = |file| std::fs::read_to_string(format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let program = read("crates/host/examples/quickstart.rs");
+    let page = read("docs/quickstart/rust.md");
+    assert!(page.contains(&format!("```rust\n{program}```\n")), "the page has another program");
+    let stage = stand_in(Stage::with(&["token-broker.wasm"]), "cargo", CARGO);
+    try_out(&["docs/quickstart/wasmtime.md", "docs/quickstart/rust.md"], stage);
 }
 
-#[test]
-fn the_quickstart_for_node() {
-    let stage = Stage::with(&["token-broker-sync.wasm"]).and_then(|stage| stage.stand_in("npm", JCO));
-    try_out("docs/quickstart/node.md", stage);
-}
-
-#[test]
-fn the_quickstart_for_azure_sdks() {
-    let stage =
-        Stage::with(&[]).and_then(|stage| stage.stand_in("npm", NODE_SDK)?.stand_in("python3", PYTHON_SDK));
-    try_out("docs/quickstart/sdk.md", stage);
-}
-
-fn try_out(page: &str, stage: anyhow::Result<Stage>) {
-    let done = stage.and_then(|stage| Page::read(page)?.run(&mut stage.shell()?));
+/// Type what the pages say, in one shell.
+fn try_out(pages: &[&str], stage: Result<Stage>) {
+    let done = stage.and_then(|stage| {
+        let mut shell = stage.shell()?;
+        pages.iter().try_for_each(|page| Page::read(page)?.run(&mut shell))
+    });
     done.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
-// Packages that `cargo xtask setup` has installed, in the place of those that a page installs.
+fn stand_in(stage: Result<Stage>, program: &str, script: &str) -> Result<Stage> {
+    stage?.stand_in(program, script)
+}
 
-const JCO: &str = "ln -s $TARGET/example-node/node_modules node_modules";
-const NODE_SDK: &str = "ln -s $TARGET/node/node_modules node_modules";
-const PYTHON_SDK: &str = "ln -s $TARGET/venv $3";
+/// What npm would install is what `cargo xtask setup` installed into this folder of `target/`.
+fn packages(stage: Result<Stage>, folder: &str) -> Result<Stage> {
+    stand_in(stage, "npm", &format!("ln -s $TARGET/{folder}/node_modules node_modules"))
+}
+
+/// The same for pip: the environment is not empty.
+fn python(stage: Result<Stage>, folder: &str) -> Result<Stage> {
+    stand_in(stage, "python3", &format!("ln -s $TARGET/{folder} $3"))
+}
+
+/// `spin build` is what `cargo xtask build` did with this manifest, and `spin up` a host of these tests.
+const SPIN: &str = r#"if [ "$1" = build ]; then exit; fi
+exec "$TARGET/release/spin" "$@""#;
+const CARGO: &str = r#"if [ "$1" = run ]; then exec "$TARGET/release/examples/quickstart"; fi
+PATH=${PATH#*:} exec cargo "$@""#;
 
 // The runner itself.
 

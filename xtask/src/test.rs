@@ -141,19 +141,28 @@ const LIGHT: &[&str] = &[
 /// By themselves, so that the host is tested with its default features: the end-to-end tests need it with Redis
 const HOST: &[&str] = &["token-broker-host", "token-broker-cli", "mock-identity"];
 const END_TO_END: &[&str] = &["host-test", "wasmtime-app"];
+/// The tools that the pages of the documentation require of their readers
+const PAGES: &[Tool] = &[
+    Tool::Azurite,
+    Tool::ComponentizePy,
+    Tool::ComponentizeQjs,
+    Tool::Hosts,
+    Tool::Jco,
+    Tool::NodeSdk,
+    Tool::PythonSdk,
+    Tool::Wac,
+];
 /// The tests that need tools
 const NEEDS: &[(&str, &[Tool])] = &[
     ("sdk_python", &[Tool::PythonSdk]),
     ("sdk_node", &[Tool::NodeSdk]),
     ("parity", &[Tool::PythonSdk]),
     ("client_in_spin_sdk", &[Tool::Hosts]),
-    ("examples_in_other_languages", &[Tool::ComponentizePy, Tool::Jco, Tool::ComponentizeQjs, Tool::Hosts]),
-    ("examples_by_the_command", &[Tool::Azurite, Tool::Hosts]),
     ("envoy", &[Tool::Hosts]),
     ("fleet", &[Tool::Redis]),
     ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
     ("injector_in_wasmtime", &[Tool::Hosts]),
-    ("quickstarts", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Jco, Tool::Hosts, Tool::Wac]),
+    ("quickstarts", PAGES),
 ];
 
 #[cfg(test)]

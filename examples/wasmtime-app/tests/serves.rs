@@ -7,7 +7,6 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
-use host_test::example::Example;
 use mock_identity::{Endpoint, Mock, MockConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use test_support::port::Port;
@@ -44,19 +43,6 @@ async fn a_vault_that_refuses_is_told_to_the_client_and_the_server_goes_on() {
     }
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 0);
     assert!(app.end().await.success());
-}
-
-#[tokio::test]
-async fn it_serves_by_the_commands_of_its_readme() {
-    let mock = Mock::start(MockConfig::default()).await.unwrap();
-    let example = Example::copy("wasmtime-app", &[]).unwrap();
-    let [serve, curl] = example.lines() else { panic!("{:?}", example.lines()) };
-    let mut variables = mock.env(Endpoint::Imds);
-    variables.extend([("KEY_VAULT_URL", mock.url().to_owned()), ("LISTEN", "127.0.0.1:0".to_owned())]);
-    let app = example.serve(serve, &variables).await.unwrap();
-    let answer = example.typed(curl).unwrap().env("LISTEN", app.address()).output().await.unwrap();
-    let answer = String::from_utf8(answer.stdout).unwrap();
-    assert!(answer.starts_with("MySecret: "), "{answer}");
 }
 
 /// The program, listening.

@@ -45,10 +45,21 @@ impl Stage {
     /// # Errors
     /// There is no such example, or the system does not let us.
     pub fn in_example(name: &str) -> Result<Self> {
-        let stage = Self::at(&format!("token-broker/examples/{name}"))?;
-        copy(&repository().join("examples").join(name), &stage.folder)?;
-        for shared in ["target", "wit", "Cargo.toml"] {
-            symlink(repository().join(shared), stage.root.path().join("token-broker").join(shared))?;
+        let mut stage = Self::in_clone()?;
+        stage.folder = stage.folder.join("examples").join(name);
+        ensure!(stage.folder.is_dir(), "there is no example {name}");
+        Ok(stage)
+    }
+
+    /// The same at the root of the clone
+    ///
+    /// # Errors
+    /// The system does not let us.
+    pub fn in_clone() -> Result<Self> {
+        let stage = Self::at("token-broker")?;
+        copy(&repository().join("examples"), &stage.folder.join("examples"))?;
+        for shared in ["target", "wit"] {
+            symlink(repository().join(shared), stage.folder.join(shared))?;
         }
         Ok(stage)
     }
@@ -63,6 +74,11 @@ impl Stage {
         std::fs::write(&file, format!("#!/bin/sh\nTARGET='{}'\n{script}\n", target().display()))?;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
         Ok(self)
+    }
+
+    /// The folder in which the page's commands are typed
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Where the page's commands are typed
@@ -83,7 +99,8 @@ impl Stage {
         let brought = std::iter::once(self.root.path().join("bin")).chain(brought);
         let path = std::env::join_paths(brought.chain(std::env::split_paths(&path)))?;
         let home = std::env::var("HOME").unwrap_or_default();
-        let kept = |name: &str, folder: &str| std::env::var(name).unwrap_or(format!("{home}/{folder}"));
+        let kept =
+            |name: &str, folder: &str| std::env::var(name).unwrap_or_else(|_| format!("{home}/{folder}"));
         let variables = [
             ("PATH", path.into_string().ok().context("PATH is not UTF-8")?),
             ("HOME", self.root.path().display().to_string()),
