@@ -26,6 +26,7 @@ pages! {
     command_line: "docs/command-line.md", Stage::with(&["key-vault.wasm"]);
     mock_identity: "crates/mock-identity/README.md", python(Stage::with(&[]), "venv");
     injection: "docs/injection.md", Stage::with(&["sidecar.wasm", "token-injector.wasm"]);
+    envoy: "docs/envoy.md", Stage::in_clone();
 
     quickstart_wasmtime: "docs/quickstart/wasmtime.md", Stage::with(&["token-broker.wasm"]);
     quickstart_wasmcloud: "docs/quickstart/wasmcloud.md", Stage::with(&["token-broker.wasm"]);
