@@ -13,7 +13,7 @@ docker/context.sh "$1" "$context"
 for image in serve mock-identity; do
   "$docker" build --target "$image" --tag "localhost/try-$image" --file docker/Dockerfile "$context"
 done
-mock=$("$docker" run --detach --read-only localhost/try-mock-identity)
+mock=$("$docker" run --detach --read-only --network none localhost/try-mock-identity)
 until "$docker" logs "$mock" | grep -q http; do sleep 0.1; done
 "$docker" run --rm --read-only --network "container:$mock" \
   --env AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:8181 localhost/try-serve get --scope https://vault.azure.net
