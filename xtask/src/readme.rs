@@ -47,6 +47,17 @@ fn documented(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim)
 }
 
+#[test]
+fn each_line_of_rust_in_a_readme_of_a_crate_is_one_of_its_documentation() {
+    for name in ["client", "egress", "host", "identity-endpoint"] {
+        let (readme, documentation) =
+            (read(&format!("crates/{name}/README.md")), read(&format!("crates/{name}/src/lib.rs")));
+        let compiled: BTreeSet<&str> = documented(&documentation).collect();
+        let stray: Vec<&str> = rust(&readme).filter(|line| !compiled.contains(line)).collect();
+        assert!(stray.is_empty() && rust(&readme).count() > 0, "{name}: {stray:?}");
+    }
+}
+
 fn read(file: &str) -> String {
     fs::read_to_string(repo::path(file)).unwrap()
 }

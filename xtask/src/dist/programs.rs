@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -38,11 +38,14 @@ pub(super) fn release(target: &str) -> Result<Files> {
 /// Compile the programs; their folder
 ///
 /// In the profile of the tests. With a target named, the flags are not those of build scripts, which nobody ships.
-fn compile(target: &str) -> Result<std::path::PathBuf> {
+fn compile(target: &str) -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo.args(["build", "--locked", "--release", "--target", target]);
     cargo.args(PROGRAMS.iter().flat_map(|(package, program)| ["-p", package, "--bin", program]));
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", guest::remapped().collect::<Vec<_>>().join("\u{1f}"));
+    // Generated sources are in the target directory; a component has none that it names.
+    let root = format!("--remap-path-prefix={}=token-broker", repo::path("").display());
+    let flags = guest::remapped().chain([root]).collect::<Vec<_>>().join("\u{1f}");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
     // The archiver of macOS writes the time into a library unless it is told not to.
     process::run(cargo.env("ZERO_AR_DATE", "1"))?;
     Ok(repo::target("").join(Path::new(target).join("release")))
