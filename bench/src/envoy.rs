@@ -108,7 +108,7 @@ impl Running {
 }
 
 const ROUNDS: usize = 9;
-const SECONDS: u64 = 2;
+const SECONDS: u64 = 3;
 
 /// The process of an Envoy.
 fn process(envoy: &Envoy) -> Result<u32> {

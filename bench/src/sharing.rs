@@ -104,7 +104,7 @@ async fn timed(broker: &mut Instance, request: &RawRequest) -> Result<f64> {
 fn request(nth: u32) -> RawRequest {
     RawRequest {
         scopes: vec![SCOPE.to_owned()],
-        tenant_id: Some(format!("tenant-{nth}")),
+        tenant_id: Some(format!("tenant-{nth}.example")),
         ..RawRequest::default()
     }
 }
@@ -121,7 +121,7 @@ fn application(credential: (&str, &str)) -> Builder {
 fn with(more: [(&str, &str); 2]) -> Builder {
     let application = [
         ("AZURE_CLIENT_ID", "00001111-aaaa-2222-bbbb-3333cccc4444"),
-        ("AZURE_TENANT_ID", "own"),
+        ("AZURE_TENANT_ID", "own.example"),
         ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "*"),
     ];
     let environment = Environment::from_iter(application.into_iter().chain(more));
