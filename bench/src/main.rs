@@ -1,8 +1,7 @@
 //! Measures the broker beside Azure's SDKs and Envoy's own filters, all against the mock platform in the same run.
 //!
-//! `cargo xtask bench` builds what this needs. Each table belongs to docs/benchmarks.md, between two markers. The exit code
-//! is 0 when everything was measured and each limit was met; the limits guard against regressions and are far above what
-//! is measured.
+//! `cargo xtask bench` builds what this needs. Each table has its place in docs/benchmarks.md. The exit code is 0 when
+//! everything was measured and each limit was met; the limits guard against regressions and leave room for a busy machine.
 
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; a benchmark is about the clock")]
 

@@ -1,6 +1,7 @@
 //! Azure's SDKs on the same machine, against the same mock as an IMDS; and the broker in Node, which is measured as they are.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use mock_identity::{Endpoint, Environment, Mock};
@@ -100,7 +101,8 @@ impl Peer {
     /// A process of a fleet, which speaks as the program `fleet` does.
     pub(crate) fn member(&self, instances: usize) -> Command {
         let mut member = self.command("member");
-        member.arg(instances.to_string());
+        // They log each instance that gives up.
+        member.arg(instances.to_string()).stderr(Stdio::null());
         member
     }
 

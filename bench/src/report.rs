@@ -52,7 +52,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Print it between the markers by which `cargo xtask bench --update-docs` finds it.
+    /// Print it after the marker by which `cargo xtask bench --update-docs` finds its place.
     pub(crate) fn print(&self) {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let mut rows = self.rows.iter();
@@ -65,7 +65,7 @@ impl Table {
 }
 
 pub(crate) fn print_block(name: &str, text: &str) {
-    println!("\n<!-- bench: {name} -->\n{text}\n<!-- /bench -->");
+    println!("<!-- bench: {name} -->\n{text}\n");
 }
 
 /// The cell of something that does not apply.

@@ -83,13 +83,14 @@ fn updated(page: &str, output: &str) -> Result<String> {
     }
 }
 
-/// A text with other tables
+/// A text with other tables: each begins after a marker with its name, and ends at an empty line
 fn with_tables(text: &str, mut other: impl FnMut(&str, &str) -> Result<String>) -> Result<String> {
     let (mut result, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once(BEGIN) {
         let (name, after) = after.split_once(" -->\n").context("a marker without its end")?;
-        let (table, after) = after.split_once(END).with_context(|| format!("{name} does not end"))?;
-        result.push_str(&format!("{before}{BEGIN}{name} -->\n{}{END}", other(name, table)?));
+        let end = after.find("\n\n").unwrap_or(after.len());
+        let (table, after) = after.split_at(end);
+        result.push_str(&format!("{before}{BEGIN}{name} -->\n{}", other(name, table)?));
         rest = after;
     }
     result.push_str(rest);
@@ -98,7 +99,6 @@ fn with_tables(text: &str, mut other: impl FnMut(&str, &str) -> Result<String>) 
 
 const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- bench: ";
-const END: &str = "<!-- /bench -->";
 /// The fleet of host-test is not optimised for tests; here its time is part of the figures.
 const OPTIMISED: [&str; 3] = ["--release", "--config", "profile.release.package.host-test.opt-level=3"];
 const PEER: &str = "bench/peers/azure-identity/Cargo.toml";
@@ -109,23 +109,39 @@ mod tests {
 
     #[test]
     fn each_table_of_a_run_replaces_the_one_of_its_name() {
-        let page = "# Page\n<!-- bench: a -->\nold\n<!-- /bench -->\ntext\n<!-- bench: b -->\nold\n<!-- /bench -->\n";
-        let output = "<!-- bench: b -->\n2\n<!-- /bench -->\n\n<!-- bench: a -->\n1\n<!-- /bench -->\n";
+        let page = "# Page\n\n<!-- bench: a -->\nold\n\ntext\n\n<!-- bench: b -->\nold\nold\n\nend\n";
+        let output = "<!-- bench: b -->\n2\n\n<!-- bench: a -->\n1\n\n";
 
         assert_eq!(
             updated(page, output).unwrap(),
-            "# Page\n<!-- bench: a -->\n1\n<!-- /bench -->\ntext\n<!-- bench: b -->\n2\n<!-- /bench -->\n"
+            "# Page\n\n<!-- bench: a -->\n1\n\ntext\n\n<!-- bench: b -->\n2\n\nend\n"
         );
     }
 
     #[test]
     fn a_table_without_a_place_and_a_place_without_a_table_are_errors() {
-        let a = "<!-- bench: a -->\n1\n<!-- /bench -->\n";
+        let a = "<!-- bench: a -->\n1\n\n";
 
         assert_eq!(
             updated("", a).unwrap_err().to_string(),
             "docs/benchmarks.md has no place for the table a"
         );
         assert_eq!(updated(a, "").unwrap_err().to_string(), "no table a");
+    }
+
+    #[test]
+    fn the_page_has_a_place_for_every_section() {
+        let page = std::fs::read_to_string(repo::path(PAGE)).unwrap();
+        let mut places = Vec::new();
+        with_tables(&page, |name, _| {
+            places.push(name.to_owned());
+            Ok(String::new())
+        })
+        .unwrap();
+
+        assert_eq!(
+            places,
+            ["machine", "tokens", "stampede", "endpoint", "injector", "sharing", "envoy", "size"]
+        );
     }
 }
