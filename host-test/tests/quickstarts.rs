@@ -82,7 +82,7 @@ fn python(stage: Result<Stage>, folder: &str) -> Result<Stage> {
 }
 
 /// `spin build` is what `cargo xtask build` did with this manifest, and `spin up` a host of these tests.
-const SPIN: &str = r#"if [ "$1" = build ]; then exit; fi
+const SPIN: &str = r#"if [ "$1" = build ]; then exec echo Finished building all Spin components; fi
 exec "$TARGET/release/spin" "$@""#;
 const CARGO: &str = r#"if [ "$1" = run ]; then exec "$TARGET/release/examples/quickstart"; fi
 PATH=${PATH#*:} exec cargo "$@""#;

@@ -17,22 +17,18 @@ enum Command {
         /// The value of a variable, as NAME=VALUE
         #[arg(long)]
         variable: Vec<String>,
-        /// Print nothing
-        #[arg(long)]
-        quiet: bool,
     },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Command::Up { variable, quiet } = Command::parse();
+    let Command::Up { variable } = Command::parse();
     let values: Option<Vec<_>> = variable.iter().map(|variable| variable.split_once('=')).collect();
     let values = values.context("a variable without a value")?;
     let app = App::start(&std::fs::read_to_string("spin.toml")?, &values, Reuse::default()).await?;
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    if !quiet {
-        println!("Serving http://127.0.0.1:3000");
-    }
+    println!("Serving http://127.0.0.1:3000\nAvailable Routes:");
+    app.routes().for_each(|(route, name)| println!("  {name}: http://127.0.0.1:3000{route}"));
     let app: &App = Box::leak(Box::new(app));
     loop {
         let (client, _) = listener.accept().await?;
@@ -41,14 +37,14 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Connect a client to the component of its first request's route.
+/// Connect a client to the component of its request's route, for one request.
 async fn forward(app: &App, client: TcpStream) -> Result<()> {
     let (mut client, mut first) = (BufReader::new(client), String::new());
     client.read_line(&mut first).await?;
     let path = first.split([' ', '?']).nth(1).context("no HTTP")?;
     let server = app.server(path).with_context(|| format!("the manifest has no route {path}"))?;
     let mut component = TcpStream::connect(server.url().trim_start_matches("http://")).await?;
-    component.write_all(first.as_bytes()).await?;
+    component.write_all(format!("{first}Connection: close\r\n").as_bytes()).await?;
     copy_bidirectional(&mut client, &mut component).await?;
     Ok(())
 }

@@ -109,6 +109,9 @@ impl Stage {
             ("CARGO_HOME", kept("CARGO_HOME", ".cargo")),
             ("RUSTUP_HOME", kept("RUSTUP_HOME", ".rustup")),
             ("CARGO_NET_OFFLINE", "true".to_owned()),
+            // News of their own releases are not what a page shows.
+            ("NPM_CONFIG_UPDATE_NOTIFIER", "false".to_owned()),
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value));
         Shell::start(&self.folder, variables, bound)

@@ -19,6 +19,8 @@ use crate::wasi;
 
 /// A running application; it stops when dropped.
 pub struct App {
+    /// Each route's component, by its name
+    routes: BTreeMap<String, String>,
     servers: BTreeMap<String, Server>,
     spin: Spin,
     log: MemoryOutputPipe,
@@ -33,15 +35,21 @@ impl App {
         let manifest: Manifest = toml::from_str(manifest)?;
         let values = manifest.values(values)?;
         let (spin, log) = (Spin::default(), MemoryOutputPipe::new(LOG_BYTES));
-        let mut servers = BTreeMap::new();
+        let (mut routes, mut servers) = (BTreeMap::new(), BTreeMap::new());
         for Trigger { route, component: name } in &manifest.trigger.http {
             let granted = manifest.component.get(name).with_context(|| format!("there is no {name}"))?;
             let lent = granted.lend(&spin, &values, &log).with_context(|| name.clone())?;
             let component = compiled(name)?;
             let server = Server::start(&linker()?, &component, reuse, move || lent.state()).await?;
             servers.insert(route.clone(), server);
+            routes.insert(route.clone(), name.clone());
         }
-        Ok(Self { servers, spin, log })
+        Ok(Self { routes, servers, spin, log })
+    }
+
+    /// The routes, each with the name of its component.
+    pub fn routes(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.routes.iter()
     }
 
     /// Where a route is served, if it is one of the manifest's.
