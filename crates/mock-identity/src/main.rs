@@ -38,7 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   mock-identity --listen 127.0.0.1:8181
   AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:8181 python3 app.py
-  curl -d '{\"endpoint\":\"imds\",\"answer\":{\"status\":{\"code\":503}},\"times\":2}' http://127.0.0.1:8181/admin/faults
+  curl http://127.0.0.1:8181/admin/faults \\\n    -d '{\"endpoint\":\"imds\",\"answer\":{\"status\":{\"code\":503}},\"times\":2}'
   mock-identity --listen 127.0.0.1:8181 --listen-tls 127.0.0.1:8443 --tls-ca-out ca.pem
   mock-identity --print-config > mock.toml && mock-identity --config mock.toml";
 
