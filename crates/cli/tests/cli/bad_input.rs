@@ -59,6 +59,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["run", "--scope", VAULT, "/no/such/component.wasm"], "/no/such/component.wasm"),
     (&["run", "--scope", VAULT, "/etc/passwd"], "/etc/passwd"),
     (&["run", "--scope", VAULT, "/"], "/"),
+    (&["run", "--scope", VAULT, "/dev/zero"], "/dev/zero"),
     (&["serve", "--listen", "nowhere"], "--listen"),
     (&["serve", "--listen", "127.0.0.1:99999"], "--listen"),
     (&["serve", "--listen", "127.0.0.1:0", "--unix", "socket"], "cannot be used with"),
