@@ -55,6 +55,8 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["run", "--scope", VAULT, "--timeout", "0", "component.wasm"], "--timeout"),
     (&["run", "--scope", VAULT, "--max-memory", "99999999999", "component.wasm"], "--max-memory"),
     (&["run", "--scope", VAULT, "--allow", "nowhere", "component.wasm"], "--allow"),
+    (&["run", "--scope", VAULT, "--env", "", "component.wasm"], "--env"),
+    (&["run", "--scope", VAULT, "--env", "=value", "component.wasm"], "the variable has no name"),
     (&["run", "--scope", "two\nscopes", "/no/such/component.wasm"], "entry two"),
     (&["run", "--scope", VAULT, "/no/such/component.wasm"], "/no/such/component.wasm"),
     (&["run", "--scope", VAULT, "/etc/passwd"], "/etc/passwd"),
