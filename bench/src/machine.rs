@@ -10,7 +10,8 @@ use crate::report::print_block;
 pub(crate) fn print() -> Result<()> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let (_, model) = model.context("/proc/cpuinfo names no processor")?;
+    // On arm64 it names none.
+    let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
     let cores = std::thread::available_parallelism()?;
     let system = output("uname", &["-sr"])?;
     let date = output("date", &["-u", "+%-d %B %Y"])?;

@@ -151,7 +151,7 @@ fn shown(outcome: &Outcome) -> String {
 
 async fn token_broker(mock: &Mock, environment: Environment, cache: &Path) -> Outcome {
     let output = Command::new(hosts::built("token-broker", "token-broker-cli").unwrap())
-        .args(["get", "--raw", "--scope", ARM])
+        .args(["get", "--output", "token", "--scope", ARM])
         .env_clear()
         .env("XDG_CACHE_HOME", cache)
         .envs(environment)

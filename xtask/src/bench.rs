@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::builder::PossibleValuesParser;
 
 use crate::setup::{self, Tool};
 use crate::{build, process, repo, say};
@@ -13,7 +14,8 @@ use crate::{build, process, repo, say};
 /// The sections to measure, and where the tables go
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// The sections, all of them by default: tokens, stampede, endpoint, injector, sharing, envoy, size
+    /// The sections; all of them by default
+    #[arg(value_name = "SECTION", value_parser = PossibleValuesParser::new(SECTIONS))]
     sections: Vec<String>,
     /// Write the tables into docs/benchmarks.md, provided that everything was measured and every limit met
     #[arg(long, conflicts_with = "sections")]
@@ -97,6 +99,8 @@ fn with_tables(text: &str, mut other: impl FnMut(&str, &str) -> Result<String>) 
     Ok(result)
 }
 
+/// Those of the benchmark, which takes minutes to build
+const SECTIONS: [&str; 7] = ["tokens", "stampede", "endpoint", "injector", "sharing", "envoy", "size"];
 const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- bench: ";
 /// The fleet of host-test is not optimised for tests; here its time is part of the figures.

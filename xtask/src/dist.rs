@@ -45,6 +45,9 @@ struct Release {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.twice {
+        twice::require_clean()?;
+    }
     let files = match &options.target {
         Some(target) => programs::release(target)?,
         None => {

@@ -179,7 +179,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow: Vec<String>,
     /// Variable of the component, with this value or its value here; repeatable
-    #[arg(long, value_name = "NAME[=VALUE]")]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     pub(crate) env: Vec<String>,
     /// Time limit of the component
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
@@ -193,6 +193,15 @@ pub(crate) struct Run {
     /// Arguments of the component
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
+}
+
+/// Of `--env`: a name, perhaps with a value.
+fn variable(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.starts_with('=') {
+        Err("the variable has no name")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 #[derive(Debug, ClapArgs)]

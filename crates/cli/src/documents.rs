@@ -12,7 +12,9 @@ use crate::print;
 pub(crate) fn completions(shell: Shell) -> Result<(), Failed> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), NAME, &mut script);
-    print(&script)
+    // In bash, clap looks up the options of a subcommand by another name than it gave it, if the command has a hyphen:
+    // <https://github.com/clap-rs/clap/issues/6421>
+    print(String::from_utf8_lossy(&script).replace("token__subcmd__broker", "token__broker"))
 }
 
 /// Print one page: that of the command, with the options and examples of each subcommand.
@@ -34,7 +36,8 @@ fn render(page: &mut Vec<u8>) -> std::io::Result<()> {
     command.get_subcommands().try_for_each(|subcommand| render_subcommand(subcommand, page))?;
     let mut extra = Vec::new();
     man.render_extra_section(&mut extra)?;
-    page.extend(String::from_utf8_lossy(&extra).replace(EXTRA, ".SH EXIT CODES\n").into_bytes());
+    let exit_codes = format!("{EXTRA}Exit codes: ");
+    page.extend(String::from_utf8_lossy(&extra).replace(&exit_codes, ".SH EXIT STATUS\n").into_bytes());
     Ok(())
 }
 

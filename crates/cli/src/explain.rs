@@ -23,7 +23,7 @@ pub(crate) async fn run(args: &Explain, setup: &Setup) -> Result<(), Failed> {
     let mut broker = setup.with_timeout(&args.timeout).instance().await?;
     let answer = setup.waiting(broker.request_token(&request)).await?;
     let reports = broker.explain().await?;
-    let source = get::source_of_last_token(&mut broker).await?;
+    let source = get::source_of_last_token(&reports);
     let token = answer.as_ref().ok().map(|token| Answer {
         token,
         scope: &args.scope,

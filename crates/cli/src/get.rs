@@ -1,6 +1,6 @@
 //! `token-broker get`
 
-use token_broker_host::{Instance, Verdict};
+use token_broker_host::{SourceReport, Verdict};
 
 use crate::args::Get;
 use crate::failure::Failed;
@@ -12,15 +12,14 @@ pub(crate) async fn run(args: &Get, setup: &Setup) -> Result<(), Failed> {
     let request = args.request.request(&args.scope)?;
     let mut broker = setup.with_timeout(&args.timeout).instance().await?;
     let token = setup.waiting(broker.request_token(&request)).await??;
-    let source = source_of_last_token(&mut broker).await?;
+    let source = source_of_last_token(&broker.explain().await?);
     let tenant = request.tenant_id.as_deref();
     let answer = Answer { token: &token, scope: &args.scope, tenant, source: &source };
     print(answer.in_format(args.output())?)
 }
 
 /// The source of the last token, from the report: the token itself does not name it.
-pub(crate) async fn source_of_last_token(broker: &mut Instance) -> Result<String, Failed> {
-    let reports = broker.explain().await?;
-    let used = reports.into_iter().find(|report| report.verdict == Verdict::Used);
-    Ok(used.map_or_else(|| "unknown".to_owned(), |report| report.source))
+pub(crate) fn source_of_last_token(reports: &[SourceReport]) -> String {
+    let used = reports.iter().find(|report| report.verdict == Verdict::Used);
+    used.map_or_else(|| "unknown".to_owned(), |report| report.source.clone())
 }

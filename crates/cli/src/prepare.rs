@@ -154,7 +154,7 @@ pub(crate) fn trusted_roots() -> Result<Option<TrustedRoots>, Error> {
     })
 }
 
-const COMPILING: &str = "compiling the broker component; the cache keeps it for the next call";
+const COMPILING: &str = "compiling the broker component, which the cache keeps if it can be written";
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const ROOTS: &str = "SSL_CERT_FILE";
 pub(crate) const LOG: &str = token_broker::Settings::LOG;

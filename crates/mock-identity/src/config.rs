@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
@@ -90,7 +90,8 @@ impl MockConfig {
     pub fn from_file(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let config: Self = toml::from_str(&text).with_context(|| format!("cannot use {}", path.display()))?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| anyhow!("cannot use {}: {}", path.display(), on_one_line(&error, &text)))?;
         config.check().with_context(|| format!("cannot use {}", path.display()))?;
         Ok(config)
     }
@@ -184,6 +185,12 @@ fn audience_matches(pattern: &str, audience: &str) -> bool {
 fn shares_an_id(one: &Identity, other: &Identity) -> bool {
     let shared = |kind| Selector { kind, id: one.id(kind) }.matches(other);
     one.name == other.name || [IdKind::Client, IdKind::Object, IdKind::Resource].into_iter().any(shared)
+}
+
+/// The line and the reason; the error itself draws the place below them.
+fn on_one_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message().replace('\n', ", "))
 }
 
 #[cfg(test)]

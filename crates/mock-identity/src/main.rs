@@ -1,6 +1,9 @@
 //! The program `mock-identity`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::io::{Write as _, stderr, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -38,8 +41,9 @@ const EXAMPLES: &str = "\
 Examples:
   mock-identity --listen 127.0.0.1:8181
   AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:8181 python3 app.py
-  curl http://127.0.0.1:8181/admin/faults \\\n    -d '{\"endpoint\":\"imds\",\"answer\":{\"status\":{\"code\":503}},\"times\":2}'
-  mock-identity --listen 127.0.0.1:8181 --listen-tls 127.0.0.1:8443 --tls-ca-out ca.pem
+  curl http://127.0.0.1:8181/admin/faults \\
+    -d '{\"endpoint\":\"imds\",\"answer\":{\"status\":{\"code\":503}},\"times\":2}'
+  mock-identity --listen-tls 127.0.0.1:8443 --tls-ca-out ca.pem
   mock-identity --print-config > mock.toml && mock-identity --config mock.toml";
 
 #[tokio::main]
@@ -47,7 +51,7 @@ async fn main() -> ExitCode {
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mock-identity: {error:#}");
+            _ = writeln!(stderr(), "mock-identity: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -55,18 +59,18 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> Result<()> {
     if arguments.print_config {
-        print!("{}", MockConfig::DEFAULT_TOML);
-        return Ok(());
+        return print(MockConfig::DEFAULT_TOML);
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mock = start(arguments).await?;
-    println!("{}", mock.url());
+    print(&format!("{}\n", mock.url()))?;
+    // Nobody needs to read them.
     if let Some(url) = mock.also_url() {
-        eprintln!("second address: {url}");
+        _ = writeln!(stderr(), "second address: {url}");
     }
     if let Some(url) = mock.tls_url() {
-        eprintln!("with TLS: {url}");
+        _ = writeln!(stderr(), "with TLS: {url}");
     }
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -74,6 +78,13 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     mock.shutdown().await;
     Ok(())
+}
+
+/// Write to stdout. A closed pipe is an error, and does not panic.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.context("cannot write to stdout")
 }
 
 async fn start(arguments: &Arguments) -> Result<Mock> {

@@ -8,9 +8,14 @@ use anyhow::{Context, Result, ensure};
 use super::{SUMS, git};
 use crate::{process, repo, say};
 
+/// A clone has what is committed.
+pub(super) fn require_clean() -> Result<()> {
+    ensure!(git(&["status", "--porcelain"])?.is_empty(), "there are changes; fix: commit them");
+    Ok(())
+}
+
 /// Make the release of the commit again, in a clone, and compare the digests of all files
 pub(super) fn check(target: Option<&str>) -> Result<()> {
-    ensure!(git(&["status", "--porcelain"])?.is_empty(), "there are changes; fix: commit them");
     let clone = repo::target("again");
     say::step(&format!("dist: once more, in {}", clone.display()));
     if clone.exists() {

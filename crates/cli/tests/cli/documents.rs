@@ -49,11 +49,33 @@ async fn each_shell_has_completions_with_every_subcommand() {
             assert!(script.contains(name), "{shell} has no {name}");
         }
     }
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), cli.prints(&["completions", "bash"]).await).unwrap();
-    let checked = Command::new("bash").arg("-n").arg(file.path()).stderr(Stdio::piped()).output().unwrap();
-    assert!(checked.status.success(), "{}", text(&checked.stderr));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bash_completes_subcommands_options_and_values() {
+    let script = Cli::new().await.prints(&["completions", "bash"]).await;
+    for (words, expected) in [
+        (&["token-broker", "e"][..], "explain"),
+        (&["token-broker", "get", "--sc"], "--scope"),
+        (&["token-broker", "get", "--output", "e"], "exec-credential"),
+        (&["token-broker", "-v", "explain", "--tr"], "--try"),
+        (&["token-broker", "completions", "f"], "fish"),
+    ] {
+        let typed = Command::new("bash")
+            .args(["--norc", "-c", &format!("{script}\n{COMPLETE}")])
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(text(&typed.stdout).trim(), expected, "{words:?}: {}", text(&typed.stderr));
+    }
+}
+
+/// As bash does at a press of the tabulator, with the words of the line as arguments.
+const COMPLETE: &str = r#"COMP_WORDS=("$0" "$@")
+COMP_CWORD=$#
+_token__broker token-broker "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+echo "${COMPREPLY[*]}""#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_manual_page_has_a_section_for_each_subcommand() {
@@ -62,5 +84,5 @@ async fn the_manual_page_has_a_section_for_each_subcommand() {
     for name in SUBCOMMANDS {
         assert!(page.contains(&format!(".SH {}\n", name.to_uppercase())), "{name}: {page}");
     }
-    assert!(page.contains("Exit codes"), "{page}");
+    assert!(page.contains(".SH EXIT STATUS\n0 success"), "{page}");
 }

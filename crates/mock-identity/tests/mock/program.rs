@@ -75,12 +75,35 @@ async fn the_program_prints_its_url_serves_and_ends_when_terminated() {
 }
 
 #[tokio::test]
-async fn the_program_names_what_is_wrong_with_its_configuration() {
-    let missing = Command::new(PROGRAM).args(["--config", "no-such-file.toml"]).output().await.unwrap();
-    assert!(!missing.status.success());
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-file.toml"));
+async fn the_program_names_what_is_wrong_with_its_configuration_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, expected) in [
+        (None, "cannot read "),
+        (Some("\nspeed = 3\n"), "line 2: unknown field `speed`"),
+        (Some("listen = [\n"), "line 1: "),
+        (Some("listen = 3\n"), "line 1: invalid type"),
+    ] {
+        let file = folder.path().join("mock.toml");
+        text.iter().for_each(|text| std::fs::write(&file, text).unwrap());
+        let wrong = Command::new(PROGRAM).arg("--config").arg(&file).output().await.unwrap();
+        let line = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(1), "{line}");
+        assert!(line.contains(expected) && line.contains("mock.toml") && line.lines().count() == 1, "{line}");
+    }
     let printed = Command::new(PROGRAM).arg("--print-config").output().await.unwrap();
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), MockConfig::DEFAULT_TOML);
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_an_error_in_one_line_and_no_panic() {
+    for arguments in [&["--print-config"][..], &["--listen", "127.0.0.1:0"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let program = Command::new(PROGRAM).args(arguments).stdout(full).stderr(Stdio::piped()).spawn();
+        let output = program.unwrap().wait_with_output().await.unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(line.contains("cannot write to stdout") && line.lines().count() == 1, "{line}");
+    }
 }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mock-identity");
