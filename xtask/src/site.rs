@@ -103,7 +103,7 @@ fn link(file: &Path, target: &str) -> String {
         return target.to_owned();
     }
     let (path, anchor) = target.split_at(target.find('#').unwrap_or(target.len()));
-    let path = normal(&file.parent().unwrap_or(Path::new("")).join(path));
+    let path = normal(&file.with_file_name(path));
     match path.starts_with("docs") || path == Path::new("README.md") {
         true => relative(file, &format!("{}{anchor}", on_site(&path).display())),
         false => format!("{REPOSITORY}/blob/main/{}{anchor}", path.display()),
