@@ -119,8 +119,7 @@ fn is_local(host: &str) -> bool {
         || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
 }
 
-const FORM: &str =
-    "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for example";
+const FORM: &str = "an http or https URL on loopback or link-local, such as the one that the platform sets";
 
 #[cfg(test)]
 mod tests {

@@ -122,6 +122,17 @@ impl Output {
 }
 
 impl Get {
+    /// The warning for an option that goes in version 0.2.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.json, self.raw) {
+            (true, _) => {
+                Some("--json is deprecated; fix: use --output json, or --output az for the token as well")
+            }
+            (_, true) => Some("--raw is deprecated; fix: use --output token"),
+            _ => None,
+        }
+    }
+
     pub(crate) fn output(&self) -> Output {
         match (self.json, self.raw) {
             (true, _) => Output::JsonWithToken,

@@ -1,6 +1,6 @@
 //! `token-broker get`
 
-use token_broker_host::{SourceReport, Verdict};
+use token_broker_host::{SourceReport, Verdict, log_line};
 
 use crate::args::Get;
 use crate::failure::Failed;
@@ -15,6 +15,8 @@ pub(crate) async fn run(args: &Get, setup: &Setup) -> Result<(), Failed> {
     let source = source_of_last_token(&broker.explain().await?);
     let tenant = request.tenant_id.as_deref();
     let answer = Answer { token: &token, scope: &args.scope, tenant, source: &source };
+    let warnings = args.deprecation().map(str::to_owned).into_iter().chain(answer.of_another_tenant());
+    warnings.for_each(|warning| log_line(&format!("warning: {warning}")));
     print(answer.in_format(args.output())?)
 }
 

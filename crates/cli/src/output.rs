@@ -36,6 +36,19 @@ impl Answer<'_> {
         })
     }
 
+    /// The warning for a token of another tenant than the requested one: a managed identity ignores the request.
+    pub(crate) fn of_another_tenant(&self) -> Option<String> {
+        let (requested, tenant) = (self.tenant?, self.claims().tenant()?);
+        // A domain cannot be compared with an id.
+        let differs = requested.len() == tenant.len() && !requested.eq_ignore_ascii_case(&tenant);
+        differs.then(|| {
+            format!(
+                "the token is of the tenant {tenant}: a managed identity has no token of another tenant; \
+                 fix: leave out --tenant, or use an app registration"
+            )
+        })
+    }
+
     /// A description, without the token.
     pub(crate) fn describe(&self) -> String {
         let claims = self.claims();

@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     environment: Environment,
     log_level: Option<String>,
     shows_progress: bool,
+    cache: Option<Cache>,
 }
 
 impl Setup {
@@ -28,7 +29,8 @@ impl Setup {
         let shows_progress = verbose > 0 || std::io::IsTerminal::is_terminal(&std::io::stderr());
         let log_level = std::env::var_os(LOG).filter(|level| !level.is_empty());
         let log_level = log_level.map(|level| level.to_string_lossy().into_owned());
-        let setup = Self { environment: Environment::inherit(), log_level, shows_progress };
+        let environment = Environment::inherit();
+        let setup = Self { environment, log_level, shows_progress, cache: Cache::of_user() };
         match verbose {
             0 => setup,
             1 => setup.with(LOG, "info"),
@@ -72,8 +74,7 @@ impl Setup {
 
     /// A shared broker, which lives as long as the process.
     pub(crate) async fn shared_broker(&self) -> Result<Broker, Failed> {
-        let broker = self.builder()?.build();
-        self.while_showing(COMPILING, broker).await.map_err(|error| of_host(&error))
+        self.made(self.builder()?.build()).await
     }
 
     /// Wait for a token.
@@ -95,8 +96,18 @@ impl Setup {
                 }
             });
         }
-        let instance = self.while_showing(COMPILING, builder.instantiate()).await;
-        Ok(ManuallyDrop::new(instance.map_err(|error| of_host(&error))?))
+        self.made(builder.instantiate()).await.map(ManuallyDrop::new)
+    }
+
+    /// A broker, once it is compiled, which is said if it takes long or will take as long again.
+    async fn made<T>(&self, broker: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failed> {
+        let broker = self.while_showing(COMPILING, broker).await.map_err(|error| of_host(&error))?;
+        if let Some(why) = self.cache.as_ref().and_then(Cache::failure) {
+            log_line(&format!(
+                "warning: each start compiles the broker component, since it cannot be kept in {why}; {CACHE_FIX}"
+            ));
+        }
+        Ok(broker)
     }
 
     fn builder(&self) -> Result<Builder, Failed> {
@@ -107,8 +118,8 @@ impl Setup {
         if let Some(roots) = trusted_roots()? {
             builder = builder.trusted_roots(roots);
         }
-        if let Some(cache) = Cache::of_user() {
-            builder = builder.cache(cache);
+        if let Some(cache) = &self.cache {
+            builder = builder.cache(cache.clone());
         }
         Ok(builder)
     }
@@ -154,7 +165,9 @@ pub(crate) fn trusted_roots() -> Result<Option<TrustedRoots>, Error> {
     })
 }
 
-const COMPILING: &str = "compiling the broker component, which the cache keeps if it can be written";
+const COMPILING: &str = "compiling the broker component";
+const CACHE_FIX: &str =
+    "fix: set XDG_CACHE_HOME to a directory that this user, and nobody else, can write to";
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const ROOTS: &str = "SSL_CERT_FILE";
 pub(crate) const LOG: &str = token_broker::Settings::LOG;

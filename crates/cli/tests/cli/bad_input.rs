@@ -150,16 +150,20 @@ async fn a_component_that_cannot_run_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cache_that_cannot_be_used_costs_time_and_nothing_else() {
+async fn a_cache_that_cannot_be_used_costs_time_and_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let (file, open) = (folder.path().join("file"), folder.path().join("open"));
     std::fs::write(&file, "no directory").unwrap();
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
-    for cache in [&file, &open, Path::new("/dev/null"), Path::new("relative")] {
-        let cli = Cli::new().await.with("XDG_CACHE_HOME", cache.to_str().unwrap());
-        cli.prints(&["explain"]).await;
+    for cache in [&file, &open, Path::new("/dev/null")] {
+        let output = Cli::new().await.with("XDG_CACHE_HOME", cache.to_str().unwrap()).run(&["explain"]).await;
+        let line = text(&output.stderr);
+        assert!(output.status.success() && line.lines().count() == 1, "{line}");
+        let named = format!("cannot be kept in {}", cache.display());
+        assert!(line.contains(&named) && line.contains("; fix: set XDG_CACHE_HOME"), "{line}");
     }
+    Cli::new().await.with("XDG_CACHE_HOME", "relative").prints(&["explain"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

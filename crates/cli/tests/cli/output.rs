@@ -100,6 +100,15 @@ async fn az_has_the_fields_of_the_azure_cli_and_local_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_a_managed_identity_ignores_is_a_warning() {
+    let cli = Cli::new().await;
+    let output = cli.run(&[&GET[..], &["--output", "token", "--tenant", UNKNOWN]].concat()).await;
+    assert!(cli.is_for_the_vault(&text(&output.stdout)));
+    let line = text(&output.stderr);
+    assert!(line.starts_with("warning: the token is of the tenant ") && line.lines().count() == 1, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exec_credential_has_the_version_that_the_kubernetes_client_asks_for() {
     let v1beta1 = "client.authentication.k8s.io/v1beta1";
     let cli = Cli::new().await;
@@ -119,8 +128,10 @@ async fn exec_credential_has_the_version_that_the_kubernetes_client_asks_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_options_before_output_do_as_they_did() {
     let cli = Cli::new().await;
-    assert!(cli.is_for_the_vault(&cli.prints(&[&GET[..], &["--raw"]].concat()).await));
-    let shown = json(&cli.prints(&[&GET[..], &["--json"]].concat()).await);
+    let raw = cli.run(&[&GET[..], &["--raw"]].concat()).await;
+    assert!(cli.is_for_the_vault(&text(&raw.stdout)));
+    assert_eq!(text(&raw.stderr), "warning: --raw is deprecated; fix: use --output token\n");
+    let shown = json(&text(&cli.run(&[&GET[..], &["--json"]].concat()).await.stdout));
     assert_eq!(names(&shown), ["accessToken", "expiresOn", "refreshOn", "source", "tokenType"]);
     assert!(cli.is_for_the_vault(shown["accessToken"].as_str().unwrap()) && shown["expiresOn"].is_u64());
 }

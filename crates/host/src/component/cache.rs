@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Component;
 use wasmtime::{Engine, Result};
@@ -19,12 +20,13 @@ pub(crate) type Digest = [u8; 32];
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Cache {
     /// A cache in a directory. The first component creates the directory.
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), failure: Arc::default() }
     }
 
     /// The cache of this user: `token-broker` in `XDG_CACHE_HOME`, else in `~/.cache`. None if neither is an absolute
@@ -35,6 +37,12 @@ impl Cache {
         Some(Self::in_directory(base.join("token-broker")))
     }
 
+    /// Why a component that a builder with this cache compiled could not be kept: each start compiles it again. None if
+    /// it was kept, or came from the cache.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
     /// A component from its precompiled form; compiled and kept if that is not there yet.
     pub(crate) fn component(&self, engine: &Engine, bytes: &[u8], digest: &Digest) -> Result<Component> {
         let file = self.file(engine, digest);
@@ -43,7 +51,12 @@ impl Cache {
         }
         let component = Component::new(engine, bytes)?;
         // A cache that cannot be written costs time at the next start and nothing else.
-        _ = self.keep(&file, &component);
+        if let Err(error) = self.keep(&file, &component) {
+            // The fix in it is one for a precompiled file.
+            let why = format!("{error:#}");
+            let why = why.split("; fix: ").next().unwrap_or_default();
+            _ = self.failure.set(format!("{}: {why}", self.directory.display()));
+        }
         Ok(component)
     }
 
@@ -179,8 +192,10 @@ mod tests {
         let error = load(&engine, &Source::File(file.clone()), None).unwrap_err().to_string();
         assert!(error.contains("may be changed by others"), "{error}");
         set_mode(&file, 0o600);
+        assert_eq!(cache.failure(), None);
         set_mode(home.path(), 0o777);
         assert!(load(&engine, &Source::File(file), None).is_err());
         load(&engine, &EMPTY, Some(&cache)).unwrap();
+        assert!(cache.failure().unwrap().contains("may be changed by others"));
     }
 }
