@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -65,7 +65,7 @@ fn unpack(crates: &[String]) -> Result<PathBuf> {
 }
 
 /// Install the command; the program
-fn compile(source: &PathBuf) -> Result<PathBuf> {
+fn compile(source: &Path) -> Result<PathBuf> {
     let root = repo::target("installed");
     let mut install = process::cargo();
     install
