@@ -203,7 +203,8 @@ impl Source {
             ))),
             SendErrorKind::Forbidden => SourceError::Failed(Error::misconfigured(
                 format_args!("the host does not allow the broker to send to {}: {detail}", summary.endpoint),
-                "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy",
+                "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy; \
+                 to `token-broker run` give the component alone, without a broker composed into it",
             )),
         }
     }

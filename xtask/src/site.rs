@@ -96,7 +96,7 @@ fn page(file: &Path, text: &str) -> String {
 }
 
 fn link(file: &Path, target: &str) -> String {
-    if let Some(package) = target.strip_prefix("https://docs.rs/") {
+    if let Some(package) = target.strip_prefix("https://docs.rs/").filter(|it| CRATES.contains(it)) {
         return relative(file, &format!("api/{}/index.html", package.replace('-', "_")));
     }
     if target.starts_with('#') || target.contains("://") {

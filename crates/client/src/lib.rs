@@ -32,7 +32,7 @@
 //! The crate needs a host with WASI 0.3 (component-model async). On a host with WASI 0.2, generate bindings for the world
 //! `consumer-sync` of the package `token-broker:identity` instead.
 //!
-//! See [the quickstarts](https://github.com/OWNER/token-broker/blob/main/docs/README.md) for each host,
+//! See [the quickstarts](https://github.com/OWNER/token-broker#pick-your-host) for each host,
 //! [configuration](https://github.com/OWNER/token-broker/blob/main/docs/configuration.md) for the broker's variables, and
 //! [troubleshooting](https://github.com/OWNER/token-broker/blob/main/docs/troubleshooting.md) for errors.
 
