@@ -14,6 +14,8 @@ pub(crate) fn print() -> Result<()> {
     let model = model.map_or(std::env::consts::ARCH, |(_, model)| model);
     let cores = std::thread::available_parallelism()?;
     let system = output("uname", &["-sr"])?;
+    // Without the name that a distribution gives to its build
+    let system = system.split('-').next().unwrap_or_default();
     let date = output("date", &["-u", "+%-d %B %Y"])?;
     let commit = output("git", &["describe", "--always", "--dirty=, with changes", "--exclude=*"])?;
     print_block("machine", &format!("{model}, {cores} cores, {system}; {date}; commit {commit}."));
