@@ -71,7 +71,7 @@ fn stand_in(stage: Result<Stage>, program: &str, script: &str) -> Result<Stage> 
     stage?.stand_in(program, script)
 }
 
-/// What npm would install is what `cargo xtask setup` installed into this folder of `target/`.
+/// A stand-in for npm: it links the packages that `cargo xtask setup` has installed into a folder of `target/`.
 fn packages(stage: Result<Stage>, folder: &str) -> Result<Stage> {
     stand_in(stage, "npm", &format!("ln -s $TARGET/{folder}/node_modules node_modules"))
 }

@@ -7,7 +7,7 @@ use http::Uri;
 use crate::model::Error;
 use crate::settings::Settings;
 use crate::settings::url::{absolute, checked, refused};
-use crate::settings::variables::ALLOWED_ENDPOINT;
+use crate::settings::variables::{ALLOWED_ENDPOINT, POD_IDENTITY_HOST};
 use crate::wire::{Field, form_encoded};
 
 /// The URL of an identity endpoint, checked to be local or trusted.
@@ -21,7 +21,7 @@ impl Endpoint {
     /// [`Error::Misconfigured`] that names the variable and the accepted form. A secret is sent to the endpoint, so it
     /// must not be a remote server.
     pub(crate) fn parse(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
-        Self::local(settings, variable, checked(settings.name(variable), text, FORM)?, text)
+        Self::local(settings, variable, checked(settings.name(variable), text, form(variable))?, text)
     }
 
     /// As [`Endpoint::parse`], for a platform whose URL has a query.
@@ -29,10 +29,11 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::parse`].
     pub(crate) fn parse_with_query(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
-        Self::local(settings, variable, absolute(settings.name(variable), text, FORM)?, text)
+        Self::local(settings, variable, absolute(settings.name(variable), text, form(variable))?, text)
     }
 
     fn local(settings: &Settings, variable: &str, uri: Uri, text: &str) -> Result<Self, Error> {
+        let form = form(variable);
         let (variable, host) = (settings.name(variable), uri.host().unwrap_or_default());
         match private(host) {
             _ if is_local(host) => Ok(Self(uri.to_string())),
@@ -42,13 +43,13 @@ impl Endpoint {
                 Err(Error::misconfigured(
                     format_args!("{variable} names the private address {host}{platform}"),
                     format_args!(
-                        "set it to {FORM}, or set {} to exactly the same value{other}, with which secrets and tokens are \
+                        "set it to {form}, or set {} to exactly the same value{other}, with which secrets and tokens are \
                          sent there unencrypted",
                         settings.name(ALLOWED_ENDPOINT)
                     ),
                 ))
             }
-            None => Err(refused(variable, "names a host that is not on this machine", FORM)),
+            None => Err(refused(variable, "names a host that is not on this machine", form)),
         }
     }
 
@@ -119,7 +120,15 @@ fn is_local(host: &str) -> bool {
         || bare.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unicast_link_local())
 }
 
-const FORM: &str = "an http or https URL on loopback or link-local, such as the one that the platform sets";
+/// The accepted form of a variable: IMDS's has the base of the URL, the others have the whole URL.
+fn form(variable: &str) -> &'static str {
+    match variable {
+        POD_IDENTITY_HOST => {
+            "the base of an http or https URL on loopback or link-local, http://127.0.0.1:8181 for example"
+        }
+        _ => "an http or https URL on loopback or link-local, http://127.0.0.1:41741/msi/token for example",
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -128,6 +137,17 @@ mod tests {
 
     fn parse(url: &str) -> Result<Endpoint, Error> {
         Endpoint::parse(&Settings::default(), "IDENTITY_ENDPOINT", url)
+    }
+
+    #[test]
+    fn the_fix_shows_a_value_that_its_variable_accepts() {
+        for (variable, example) in [
+            (POD_IDENTITY_HOST, "http://127.0.0.1:8181 for"),
+            ("MSI_ENDPOINT", "http://127.0.0.1:41741/msi/token for"),
+        ] {
+            let error = Endpoint::parse(&Settings::default(), variable, "http://example.com").unwrap_err();
+            assert!(error.to_string().contains(example), "{error}");
+        }
     }
 
     fn allowing(allowed: &str) -> Settings {

@@ -115,7 +115,7 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// Whether errors are JSON, too.
+    /// True for the formats in JSON.
     pub(crate) fn is_json(self) -> bool {
         matches!(self, Self::Json | Self::JsonWithToken)
     }

@@ -24,12 +24,7 @@ pub(crate) async fn run(args: &Explain, setup: &Setup) -> Result<(), Failed> {
     let answer = setup.waiting(broker.request_token(&request)).await?;
     let reports = broker.explain().await?;
     let source = get::source_of_last_token(&reports);
-    let token = answer.as_ref().ok().map(|token| Answer {
-        token,
-        scope: &args.scope,
-        tenant: request.tenant_id.as_deref(),
-        source: &source,
-    });
+    let token = answer.as_ref().ok().map(|token| Answer { token, scope: &args.scope, source: &source });
     print(in_format(args.output, &reports, token.as_ref()))?;
     Ok(answer.map(drop)?)
 }

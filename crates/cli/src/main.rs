@@ -63,7 +63,7 @@ fn run(args: &Args) -> Result<ExitCode, Failed> {
 }
 
 impl Command {
-    /// Whether its errors are JSON, too.
+    /// True if the command prints JSON; it prints its error in the same format.
     fn prints_json(&self) -> bool {
         match self {
             Self::Get(args) => args.output().is_json(),

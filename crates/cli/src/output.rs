@@ -17,7 +17,6 @@ use crate::claims::Claims;
 pub(crate) struct Answer<'a> {
     pub(crate) token: &'a AccessToken,
     pub(crate) scope: &'a str,
-    pub(crate) tenant: Option<&'a str>,
     pub(crate) source: &'a str,
 }
 
@@ -33,19 +32,6 @@ impl Answer<'_> {
             Output::ExecCredential => lines(&self.as_exec_credential()?),
             Output::Header => format!("Authorization: {} {}\n", self.token.token_type(), self.token.token()),
             Output::JsonWithToken => format!("{}\n", self.to_json_with_token()),
-        })
-    }
-
-    /// The warning for a token of another tenant than the requested one: a managed identity ignores the request.
-    pub(crate) fn of_another_tenant(&self) -> Option<String> {
-        let (requested, tenant) = (self.tenant?, self.claims().tenant()?);
-        // A domain cannot be compared with an id.
-        let differs = requested.len() == tenant.len() && !requested.eq_ignore_ascii_case(&tenant);
-        differs.then(|| {
-            format!(
-                "the token is of the tenant {tenant}: a managed identity has no token of another tenant; \
-                 fix: leave out --tenant, or use an app registration"
-            )
         })
     }
 
@@ -89,12 +75,11 @@ impl Answer<'_> {
 
     /// Of the Azure CLI's fields only `subscription` is missing, which it has for a login to one.
     fn as_az(&self) -> Value {
-        let tenant = self.claims().tenant().or_else(|| self.tenant.map(str::to_owned));
         json!({
             "accessToken": self.token.token(),
             "expiresOn": local_date(self.token.expires_on()),
             "expires_on": self.token.expires_on(),
-            "tenant": tenant,
+            "tenant": self.claims().tenant(),
             "tokenType": self.token.token_type(),
         })
     }

@@ -103,9 +103,7 @@ impl Setup {
     async fn made<T>(&self, broker: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Failed> {
         let broker = self.while_showing(COMPILING, broker).await.map_err(|error| of_host(&error))?;
         if let Some(why) = self.cache.as_ref().and_then(Cache::failure) {
-            log_line(&format!(
-                "warning: each start compiles the broker component, since it cannot be kept in {why}; {CACHE_FIX}"
-            ));
+            log_line(&format!("warning: each start compiles the broker component again: {why}"));
         }
         Ok(broker)
     }
@@ -146,7 +144,7 @@ fn of_component(why: String) -> Error {
     Error::Misconfigured(format!("{COMPONENT}: {why}"))
 }
 
-/// Whether a log line repeats the error that the command itself prints.
+/// True for a log line that repeats an error: the command prints the error itself.
 fn repeats_the_error(line: &str) -> bool {
     serde_json::from_str(line).is_ok_and(|line: Value| line["event"] == "could not fetch a token")
 }
@@ -166,8 +164,6 @@ pub(crate) fn trusted_roots() -> Result<Option<TrustedRoots>, Error> {
 }
 
 const COMPILING: &str = "compiling the broker component";
-const CACHE_FIX: &str =
-    "fix: set XDG_CACHE_HOME to a directory that this user, and nobody else, can write to";
 const COMPONENT: &str = "TOKEN_BROKER_COMPONENT";
 const ROOTS: &str = "SSL_CERT_FILE";
 pub(crate) const LOG: &str = token_broker::Settings::LOG;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
@@ -88,11 +88,13 @@ impl MockConfig {
     /// # Errors
     /// When the file cannot be read or a setting is wrong, unknown or missing.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            anyhow!("cannot read {name}: {error}; fix: name a file that this user can read")
+        })?;
         let config: Self = toml::from_str(&text)
-            .map_err(|error| anyhow!("cannot use {}: {}", path.display(), on_one_line(&error, &text)))?;
-        config.check().with_context(|| format!("cannot use {}", path.display()))?;
+            .map_err(|error| anyhow!("cannot use {name}: {}; {CONFIG_FIX}", on_one_line(&error, &text)))?;
+        config.check().map_err(|error| anyhow!("cannot use {name}: {error:#}; {CONFIG_FIX}"))?;
         Ok(config)
     }
 
@@ -192,6 +194,8 @@ fn on_one_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count() + 1, error.message().replace('\n', ", "))
 }
+
+const CONFIG_FIX: &str = "fix: correct it; `mock-identity --print-config` prints a complete example";
 
 #[cfg(test)]
 mod tests {

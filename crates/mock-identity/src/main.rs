@@ -97,7 +97,8 @@ async fn start(arguments: &Arguments) -> Result<Mock> {
     config.listen_tls = arguments.listen_tls.or(config.listen_tls);
     let mock = Mock::start(config).await?;
     if let Some(path) = &arguments.tls_ca_out {
-        let authority = mock.ca_pem().context("--tls-ca-out needs --listen-tls")?;
+        let authority =
+            mock.ca_pem().context("--tls-ca-out needs --listen-tls; fix: add `--listen-tls 127.0.0.1:0`")?;
         std::fs::write(path, authority).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(mock)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
@@ -87,7 +87,10 @@ async fn listen(
     listener: Listener,
     tls: Option<TlsAcceptor>,
 ) -> Result<String> {
-    let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let socket = TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow!("{error}; fix: listen on another address, or on port 0 for a free port"))
+        .with_context(|| format!("cannot listen on {address}"))?;
     let url = format!("{}://{}", listener.scheme(), socket.local_addr()?);
     bound.push(Bound { socket, listener, tls });
     Ok(url)

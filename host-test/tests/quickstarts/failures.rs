@@ -92,7 +92,7 @@ fn a_sidecar_logs_each_request_and_says_why_it_has_no_token() {
     assert_eq!(example.requests("key-vault"), 0);
 }
 
-/// What jco's shim makes of the answers is its own affair; the broker must not wait for ever, nor trap.
+/// jco's shim reports these answers in its own ways; the broker must neither hang nor trap.
 #[test]
 fn a_node_program_outlives_the_failures_of_an_endpoint_and_gets_the_reason() {
     let mut example = Example::tried("node", packages(Stage::in_example("node"), "example-node"));

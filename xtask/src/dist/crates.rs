@@ -81,7 +81,7 @@ fn compile(source: &Path) -> Result<PathBuf> {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMAND: &str = "token-broker-cli";
-/// What is not compiled with the features of the tests, and so once more
+/// Packages that the tests compile with other features: here they are compiled again, without optimisation
 const UNOPTIMISED: [&str; 8] = [
     "token-broker-cli",
     "token-broker-host",

@@ -1,4 +1,4 @@
-//! Whether a release is the same when it is made again elsewhere.
+//! Compares a release with a second build of the same commit in another folder.
 
 use std::fs;
 use std::process::Command;

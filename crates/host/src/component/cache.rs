@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::component::Component;
+use wasmtime::error::format_err;
 use wasmtime::{Engine, Result};
 
 use crate::component::precompiled::{self, trusted};
@@ -37,8 +39,8 @@ impl Cache {
         Some(Self::in_directory(base.join("token-broker")))
     }
 
-    /// Why a component that a builder with this cache compiled could not be kept: each start compiles it again. None if
-    /// it was kept, or came from the cache.
+    /// The reason why a compiled component could not be kept, and the fix: each start compiles it again. None if it was
+    /// kept, or came from the cache.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
@@ -52,10 +54,7 @@ impl Cache {
         let component = Component::new(engine, bytes)?;
         // A cache that cannot be written costs time at the next start and nothing else.
         if let Err(error) = self.keep(&file, &component) {
-            // The fix in it is one for a precompiled file.
-            let why = format!("{error:#}");
-            let why = why.split("; fix: ").next().unwrap_or_default();
-            _ = self.failure.set(format!("{}: {why}", self.directory.display()));
+            _ = self.failure.set(format!("{error:#}"));
         }
         Ok(component)
     }
@@ -70,12 +69,18 @@ impl Cache {
 
     /// Write under another name and rename: a reader sees the whole file or none.
     fn keep(&self, file: &Path, component: &Component) -> Result<()> {
-        make_private_directory(&self.directory)?;
+        let cannot_write = |error: io::Error| {
+            format_err!(
+                "cannot write to {}: {error}; fix: let this user write there, or set XDG_CACHE_HOME to another directory",
+                self.directory.display()
+            )
+        };
+        make_private_directory(&self.directory).map_err(cannot_write)?;
         trusted(&self.directory)?;
         // Readable by this user alone, and gone again if anything fails.
-        let mut unfinished = tempfile::NamedTempFile::new_in(&self.directory)?;
-        std::io::Write::write_all(&mut unfinished, &component.serialize()?)?;
-        unfinished.persist(file)?;
+        let mut unfinished = tempfile::NamedTempFile::new_in(&self.directory).map_err(cannot_write)?;
+        unfinished.write_all(&component.serialize()?).map_err(cannot_write)?;
+        unfinished.persist(file).map_err(|error| cannot_write(error.error))?;
         self.remove_old()
     }
 

@@ -69,7 +69,7 @@ fn unchangeable_by_others(path: &Path) -> Result<()> {
     if ![0, user].contains(&metadata.uid()) || is_open {
         bail!(
             "{} may be changed by others than this user, so no precompiled component is loaded from there; \
-             fix: run `chmod go-w` on it, or use the .wasm file",
+             fix: run `chmod go-w` on it, or use another directory",
             path.display()
         );
     }

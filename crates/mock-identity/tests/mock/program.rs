@@ -89,6 +89,7 @@ async fn the_program_names_what_is_wrong_with_its_configuration_in_one_line() {
         let line = String::from_utf8(wrong.stderr).unwrap();
         assert_eq!(wrong.status.code(), Some(1), "{line}");
         assert!(line.contains(expected) && line.contains("mock.toml") && line.lines().count() == 1, "{line}");
+        assert!(line.contains("; fix: "), "{line}");
     }
     let printed = Command::new(PROGRAM).arg("--print-config").output().await.unwrap();
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), MockConfig::DEFAULT_TOML);
