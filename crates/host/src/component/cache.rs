@@ -111,7 +111,7 @@ fn is_ours(name: &OsStr) -> bool {
     parts.is_some_and(|(component, engine)| is_hex(component, 32) && is_hex(engine, 16))
 }
 
-fn make_private_directory(directory: &Path) -> std::io::Result<()> {
+fn make_private_directory(directory: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
