@@ -17,6 +17,7 @@
 
 mod settings;
 mod store;
+#[path = "../../shared/timed_value.rs"]
 mod timed_value;
 
 /// The exports of this component.
