@@ -38,6 +38,14 @@ struct Setting {
 }
 
 impl Settings {
+    /// The error of a setting that the host could not look up, for the host's reason.
+    pub fn unreadable(name: &str, why: &str) -> Error {
+        Error::misconfigured(
+            format_args!("the host cannot look up the setting {name}: {why}"),
+            format_args!("make the host's provider of settings answer, or set {name} in the environment"),
+        )
+    }
+
     /// The variables that determine the default identity.
     pub const DEFAULT_IDENTITY: [&str; 3] = [FEDERATED_CLIENT_ID, CLIENT_ID, TOKEN_CREDENTIALS];
 

@@ -35,10 +35,7 @@ async fn look_up(name: &str) -> Result<Option<String>, Error> {
         Either::Left((Err(why), _)) => why,
         Either::Right(((), _)) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    Err(Error::misconfigured(
-        format_args!("the host cannot look up the setting {name}: {why}"),
-        format_args!("make the host's provider of settings answer, or set {name} in the environment"),
-    ))
+    Err(Settings::unreadable(name, &why))
 }
 
 /// The longest wait for one setting.

@@ -302,7 +302,7 @@ async fn a_policy_that_panics_ends_the_calls_inside_and_not_the_broker() {
 async fn what_is_forgotten_is_fetched_anew_whatever_the_spelling() {
     let fixture = Fixture::new().await;
     let first = fixture.broker.get_token(VAULT).await.unwrap();
-    fixture.broker.forget_token("https://vault.azure.net").unwrap();
+    fixture.broker.forget_token("https://vault.azure.net").await.unwrap();
     assert!(fixture.broker.peek_token(VAULT).is_none());
     let second = fixture.broker.get_token(VAULT).await.unwrap();
     assert_ne!(first.token(), second.token());

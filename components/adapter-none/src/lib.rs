@@ -1,4 +1,4 @@
-//! The broker's `store` and `settings` for a host that has neither.
+//! The broker's `store` and `settings` for a host that has neither, for WASI 0.3 and 0.2.
 //!
 //! Every operation of the store is refused. The broker calls it only where `TOKEN_BROKER_STORE_KEY` is set.
 //!
@@ -9,37 +9,41 @@ extern crate alloc;
 
 use alloc::{string::String, vec::Vec};
 
-use bindings::exports::token_broker::identity::{settings, store};
+use bindings::exports::token_broker::identity::{settings, settings_sync, store, store_sync};
 
 struct NoHost;
 
-impl store::Guest for NoHost {
-    fn get(_key: String) -> Result<Option<Vec<u8>>, store::StoreError> {
-        Err(no_store())
-    }
+/// The exports for one version of WASI.
+macro_rules! export_none {
+    ($store:ident, $settings:ident) => {
+        impl $store::Guest for NoHost {
+            fn get(_key: String) -> Result<Option<Vec<u8>>, $store::StoreError> {
+                Err($store::StoreError::AccessDenied(NO_STORE.into()))
+            }
 
-    fn set(_key: String, _value: Vec<u8>, _ttl_ms: u64) -> Result<(), store::StoreError> {
-        Err(no_store())
-    }
+            fn set(_key: String, _value: Vec<u8>, _ttl_ms: u64) -> Result<(), $store::StoreError> {
+                Err($store::StoreError::AccessDenied(NO_STORE.into()))
+            }
 
-    fn add(_key: String, _value: Vec<u8>, _ttl_ms: u64) -> Result<bool, store::StoreError> {
-        Err(no_store())
-    }
+            fn add(_key: String, _value: Vec<u8>, _ttl_ms: u64) -> Result<bool, $store::StoreError> {
+                Err($store::StoreError::AccessDenied(NO_STORE.into()))
+            }
 
-    fn delete(_key: String, _value: Vec<u8>) -> Result<(), store::StoreError> {
-        Err(no_store())
-    }
+            fn delete(_key: String, _value: Vec<u8>) -> Result<(), $store::StoreError> {
+                Err($store::StoreError::AccessDenied(NO_STORE.into()))
+            }
+        }
+
+        impl $settings::Guest for NoHost {
+            fn get(_name: String) -> Result<Option<String>, String> {
+                Ok(None)
+            }
+        }
+    };
 }
 
-impl settings::Guest for NoHost {
-    fn get(_name: String) -> Result<Option<String>, String> {
-        Ok(None)
-    }
-}
-
-fn no_store() -> store::StoreError {
-    store::StoreError::AccessDenied(NO_STORE.into())
-}
+export_none!(store, settings);
+export_none!(store_sync, settings_sync);
 
 #[cfg(target_family = "wasm")]
 #[global_allocator]
@@ -59,8 +63,9 @@ mod bindings {
     use super::NoHost;
 
     wit_bindgen::generate!({
-        path: "../../wit",
-        world: "adapter",
+        path: ["../../wit", "wit"],
+        world: "token-broker:adapter-none/adapter-none",
+        generate_all,
         // No function waits here, and the synchronous form takes a tenth of the space.
         async: false,
     });

@@ -1,32 +1,38 @@
-//! The store of a broker without a store.
+//! The store of the core, made of the contract's `store-sync`.
 
 use std::time::Duration;
 
-use token_broker::{Store, StoreError};
+use token_broker::{Store, StoreError, milliseconds};
 
-/// Refuses every operation: the world of WASI 0.2 has no store.
-///
-/// The broker calls it only where `TOKEN_BROKER_STORE_KEY` is set.
-pub(crate) struct NoStore;
+use crate::bindings::token_broker::identity::store_sync as store;
 
-impl Store for NoStore {
-    async fn get(&self, _key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Err(no_store())
+/// The store that the contract's `store-sync` gives. An operation blocks the instance.
+pub(crate) struct ContractStore;
+
+impl Store for ContractStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        store::get(key).map_err(Into::into)
     }
 
-    async fn set(&self, _key: &str, _value: Vec<u8>, _ttl: Duration) -> Result<(), StoreError> {
-        Err(no_store())
+    async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
+        store::set(key, &value, milliseconds(ttl)).map_err(Into::into)
     }
 
-    async fn add(&self, _key: &str, _value: Vec<u8>, _ttl: Duration) -> Result<bool, StoreError> {
-        Err(no_store())
+    async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
+        store::add(key, &value, milliseconds(ttl)).map_err(Into::into)
     }
 
-    async fn delete(&self, _key: &str, _value: &[u8]) -> Result<(), StoreError> {
-        Err(no_store())
+    async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        store::delete(key, value).map_err(Into::into)
     }
 }
 
-fn no_store() -> StoreError {
-    StoreError::Unavailable("this component has no store; fix: unset TOKEN_BROKER_STORE_KEY".to_owned())
+impl From<store::StoreError> for StoreError {
+    fn from(error: store::StoreError) -> Self {
+        match error {
+            store::StoreError::Unavailable(text) => Self::Unavailable(text),
+            store::StoreError::AccessDenied(text) => Self::AccessDenied(text),
+            store::StoreError::Other(text) => Self::Other(text),
+        }
+    }
 }

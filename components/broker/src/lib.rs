@@ -53,11 +53,11 @@ impl credentials::Guest for Component {
         Ok(answer(&broker, broker.token(&request).await?))
     }
 
-    fn forget_token(scope: String) {
+    async fn forget_token(scope: String) {
         if let Some(broker) = BROKER.with(|cell| cell.get().cloned())
             && broker.forget(&scope)
         {
-            wit_bindgen::spawn_local(async move { broker.forget_shared(&scope).await });
+            broker.forget_shared(&scope).await;
         }
     }
 }

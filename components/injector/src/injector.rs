@@ -204,7 +204,7 @@ impl Injector {
     /// A new token, with the claims that the refused one lacks. It replaces the refused one here and in the broker.
     async fn renewed(&self, spec: &Rc<TokenSpec>, claims: &Option<String>) -> Result<Rc<TokenHeader>, Error> {
         if claims.is_none() {
-            credentials::forget(&spec.scope);
+            credentials::forget(spec.scope.clone()).await;
         }
         self.state.forget_tokens(&spec.scope);
         self.fetched(spec, claims.clone()).await

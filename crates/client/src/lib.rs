@@ -77,8 +77,8 @@ pub async fn request(request: TokenRequest) -> Result<AccessToken, Error> {
 /// Make the broker forget its tokens for a scope, because a service refused one
 ///
 /// The next call fetches. A token is forgotten at most once in 30 seconds.
-pub fn forget(scope: &str) {
-    credentials::forget_token(scope);
+pub async fn forget(scope: &str) {
+    credentials::forget_token(scope.into()).await;
 }
 
 mod bindings {

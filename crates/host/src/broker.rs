@@ -5,6 +5,7 @@ mod driver;
 mod linker;
 mod token_copies;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use token_broker::{Error, Failure, Identity, RawRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use wasmtime::Result;
 
-use crate::broker::driver::{Call, Job, Reply};
+use crate::broker::driver::{Call, Job, Permits, Reply};
 use crate::broker::token_copies::TokenCopies;
 use crate::contract::report::{SourceReport, Statistics, WireReport};
 use crate::contract::token::AccessToken;
@@ -95,21 +96,23 @@ impl Broker {
         self.forward_request(request.into()).await?.map(AccessToken).map_err(Error::from)
     }
 
-    /// Drop the held tokens for a scope, of every identity. Call it when a service refused one.
+    /// Drop the held tokens for a scope, of every identity, and the store's copies. Call it when a service refused one.
     ///
     /// # Errors
-    /// [`Error::Other`] if too many of these calls are pending.
-    pub fn forget_token(&self, scope: &str) -> Result<(), Error> {
+    /// [`Error::Other`] if too many of these calls are pending, or the broker does not answer.
+    pub async fn forget_token(&self, scope: &str) -> Result<(), Error> {
         let permit = Arc::clone(&self.forgets).try_acquire_owned().map_err(|_| {
             Error::Other(format!(
                 "{MAX_FORGETS} calls of forget-token are pending; fix: forget a scope once per refusal"
             ))
         })?;
-        let job = Job { call: Call::Forget(scope.into()), permits: (permit, None) };
-        let sent = self.shared.jobs.send(job).map_err(|_| gone());
+        let (reply, answer) = oneshot::channel();
+        let sent = self.send(Call::Forget(scope.into(), reply), (permit, None));
         // Only now: a get that is sent before the forget may still bring the old token, and must not put it back.
         self.shared.copies.clear();
-        sent
+        sent?;
+        // An instance that trapped has forgotten everything.
+        within_deadline(async { answer.await.unwrap_or(Ok(())) }).await
     }
 
     /// A report on every identity source in the order of trial: its variables, its request and its last failure.
@@ -172,19 +175,26 @@ impl Broker {
     async fn call<T>(&self, call: impl FnOnce(Reply<T>) -> Call) -> Result<T, Error> {
         let quota =
             self.quota.clone().map(Semaphore::try_acquire_owned).transpose().map_err(|_| flooded())?;
-        let answered = async {
+        within_deadline(async {
             let permit = Arc::clone(&self.shared.calls).acquire_owned().await.map_err(|_| gone())?;
             let (reply, answer) = oneshot::channel();
-            let job = Job { call: call(reply), permits: (permit, quota) };
-            self.shared.jobs.send(job).map_err(|_| gone())?;
+            self.send(call(reply), (permit, quota))?;
             answer.await.unwrap_or_else(|_| Err(trapped()))
-        };
-        tokio::time::timeout(DEADLINE, answered).await.unwrap_or_else(|_| Err(silent()))
+        })
+        .await
+    }
+
+    fn send(&self, call: Call, permits: Permits) -> Result<(), Error> {
+        self.shared.jobs.send(Job { call, permits }).map_err(|_| gone())
     }
 
     fn now(&self) -> u64 {
         self.shared.prototype.resources.clock.wall().as_secs()
     }
+}
+
+async fn within_deadline<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(silent()))
 }
 
 fn trapped() -> Error {
@@ -224,7 +234,8 @@ fn gone() -> Error {
 const MAX_CALLS: usize = 4096;
 /// A quarter: one linker alone makes nobody wait.
 const MAX_CALLS_OF_A_LINKER: usize = 1024;
-/// A forget never waits, so these pile up only under a consumer that does nothing else. Each linker has its own.
+/// A forget ends within the timeouts of the store, so these pile up only under a consumer that does nothing else. Each
+/// linker has its own.
 const MAX_FORGETS: usize = 1024;
 /// The delay that an error at a linker's quota asks for.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -264,7 +275,7 @@ mod tests {
     }
 
     fn forget(broker: &Broker) -> Option<Error> {
-        broker.forget_token("s").err()
+        unconstrained(broker.forget_token("s")).now_or_never().map(Result::unwrap_err)
     }
 
     #[tokio::test]

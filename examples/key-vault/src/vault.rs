@@ -31,7 +31,8 @@ pub(crate) async fn secret(vault: &Vault, name: &str, version: Option<&str>) -> 
         let request = token_request(&scope, challenge.tenant()?);
         answer = ask(vault, &path, request.clone()).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            answer = ask(vault, &path, renewed(request, &scope, &wanted(vault, &answer)?)?).await?;
+            let request = renewed(request, &scope, &wanted(vault, &answer)?).await?;
+            answer = ask(vault, &path, request).await?;
         }
     }
     read(vault, &path, &answer)
@@ -61,11 +62,11 @@ fn token_request(scope: &str, tenant: Option<String>) -> TokenRequest {
 }
 
 /// The same for a new token: with the claims that the refused one lacks, if that is why it was refused
-fn renewed(request: TokenRequest, scope: &str, challenge: &Challenge) -> Result<TokenRequest, Failed> {
+async fn renewed(request: TokenRequest, scope: &str, challenge: &Challenge) -> Result<TokenRequest, Failed> {
     Ok(match challenge.claims()? {
         Some(claims) => request.claims(claims),
         None => {
-            token_broker_client::forget(scope);
+            token_broker_client::forget(scope).await;
             request
         }
     })

@@ -64,7 +64,7 @@ impl Container {
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        token_broker_client::forget(SCOPE);
+        token_broker_client::forget(SCOPE).await;
         self.ask_once(method, rest, content).await
     }
 

@@ -52,8 +52,8 @@ impl Guest for Consumer {
         }
     }
 
-    fn forget(scope: String) {
-        credentials::forget_token(&scope);
+    async fn forget(scope: String) {
+        credentials::forget_token(scope).await;
     }
 }
 

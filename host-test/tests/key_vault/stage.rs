@@ -139,9 +139,12 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         let script = accessor.with(|mut access| Arc::clone(&access.data_mut().hooks.0));
         Box::pin(async move { Ok((Ok::<_, types::Error>(script.lock().unwrap().token(request)),)) })
     })?;
-    credentials.func_wrap("forget-token", |mut store, (scope,): (String,)| {
-        store.data_mut().hooks.0.lock().unwrap().seen.forgotten.push(scope);
-        Ok(())
+    credentials.func_wrap_concurrent("forget-token", |accessor, (scope,): (String,)| {
+        let script = accessor.with(|mut access| Arc::clone(&access.data_mut().hooks.0));
+        Box::pin(async move {
+            script.lock().unwrap().seen.forgotten.push(scope);
+            Ok(())
+        })
     })?;
     Ok(linker)
 }

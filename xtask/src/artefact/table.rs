@@ -39,9 +39,12 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .exports(BROKER)
         .at_most(785_000)
         .shipped("Azure tokens for components, on Spin"),
-    guest("token-broker-sync", "broker-sync")
+    guest("token-broker-sync-core", "broker-sync")
         .exports("broker-sync")
-        .at_most(630_000)
+        .shipped("Azure tokens for components on WASI 0.2, with store and settings left to the host"),
+    plugged("token-broker-sync", Made("token-broker-sync-core"), &[Guest("adapter-none")])
+        .exports("broker-sync")
+        .at_most(655_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),
     guest("endpoint", "endpoint")
         .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),

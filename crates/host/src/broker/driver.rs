@@ -22,13 +22,15 @@ use crate::guest::state::State;
 /// A call on its way to the instance. The permits bound how many there are, of all callers and of one linker.
 pub(crate) struct Job {
     pub(crate) call: Call,
-    pub(crate) permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    pub(crate) permits: Permits,
 }
+
+pub(crate) type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 pub(crate) enum Call {
     Get(Arc<str>, Reply<TokenResult>),
     Request(WireRequest, Reply<TokenResult>),
-    Forget(Arc<str>),
+    Forget(Arc<str>, Reply<()>),
     Explain(Reply<Vec<WireReport>>),
     Stats(Reply<Statistics>),
 }
@@ -104,7 +106,10 @@ impl AccessorTask<State> for Task {
                 let (answer,) = exports.request.call_concurrent(accessor, (request,)).await?;
                 _ = reply.send(Ok(answer.map(Arc::new)));
             }
-            Call::Forget(scope) => exports.forget.call_concurrent(accessor, (scope,)).await?,
+            Call::Forget(scope, reply) => {
+                exports.forget.call_concurrent(accessor, (scope,)).await?;
+                _ = reply.send(Ok(()));
+            }
             Call::Explain(reply) => {
                 let (reports,) = exports.explain.call_concurrent(accessor, ()).await?;
                 _ = reply.send(Ok(reports));
@@ -126,7 +131,7 @@ impl Call {
             Self::Get(_, reply) | Self::Request(_, reply) => _ = reply.send(Ok(Err(WireError::from(error)))),
             Self::Explain(reply) => _ = reply.send(Err(error)),
             Self::Stats(reply) => _ = reply.send(Err(error)),
-            Self::Forget(_) => {}
+            Self::Forget(_, reply) => _ = reply.send(Ok(())),
         }
     }
 }

@@ -37,7 +37,10 @@ impl Broker {
             let this = Arc::clone(&this);
             Box::pin(async move { Ok((this.request(request).await,)) })
         })?;
-        credentials.func_wrap("forget-token", move |_, (scope,): (String,)| consumer.forget(&scope))
+        credentials.func_wrap_concurrent("forget-token", move |_, (scope,): (String,)| {
+            let this = Arc::clone(&consumer);
+            Box::pin(async move { this.forget(&scope).await })
+        })
     }
 }
 
@@ -77,9 +80,9 @@ impl Consumer {
 
     /// Ignores scopes that the policy does not allow. A trap ends a consumer with too many pending calls: the contract
     /// has no error for it.
-    fn forget(&self, scope: &str) -> Result<()> {
+    async fn forget(&self, scope: &str) -> Result<()> {
         match self.admit(&for_scope(scope)) {
-            Ok(_) => self.broker.forget_token(scope).map_err(|error| format_err!("{error}")),
+            Ok(_) => self.broker.forget_token(scope).await.map_err(|error| format_err!("{error}")),
             Err(_) => Ok(()),
         }
     }
