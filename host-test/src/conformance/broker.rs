@@ -24,7 +24,8 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Compile the component in a file, and `token-broker-core.wasm` beside it if there is one.
+    /// Compile the component in a file, and the one with an open store for the same version of WASI beside it, if there
+    /// is one.
     ///
     /// A component for WASI 0.2 gets a host without component-model async and without WASI 0.3.
     pub(crate) fn load(path: &Path) -> Result<Self> {
@@ -37,16 +38,16 @@ impl Component {
                 |new| format!("{file} is no token broker, of WASI 0.2: {old:#}; of WASI 0.3: {new:#}");
             Compiled::new(Wasi::P3, &bytes, false).map_err(|new| anyhow!("{}; {ADVICE}", of_both(new)))
         })?;
-        let core = path.with_file_name(CORE);
-        let core = (broker.wasi == Wasi::P3 && core.exists())
-            .then(|| Compiled::new(Wasi::P3, &std::fs::read(&core)?, true).context(CORE));
-        Ok(Self { broker, core: core.transpose()? })
+        let name = broker.wasi.core();
+        let core = path.with_file_name(name);
+        let core =
+            core.exists().then(|| Compiled::new(broker.wasi, &std::fs::read(&core)?, true).context(name));
+        Ok(Self { core: core.transpose()?, broker })
     }
 
     /// The reason why this component cannot play a case.
     pub(crate) fn cannot_play(&self, case: &Case) -> Option<&'static str> {
         match self.broker.wasi {
-            Wasi::P2 if case.store => Some("a store"),
             Wasi::P2 if case.is_concurrent() => Some("calls at the same time"),
             Wasi::P2 | Wasi::P3 => None,
         }
@@ -58,7 +59,10 @@ impl Instantiate for Component {
 
     async fn instantiate(&self, _case: &Case, world: &World) -> Result<Broker> {
         let compiled = match world.store.is_some() {
-            true => self.core.as_ref().with_context(|| format!("there is no {CORE}; {ADVICE}"))?,
+            true => {
+                let name = self.broker.wasi.core();
+                self.core.as_ref().with_context(|| format!("there is no {name}; {ADVICE}"))?
+            }
             false => &self.broker,
         };
         let mut store = Store::new(compiled.pre.engine(), world.state()?);
@@ -82,6 +86,14 @@ impl Wasi {
         match self {
             Self::P2 => "token-broker:identity/credentials-sync@0.1.0",
             Self::P3 => "token-broker:identity/credentials@0.1.0",
+        }
+    }
+
+    /// The component that plays the cases with a store.
+    fn core(self) -> &'static str {
+        match self {
+            Self::P2 => "token-broker-sync-core.wasm",
+            Self::P3 => "token-broker-core.wasm",
         }
     }
 }
@@ -116,8 +128,10 @@ fn linker(engine: &Engine, wasi: Wasi, with_store: bool) -> Result<Linker<State>
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
-    if with_store {
-        store::add_to_linker(&mut linker)?;
+    match (with_store, wasi) {
+        (false, _) => {}
+        (true, Wasi::P2) => store::add_to_linker_sync(&mut linker)?,
+        (true, Wasi::P3) => store::add_to_linker(&mut linker)?,
     }
     Ok(linker)
 }
@@ -278,8 +292,6 @@ impl Ask {
 }
 
 const DIAGNOSTICS: &str = "token-broker:identity/diagnostics@0.1.0";
-/// Plays the cases with a store.
-const CORE: &str = "token-broker-core.wasm";
 const ADVICE: &str = "`cargo xtask build` makes it";
 
 /// Far beyond any budget of the component.

@@ -1,11 +1,12 @@
-//! A store in memory that can fail, and settings: the imports of a component that shares tokens.
+//! A store in memory that can fail, and settings: the imports of a component that shares tokens, for both versions of
+//! WASI.
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use wasmtime::Result;
 use wasmtime::component::Linker;
 
@@ -103,6 +104,14 @@ impl MemoryStore {
             StoreCondition::Hanging => pending().await,
         }
     }
+
+    /// An operation that blocks its caller: the adapter of a store limits its time.
+    async fn operate_blocking<T>(&self, operation: impl FnOnce(&Self) -> T) -> Result<T, StoreError> {
+        tokio::select! {
+            result = self.operate(operation) => result,
+            () = sleep(LONGEST_BLOCK) => Err(StoreError::Unavailable("the store does not answer".to_owned())),
+        }
+    }
 }
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
@@ -130,3 +139,32 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         Box::pin(async move { Ok((Ok::<_, String>(value),)) })
     })
 }
+
+/// The store and the settings for a broker that blocks.
+pub(crate) fn add_to_linker_sync(linker: &mut Linker<State>) -> Result<()> {
+    let mut store = linker.instance("token-broker:identity/store-sync@0.1.0")?;
+    store.func_wrap_async("get", |access, (key,): (String,)| {
+        let store = Arc::clone(&access.data().data);
+        Box::new(async move { Ok((store.operate_blocking(|store| store.get(&key)).await,)) })
+    })?;
+    store.func_wrap_async("set", |access, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = Arc::clone(&access.data().data);
+        Box::new(async move { Ok((store.operate_blocking(|store| store.set(key, value, ttl)).await,)) })
+    })?;
+    store.func_wrap_async("add", |access, (key, value, ttl): (String, Vec<u8>, u64)| {
+        let store = Arc::clone(&access.data().data);
+        Box::new(async move { Ok((store.operate_blocking(|store| store.add(key, value, ttl)).await,)) })
+    })?;
+    store.func_wrap_async("delete", |access, (key, value): (String, Vec<u8>)| {
+        let store = Arc::clone(&access.data().data);
+        Box::new(async move { Ok((store.operate_blocking(|store| store.delete(&key, &value)).await,)) })
+    })?;
+    let mut settings = linker.instance("token-broker:identity/settings-sync@0.1.0")?;
+    settings.func_wrap("get", |access, (name,): (String,)| {
+        let value = access.data().data.settings.get(&name).map(|value| value.0.clone());
+        Ok((Ok::<_, String>(value),))
+    })
+}
+
+/// The limit that `store-sync` sets for an operation.
+const LONGEST_BLOCK: Duration = Duration::from_millis(500);

@@ -6,6 +6,7 @@ use super::Part::{self, Guest, Made, Module};
 /// The packages that compile for WebAssembly only
 pub(crate) const GUESTS: &[&str] = &[
     "adapter-none",
+    "adapter-none-sync",
     "adapter-spin",
     "broker",
     "broker-sync",
@@ -42,7 +43,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     guest("token-broker-sync-core", "broker-sync")
         .exports("broker-sync")
         .shipped("Azure tokens for components on WASI 0.2, with store and settings left to the host"),
-    plugged("token-broker-sync", Made("token-broker-sync-core"), &[Guest("adapter-none")])
+    plugged("token-broker-sync", Made("token-broker-sync-core"), &[Guest("adapter-none-sync")])
         .exports("broker-sync")
         .at_most(655_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),

@@ -42,10 +42,10 @@ fn style(tally: &mut Tally) {
     tally.program(process::cargo().args(["fmt", "--all", "--check"]).current_dir(&spin_app));
     // In the profile of the tests that need wasmtime, so that its dependencies are built once.
     tally.program(native("clippy").arg("--all-targets").args(DENY_WARNINGS));
-    // In one run: the features that they share change their imports, and no lint. Without `std` is the one that cannot share.
+    // In one run: the features that they share change their imports, and no lint. Those without `std` cannot share.
     let (alone, together): (Vec<&str>, Vec<&str>) =
-        GUESTS.iter().chain([&MODULE]).partition(|package| **package == NO_STD);
-    for packages in [together, alone] {
+        GUESTS.iter().chain([&MODULE]).partition(|package| NO_STD.contains(*package));
+    for packages in std::iter::once(together).chain(alone.into_iter().map(|package| vec![package])) {
         let mut clippy = guest::cargo("clippy", Target::Component);
         clippy.args(packages.iter().flat_map(|package| ["-p", package]));
         tally.program(clippy.args(DENY_WARNINGS));
@@ -63,6 +63,6 @@ fn native(subcommand: &str) -> Command {
     cargo
 }
 
-const NO_STD: &str = "adapter-none";
+const NO_STD: [&str; 2] = ["adapter-none", "adapter-none-sync"];
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 const DENY: [&str; 5] = ["--workspace", "check", "licenses", "bans", "sources"];
