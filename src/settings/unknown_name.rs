@@ -69,8 +69,8 @@ fn nearest(name: &str) -> &'static str {
 
 const PREFIX: &str = "TOKEN_BROKER_";
 
-/// Variables that the command reads, which passes its environment to the broker.
-const OF_OTHER_PARTS: [&str; 1] = ["TOKEN_BROKER_COMPONENT"];
+/// Variables that other parts read in the same environment: the command, and the adapters of stores.
+const OF_OTHER_PARTS: [&str; 2] = ["TOKEN_BROKER_COMPONENT", "TOKEN_BROKER_STORE"];
 
 /// The longest part of a name that is shown, in characters.
 const MAX_SHOWN: usize = 80;
@@ -164,6 +164,7 @@ mod tests {
             ("AZURE_CLIENT_ID", "x", true),
             ("TOKEN_BROKER_ALOWED_SCOPES", "x", true),
             ("TOKEN_BROKER_COMPONENT", "x", false),
+            ("TOKEN_BROKER_STORE", "x", false),
             ("TOKEN_BROKER_SERVICE_HOST", "x", false),
             ("AWS_SECRET_ACCESS_KEY", "x", false),
         ] {
