@@ -29,13 +29,14 @@
 //!
 //! An [`Error`] is one line for the operator: the request, the service, its answer, and the fix.
 //!
-//! The crate needs a host with WASI 0.3 (component-model async). On a host with WASI 0.2, generate bindings for the world
-//! `consumer-sync` of the package `token-broker:identity` instead.
+//! These functions need a host with WASI 0.3 (component-model async). On a host with WASI 0.2, call those of [`blocking`]
+//! instead, and no other.
 //!
 //! See [the quickstarts](https://github.com/OWNER/token-broker#pick-your-host) for each host,
 //! [configuration](https://github.com/OWNER/token-broker/blob/main/docs/configuration.md) for the broker's variables, and
 //! [troubleshooting](https://github.com/OWNER/token-broker/blob/main/docs/troubleshooting.md) for errors.
 
+pub mod blocking;
 #[cfg(test)]
 #[path = "../../../components/shared/contract.rs"]
 mod contract;
