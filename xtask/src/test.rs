@@ -134,6 +134,7 @@ const LIGHT: &[&str] = &[
     "token-broker-egress",
     "token-broker-identity-endpoint",
     "adapter-spin",
+    "adapter-spin3",
     "envoy-filter",
     "sql",
     "test-support",

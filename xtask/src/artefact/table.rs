@@ -8,6 +8,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "adapter-none",
     "adapter-none-sync",
     "adapter-spin",
+    "adapter-spin3",
     "broker",
     "broker-sync",
     "consumer",
@@ -47,6 +48,10 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .exports("broker-sync")
         .at_most(655_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),
+    plugged("token-broker-spin3", Made("token-broker-sync-core"), &[Guest("adapter-spin3")])
+        .exports("broker-sync")
+        .at_most(735_000)
+        .shipped("Azure tokens for components, on Spin 3.6 and SpinKube"),
     guest("endpoint", "endpoint")
         .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),
     plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")])
