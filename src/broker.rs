@@ -123,13 +123,15 @@ impl<H: Host, S: Store> Broker<H, S> {
         has_dropped
     }
 
-    /// Removes forgotten tokens from the store, so that no other instance takes them. Call it after [`Broker::forget`],
-    /// in a separate task if the host has tasks. Errors of the store are ignored.
+    /// Removes forgotten tokens from the store, so that no other instance takes them. Call it after [`Broker::forget`]. At
+    /// an error of the store the others stay there.
     pub async fn forget_shared(&self, scope: &str) {
         let Ok(config) = &self.0.config else { return };
         let (Some(fleet), Ok(scope)) = (&config.fleet, Scope::parse(scope)) else { return };
         for (key, token_hash) in self.0.instance.memory.refused_for(&scope) {
-            fleet.remove_token(&self.0.store, &self.0.instance, &key, &token_hash).await;
+            if fleet.remove_token(&self.0.store, &self.0.instance, &key, &token_hash).await.is_err() {
+                return;
+            }
         }
     }
 

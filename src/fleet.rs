@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use self::seal::Seal;
 use self::sealed_store::SealedStore;
 use crate::acquire::Instance;
-use crate::model::{Error, Host, Store};
+use crate::model::{Error, Host, Store, StoreError};
 use crate::policy::CacheKey;
 use crate::settings::Settings;
 use crate::settings::variables::{
@@ -67,17 +67,20 @@ impl Fleet {
     }
 
     /// Removes the token under a key from the store, if it has this fingerprint.
+    ///
+    /// # Errors
+    /// Of the store. Another instance may then take the token; the service refuses it, and the instance forgets it in
+    /// turn.
     pub(crate) async fn remove_token<H: Host, S: Store>(
         &self,
         store: &S,
         instance: &Instance<H>,
         key: &CacheKey,
         token_hash: &str,
-    ) {
-        if !self.is_suspended(instance.now()) {
-            // If this fails, another instance may take the token; the service refuses it, and the instance forgets it
-            // in turn.
-            let _ = SealedStore::new(self, store, instance, key).remove_token(token_hash).await;
+    ) -> Result<(), StoreError> {
+        match self.is_suspended(instance.now()) {
+            true => Ok(()),
+            false => SealedStore::new(self, store, instance, key).remove_token(token_hash).await,
         }
     }
 

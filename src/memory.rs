@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use self::cache::Cache;
-pub(crate) use self::cache::Lookup;
+pub(crate) use self::cache::{BETWEEN_FORGETS, Lookup};
 pub(crate) use self::flight::{FetchResult, Flights, Wait, Work};
 pub use self::freshness::earliest_refresh;
 #[cfg(test)]
@@ -90,6 +90,16 @@ impl Memory {
             self.flights.close_served(|key| key.scope() == scope);
         }
         has_dropped
+    }
+
+    /// Whether a token of a request that is refused now would be kept.
+    pub(crate) fn is_forget_paused(&self, request: &AdmittedRequest, now: Duration) -> bool {
+        self.cache.borrow().is_forget_paused(&request.key().without_claims(), now)
+    }
+
+    /// Keeps a token that replaces a refused one for some time, whatever a service says.
+    pub(crate) fn pause_forget(&self, request: &AdmittedRequest, token: &Token, now: Duration) {
+        self.cache.borrow_mut().pause_forget(&request.key().without_claims(), token, now);
     }
 
     /// The fingerprint of the last refused token for a request.

@@ -30,7 +30,13 @@ pub(crate) enum Put {
 }
 
 /// Puts a lease where there is none, or an ended one.
-pub(crate) fn put(bucket: &Bucket, key: &str, value: &[u8], now_ms: u64, ttl_ms: u64) -> Result<Put, StoreError> {
+pub(crate) fn put(
+    bucket: &Bucket,
+    key: &str,
+    value: &[u8],
+    now_ms: u64,
+    ttl_ms: u64,
+) -> Result<Put, StoreError> {
     let lock = Lock::read(bucket, key)?;
     if lock.there().and_then(|there| there.live_value(now_ms)).is_some() {
         return Ok(Put::Held);

@@ -105,7 +105,9 @@ mod tests {
         ] {
             assert_eq!(place(url), shown);
             let words = format!("cannot connect to {url}");
-            for error in [Error::InvalidAddress, Error::TooManyConnections, Error::TypeError, Error::Other(words)] {
+            for error in
+                [Error::InvalidAddress, Error::TooManyConnections, Error::TypeError, Error::Other(words)]
+            {
                 let text = format!("{:?}", failed(url, error));
                 assert!(!text.contains("secret") && !text.contains("se@cr"), "{text}");
                 assert!(text.contains("; fix: "), "{text}");
@@ -116,7 +118,8 @@ mod tests {
     #[test]
     fn a_result_that_is_none_of_the_command_is_no_value_and_no_lease() {
         let results = || {
-            [RedisResult::Nil, RedisResult::Int64(1), RedisResult::Status("OK".to_owned())].map(|result| vec![result])
+            [RedisResult::Nil, RedisResult::Int64(1), RedisResult::Status("OK".to_owned())]
+                .map(|result| vec![result])
         };
         assert!(results().into_iter().chain([vec![]]).all(|results| value(results).is_none()));
         assert_eq!(value(vec![RedisResult::Binary(vec![])]), None);

@@ -11,4 +11,5 @@ pub mod fleet;
 pub mod hosts;
 pub mod serve;
 pub mod spin;
+pub mod spin3;
 pub mod wasi;

@@ -1,5 +1,5 @@
 //! A server that does with a component's instances what `wasmtime serve` and Spin do: each takes several requests, some at
-//! once, and is thrown away after a while; when none has room, another begins.
+//! once, and is thrown away after a while; when none has room, another begins. One of WASI 0.2 takes a single request.
 //!
 //! The queue is wasmtime's own (`wasmtime_wasi_http::handler`), with which both are built. What an instance is lent is
 //! the caller's to say.
@@ -21,11 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep, sleep_until};
 use wasmtime::component::{Component, GuestTaskId, Linker};
-use wasmtime::{Store, StoreContextMut};
-use wasmtime_wasi_http::handler::{HandlerState, Instance, Proxy, ProxyHandler, ShouldAccept};
+use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime_wasi_http::handler::{HandlerState, Instance, ProxyHandler, ProxyPre, ShouldAccept};
 use wasmtime_wasi_http::handler::{WorkerExpiration, WorkerState, WorkerStatus};
-use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+use wasmtime_wasi_http::{p2, p3};
 
 /// How long an instance is used
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct Server {
 type Traps = Arc<Mutex<Vec<String>>>;
 
 impl Server {
-    /// Serve a component that exports `wasi:http/handler@0.3`, on a free port of loopback; `data` makes what the store of an
+    /// Serve a component that exports `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, on a free port of loopback; `data` makes what the store of an
     /// instance holds
     ///
     /// # Errors
@@ -68,10 +68,17 @@ impl Server {
         reuse: Reuse,
         data: impl Fn() -> T + Send + Sync + 'static,
     ) -> Result<Self> {
-        let service = ServicePre::new(linker.instantiate_pre(component)?)?;
+        let (service, reuse) = service(linker, component, reuse)?;
         let (instances, traps) = (Arc::new(AtomicUsize::new(0)), Traps::default());
         let (data, count, ended) = (Box::new(data), instances.clone(), traps.clone());
-        let handler = ProxyHandler::new(App { service, reuse, data, instances: count, traps: ended });
+        let handler = ProxyHandler::new(App {
+            engine: component.engine().clone(),
+            service,
+            reuse,
+            data,
+            instances: count,
+            traps: ended,
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let serving = tokio::spawn(accept(listener, handler)).abort_handle();
@@ -115,9 +122,19 @@ impl Drop for Server {
     }
 }
 
+/// A component of either version of WASI, and how long its instances are used
+fn service<T>(linker: &Linker<T>, component: &Component, reuse: Reuse) -> Result<(ProxyPre<T>, Reuse)> {
+    let pre = linker.instantiate_pre(component)?;
+    if let Ok(service) = p3::bindings::ServicePre::new(pre.clone()) {
+        return Ok((ProxyPre::P3(service), reuse));
+    }
+    Ok((ProxyPre::P2(p2::bindings::ProxyPre::new(pre)?), Reuse { requests: 1, ..reuse }))
+}
+
 /// The component, and what its instances get
 struct App<T: 'static> {
-    service: ServicePre<T>,
+    engine: Engine,
+    service: ProxyPre<T>,
     reuse: Reuse,
     data: Box<dyn Fn() -> T + Send + Sync>,
     instances: Arc<AtomicUsize>,
@@ -131,12 +148,12 @@ impl<T: WasiHttpView + Send + 'static> HandlerState for App<T> {
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<T, Idle, Worker<T>>> {
         self.instances.fetch_add(1, Ordering::Relaxed);
-        let mut store = Store::new(self.service.engine(), (self.data)());
-        let service = self.service.instantiate_async(&mut store).await?;
+        let mut store = Store::new(&self.engine, (self.data)());
+        let proxy = self.service.instantiate_async(&mut store).await?;
         let Reuse { idle, .. } = self.reuse;
         Ok(Instance {
             store,
-            proxy: Proxy::P3(service),
+            proxy,
             view: T::http,
             expiration: Idle { longest: idle, timer: Box::pin(sleep(idle)) },
             state: Worker { reuse: self.reuse, traps: self.traps.clone(), data: std::marker::PhantomData },

@@ -21,8 +21,18 @@ pub(super) enum LeaseEntry {
     Expired,
 }
 
-pub(super) fn token_bytes(token: &Token) -> Zeroizing<Vec<u8>> {
+/// The entry under the name of a token.
+#[derive(Debug)]
+pub(super) enum TokenEntry {
+    /// A token. `replaces_refused`: it was fetched because a service refused the one before.
+    Token { token: Token, replaces_refused: bool },
+    /// The mark of a token that a service refused: the next one replaces it.
+    Refused,
+}
+
+pub(super) fn token_bytes(token: &Token, replaces_refused: bool) -> Zeroizing<Vec<u8>> {
     bytes(&TokenText {
+        replaces_refused,
         secret: Cow::Borrowed(token.secret.expose_secret()),
         token_type: Cow::Borrowed(&token.token_type),
         expires_on: token.expires_on,
@@ -32,17 +42,28 @@ pub(super) fn token_bytes(token: &Token) -> Zeroizing<Vec<u8>> {
     })
 }
 
-/// The token of an entry. It expires earlier here, because the clock of its writer may be ahead.
-pub(super) fn token(bytes: &[u8]) -> Option<Token> {
+/// The mark of a token that a service refused, in the token's place.
+pub(super) fn refused_bytes() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(REFUSED.to_vec())
+}
+
+/// The token of an entry, or the mark in its place. A token expires earlier here, because the clock of its writer may be
+/// ahead.
+pub(super) fn token_entry(bytes: &[u8]) -> Option<TokenEntry> {
+    if bytes == REFUSED {
+        return Some(TokenEntry::Refused);
+    }
     let text: TokenText<'_> = serde_json::from_slice(bytes).ok()?;
-    Some(Token {
+    let replaces_refused = text.replaces_refused;
+    let token = Token {
         secret: Secret::from(text.secret.into_owned()),
         token_type: text.token_type.into_owned(),
         expires_on: text.expires_on.saturating_sub(CLOCK_TOLERANCE.as_secs()),
         refresh_on: text.refresh_on,
         received_on: text.received_on,
         source: Cow::Owned(text.source.into_owned()),
-    })
+    };
+    Some(TokenEntry::Token { token, replaces_refused })
 }
 
 /// The entry of a lease. `now` is the time since the Unix epoch.
@@ -109,8 +130,13 @@ const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 /// The largest plausible difference between two clocks: one may be set to the wrong hour.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2 * 3600);
 
+/// Not the text of a token, which is an object.
+const REFUSED: &[u8] = b"\"refused\"";
+
 #[derive(Serialize, Deserialize)]
 struct TokenText<'a> {
+    #[serde(default)]
+    replaces_refused: bool,
     secret: Cow<'a, str>,
     #[serde(rename = "type")]
     token_type: Cow<'a, str>,
@@ -183,7 +209,11 @@ mod tests {
     #[test]
     fn a_token_comes_back_as_it_was_but_ends_a_minute_earlier() {
         let token = Token::new("imds", "the-secret".into(), "Bearer".into(), (1000, 9000), Some(500));
-        let back = super::token(&token_bytes(&token)).unwrap();
+        let Some(TokenEntry::Token { token: back, replaces_refused: true }) =
+            token_entry(&token_bytes(&token, true))
+        else {
+            panic!("another entry")
+        };
         assert_eq!(back.secret().expose_secret(), "the-secret");
         assert_eq!((back.token_type(), back.source()), ("Bearer", "imds"));
         assert_eq!((back.expires_on(), back.refresh_on(), back.received_on), (8940, Some(1500), 1000));
@@ -264,7 +294,7 @@ mod tests {
             r#"{"holder":"h","at_ms":0,"failed":{"kind":"rejected","failures":[],"rest_ms":0}}"#,
         ] {
             assert!(lease_entry(text.as_bytes(), Duration::ZERO).is_none(), "{text}");
-            assert!(token(text.as_bytes()).is_none(), "{text}");
+            assert!(token_entry(text.as_bytes()).is_none(), "{text}");
         }
     }
 
@@ -296,7 +326,7 @@ mod tests {
         #[test]
         fn entries(text in text(), now in any::<u32>(), cut in any::<usize>(), changed in any::<u8>()) {
             let now = Duration::from_secs(now.into());
-            let _ = token(&text);
+            let _ = token_entry(&text);
             if let Some(LeaseEntry::Failed { left, .. }) = lease_entry(&text, now) {
                 prop_assert!(!left.is_zero());
             }

@@ -151,7 +151,12 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     }
 
     async fn publish(&self, token: &Token) {
-        if let Err(error) = self.store.put_token(token).await {
+        let replaces_refused =
+            self.store.has_seen_refused() || self.memory().is_forget_paused(self.fetch.request, self.now());
+        if replaces_refused {
+            self.memory().pause_forget(self.fetch.request, token, self.now());
+        }
+        if let Err(error) = self.store.put_token(token, replaces_refused).await {
             self.suspend(&error);
         }
     }
@@ -175,12 +180,14 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
             }
             // Created before the look, so that no change is missed.
             let changed = pin!(self.store.changed());
+            let began = self.now();
             match self.look(&mut watch).await {
                 Ok(Some(found)) => return found,
                 Ok(None) => watch.fails_since = None,
                 Err(error) => {
                     let (now, patience) = (self.now(), patience(&error));
-                    let since = *watch.fails_since.get_or_insert(now);
+                    // From its beginning: an operation that blocks the instance may take any time to fail.
+                    let since = *watch.fails_since.get_or_insert(began);
                     // A clock that was set back must not prolong it.
                     if now < since || now >= since.saturating_add(patience) {
                         self.suspend(&error);
@@ -228,7 +235,9 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     /// Takes a token from the store into memory, if it is better than the one there. None for a token that expires
     /// soon, unless this call has waited for it; it remains in memory in case the fetch fails.
     async fn token(&self, watch: &mut StoreWatch) -> Result<Option<Rc<Token>>, StoreError> {
-        let Some(token) = self.store.token(&mut watch.lease).await? else { return Ok(None) };
+        let Some((token, replaces_refused)) = self.store.token(&mut watch.lease).await? else {
+            return Ok(None);
+        };
         let token_hash = token.fingerprint();
         let is_awaited = watch.has_missed && watch.token.as_ref() != Some(&token_hash);
         if !self.is_better(&token, &token_hash) {
@@ -242,6 +251,9 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         ];
         self.instance().log(Level::Debug, "took a token from the store", &fields);
         let token = self.memory().keep(self.fetch.request, token, self.instance().random());
+        if replaces_refused {
+            self.memory().pause_forget(self.fetch.request, &token, self.now());
+        }
         watch.token = Some(token_hash);
         if is_expiring(&token, self.now()) && !is_awaited {
             return Ok(None);

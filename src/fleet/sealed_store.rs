@@ -1,6 +1,6 @@
 //! The store for one cache key: entries are sealed, operations have timeouts, failures are counted.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use super::Fleet;
-use super::entry;
+use super::entry::{self, TokenEntry};
 use super::lease::LeaseWatch;
 use super::seal::StoreSlot;
 use crate::acquire::Instance;
+use crate::memory::BETWEEN_FORGETS;
 use crate::model::{Host, Level, Store, StoreError, Token};
 use crate::policy::CacheKey;
 
@@ -25,13 +26,23 @@ pub(super) struct SealedStore<'a, H, S> {
     tokens: Vec<StoreSlot>,
     /// Derived when it is needed: a token is taken without it.
     lease: OnceCell<StoreSlot>,
+    /// Whether the mark of a refused token was seen.
+    has_seen_refused: Cell<bool>,
 }
 
 impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
     pub(super) fn new(fleet: &'a Fleet, store: &'a S, instance: &'a Instance<H>, key: &CacheKey) -> Self {
         let key = key.without_claims();
         let tokens = fleet.seal.slots(&subject(TOKEN, fleet, &key));
-        Self { fleet, store, instance, key, tokens, lease: OnceCell::new() }
+        Self {
+            fleet,
+            store,
+            instance,
+            key,
+            tokens,
+            lease: OnceCell::new(),
+            has_seen_refused: Cell::default(),
+        }
     }
 
     /// The slot of the lease.
@@ -43,31 +54,41 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
         slot.seal(text, || self.instance.random())
     }
 
-    /// The token in the store; none if there is no valid one.
-    pub(super) async fn token(&self, watch: &mut LeaseWatch) -> Result<Option<Token>, StoreError> {
+    /// The token in the store, and whether it replaces a refused one; none if there is no valid token.
+    pub(super) async fn token(&self, watch: &mut LeaseWatch) -> Result<Option<(Token, bool)>, StoreError> {
         for slot in &self.tokens {
             let Some(value) = self.get(slot).await? else { continue };
-            match slot.open(&value).and_then(|text| entry::token(&text)) {
-                Some(token) => return Ok(Some(token)),
+            match slot.open(&value).and_then(|text| entry::token_entry(&text)) {
+                Some(TokenEntry::Token { token, replaces_refused }) => {
+                    return Ok(Some((token, replaces_refused)));
+                }
+                Some(TokenEntry::Refused) => self.has_seen_refused.set(true),
                 None => self.log_invalid(slot, watch),
             }
         }
         Ok(None)
     }
 
-    pub(super) async fn put_token(&self, token: &Token) -> Result<(), StoreError> {
+    /// Whether the mark of a refused token was seen.
+    pub(super) fn has_seen_refused(&self) -> bool {
+        self.has_seen_refused.get()
+    }
+
+    pub(super) async fn put_token(&self, token: &Token, replaces_refused: bool) -> Result<(), StoreError> {
         let Some(slot) = self.tokens.first() else { return Ok(()) };
-        let value = self.seal(slot, &entry::token_bytes(token));
+        let value = self.seal(slot, &entry::token_bytes(token, replaces_refused));
         self.set(slot, value, token.time_left(self.instance.now())).await
     }
 
-    /// Removes the token if it has this fingerprint.
+    /// Replaces the token by the mark of a refused one, if it has this fingerprint.
     pub(super) async fn remove_token(&self, token_hash: &str) -> Result<(), StoreError> {
         for slot in &self.tokens {
             let Some(value) = self.get(slot).await? else { continue };
-            let token = slot.open(&value).and_then(|text| entry::token(&text));
-            if token.is_some_and(|token| token.fingerprint() == token_hash) {
+            let entry = slot.open(&value).and_then(|text| entry::token_entry(&text));
+            if matches!(entry, Some(TokenEntry::Token { token, .. }) if token.fingerprint() == token_hash) {
                 self.remove(slot, &value).await?;
+                // Not over a token that another instance has put since.
+                self.add(slot, self.seal(slot, &entry::refused_bytes()), BETWEEN_FORGETS).await?;
             }
         }
         Ok(())

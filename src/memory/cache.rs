@@ -24,8 +24,10 @@ struct Entry {
     checked_at: Cell<Duration>,
     /// The fingerprint of the last token that a service refused.
     refused: Option<String>,
-    /// The limits of how often a token, and a failure, may be forgotten.
-    pauses: [Pause; 2],
+    /// The limit of how often a token may be forgotten.
+    token_pause: Pause,
+    /// The same of a failure.
+    failure_pause: Pause,
     /// The time of the last use, in ticks of the cache.
     used: Cell<u64>,
 }
@@ -120,6 +122,17 @@ impl Cache {
         of_scope.fold(false, |any, (_, entry)| entry.forget(now) | any)
     }
 
+    pub(crate) fn is_forget_paused(&self, key: &CacheKey, now: Duration) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.token_pause.is_on(now))
+    }
+
+    pub(crate) fn pause_forget(&mut self, key: &CacheKey, token: &Token, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            // The clock of the instance that received it may be ahead.
+            let _ = entry.token_pause.begin(Duration::from_secs(token.received_on()).min(now));
+        }
+    }
+
     pub(crate) fn refused(&self, key: &CacheKey) -> Option<String> {
         self.entries.get(key).and_then(|entry| entry.refused.clone())
     }
@@ -169,9 +182,9 @@ impl Cache {
 
 impl Entry {
     fn forget(&mut self, now: Duration) -> bool {
-        let [of_token, of_failure] = &mut self.pauses;
         let can_end = self.failure.as_ref().is_some_and(|(error, _)| !matches!(error, Error::Throttled(_)));
-        let (token, failure) = (self.held.is_some() && of_token.begin(now), can_end && of_failure.begin(now));
+        let (token, failure) =
+            (self.held.is_some() && self.token_pause.begin(now), can_end && self.failure_pause.begin(now));
         if token {
             self.refuse();
         }
@@ -201,11 +214,15 @@ struct Pause(Option<Cooldown>);
 impl Pause {
     /// Begins a new pause, unless the last one has not ended. False if it has not.
     fn begin(&mut self, now: Duration) -> bool {
-        let has_ended = self.0.is_none_or(|pause| pause.left(now).is_none());
+        let has_ended = !self.is_on(now);
         if has_ended {
             self.0 = Some(Cooldown::new(now, BETWEEN_FORGETS));
         }
         has_ended
+    }
+
+    fn is_on(&self, now: Duration) -> bool {
+        self.0.is_some_and(|pause| pause.left(now).is_some())
     }
 }
 
@@ -229,7 +246,7 @@ const BETWEEN_CHECKS: Duration = Duration::from_secs(5);
 
 /// The time between two refusals of a token that lead to a new one. Without it, a consumer that forgets every token
 /// would cause a fetch with each call.
-const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
+pub(crate) const BETWEEN_FORGETS: Duration = Duration::from_secs(30);
 
 /// More keys than a consumer has audiences and identities: the limit is for a consumer that makes them up.
 const CAPACITY: usize = 1024;

@@ -107,6 +107,7 @@ impl Instance {
         if refused && self.broker.forget(&scope(key)) {
             seat.world.note(|| format!("instance {} forgets the tokens of {}", seat.instance, scope(key)));
             seat.invariants.forgotten(seat, key, &token);
+            self.broker.forget_shared(&scope(key)).await;
         }
         // A caller without tasks drops the ticket.
         match refresh {

@@ -43,6 +43,7 @@ type Twice = [Option<Duration>; 2];
 /// A token that the platform issued.
 struct Issued {
     key: usize,
+    at: Duration,
     ends: Duration,
     by: Group,
     /// The offset of the requester's clock, in seconds.
@@ -258,7 +259,7 @@ impl Invariants {
 
     /// The platform issues a token.
     pub(crate) fn issued(&self, seat: &Seat, key: usize, secret: &str, ends: Duration, ahead: i64) {
-        let issued = Issued { key, ends, by: seat.instance, ahead };
+        let issued = Issued { key, at: self.now(), ends, by: seat.instance, ahead };
         self.0.issued.borrow_mut().insert(secret.to_owned(), issued);
     }
 
@@ -333,8 +334,14 @@ impl Invariants {
             self.0.held.borrow_mut().get_mut(&key).map(excuse);
             let mut pauses = self.0.pauses.borrow_mut();
             let pause = pauses.entry((seat.instance, key)).or_default();
-            // Shortly after another refusal, it stays.
-            let goes = *pause <= now;
+            // Shortly after another refusal, also one by another instance, it stays.
+            let is_young = self
+                .0
+                .issued
+                .borrow()
+                .get(&secret)
+                .is_none_or(|it| now < it.at + BETWEEN_FORGETS + CLOCK_SKEW);
+            let goes = *pause <= now && !is_young;
             *pause = now + BETWEEN_FORGETS;
             // An instance remembers the last refused token; that of the other key is not known here.
             match goes && key == refused_key {

@@ -21,6 +21,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "sidecar",
     "spin-consumer",
     "spin-sender",
+    "spinkube",
     "sql",
     "storage",
 ];
@@ -77,6 +78,8 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     guest("spin-consumer", "spin-consumer"),
     plugged("spin-consumer-composed", Made("spin-consumer"), &[Made("token-broker")]),
     plugged("spin-sender", Guest("spin-sender"), &[Made("token-injector-spin")]),
+    guest("spinkube", "spinkube"),
+    plugged("spinkube-composed", Made("spinkube"), &[Made("token-broker-spin3")]),
     guest("operator", "operator"),
     guest("egress", "egress"),
     plugged("egress-composed", Made("egress"), &[Made("token-injector")]),
