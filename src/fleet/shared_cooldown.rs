@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::model::Error;
 use crate::sources::is_machine_local;
 
-/// The cooldown of a failure for the whole fleet; none if it is not shared. `had_time`: the failed call had time for a
-/// complete request.
+/// The cooldown of a failure for the whole fleet; none if it is not shared. `had_time`: the failed call had most of
+/// the time of a request.
 ///
 /// An answer of Entra holds for all instances. An answer of a machine's own endpoint holds for that machine, which may
 /// lack the identity: it is shared for [`ONE_MACHINE`] at most, except for throttling.

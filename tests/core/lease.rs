@@ -231,10 +231,64 @@ fn a_refused_token_is_removed_from_the_store_too() {
     world.get(&first, VAULT).unwrap();
     first.forget(VAULT);
     world.run(first.forget_shared(VAULT));
-    assert_eq!(store.entries().len(), 0);
     assert_eq!(name(world.get(&later, VAULT)), "T2", "although the first never asked again");
     world.run(first.forget_shared(VAULT));
-    assert_eq!(store.entries().len(), 1, "it is not the one that was refused");
+    let third = instance(&world, &store);
+    assert_eq!(name(world.get(&third, VAULT)), "T2", "it is not the one that was refused");
+}
+
+#[test]
+fn a_service_that_refuses_every_token_costs_one_fetch_in_half_a_minute_though_each_request_has_its_own_instance()
+ {
+    let (world, store, [first]) = fleet((1..=9).map(|n| token(&format!("T{n}"), DAY)));
+    world.get(&first, VAULT).unwrap();
+    let refuse = || {
+        let fresh = instance(&world, &store);
+        world.get(&fresh, VAULT).unwrap();
+        if fresh.forget(VAULT) {
+            world.run(fresh.forget_shared(VAULT));
+        }
+        name(world.get(&fresh, VAULT))
+    };
+    for second in 0..30 {
+        assert_eq!((refuse(), world.requests()), ("T2".to_owned(), 2), "{second} s");
+        world.advance_secs(1);
+    }
+    assert_eq!((refuse(), world.requests()), ("T3".to_owned(), 3));
+    world.advance_secs(600);
+    assert_eq!((refuse(), world.requests()), ("T4".to_owned(), 4));
+}
+
+#[test]
+fn another_instance_that_fetches_after_a_refusal_knows_of_it() {
+    let (world, store, [first, other]) = fleet([token("T1", DAY), token("T2", DAY), token("T3", DAY)]);
+    world.get(&first, VAULT).unwrap();
+    first.forget(VAULT);
+    world.run(first.forget_shared(VAULT));
+    assert_eq!(name(world.get(&other, VAULT)), "T2");
+    let third = instance(&world, &store);
+    assert_eq!(name(world.get(&third, VAULT)), "T2");
+    assert!(!other.forget(VAULT) && !third.forget(VAULT), "it is new");
+    world.advance_secs(31);
+    assert!(other.forget(VAULT));
+    world.run(other.forget_shared(VAULT));
+    assert_eq!(name(world.get(&third, VAULT)), "T2", "in its memory");
+    assert!(third.forget(VAULT));
+}
+
+#[test]
+fn a_store_that_hangs_delays_a_refusal_once_whatever_the_number_of_tokens() {
+    let (world, store, [instance]) = fleet((0..5).map(|n| token(&format!("T{n}"), DAY)));
+    for tenant in 0..5 {
+        let id = format!("{tenant}1112222-bbbb-3333-cccc-4444dddd5555");
+        world.ask(&instance, vault_for(client(&id))).unwrap();
+    }
+    assert_eq!(world.requests(), 5);
+    store.ails(Fault::Silent);
+    let began = world.milliseconds();
+    assert!(instance.forget(VAULT));
+    world.run(instance.forget_shared(VAULT));
+    assert_eq!(world.milliseconds() - began, 500);
 }
 
 #[test]

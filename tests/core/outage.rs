@@ -25,6 +25,30 @@ fn a_store_that_is_down_costs_a_second_and_then_nothing_for_a_while() {
 }
 
 #[test]
+fn a_store_that_lies_costs_requests_and_a_bounded_delay_and_never_a_wrong_token() {
+    for (fault, requests, longest, said) in [
+        (Fault::Hasty, 1, 0, ""),
+        (Fault::Endless, 1, 0, ""),
+        (Fault::Denying, 1, 20, ""),
+        (Fault::Overwriting, 1, 0, ""),
+        (Fault::Forgetful, 3, 0, ""),
+        (Fault::Full, 3, 6000, "no space left"),
+        (Fault::ReadOnly, 3, 0, "read-only"),
+        (Fault::Foreign, 3, 3000, "cannot be decrypted"),
+    ] {
+        let (world, store, instances) = fleet::<3>([]);
+        store.ails(fault);
+        world.script((0..3).map(|_| token("T", DAY)));
+        for instance in &instances {
+            assert_eq!(name(world.get(instance, VAULT)), "T", "{fault:?}");
+        }
+        assert_eq!(world.requests(), requests, "{fault:?}");
+        assert!(world.milliseconds() <= longest, "{fault:?}: {} ms", world.milliseconds());
+        assert!(world.log().contains(said), "{fault:?}: {}", world.log());
+    }
+}
+
+#[test]
 fn a_store_that_comes_back_within_a_second_is_waited_for() {
     let (world, store, []) = fleet([token("T1", DAY)]);
     world.get(&instance(&world, &store), VAULT).unwrap();

@@ -48,6 +48,18 @@ pub(crate) enum Fault {
     Mute,
     /// Entries do not expire.
     Endless,
+    /// Entries expire in a tenth of their time.
+    Hasty,
+    /// Reads succeed, writes fail.
+    Full,
+    /// Reads succeed, writes are denied.
+    ReadOnly,
+    /// `add` puts the value and says that there was one.
+    Denying,
+    /// `add` replaces a value that is there, and says that there was none.
+    Overwriting,
+    /// Each value that is read is another program's.
+    Foreign,
 }
 
 pub(crate) const LAG: Duration = Duration::from_millis(100);
@@ -116,10 +128,19 @@ impl SharedStore {
     async fn operate(&self) -> Result<(), StoreError> {
         self.0.operations.set(self.0.operations.get() + 1);
         match self.0.fault.get() {
-            Fault::None | Fault::Forgetful | Fault::Lagging | Fault::Mute | Fault::Endless => Ok(()),
             Fault::Forbidden => Err(StoreError::AccessDenied("as scripted".to_owned())),
             Fault::Down => Err(StoreError::Unavailable("as scripted".to_owned())),
             Fault::Silent => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn operate_on(&self) -> Result<(), StoreError> {
+        self.operate().await?;
+        match self.0.fault.get() {
+            Fault::Full => Err(StoreError::Other("no space left".to_owned())),
+            Fault::ReadOnly => Err(StoreError::AccessDenied("read-only".to_owned())),
+            _ => Ok(()),
         }
     }
 
@@ -132,6 +153,7 @@ impl SharedStore {
 
     fn put(&self, key: &str, value: Vec<u8>, ttl: Duration) {
         self.arrive();
+        let ttl = if self.0.fault.get() == Fault::Hasty { ttl / 10 } else { ttl };
         if self.0.fault.get() != Fault::Forgetful {
             self.0.entries.borrow_mut().insert(key.to_owned(), (value, self.0.world.now() + ttl));
         }
@@ -143,11 +165,12 @@ impl SharedStore {
 impl Store for SharedStore {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.operate().await?;
-        Ok(self.entries().remove(key))
+        let there = self.entries().remove(key);
+        Ok(if self.0.fault.get() == Fault::Foreign { Some(b"another program's".to_vec()) } else { there })
     }
 
     async fn set(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<(), StoreError> {
-        self.operate().await?;
+        self.operate_on().await?;
         if self.0.fault.get() == Fault::Lagging {
             let arrives = self.0.world.now() + LAG;
             self.0.pending.borrow_mut().push((arrives, key.to_owned(), value, ttl));
@@ -159,11 +182,12 @@ impl Store for SharedStore {
     }
 
     async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
-        self.operate().await?;
-        let free = !self.entries().contains_key(key);
+        self.operate_on().await?;
+        let free = self.0.fault.get() == Fault::Overwriting || !self.entries().contains_key(key);
         if free {
             self.put(key, value, ttl);
         }
+        let free = free && self.0.fault.get() != Fault::Denying;
         if self.0.fault.get() == Fault::Mute {
             std::future::pending::<()>().await;
         }
@@ -171,7 +195,7 @@ impl Store for SharedStore {
     }
 
     async fn delete(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.operate().await?;
+        self.operate_on().await?;
         self.0.entries.borrow_mut().retain(|name, (held, _)| name != key || held != value);
         Ok(())
     }

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) sends_date: bool,
     /// A service refuses one token in so many.
     pub(crate) refusals: u32,
+    /// One seat in so many has instances of WASI 0.2; none if zero.
+    pub(crate) blocking: usize,
     pub(crate) faults: Vec<Fault>,
     /// The calls of each seat: a sequence of instances on one machine.
     pub(crate) seats: Vec<Vec<Call>>,
@@ -120,6 +122,7 @@ impl Plan {
             sends_expires_on: rng.bool(),
             sends_date: rng.bool(),
             refusals: pick(rng, &[100, 100, 100, 2]),
+            blocking: pick(rng, &[0, 0, 1, 2]),
             faults: Vec::new(),
             seats: Vec::new(),
         };
@@ -129,6 +132,11 @@ impl Plan {
         let seats = (2f64.powf(rng.f64() * MOST_SEATS.log2()) as usize).max(1);
         plan.seats = plan.draw_traffic(rng, seats);
         plan
+    }
+
+    /// Whether the instances of a seat are of WASI 0.2.
+    pub(crate) fn blocks(&self, seat: usize) -> bool {
+        self.blocking > 0 && seat.is_multiple_of(self.blocking)
     }
 
     /// The latest refresh of a token that was fetched at the beginning, in seconds.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use futures_util::future::{Either, select};
 use token_broker::{Broker, EXPIRING, Grant, Identity, RawRequest, Settings, TokenRequest};
 
+use crate::blocking::Blocking;
 use crate::fault::{Call, FaultKind, Plan};
 use crate::invariant::{Invariants, STORE_KEY};
 use crate::machine::Seat;
@@ -38,7 +39,7 @@ impl Fleet {
     pub(crate) fn start(&self) {
         for (seat, calls) in self.plan.seats.iter().enumerate() {
             let machine = seat % self.plan.skews.len();
-            self.world.spawn(None, self.clone().use_seat(machine, calls.clone()));
+            self.world.spawn(None, self.clone().use_seat(seat, machine, calls.clone()));
         }
         for fault in self.plan.faults.iter().filter(|fault| fault.kind.is_instant()) {
             let (fleet, from, kind) = (self.clone(), *fault.times.start(), fault.kind);
@@ -52,7 +53,10 @@ impl Fleet {
         }
     }
 
-    async fn use_seat(self, machine: usize, calls: Vec<Call>) {
+    async fn use_seat(self, seat: usize, machine: usize, calls: Vec<Call>) {
+        let blocks = self.plan.blocks(seat);
+        // As on Spin 3.6; the others are as in Node.
+        let serves_once = blocks && !seat.is_multiple_of(4);
         let mut instance: Option<Rc<Instance>> = None;
         for call in calls {
             self.world.sleep_until(call.at).await;
@@ -60,8 +64,8 @@ impl Fleet {
             let ends =
                 |instance: &Rc<Instance>| call.is_new_instance && !self.world.is_busy(instance.seat.instance);
             let gone = |instance: &Rc<Instance>| self.world.is_dead(instance.seat.instance);
-            let stays = instance.take().filter(|instance| !ends(instance) && !gone(instance));
-            let used = stays.unwrap_or_else(|| Rc::new(self.instance(machine)));
+            let stays = instance.take().filter(|instance| !serves_once && !ends(instance) && !gone(instance));
+            let used = stays.unwrap_or_else(|| Rc::new(self.instance(machine, blocks)));
             for key in call.key.map_or(0..self.plan.keys, |key| key..key + 1) {
                 let serve = Rc::clone(&used).serve(key, call.clone());
                 self.world.spawn(Some(used.seat.instance), serve);
@@ -70,12 +74,16 @@ impl Fleet {
         }
     }
 
-    fn instance(&self, machine: usize) -> Instance {
+    fn instance(&self, machine: usize, blocks: bool) -> Instance {
         let Self { world, plan, invariants, entries } = self.clone();
         let instance = world.serial();
-        let store = SharedStore { world, plan, entries, invariants, machine };
+        let blocking = blocks.then(Blocking::default);
+        if blocks {
+            world.kill_whole(instance);
+        }
+        let store = SharedStore { world, plan, entries, invariants, machine, blocking: blocking.clone() };
         let (world, plan, invariants) = (self.world.clone(), Rc::clone(&self.plan), self.invariants.clone());
-        let seat = Seat { world, plan, invariants, machine, instance };
+        let seat = Seat { world, plan, invariants, machine, instance, blocking };
         let settings = [("TOKEN_BROKER_STORE_KEY", STORE_KEY), ("TOKEN_BROKER_LOG", "debug")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Instance { broker: Broker::new(seat.clone(), store, &Settings::from_pairs(settings)), seat }
@@ -85,7 +93,14 @@ impl Fleet {
 impl Instance {
     /// One call, and the actions of its caller after it.
     async fn serve(self: Rc<Self>, key: usize, Call { refused, patience, .. }: Call) {
-        let (seat, began) = (&self.seat, self.seat.world.now());
+        let seat = &self.seat;
+        // A host with WASI 0.2 drops no call.
+        let patience = patience.filter(|_| seat.blocking.is_none());
+        let turn = match &seat.blocking {
+            Some(blocking) => Some(blocking.turn().await),
+            None => None,
+        };
+        let began = seat.world.now();
         seat.world.note(|| {
             format!("task {} asks instance {} for token {key}", seat.world.running(), seat.instance)
         });
@@ -109,22 +124,24 @@ impl Instance {
             seat.invariants.forgotten(seat, key, &token);
             self.broker.forget_shared(&scope(key)).await;
         }
-        // A caller without tasks drops the ticket.
-        match refresh {
-            // A refresh that has begun is left to others.
-            Some(_) if seat.world.one_in(4) => {
-                let ends_soon = token.expires_on() <= (seat.clock() + EXPIRING).as_secs();
-                if ends_soon {
-                    seat.world.abandon(seat.instance, key);
-                }
+        let Some(ticket) = refresh else { return };
+        let ends_soon = token.expires_on() <= (seat.clock() + EXPIRING).as_secs();
+        if turn.is_some() {
+            // Awaited before: it is left to the next call.
+            if ends_soon {
+                seat.world.abandon(seat.instance, key);
             }
-            Some(ticket) => {
-                if token.expires_on() <= (seat.clock() + EXPIRING).as_secs() {
-                    seat.world.hand_over();
-                }
-                self.broker.refresh(ticket).await;
+            self.broker.refresh_briefly(ticket).await;
+        } else if seat.world.one_in(4) {
+            // A caller without tasks drops the ticket. A refresh that has begun is left to others.
+            if ends_soon {
+                seat.world.abandon(seat.instance, key);
             }
-            None => {}
+        } else {
+            if ends_soon {
+                seat.world.hand_over();
+            }
+            self.broker.refresh(ticket).await;
         }
     }
 }

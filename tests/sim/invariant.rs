@@ -24,6 +24,8 @@ struct State {
     own: RefCell<BTreeMap<(Group, usize), Last>>,
     /// The last request for each key that gave a token.
     held: RefCell<BTreeMap<usize, Last>>,
+    /// The time of the last refusal of a token by any instance, by key.
+    refused_at: RefCell<BTreeMap<usize, Duration>>,
     /// The last token that a service refused, and the time.
     refused: RefCell<BTreeMap<(Group, usize), (String, Duration)>>,
     /// The time at which the bucket of each instance is full: of the rate limit, and below of the one without a store.
@@ -92,6 +94,7 @@ impl Invariants {
             fleets: RefCell::default(),
             own: RefCell::default(),
             held: RefCell::default(),
+            refused_at: RefCell::default(),
             refused: RefCell::default(),
             buckets: RefCell::default(),
             turns: RefCell::default(),
@@ -328,6 +331,7 @@ impl Invariants {
     pub(crate) fn forgotten(&self, seat: &Seat, refused_key: usize, token: &Token) {
         let (secret, now) = (token.secret().expose_secret().to_owned(), self.now());
         for key in [refused_key, refused_key ^ 1] {
+            self.0.refused_at.borrow_mut().insert(key, now);
             let excuse = |last: &mut Last| last.excused = true;
             self.0.own.borrow_mut().get_mut(&(seat.instance, key)).map(excuse);
             self.0.fleets.borrow_mut().get_mut(&key).map(excuse);
@@ -370,6 +374,9 @@ impl Invariants {
         let in_turn = self.waits_for_turns();
         // A replayed lease is ignored after it was unchanged for the lifetime of a lease.
         let soon = if plan.spoils() { SHORT_CALL + LEASE_END } else { SHORT_CALL };
+        // A token that was refused before a waiting call saw it makes the call wait for the next one.
+        let was_refused = self.0.refused_at.borrow().get(&key).is_some_and(|at| *at >= began);
+        let soon = if was_refused { soon * 2 } else { soon };
         self.check(!well || took <= soon || in_turn && took <= LONGEST_CALL, || {
             format!(
                 "when all is well a call takes {} s at most, and this one took {:.3}",

@@ -1,6 +1,6 @@
 //! The host of an instance: a seat on a machine with its own clock.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use token_broker::{Body, Host, Limits, Links, ReadError, Record, Secret, SendError, SendErrorKind};
 
+use crate::blocking::Blocking;
 use crate::fault::Plan;
 use crate::invariant::Invariants;
 use crate::platform;
@@ -22,6 +23,8 @@ pub(crate) struct Seat {
     pub(crate) invariants: Invariants,
     pub(crate) machine: usize,
     pub(crate) instance: Group,
+    /// Set for an instance of WASI 0.2.
+    pub(crate) blocking: Option<Blocking>,
 }
 
 impl Seat {
@@ -33,6 +36,13 @@ impl Seat {
             moment - Duration::from_secs(offset.unsigned_abs())
         } else {
             moment + Duration::from_secs(offset.unsigned_abs())
+        }
+    }
+
+    async fn unblocked<T>(&self, other: impl Future<Output = T>) -> T {
+        match &self.blocking {
+            Some(blocking) => blocking.stand_still(other).await,
+            None => other.await,
         }
     }
 
@@ -61,7 +71,7 @@ impl Host for Seat {
             self.invariants.polled(self, key, request_id);
             exchange.poll_unpin(context)
         });
-        let (reply, rest) = match ended.await {
+        let (reply, rest) = match self.unblocked(ended).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
                 let kind = SendErrorKind::TimedOut;
@@ -75,7 +85,7 @@ impl Host for Seat {
     }
 
     async fn sleep(&self, duration: Duration) {
-        self.world.sleep(duration).await;
+        self.unblocked(self.world.sleep(duration)).await;
     }
 
     fn random(&self) -> u64 {

@@ -18,6 +18,10 @@
 //! - Calls are dropped and instances killed at any await point. Callers drop calls after a time of their own, and
 //!   callers without tasks drop the ticket of a refresh. In one run in four a service refuses every other token.
 //!
+//! - In half of the runs all instances, or every second one, are of WASI 0.2 (`blocking.rs`): most serve a single call, and
+//!   each takes one call at a time, in which it also refreshes and forgets. The store blocks such an instance, for
+//!   [`store::LONGEST_BLOCK`] at most.
+//!
 //! # Invariants (`invariant.rs`)
 //!
 //! The platform's tokens are known by their text, so these are exact:
@@ -36,8 +40,8 @@
 //! 4. **The rate limit**: an instance sends twenty requests at once and then five a second, retries included; one
 //!    without an answer of the store ten, and then one a second, except those of a fetch that was begun with the store.
 //! 5. **Everybody is served again** from [`fault::Plan::recovery`], 40 s and twice the longest `Retry-After` after the
-//!    last fault (a clock that is behind prolongs a failure): each call gets a token within two seconds, unless a
-//!    caller dropped that token's fetch less than six seconds before, whose lease must expire, or so many tokens are
+//!    last fault (a clock that is behind prolongs a failure): each call gets a token within two seconds, four if a
+//!    service refused one meanwhile, unless a caller dropped that token's fetch less than six seconds before, whose lease must expire, or so many tokens are
 //!    requested that the rate limit delays them and others. Without faults this holds from the beginning.
 //! 6. **Nobody goes without while the fleet holds a good token**: valid for two minutes or more, and seen by all.
 //! 7. **Every call ends** within its budget of 90 s, and five for the store.
@@ -46,6 +50,7 @@
 //! 10. **Nothing panics, and a run ends.**
 #![allow(clippy::disallowed_methods, reason = "the bans are the core's; this reads which seeds to run")]
 
+mod blocking;
 mod fault;
 mod instance;
 mod invariant;

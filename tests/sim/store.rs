@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use token_broker::{Store, StoreError};
 
+use crate::blocking::Blocking;
 use crate::fault::{FaultKind, Plan};
 use crate::invariant::Invariants;
 use crate::world::World;
@@ -20,6 +23,8 @@ pub(crate) struct SharedStore {
     pub(crate) entries: Rc<RefCell<Entries>>,
     pub(crate) invariants: Invariants,
     pub(crate) machine: usize,
+    /// Set for an instance of WASI 0.2.
+    pub(crate) blocking: Option<Blocking>,
 }
 
 /// The present values with their expiry, and the previous values.
@@ -56,8 +61,23 @@ impl Entries {
 }
 
 impl SharedStore {
-    /// Runs an operation, which continues if the caller drops it.
+    /// Runs an operation, which blocks an instance of WASI 0.2. Its host gives it up after [`LONGEST_BLOCK`].
     async fn operate<T: 'static>(
+        &self,
+        operation: impl FnOnce(&Self, &mut Entries, Option<FaultKind>) -> T + 'static,
+    ) -> Result<T, StoreError> {
+        let Some(blocking) = &self.blocking else { return self.run(operation).await };
+        let limited = async {
+            match select(pin!(self.run(operation)), self.world.sleep(LONGEST_BLOCK)).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => Err(StoreError::Unavailable("no answer, as planned".to_owned())),
+            }
+        };
+        blocking.block(limited).await
+    }
+
+    /// Runs an operation, which continues if the caller drops it.
+    async fn run<T: 'static>(
         &self,
         operation: impl FnOnce(&Self, &mut Entries, Option<FaultKind>) -> T + 'static,
     ) -> Result<T, StoreError> {
@@ -158,3 +178,6 @@ impl Store for SharedStore {
         self.operate(remove).await
     }
 }
+
+/// The time after which the host of a blocking instance gives an operation up.
+pub(crate) const LONGEST_BLOCK: Duration = Duration::from_secs(2);

@@ -32,6 +32,8 @@ struct State {
     /// Tasks that have left a fetch to others, and continue.
     handed_over: RefCell<BTreeSet<TaskId>>,
     dead: RefCell<BTreeSet<Group>>,
+    /// Instances whose calls are not dropped alone.
+    whole: RefCell<BTreeSet<Group>>,
     /// The periods in which calls are dropped and instances killed.
     deadly_times: Vec<RangeInclusive<Duration>>,
     steps: Cell<u64>,
@@ -87,6 +89,7 @@ impl World {
             left_idle: RefCell::default(),
             handed_over: RefCell::default(),
             dead: RefCell::default(),
+            whole: RefCell::default(),
             deadly_times,
             steps: Cell::default(),
             violation: RefCell::default(),
@@ -188,6 +191,11 @@ impl World {
         self.0.dead.borrow().contains(&group)
     }
 
+    /// A call of this instance is never dropped alone.
+    pub(crate) fn kill_whole(&self, group: Group) {
+        self.0.whole.borrow_mut().insert(group);
+    }
+
     /// Drops all tasks of an instance.
     fn kill(&self, group: Group) {
         self.0.dead.borrow_mut().insert(group);
@@ -278,7 +286,8 @@ impl World {
         let Some(group) = group else { return };
         let is_deadly = self.0.deadly_times.iter().any(|times| times.contains(&self.now()));
         match is_deadly.then(|| self.random(|rng| rng.u32(..DEATHS))) {
-            Some(0) => self.cancel(id),
+            Some(0) if !self.0.whole.borrow().contains(&group) => self.cancel(id),
+            Some(0) => self.kill(group),
             Some(1) => self.kill(group),
             _ => {}
         }
