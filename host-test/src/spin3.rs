@@ -85,7 +85,7 @@ impl Spin3 {
         self
     }
 
-    /// The component may send requests to this address
+    /// The component may reach this address, of HTTP or Redis
     pub fn with_host(mut self, host: &str) -> Self {
         self.hosts.push(host.to_owned());
         self
@@ -97,7 +97,8 @@ impl Spin3 {
     /// If the component is not built, or imports an interface that Spin 3.6 does not have.
     pub async fn serve(&self) -> Result<Server> {
         let component = Component::from_file(&ENGINE, artefact("spinkube-composed.wasm")?)?;
-        let (spin, egress) = (self.clone(), Egress::to(self.hosts.clone())?);
+        let http = self.hosts.iter().filter(|host| host.starts_with("http")).cloned();
+        let (spin, egress) = (self.clone(), Egress::to(http)?);
         let state = move || {
             let mut wasi = WasiCtx::builder();
             wasi.stdout(spin.log.clone()).stderr(spin.log.clone());

@@ -46,6 +46,8 @@ struct StoreWatch {
     /// The beginning of the store's failures (time since the Unix epoch).
     fails_since: Option<Duration>,
     has_missed: bool,
+    /// Whether the store refused the lease when it was last looked at, and showed none.
+    was_denied: bool,
     /// The fingerprint of the last token in the store that was not better than the one in memory.
     token: Option<String>,
     lease: lease::LeaseWatch,
@@ -215,10 +217,15 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
         let lease = match self.lease_state(&mut watch.lease).await? {
             LeaseState::Ours(lease) => lease,
             LeaseState::Failed(error, left) => return Ok(Some(Found::Failure(error, left))),
-            LeaseState::Held => return Ok(self.usable_token().map(Found::InProgress)),
+            LeaseState::Held => {
+                watch.was_denied = false;
+                return Ok(self.usable_token().map(Found::InProgress));
+            }
             LeaseState::Free => match self.take(&mut watch.lease).await? {
                 Some(lease) => lease,
-                None => return Ok(None),
+                // Another instance was faster: then its lease is seen next.
+                None if !std::mem::replace(&mut watch.was_denied, true) => return Ok(None),
+                None => return Err(StoreError::Other(NO_LEASE.to_owned())),
             },
         };
         // Another instance may have published a token since the look.
@@ -353,6 +360,8 @@ fn patience(error: &StoreError) -> Duration {
     }
 }
 
+const NO_LEASE: &str =
+    "it refuses the lease although there is none; fix: check that the store keeps written values";
 /// The time for which errors of the store are tolerated.
 const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -31,6 +31,7 @@ fn a_store_that_lies_costs_requests_and_a_bounded_delay_and_never_a_wrong_token(
         (Fault::Endless, 1, 0, ""),
         (Fault::Denying, 1, 20, ""),
         (Fault::Overwriting, 1, 0, ""),
+        (Fault::Refusing, 3, 9000, "refuses the lease although there is none"),
         (Fault::Forgetful, 3, 0, ""),
         (Fault::Full, 3, 6000, "no space left"),
         (Fault::ReadOnly, 3, 0, "read-only"),

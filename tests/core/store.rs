@@ -56,6 +56,8 @@ pub(crate) enum Fault {
     ReadOnly,
     /// `add` puts the value and says that there was one.
     Denying,
+    /// `add` puts nothing and says that there was a value.
+    Refusing,
     /// `add` replaces a value that is there, and says that there was none.
     Overwriting,
     /// Each value that is read is another program's.
@@ -183,7 +185,11 @@ impl Store for SharedStore {
 
     async fn add(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Result<bool, StoreError> {
         self.operate_on().await?;
-        let free = self.0.fault.get() == Fault::Overwriting || !self.entries().contains_key(key);
+        let free = match self.0.fault.get() {
+            Fault::Overwriting => true,
+            Fault::Refusing => false,
+            _ => !self.entries().contains_key(key),
+        };
         if free {
             self.put(key, value, ttl);
         }

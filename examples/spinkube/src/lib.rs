@@ -1,4 +1,4 @@
-//! A handler on WASI 0.2: `/` answers with the times of a token, `/refused` as if a service had refused it.
+//! A handler on WASI 0.2: `/` answers with the times of a token, `/refused` does so after a service has refused one.
 
 use token_broker_client::blocking as tokens;
 use wasip2::exports::http::incoming_handler::Guest;
@@ -13,6 +13,8 @@ impl Guest for App {
         let text = match request.path_with_query().as_deref() {
             Some("/health") => "ok\n".to_owned(),
             Some("/refused") => {
+                // Where a request with the token would be answered 401.
+                _ = tokens::token(VAULT);
                 tokens::forget(VAULT);
                 token()
             }
@@ -37,8 +39,7 @@ fn send(answer: ResponseOutparam, text: &str) {
     let Ok(body) = body else { return };
     if let Ok(stream) = body.write() {
         // The longest write that WASI takes.
-        let written = text.as_bytes().chunks(4096).try_for_each(|part| stream.blocking_write_and_flush(part));
-        drop((written, stream));
+        _ = text.as_bytes().chunks(4096).try_for_each(|part| stream.blocking_write_and_flush(part));
     }
     _ = OutgoingBody::finish(body, None);
 }
