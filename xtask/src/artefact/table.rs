@@ -9,6 +9,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "adapter-none-sync",
     "adapter-spin",
     "adapter-spin3",
+    "adapter-wasmcloud",
     "broker",
     "broker-sync",
     "consumer",
@@ -42,6 +43,10 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .exports(BROKER)
         .at_most(785_000)
         .shipped("Azure tokens for components, on Spin"),
+    plugged("token-broker-wasmcloud", Made("token-broker-core"), &[Guest("adapter-wasmcloud")])
+        .exports(BROKER)
+        .at_most(785_000)
+        .shipped("Azure tokens for components, on wasmCloud"),
     guest("token-broker-sync-core", "broker-sync")
         .exports("broker-sync")
         .shipped("Azure tokens for components on WASI 0.2, with store and settings left to the host"),
