@@ -25,6 +25,7 @@ pub(crate) const GUESTS: &[&str] = &[
     "spinkube",
     "sql",
     "storage",
+    "wasmcloud",
 ];
 
 /// The package that is built for hosts without components
@@ -85,6 +86,9 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("spin-sender", Guest("spin-sender"), &[Made("token-injector-spin")]),
     guest("spinkube", "spinkube"),
     plugged("spinkube-composed", Made("spinkube"), &[Made("token-broker-spin3")]),
+    guest("wasmcloud", "wasmcloud"),
+    plugged("wasmcloud-composed", Made("wasmcloud"), &[Made("token-broker-wasmcloud")]),
+    plugged("sender-composed", Guest("spin-sender"), &[Made("token-injector")]),
     guest("operator", "operator"),
     guest("egress", "egress"),
     plugged("egress-composed", Made("egress"), &[Made("token-injector")]),
