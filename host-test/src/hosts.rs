@@ -14,6 +14,21 @@ pub fn envoy() -> PathBuf {
     program("envoy")
 }
 
+/// wasmCloud's command line
+pub fn wash() -> PathBuf {
+    program("wash")
+}
+
+/// A NATS server
+pub fn nats() -> PathBuf {
+    program("nats-server")
+}
+
+/// The folder of the components that `cargo xtask build` makes
+pub fn components() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components")
+}
+
 /// A program of this workspace, from the build that this one is from
 ///
 /// # Errors
@@ -31,7 +46,7 @@ pub fn built(name: &str, package: &str) -> Result<PathBuf> {
 /// # Errors
 /// When it is not built.
 pub fn artefact(name: &str) -> Result<PathBuf> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components").join(name);
+    let file = components().join(name);
     ensure!(file.exists(), "{} is missing: run `cargo xtask build`", file.display());
     Ok(file)
 }

@@ -163,6 +163,8 @@ const NEEDS: &[(&str, &[Tool])] = &[
     ("fleet", &[Tool::Redis]),
     ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
     ("injector_in_wasmtime", &[Tool::Hosts]),
+    ("wasmcloud", &[Tool::Hosts, Tool::Redis]),
+    ("spin3", &[Tool::Redis]),
     ("quickstarts", PAGES),
 ];
 

@@ -69,7 +69,8 @@ impl Bucket {
 /// The name of the bucket.
 fn configured() -> String {
     let variables = get_environment().into_iter();
-    let named = variables.filter(|(name, value)| name == STORE && !value.is_empty()).map(|(_, value)| value).next();
+    let named =
+        variables.filter(|(name, value)| name == STORE && !value.is_empty()).map(|(_, value)| value).next();
     named.unwrap_or_else(|| DEFAULT.to_owned())
 }
 
