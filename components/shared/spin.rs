@@ -46,6 +46,11 @@ pub(crate) fn store_failed(words: &str) -> String {
     format!("{words}; fix: check the store's provider in Spin's runtime configuration")
 }
 
+/// The error of a store that Spin does not have.
+pub(crate) const UNDEFINED: &str = "Spin has no such store; fix: define it in Spin's runtime configuration";
+/// The error of a store that the manifest does not list.
+pub(crate) const NOT_LISTED: &str =
+    "Spin does not allow it; fix: list the store in key_value_stores in spin.toml";
 /// The variable that names the store.
 pub(crate) const STORE: &str = "TOKEN_BROKER_STORE";
 /// The store that Spin has without configuration.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::StoreError;
 use crate::bindings::wasi::keyvalue::atomics::{Cas, CasError, swap};
 use crate::bindings::wasi::keyvalue::store::{Bucket, Error, open as open_bucket};
-use crate::spin::{not_allowed, store_failed};
+use crate::spin::{NOT_LISTED, UNDEFINED, not_allowed, store_failed};
 use crate::timed_value::TimedValue;
 
 /// The outcome of putting a lease.
@@ -110,12 +110,8 @@ impl Lock {
 
 fn failed(error: Error) -> StoreError {
     match error {
-        Error::NoSuchStore => StoreError::AccessDenied(
-            "Spin has no such store; fix: define it in Spin's runtime configuration".to_owned(),
-        ),
-        Error::AccessDenied => StoreError::AccessDenied(
-            "Spin does not allow it; fix: list the store in key_value_stores in spin.toml".to_owned(),
-        ),
+        Error::NoSuchStore => StoreError::AccessDenied(UNDEFINED.to_owned()),
+        Error::AccessDenied => StoreError::AccessDenied(NOT_LISTED.to_owned()),
         Error::Other(words) => StoreError::Other(store_failed(&words)),
     }
 }

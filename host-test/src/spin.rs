@@ -2,6 +2,8 @@
 //! that a manifest describes.
 
 pub mod app;
+mod lease;
+mod redis;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,8 @@ struct Stores {
 struct Lent {
     stores: BTreeSet<String>,
     variables: BTreeMap<String, String>,
+    /// The URL of the Redis that it may reach.
+    redis: Option<String>,
     /// The name of the variable whose provider is down.
     broken: Option<String>,
     asked_for: Vec<String>,
@@ -50,6 +54,12 @@ impl Spin {
     /// The component has this variable.
     pub fn with_variable(self, name: &str, value: &str) -> Self {
         self.lent().variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The component may reach this Redis.
+    pub fn with_redis(self, url: &str) -> Self {
+        self.lent().redis = Some(url.to_owned());
         self
     }
 
@@ -126,6 +136,9 @@ pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: View<T>) -
         let found = accessor.with(|mut access| view(access.data_mut()).0.lent().variable(name));
         Box::pin(later(move || Ok((found,))))
     })?;
+
+    lease::add_to_linker(linker, view)?;
+    redis::add_to_linker(linker, view)?;
 
     let mut key_value = linker.instance("spin:key-value/key-value@3.0.0")?;
     key_value.resource("store", ResourceType::host::<Label>(), move |mut access, rep| {

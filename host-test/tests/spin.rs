@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
+use host_test::fleet::Redis;
 use host_test::spin::Spin;
 use stage::Stage;
 
@@ -26,7 +27,7 @@ async fn instances_that_start_at_once_make_one_request_and_later_ones_none() {
     assert_eq!((one.fetches + other.fetches, one.lease_waits + other.lease_waits), (1, 1));
     assert_eq!((one.store_errors + other.store_errors, one.store_tampered + other.store_tampered), (0, 0));
     let kept = stage.spin.entries("default");
-    assert_eq!(kept.len(), 1, "the token; the lease was ended");
+    assert_eq!(kept.len(), 2, "the token, and the lease, which has ended");
     for (key, value) in kept {
         assert!(key.starts_with("token-broker-"), "{key}");
         assert!(!value.windows(8).any(|bytes| bytes == b"sentinel"), "not sealed");
@@ -38,7 +39,7 @@ async fn a_token_that_has_ended_stays_in_the_store_and_is_not_used() {
     let stage = Stage::new(sharing());
     assert_eq!(stage.instance().await.token().await, Ok("sentinel-1".to_owned()));
     advance(Duration::from_secs(3600)).await;
-    assert_eq!(stage.spin.entries("default").len(), 1);
+    assert_eq!(stage.spin.entries("default").len(), 2);
 
     let mut later = stage.instance().await;
     assert_eq!(later.token().await, Ok("sentinel-2".to_owned()));
@@ -103,9 +104,34 @@ async fn settings_and_the_store_to_use_are_variables_of_spin() {
 
     let stage = Stage::new(sharing().with_store("tokens").with_variable("token_broker_store", "tokens"));
     stage.instance().await.token().await.unwrap();
-    assert_eq!((stage.spin.entries("tokens").len(), stage.spin.entries("default").len()), (1, 0));
+    assert_eq!((stage.spin.entries("tokens").len(), stage.spin.entries("default").len()), (2, 0));
     let asked_for = stage.spin.asked_for();
     assert!(asked_for.iter().any(|name| name == "azure_client_id"), "{asked_for:?}");
+}
+
+#[tokio::test]
+async fn instances_share_through_a_redis_that_the_variable_names_by_its_url() {
+    let redis = Redis::start().await.unwrap();
+    let stage =
+        Stage::new(sharing().with_variable("token_broker_store", &redis.url()).with_redis(&redis.url()));
+    let (mut one, mut other) = (stage.instance().await, stage.instance().await);
+    let (first, second) = tokio::join!(one.token(), other.token());
+    assert_eq!((first.as_deref(), &second), (Ok("sentinel-1"), &first));
+    assert_eq!(stage.instance().await.token().await, first);
+    assert_eq!(stage.imds.requests(), 1);
+    assert_eq!(redis.names().await.unwrap().len(), 1, "the token; the lease has ended");
+    assert!(stage.spin.entries("default").is_empty());
+    assert_eq!(other.stats().await.store_errors, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_the_manifest_does_not_allow_is_told_without_its_password() {
+    let stage =
+        Stage::new(sharing().with_variable("token_broker_store", "redis://user:hunter2@redis.example"));
+    assert_eq!(stage.instance().await.token().await, Ok("sentinel-1".to_owned()));
+    let log = stage.log();
+    assert!(log.contains("redis://redis.example") && log.contains("allowed_outbound_hosts"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }
 
 #[tokio::test(start_paused = true)]

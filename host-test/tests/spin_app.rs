@@ -36,7 +36,10 @@ async fn the_store_joins_the_two_components_and_their_instances() {
     assert_eq!([stage.instances("/credentials"), stage.instances("/injected")], [3, 2]);
     assert_eq!(stage.mock.counters().of(Endpoint::Imds).requests, 1);
     let kept = stage.app.entries("default");
-    assert!(kept.len() == 1 && kept.values().all(|value| !holds(value, TOKEN)), "one token, sealed");
+    assert!(
+        kept.len() == 2 && kept.values().all(|value| !holds(value, TOKEN)),
+        "one token, sealed, and its lease"
+    );
 }
 
 #[tokio::test]

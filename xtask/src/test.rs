@@ -164,6 +164,7 @@ const NEEDS: &[(&str, &[Tool])] = &[
     ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
     ("injector_in_wasmtime", &[Tool::Hosts]),
     ("wasmcloud", &[Tool::Hosts, Tool::Redis]),
+    ("spin", &[Tool::Redis]),
     ("spin3", &[Tool::Redis]),
     ("quickstarts", PAGES),
 ];

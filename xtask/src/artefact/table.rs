@@ -42,7 +42,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .shipped("Azure tokens for components, on any host with WASI 0.3"),
     plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
         .exports(BROKER)
-        .at_most(785_000)
+        .at_most(815_000)
         .shipped("Azure tokens for components, on Spin"),
     plugged("token-broker-wasmcloud", Made("token-broker-core"), &[Guest("adapter-wasmcloud")])
         .exports(BROKER)
@@ -70,7 +70,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .at_most(1_040_000)
         .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_195_000)
+        .at_most(1_250_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     plugged("token-filter", Module(MODULE), &[])
         .at_most(550_000)
