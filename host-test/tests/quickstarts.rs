@@ -39,6 +39,7 @@ pages! {
     example_storage: "examples/storage/README.md", packages(Stage::in_example("storage"), "azurite");
     example_sql: "examples/sql/README.md", Stage::in_example("sql");
     example_sidecar: "examples/sidecar/README.md", Stage::in_example("sidecar");
+    example_wasmcloud: "examples/wasmcloud/README.md", Stage::in_example("wasmcloud");
     example_wasmtime_app: "examples/wasmtime-app/README.md", Stage::in_example("wasmtime-app");
     example_node: "examples/node/README.md", packages(Stage::in_example("node"), "example-node");
     example_js: "examples/js/README.md", packages(Stage::in_example("js"), "example-js");

@@ -1,4 +1,4 @@
-//! Checks of how the project is built and delivered: workflows, scripts, the Dockerfile.
+//! Checks of how the project is built, delivered and deployed: workflows, scripts, the Dockerfile, manifests.
 
 use std::process::Command;
 
@@ -20,12 +20,17 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     // Its online audits would ask the network.
     tally.program(checker("zizmor").args(["--offline", "--quiet"]).args(workflows));
     tally.program(checker("hadolint").arg("docker/Dockerfile"));
+    tally.program(checker("python").arg("xtask/tools/manifests.py").args(MANIFESTS));
     match checker("shellcheck").arg("--version").output() {
         Ok(_) => tally.program(checker("shellcheck").args(tracked("*.sh")?).arg(".ci/run")),
         Err(_) => tally.skip(),
     }
     Ok(())
 }
+
+/// The examples' manifests for Kubernetes
+const MANIFESTS: [&str; 3] =
+    ["examples/spinkube/serve.yaml", "examples/spinkube/spinapp.yaml", "examples/wasmcloud/workload.yaml"];
 
 fn checker(name: &str) -> Command {
     let mut checker = Command::new(repo::target("tools/bin").join(name));
