@@ -81,6 +81,8 @@ const PARTS: [(&str, &[&str]); 5] = [
             "components/broker-sync",
             "components/shared",
             "components/adapter-spin",
+            "components/adapter-spin3",
+            "components/adapter-wasmcloud",
         ],
     ),
     ("The injector", &["crates/egress", "components/injector"]),
