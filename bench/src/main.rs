@@ -8,6 +8,7 @@
 mod consumer;
 mod endpoint;
 mod envoy;
+mod hosts;
 mod injector;
 mod machine;
 mod peers;
@@ -45,6 +46,8 @@ enum Section {
     Injector,
     /// Sealing, opening and signing
     Sharing,
+    /// One application on each host with a store
+    Hosts,
     /// Requests through Envoy, beside Envoy's own filters
     Envoy,
     /// The artefacts
@@ -63,6 +66,7 @@ async fn main() -> Result<ExitCode> {
             Section::Endpoint => endpoint::run(&mut report).await?,
             Section::Injector => injector::run(&mut report).await?,
             Section::Sharing => sharing::run(&mut report).await?,
+            Section::Hosts => hosts::run(&mut report).await?,
             Section::Envoy => envoy::run(&mut report).await?,
             Section::Size => size::run()?,
         }

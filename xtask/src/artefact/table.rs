@@ -88,6 +88,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
     plugged("spinkube-composed", Made("spinkube"), &[Made("token-broker-spin3")]),
     guest("wasmcloud", "wasmcloud"),
     plugged("wasmcloud-composed", Made("wasmcloud"), &[Made("token-broker-wasmcloud")]),
+    plugged("spin-plain", Made("wasmcloud"), &[Made("token-broker-spin")]),
     plugged("sender-composed", Guest("spin-sender"), &[Made("token-injector")]),
     guest("operator", "operator"),
     guest("egress", "egress"),
