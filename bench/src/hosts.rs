@@ -15,6 +15,7 @@ use host_test::wash::Wash;
 use host_test::wasi::{self, DefaultHooks, State};
 use mock_identity::{Endpoint, Mock, MockConfig};
 use token_broker_host::{Broker, Environment, Policy, engine_config};
+use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime_wasi::WasiCtx;
@@ -46,7 +47,16 @@ struct With {
 }
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
-    let columns = ["", "1 cold", "30 cold", "400 cold", "10,000 warm", "added, p50, µs", "added, p99, µs"];
+    let columns = [
+        "",
+        "1 cold",
+        "30 cold",
+        "400 cold",
+        "10,000 warm",
+        "added, p50, µs",
+        "added, p99, µs",
+        "memory, KiB",
+    ];
     let mut table = Table::new("hosts", &columns);
     for way in Way::ALL {
         let mut cells = vec![way.title().to_owned()];
@@ -68,6 +78,7 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
         cells.push((app.fetches() - 1).to_string());
         report.at_most(&format!("{}, warm", app.title), (app.fetches() - 1) as f64, 0.0);
         cells.extend(app.added().await?);
+        cells.push(kibibytes(way.component())?);
         table.row(cells);
     }
     table.row(peer(report).await?);
@@ -95,7 +106,7 @@ async fn peer(report: &mut Report) -> Result<Vec<String>> {
         .await?;
         cells.push(mock.counters().of(Endpoint::Imds).requests.to_string());
     }
-    cells.extend([none(), none(), none()]);
+    cells.extend([none(), none(), none(), none()]);
     Ok(cells)
 }
 
@@ -131,6 +142,16 @@ impl Way {
             Self::WasmCloudPooled => "wasmCloud, pooled, no store",
             Self::WasmCloud => "wasmCloud, memory of the host",
             Self::WasmCloudNats => "wasmCloud, NATS",
+        }
+    }
+
+    /// The file of its instances
+    fn component(self) -> &'static str {
+        match self {
+            Self::Wasmtime => "wasmcloud.wasm",
+            Self::Spin => "spin-plain.wasm",
+            Self::Spin3 | Self::Spin3Redis => "spinkube-composed.wasm",
+            Self::WasmCloudPooled | Self::WasmCloud | Self::WasmCloudNats => "wasmcloud-composed.wasm",
         }
     }
 
@@ -225,6 +246,20 @@ fn spin3(mock: &Mock) -> Spin3 {
     let variables = mock.env(Endpoint::Imds).into_iter();
     let spin = variables.fold(spin, |spin, (name, value)| spin.with_variable(&name.to_lowercase(), &value));
     spin.with_host(mock.url())
+}
+
+/// The linear memory with which an instance of a component begins, all its modules together.
+fn kibibytes(file: &str) -> Result<String> {
+    let bytes = std::fs::read(artefact(file)?)?;
+    let mut pages = 0;
+    for payload in Parser::new(0).parse_all(&bytes) {
+        if let Payload::MemorySection(memories) = payload? {
+            for memory in memories {
+                pages += memory?.initial;
+            }
+        }
+    }
+    Ok((pages * 64).to_string())
 }
 
 /// A fresh instance for each request, as for WASI 0.2.
