@@ -94,7 +94,7 @@ impl<'a, H: Host, S: Store> FleetFetch<'a, H, S> {
     /// Fetches under a lease, and publishes the result.
     async fn fetch_for_all(&self, mut lease: Lease) -> FetchResult {
         // Half, because a refresh within a call has the time of one request, and the store has taken some of it.
-        let has_time = self.fetch.left(self.now()) >= self.fetch.limits.timeout / 2;
+        let has_time = self.fetch.left(self.now()).saturating_mul(2) >= self.fetch.limits.timeout;
         let outcome = match self.hold_while(&mut lease, acquire(self.chain, self.fetch)).await {
             Either::Left(outcome) => outcome,
             Either::Right(token) => {
