@@ -108,7 +108,11 @@ async fn two_hosts_share_one_token_through_nats_and_through_redis() {
             tokio::join!(stage.wash_as(&app, "", &interface), stage.wash_as(&app, "", &interface));
         tokio::join!(stage.ask(&one, 30), stage.ask(&other, 30));
         assert_eq!(stage.fetches(), 1, "{backend}");
-        assert!(tokens_of(&one, "/refused").await);
+        // Redis has no conditional deletion, so that one of many that remove a refused token may remove the next one.
+        let refused = [&one, &other].into_iter().cycle().take(if backend == "nats" { 20 } else { 1 });
+        let refused = refused.map(|wash| tokens_of(wash, "/refused"));
+        join_all(refused).await;
+        assert_eq!(stage.fetches(), 2, "{backend}: a lease that has ended is taken by one");
         tokio::join!(stage.ask(&one, 10), stage.ask(&other, 10));
         assert_eq!(stage.fetches(), 2, "{backend}");
         stage.check(&[&one, &other]);

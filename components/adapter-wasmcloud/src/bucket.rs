@@ -64,6 +64,15 @@ impl Bucket {
             Err(error) => Err(failed(error)),
         }
     }
+
+    /// Ends an entry: puts an ended value in its place if the backend compares and swaps. Otherwise deletes it, so that
+    /// the next lease is put where there is none, which is exact.
+    pub(crate) async fn end(&self, key: &str, entry: Entry, ended: &[u8]) -> Result<(), StoreError> {
+        match entry.version {
+            Some(_) => self.replace(key, entry, ended).await,
+            None => self.0.delete(key.to_owned()).await.map_err(failed),
+        }
+    }
 }
 
 /// The name of the bucket.

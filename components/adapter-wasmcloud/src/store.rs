@@ -33,12 +33,12 @@ impl Guest for WasmCloud {
         Ok(bucket.get(&key).await? == Some(bytes))
     }
 
-    /// Puts an ended value in the place of this one: wasmCloud has no deletion with a condition.
+    /// Ends the value if it is this one. wasmCloud has no deletion with a condition.
     async fn delete(key: String, value: Vec<u8>) -> Result<(), StoreError> {
         let bucket = Bucket::open().await?;
         match bucket.entry(&key).await? {
             Some(entry) if holds(&entry.value, &value) => {
-                bucket.replace(&key, entry, &TimedValue::new(&[], now_ms(), 0).to_bytes()).await
+                bucket.end(&key, entry, &TimedValue::new(&[], now_ms(), 0).to_bytes()).await
             }
             _ => Ok(()),
         }

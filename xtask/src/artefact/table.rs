@@ -46,7 +46,7 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .shipped("Azure tokens for components, on Spin"),
     plugged("token-broker-wasmcloud", Made("token-broker-core"), &[Guest("adapter-wasmcloud")])
         .exports(BROKER)
-        .at_most(785_000)
+        .at_most(795_000)
         .shipped("Azure tokens for components, on wasmCloud"),
     guest("token-broker-sync-core", "broker-sync")
         .exports("broker-sync")
