@@ -92,7 +92,7 @@ impl Memory {
         has_dropped
     }
 
-    /// Whether a token of a request that is refused now would be kept.
+    /// True in the half minute after a token of a request was forgotten, in which the next one is kept.
     pub(crate) fn is_forget_paused(&self, request: &AdmittedRequest, now: Duration) -> bool {
         self.cache.borrow().is_forget_paused(&request.key().without_claims(), now)
     }

@@ -1,6 +1,7 @@
 //! One application on each host: the requests that its tokens cost, and the time that a token from the store adds to a
 //! request.
 
+use std::any::Any;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -30,20 +31,14 @@ struct App {
     title: &'static str,
     host: Host,
     mock: Mock,
-    /// What it runs with, until its end
-    _with: With,
+    /// Its store, which ends with it
+    _store: Option<Box<dyn Any>>,
 }
 
 enum Host {
     Server(Server),
     Spin(app::App),
     Wash(Wash),
-}
-
-#[derive(Default)]
-struct With {
-    _redis: Option<Redis>,
-    _nats: Option<Nats>,
 }
 
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
@@ -165,21 +160,21 @@ impl Way {
 
     async fn start(self) -> Result<App> {
         let mock = Mock::start(MockConfig::default()).await?;
-        let (host, with) = match self {
-            Self::Wasmtime => (Host::Server(wasmtime(&mock).await?), With::default()),
-            Self::Spin => (Host::Spin(spin(&mock).await?), With::default()),
-            Self::Spin3 => (Host::Server(spin3(&mock).serve().await?), With::default()),
+        let (host, store): (_, Option<Box<dyn Any>>) = match self {
+            Self::Wasmtime => (Host::Server(wasmtime(&mock).await?), None),
+            Self::Spin => (Host::Spin(spin(&mock).await?), None),
+            Self::Spin3 => (Host::Server(spin3(&mock).serve().await?), None),
             Self::Spin3Redis => {
                 let redis = Redis::start().await?;
                 let spin =
                     spin3(&mock).with_variable("token_broker_store", &redis.url()).with_host(&redis.url());
-                (Host::Server(spin.serve().await?), With { _redis: Some(redis), ..With::default() })
+                (Host::Server(spin.serve().await?), Some(Box::new(redis)))
             }
             Self::WasmCloudPooled => {
                 let pool = "      poolSize: 1\n      maxConcurrency: 1000\n";
-                (Host::Wash(wash(&mock, pool, "").await?), With::default())
+                (Host::Wash(wash(&mock, pool, "").await?), None)
             }
-            Self::WasmCloud => (Host::Wash(wash(&mock, "", "").await?), With::default()),
+            Self::WasmCloud => (Host::Wash(wash(&mock, "", "").await?), None),
             Self::WasmCloudNats => {
                 let nats = Nats::start().await?;
                 nats.create_bucket("default").await?;
@@ -188,13 +183,10 @@ impl Way {
                      version: 0.2.0, config: {{backend: nats, url: \"{}\"}}}}\n",
                     nats.url()
                 );
-                (
-                    Host::Wash(wash(&mock, "", &interface).await?),
-                    With { _nats: Some(nats), ..With::default() },
-                )
+                (Host::Wash(wash(&mock, "", &interface).await?), Some(Box::new(nats)))
             }
         };
-        Ok(App { title: self.title(), host, mock, _with: with })
+        Ok(App { title: self.title(), host, mock, _store: store })
     }
 }
 
@@ -242,10 +234,10 @@ impl App {
 }
 
 fn spin3(mock: &Mock) -> Spin3 {
-    let spin = Spin3::new(Backend::Cosmos).with_store("default").with_variable("token_broker_store_key", KEY);
-    let variables = mock.env(Endpoint::Imds).into_iter();
-    let spin = variables.fold(spin, |spin, (name, value)| spin.with_variable(&name.to_lowercase(), &value));
-    spin.with_host(mock.url())
+    Spin3::new(Backend::Cosmos)
+        .with_store("default")
+        .with_variable("token_broker_store_key", KEY)
+        .with_imds(mock)
 }
 
 /// The linear memory with which an instance of a component begins, all its modules together.

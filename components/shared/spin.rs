@@ -1,4 +1,14 @@
 //! The names that both adapters for Spin read: variables, and the store that `TOKEN_BROKER_STORE` names.
+//!
+//! Settings are the variables of the component, under their names in the environment, in lower case. The variable
+//! `token_broker_store` names the store: a label of `key_value_stores` (default: `default`), or the URL of a Redis server.
+//!
+//! # Limits of the stores
+//! Redis by its URL keeps everything that the contract asks for. A key-value store of Spin has no expiry, so the expiry is
+//! stored with the value, by the clocks of the instances that put and get it: instances whose clocks differ by more than a
+//! lease's time find each other's leases expired. The lease of a key is exact (`spin_lease.rs`) but for the very first one
+//! in SQLite. In each of these cases two instances fetch a token where one would have been enough: more requests, and never
+//! a wrong token.
 
 /// The name of a variable in Spin, where names have lower-case letters, digits and underscores.
 pub(crate) fn spin_name(name: &str) -> String {

@@ -59,7 +59,7 @@ pub(crate) fn failed(url: &str, error: Error) -> StoreError {
         Error::Other(words) => StoreError::Unavailable(format!(
             "{place}: {}; fix: check that the server runs, the way to it, and that the user may run GETRANGE, SET and \
              EVAL on token-broker-*",
-            words.replace(url, &place)
+            without_login(&words, url)
         )),
     }
 }
@@ -67,10 +67,23 @@ pub(crate) fn failed(url: &str, error: Error) -> StoreError {
 /// The URL without user, password and path.
 fn place(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
-    // A password may contain an unescaped `/`: nothing before the last `@` is shown.
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, after)| after);
+    let rest = login(url).map_or(rest, |login| rest.get(login.len() + 1..).unwrap_or_default());
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     format!("{scheme}://{host}")
+}
+
+/// The user and the password of the URL. A password may contain an unescaped `/`, so all before the last `@` counts.
+fn login(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.rsplit_once('@').map(|(login, _)| login)
+}
+
+/// The words of Spin or of the server without the user and the password, together or the password alone.
+fn without_login(words: &str, url: &str) -> String {
+    let login = login(url).unwrap_or_default();
+    let password = login.split_once(':').map_or("", |(_, password)| password);
+    let secrets = [login, password].into_iter().filter(|secret| !secret.is_empty());
+    secrets.fold(words.to_owned(), |words, secret| words.replace(secret, "****"))
 }
 
 fn text(text: impl Into<Vec<u8>>) -> RedisParameter {
@@ -97,14 +110,14 @@ mod tests {
 
     #[test]
     fn a_url_is_shown_without_its_user_and_password() {
-        for (url, shown) in [
-            ("redis://localhost:6379", "redis://localhost:6379"),
-            ("rediss://user:secret@redis.example:6380/1", "rediss://redis.example:6380"),
-            ("redis://:se@cr/et@redis.example/0?a=b", "redis://redis.example"),
-            ("redis://", "redis://"),
+        for (url, password, shown) in [
+            ("redis://localhost:6379", "", "redis://localhost:6379"),
+            ("rediss://user:secret@redis.example:6380/1", "secret", "rediss://redis.example:6380"),
+            ("redis://:se@cr/et@redis.example/0?a=b", "se@cr/et", "redis://redis.example"),
+            ("redis://", "", "redis://"),
         ] {
             assert_eq!(place(url), shown);
-            let words = format!("cannot connect to {url}");
+            let words = format!("cannot connect to {url} with {password}");
             for error in
                 [Error::InvalidAddress, Error::TooManyConnections, Error::TypeError, Error::Other(words)]
             {

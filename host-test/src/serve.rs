@@ -57,8 +57,8 @@ pub struct Server {
 type Traps = Arc<Mutex<Vec<String>>>;
 
 impl Server {
-    /// Serve a component that exports `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, on a free port of loopback; `data` makes what the store of an
-    /// instance holds
+    /// Serve a component that exports `wasi:http/handler@0.3` or `wasi:http/incoming-handler@0.2`, on a free port of
+    /// loopback; `data` makes the state of an instance's store
     ///
     /// # Errors
     /// When the linker lacks what the component imports, or there is no port.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
+use mock_identity::{Endpoint, Mock};
 use token_broker_host::Egress;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine};
@@ -89,6 +90,14 @@ impl Spin3 {
     pub fn with_host(mut self, host: &str) -> Self {
         self.hosts.push(host.to_owned());
         self
+    }
+
+    /// A mock is its identity endpoint
+    pub fn with_imds(self, mock: &Mock) -> Self {
+        let variables = mock.env(Endpoint::Imds).into_iter();
+        let lent =
+            variables.fold(self, |spin, (name, value)| spin.with_variable(&name.to_lowercase(), &value));
+        lent.with_host(mock.url())
     }
 
     /// Serve the example for SpinKube, a fresh instance for each request

@@ -67,6 +67,20 @@ async fn the_lease_of_an_instance_that_died_ends_although_the_store_ends_nothing
     assert_eq!((stats.lease_waits, stats.lease_takeovers), (1, 1));
 }
 
+/// Each fetch takes a lease and ends it, and Spin takes no handle back.
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_has_used_up_its_handles_goes_on_sharing() {
+    let stage = Stage::new(sharing());
+    let mut instance = stage.instance().await;
+    for fetch in 1..=200 {
+        assert_eq!(instance.token().await, Ok(format!("sentinel-{fetch}")));
+        assert_eq!(stage.instance().await.token().await, Ok(format!("sentinel-{fetch}")));
+        advance(Duration::from_secs(3600)).await;
+    }
+    let stats = instance.stats().await;
+    assert_eq!((stats.fetches, stats.store_errors), (200, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_another_wrote_over_is_not_ours() {
     let stage = Stage::new(sharing());

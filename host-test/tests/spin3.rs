@@ -97,6 +97,7 @@ async fn the_first_lease_in_sqlite_belongs_to_the_instance_whose_bytes_are_there
     stage.spin.write_over_next(b"another program's");
     stage.token().await;
     assert_eq!(stage.fetches(), 1);
+    assert!(stage.spin.log().contains("cannot be decrypted"), "it did not look: {}", stage.spin.log());
     stage.token().await;
     assert_eq!(stage.fetches(), 1);
     stage.check();
@@ -160,7 +161,7 @@ async fn two_applications_with_one_key_and_other_identities_share_a_store_and_no
     let one = Stage::with(|spin| spin).await;
     one.token().await;
     let other = one.spin.beside().with_store("default").with_variable("token_broker_store_key", KEY);
-    let other = at(other, &one.mock).with_variable("azure_tenant_id", "contoso.com");
+    let other = other.with_imds(&one.mock).with_variable("azure_tenant_id", "contoso.com");
     let server = other.serve().await.unwrap();
     assert_eq!(server.get("/").await.unwrap().0, 200);
     assert_eq!(one.fetches(), 2, "each its own");
@@ -205,7 +206,7 @@ impl Stage {
     }
 
     async fn over(spin: Spin3, mock: Mock, lend: impl FnOnce(Spin3) -> Spin3) -> Self {
-        let spin = at(spin.with_store("default").with_variable("token_broker_store_key", KEY), &mock);
+        let spin = spin.with_store("default").with_variable("token_broker_store_key", KEY).with_imds(&mock);
         let spin = lend(spin);
         let server = spin.serve().await.unwrap();
         Self { spin, mock, server }
@@ -236,13 +237,6 @@ impl Stage {
         let log = self.spin.log();
         assert!(!log.contains("eyJ") && !log.contains(KEY), "{log}");
     }
-}
-
-/// An application whose identity endpoint is a mock.
-fn at(spin: Spin3, mock: &Mock) -> Spin3 {
-    let variables = mock.env(Endpoint::Imds).into_iter();
-    let spin = variables.fold(spin, |spin, (name, value)| spin.with_variable(&name.to_lowercase(), &value));
-    spin.with_host(mock.url())
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {

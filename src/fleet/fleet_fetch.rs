@@ -46,7 +46,7 @@ struct StoreWatch {
     /// The beginning of the store's failures (time since the Unix epoch).
     fails_since: Option<Duration>,
     has_missed: bool,
-    /// Whether the store refused the lease when it was last looked at, and showed none.
+    /// True after a look in which the store refused the lease and showed none.
     was_denied: bool,
     /// The fingerprint of the last token in the store that was not better than the one in memory.
     token: Option<String>,

@@ -26,7 +26,7 @@ pub(super) struct SealedStore<'a, H, S> {
     tokens: Vec<StoreSlot>,
     /// Derived when it is needed: a token is taken without it.
     lease: OnceCell<StoreSlot>,
-    /// Whether the mark of a refused token was seen.
+    /// True once the mark of a refused token was read.
     has_seen_refused: Cell<bool>,
 }
 
@@ -69,7 +69,7 @@ impl<'a, H: Host, S: Store> SealedStore<'a, H, S> {
         Ok(None)
     }
 
-    /// Whether the mark of a refused token was seen.
+    /// True once [`token`](Self::token) has read the mark of a refused token.
     pub(super) fn has_seen_refused(&self) -> bool {
         self.has_seen_refused.get()
     }

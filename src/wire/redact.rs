@@ -2,14 +2,16 @@
 
 use super::form::percent_encoded;
 
-/// A text on one line, truncated, in which the given secrets and everything that looks like a JWT are masked.
+/// A text on one line, truncated, in which the given secrets, everything that looks like a JWT, and the user and the
+/// password of a URL are masked.
 ///
 /// Secrets are masked before the text is truncated: a truncated secret would not be recognized.
 pub fn redacted(text: &str, secrets: &[Option<&str>]) -> String {
     let mut shown = String::new();
     let mut rest = text;
     for _ in 0..MAX_CHARS {
-        if let Some(length) = masked_length(rest, secrets) {
+        let login = if shown.ends_with("://") { login_length(rest) } else { None };
+        if let Some(length) = login.or_else(|| masked_length(rest, secrets)) {
             shown.push_str(MASK);
             rest = rest.get(length..).unwrap_or_default();
             continue;
@@ -40,6 +42,13 @@ fn masked_length(text: &str, secrets: &[Option<&str>]) -> Option<usize> {
     })
 }
 
+/// The length in bytes of the user and the password, for a text that begins with the authority of a URL (RFC 3986, 3.2).
+fn login_length(text: &str) -> Option<usize> {
+    let end = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'');
+    let authority = text.split(end).next()?;
+    authority.rfind('@').filter(|length| *length > 0)
+}
+
 /// Strips a percent-encoded secret: a peer may repeat the form that it received.
 fn strip_encoded<'a>(text: &'a str, secret: &str) -> Option<&'a str> {
     percent_encoded(secret).try_fold(text, |rest, part| rest.strip_prefix(part))
@@ -60,6 +69,19 @@ mod tests {
         );
         assert_eq!(redacted("é\u{7f}", &[Some("")]), "é");
         assert_eq!(redacted("x=p%2Fq%3D&y=p/q= p%2F", &[Some("p/q=")]), "x=****&y=**** p%2F");
+    }
+
+    #[test]
+    fn the_user_and_the_password_of_a_url_are_masked() {
+        for (text, shown) in [
+            (
+                "no answer of redis://user:p@ss@host:6379/0, nats://u:p@h",
+                "no answer of redis://****@host:6379/0, nats://****@h",
+            ),
+            ("'https://vault.azure.net/a@b' a@b ://@x", "'https://vault.azure.net/a@b' a@b ://@x"),
+        ] {
+            assert_eq!(redacted(text, &[]), shown);
+        }
     }
 
     #[test]

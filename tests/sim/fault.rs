@@ -134,7 +134,7 @@ impl Plan {
         plan
     }
 
-    /// Whether the instances of a seat are of WASI 0.2.
+    /// True for a seat whose instances are of WASI 0.2.
     pub(crate) fn blocks(&self, seat: usize) -> bool {
         self.blocking > 0 && seat.is_multiple_of(self.blocking)
     }

@@ -1,16 +1,7 @@
 //! The broker's `store-sync` and `settings-sync` on Spin 3.6, as SpinKube has it.
 //!
-//! Settings are the variables of the component, under their names in the environment, in lower case. The variable
-//! `token_broker_store` names the store: a label of `key_value_stores` (default: `default`), or the URL of a Redis server.
-//!
-//! # Limits of the stores
-//! Redis by its URL keeps everything that the contract asks for. A key-value store of Spin has no expiry, so the expiry is
-//! stored with the value, by the clocks of the instances that put and get it: instances whose clocks differ by more than a
-//! lease's time find each other's leases expired. The lease of a key is exact (`spin_lease.rs`) but for the very first one
-//! in SQLite. In each of these cases two instances fetch a token where one would have been enough: more requests, and never
-//! a wrong token.
-//!
-//! An operation blocks the instance for as long as Spin takes for it: Spin gives no time limit.
+//! `spin.rs` says which variables it reads, and what its stores keep. An operation blocks the instance for as long as Spin
+//! takes for it: Spin has no time limit.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod key_value;

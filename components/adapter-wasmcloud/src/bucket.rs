@@ -78,9 +78,8 @@ impl Bucket {
 /// The name of the bucket.
 fn configured() -> String {
     let variables = get_environment().into_iter();
-    let named =
-        variables.filter(|(name, value)| name == STORE && !value.is_empty()).map(|(_, value)| value).next();
-    named.unwrap_or_else(|| DEFAULT.to_owned())
+    let named = variables.filter(|(name, value)| name == STORE && !value.is_empty()).next_back();
+    named.map_or_else(|| DEFAULT.to_owned(), |(_, value)| value)
 }
 
 /// wasmCloud's words for an operation that the backend does not have: `compare-and-swap is not supported by this backend`.
@@ -102,12 +101,12 @@ fn failed(error: Error) -> StoreError {
         Error::Timeout | Error::StoreUnavailable => StoreError::Unavailable(format!(
             "{bucket} does not answer; fix: check that the backend of wasmcloud:keyvalue runs, and the way to it"
         )),
-        Error::QuotaExceeded => StoreError::Other(format!("{bucket} is full; fix: give it more room")),
-        Error::InvalidArgument => StoreError::Other(format!(
-            "{bucket} refuses a key or a value; fix: allow keys of 77 characters and values of 8 kB"
+        Error::QuotaExceeded => StoreError::Other(format!(
+            "{bucket} is full; fix: raise its limit, in NATS `nats stream edit KV_{name} --max-bytes=-1`"
         )),
-        Error::PreconditionFailed => StoreError::Other(format!(
-            "{bucket} refuses a write without a condition; fix: use another backend"
+        Error::InvalidArgument | Error::PreconditionFailed => StoreError::Other(format!(
+            "{bucket} refuses a key or a value; fix: set the backend in the host interface wasmcloud:keyvalue of the \
+             workload to nats, redis or in-memory"
         )),
         Error::Other(words) => StoreError::Other(format!(
             "{bucket}: {words}; fix: check the backend in the host interface wasmcloud:keyvalue of the workload"
@@ -117,7 +116,7 @@ fn failed(error: Error) -> StoreError {
 
 thread_local! {
     static NAME: OnceCell<String> = const { OnceCell::new() };
-    /// Whether the backend was found to have no compare-and-swap.
+    /// Set once the backend has refused to compare and swap.
     static LACKS_SWAP: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -7,8 +7,8 @@
 //! No backend has a time to live, so the expiry is stored with the value, by the clocks of the instances that put and get
 //! it: instances whose clocks differ by more than a lease's time find each other's leases expired. The lease is exact where
 //! the backend compares and swaps (memory, NATS). Without that (Redis, the file system) two instances that find the lease of
-//! one that died may both take it, and one that is late may end another's. In each of these cases two instances fetch a token where one would have been enough: more
-//! requests, and never a wrong token.
+//! one that died may both take it, and one that is late may end another's. In each of these cases two instances fetch a
+//! token where one would have been enough: more requests, and never a wrong token.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bucket;

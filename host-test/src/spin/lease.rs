@@ -5,6 +5,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, Resource
 use super::{Error, Label, Opened, Result, View};
 
 /// A handle for a compare-and-swap.
+#[derive(Clone)]
 struct Cas {
     label: String,
     key: String,
@@ -43,7 +44,7 @@ pub(super) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
     atomics.func_wrap("[static]cas.new", move |mut access, (bucket, key): (Opened, String)| {
         let (_, table) = view(access.data_mut());
         let label = table.get(&bucket)?.0.clone();
-        Ok((Ok::<_, WasiError>(table.push(Cas { label, key, seen: None })?),))
+        Ok((table.push(Cas { label, key, seen: None }).map_err(|full| WasiError::Other(full.to_string())),))
     })?;
     atomics.func_wrap("[method]cas.current", move |mut access, (cas,): (Resource<Cas>,)| {
         let (spin, table) = view(access.data_mut());
@@ -53,7 +54,8 @@ pub(super) fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, view: Vie
     })?;
     atomics.func_wrap("swap", move |mut access, (cas, value): (Resource<Cas>, Vec<u8>)| {
         let (spin, table) = view(access.data_mut());
-        let Cas { label, key, seen } = table.delete(cas)?;
+        // The handle stays in the table, as in Spin.
+        let Cas { label, key, seen } = table.get(&cas)?.clone();
         // An upsert, where no value was seen.
         let is_same = seen.is_none() || spin.entries(&label).remove(&key) == seen;
         if is_same {

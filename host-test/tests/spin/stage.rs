@@ -38,7 +38,8 @@ impl Stage {
     pub(crate) async fn instance(&self) -> Guest {
         let mut wasi = WasiCtx::builder();
         wasi.stderr(self.log.clone()).wall_clock(self.clock).monotonic_clock(self.clock);
-        let state = State::new(wasi.build(), self.imds.clone(), self.spin.clone());
+        let mut state = State::new(wasi.build(), self.imds.clone(), self.spin.clone());
+        state.table.set_max_capacity(RESOURCES);
         let (component, linker) = &*SPIN;
         let mut store = Store::new(component.engine(), state);
         let broker = contract::Broker::instantiate_async(&mut store, component, linker).await.unwrap();
@@ -149,6 +150,8 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
+/// Spin's limit of handles for compare-and-swap, and what else an instance holds
+const RESOURCES: usize = 256 + 40;
 const SCOPE: &str = "https://vault.azure.net/.default";
 
 mod contract {
