@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::fake::{Reply, World, json, token};
+use token_broker::SendErrorKind;
+
+use crate::fake::{Reply, World, fault, json, token};
 use crate::stage::*;
 use crate::store::{Fault, SharedStore};
 
@@ -47,6 +49,34 @@ fn a_store_that_lies_costs_requests_and_a_bounded_delay_and_never_a_wrong_token(
         assert!(world.milliseconds() <= longest, "{fault:?}: {} ms", world.milliseconds());
         assert!(world.log().contains(said), "{fault:?}: {}", world.log());
     }
+}
+
+/// On WASI 0.2 the broker cannot end an operation.
+#[test]
+fn a_store_that_blocks_the_instance_until_it_fails_is_given_up_after_one_operation() {
+    let (world, store, [instance]) = fleet([token("T", DAY)]);
+    store.ails(Fault::Blocking);
+    assert_eq!(name(world.get(&instance, VAULT)), "T");
+    assert!(world.seconds() < 60, "{} s", world.seconds());
+    assert_eq!(store.operations(), 1);
+}
+
+#[test]
+fn a_refresh_within_a_call_that_fails_is_not_repeated_by_the_next_instance_at_once() {
+    let (world, store, [first]) = fleet([token("T", 7200)]);
+    world.get(&first, VAULT).unwrap();
+    world.advance_secs(3700);
+    store.ails(Fault::Sluggish);
+    let refresh = || {
+        let fresh = instance(&world, &store);
+        let ticket = world.ticket(&fresh);
+        world.run(fresh.refresh_briefly(ticket));
+        world.requests()
+    };
+    world.script((0..8).map(|_| fault(SendErrorKind::TimedOut)));
+    let requests = refresh();
+    assert!(requests > 1, "it was not tried");
+    assert_eq!(refresh(), requests, "the failure was not shared");
 }
 
 #[test]

@@ -60,6 +60,10 @@ pub(crate) enum Fault {
     Refusing,
     /// `add` replaces a value that is there, and says that there was none.
     Overwriting,
+    /// An operation blocks the instance for 5 ms, and succeeds.
+    Sluggish,
+    /// An operation blocks the instance for 30 s, and fails.
+    Blocking,
     /// Each value that is read is another program's.
     Foreign,
 }
@@ -133,6 +137,14 @@ impl SharedStore {
             Fault::Forbidden => Err(StoreError::AccessDenied("as scripted".to_owned())),
             Fault::Down => Err(StoreError::Unavailable("as scripted".to_owned())),
             Fault::Silent => std::future::pending().await,
+            Fault::Sluggish => {
+                self.0.world.advance(Duration::from_millis(5));
+                Ok(())
+            }
+            Fault::Blocking => {
+                self.0.world.advance_secs(30);
+                Err(StoreError::Unavailable("as scripted".to_owned()))
+            }
             _ => Ok(()),
         }
     }
