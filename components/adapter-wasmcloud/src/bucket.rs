@@ -77,8 +77,8 @@ impl Bucket {
 
 /// The name of the bucket.
 fn configured() -> String {
-    let variables = get_environment().into_iter();
-    let named = variables.filter(|(name, value)| name == STORE && !value.is_empty()).next_back();
+    let mut variables = get_environment().into_iter();
+    let named = variables.rfind(|(name, value)| name == STORE && !value.is_empty());
     named.map_or_else(|| DEFAULT.to_owned(), |(_, value)| value)
 }
 
