@@ -26,8 +26,9 @@ use crate::model::{Error, Host, Store, StoreError};
 use crate::policy::CacheKey;
 use crate::settings::Settings;
 use crate::settings::variables::{
-    AUTHORITY_HOST, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
-    IDENTITY_SERVER_THUMBPRINT, TENANT_ID, TOKEN_CREDENTIALS,
+    ASSERTION, ASSERTION_URL, ASSERTION_VARIABLE, AUTHORITY_HOST, CLIENT_ID, DEFAULT_IDENTITY_CLIENT_ID,
+    FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID, IDENTITY_SERVER_THUMBPRINT, PIPELINES_CONNECTION, TENANT_ID,
+    TOKEN_CREDENTIALS,
 };
 
 pub(crate) use self::fleet_fetch::FleetFetch;
@@ -100,7 +101,7 @@ impl Fleet {
 
 /// The settings that determine the identities of a deployment. Deployments in which they differ share no tokens.
 /// Endpoints are not among them: on App Service each instance has another one.
-const REALM: [&str; 8] = [
+const REALM: [&str; 12] = [
     FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID,
     TOKEN_CREDENTIALS,
@@ -109,6 +110,10 @@ const REALM: [&str; 8] = [
     AUTHORITY_HOST,
     DEFAULT_IDENTITY_CLIENT_ID,
     IDENTITY_SERVER_THUMBPRINT,
+    ASSERTION,
+    ASSERTION_URL,
+    ASSERTION_VARIABLE,
+    PIPELINES_CONNECTION,
 ];
 
 /// The time for which a failing store is not used.

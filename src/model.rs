@@ -33,5 +33,5 @@ pub(crate) use self::stats::count;
 pub use self::store::{Store, StoreError};
 pub(crate) use self::text::{SEPARATORS, SEVERAL, is_guid, is_tenant_char};
 pub use self::text::{is_only_dots, is_tenant};
-pub(crate) use self::token::CLOCK_TOLERANCE;
+pub(crate) use self::token::{ASSERTION_EXPIRING, CLOCK_TOLERANCE};
 pub use self::token::{EXPIRING, Token};

@@ -127,7 +127,7 @@ impl Policy {
             cae: request.enable_cae,
             claims: request.claims.as_ref().map(|claims| digest(claims.as_str())),
             user: request.on_behalf_of.as_ref().map(User::of),
-            is_assertion: false,
+            purpose: Purpose::Consumer,
         };
         Ok(AdmittedRequest {
             key,
@@ -155,9 +155,9 @@ pub(crate) struct AdmittedRequest {
 }
 
 impl AdmittedRequest {
-    /// A request of the broker itself: for a managed identity's token, the client assertion of an app registration.
-    /// Consumers never get it, so the policy does not apply.
-    pub(crate) fn assertion(audience: Scope, identity: Identity) -> Self {
+    /// A request of the broker itself, for the client assertion of an app registration. Consumers never get it, so the
+    /// policy does not apply.
+    pub(crate) fn assertion(audience: Scope, identity: Identity, purpose: Purpose) -> Self {
         let key = CacheKey {
             scope: audience,
             identity,
@@ -165,7 +165,7 @@ impl AdmittedRequest {
             cae: false,
             claims: None,
             user: None,
-            is_assertion: true,
+            purpose,
         };
         Self { key, claims: None, on_behalf_of: None }
     }
@@ -192,8 +192,18 @@ pub(crate) struct CacheKey {
     cae: bool,
     claims: Option<[u8; 32]>,
     user: Option<User>,
-    /// Whether the token is a client assertion, which no consumer gets.
-    is_assertion: bool,
+    purpose: Purpose,
+}
+
+/// The use of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// A consumer requested it.
+    Consumer,
+    /// It is a client assertion that a managed identity provides.
+    IdentityAssertion,
+    /// It is a client assertion that the issuer of another platform provides.
+    IssuerAssertion,
 }
 
 /// The user of an on-behalf-of request: the digest of the user's token, and the requested permission.
@@ -236,8 +246,13 @@ impl CacheKey {
         self.user.is_some()
     }
 
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Whether the token is a client assertion, which no consumer gets.
     pub(crate) fn is_assertion(&self) -> bool {
-        self.is_assertion
+        self.purpose != Purpose::Consumer
     }
 
     /// An injective encoding: a JSON array, in which the fields are delimited.
@@ -255,7 +270,7 @@ impl CacheKey {
             self.scope.audience(),
             (kind, id),
             &self.tenant_id,
-            (self.cae, self.claims, user, self.is_assertion),
+            (self.cae, self.claims, user, self.purpose as u8),
         );
         // Serializing texts and numbers cannot fail.
         serde_json::to_vec(&fields).unwrap_or_default()
@@ -495,8 +510,12 @@ mod tests {
             user("bob", "https://vault.azure.net"),
         ];
         let mut keys: BTreeSet<_> = variants.iter().map(admit).collect();
-        keys.insert(AdmittedRequest::assertion(base.scope.clone(), Identity::Default).key().clone());
-        assert_eq!(keys.len(), variants.len() + 1);
+        for purpose in [Purpose::IdentityAssertion, Purpose::IssuerAssertion] {
+            keys.insert(
+                AdmittedRequest::assertion(base.scope.clone(), Identity::Default, purpose).key().clone(),
+            );
+        }
+        assert_eq!(keys.len(), variants.len() + 2);
         assert_eq!(admit(&base), admit(&request("https://vault.azure.net", Identity::Default)));
     }
 

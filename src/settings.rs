@@ -1,6 +1,7 @@
 //! Settings: the values of environment variables, read once.
 
 pub(crate) mod cloud;
+pub(crate) mod named_variables;
 mod selection;
 mod setting_names;
 pub(crate) mod tenant;
@@ -11,6 +12,7 @@ pub mod variables;
 use secrecy::{ExposeSecret as _, SecretBox};
 
 pub use self::cloud::EntraHosts;
+use self::named_variables::NamedValues;
 pub use self::selection::Credential;
 pub(crate) use self::selection::Selection;
 pub(crate) use self::setting_names::SettingNames;
@@ -24,6 +26,8 @@ use crate::model::{Error, Identity, Level, Secret};
 #[derive(Debug, Default)]
 pub struct Settings {
     values: Vec<Setting>,
+    /// The values of the variables that [`Settings::named_variables`] returns.
+    named: NamedValues,
     store_key: Option<SecretBox<[u8; 32]>>,
     /// The first variable that has the broker's prefix and is unknown.
     unknown: Option<UnknownName>,
@@ -56,19 +60,27 @@ impl Settings {
     /// the broker's prefix is remembered for [`Settings::check`].
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut settings = Self::default();
-        for (name, value) in pairs {
+        let is_known = |(name, _): &(String, String)| VARIABLES.iter().any(|variable| variable.name == name);
+        // The known ones may contain the names of others.
+        let (known, others): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_known);
+        for (name, value) in known.into_iter().chain(others) {
             settings.set(&name, value);
         }
         settings
     }
 
-    /// Sets a variable, if the broker reads it and the value is not empty.
+    /// Sets a variable, if the broker reads it, or another variable contains its name, and the value is not empty.
     pub fn set(&mut self, name: &str, value: String) {
         self.set_value(None, name, value);
     }
 
     fn set_value(&mut self, origin: Option<String>, name: &str, value: String) {
         match VARIABLES.iter().find(|variable| variable.name == name) {
+            None if self.named_variables().iter().any(|named| named == name) => {
+                if !value.is_empty() {
+                    self.named.set(name, value);
+                }
+            }
             None => self.unknown = self.unknown.take().or_else(|| UnknownName::of(name, &value)),
             Some(_) if value.is_empty() => {}
             Some(variable) => {
@@ -195,7 +207,8 @@ impl Settings {
 
     /// The value of a variable, if it is set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.find(name).map(|setting| setting.value.expose_secret())
+        let value = self.find(name).map(|setting| &setting.value).or_else(|| self.named.get(name));
+        value.map(|value| value.expose_secret())
     }
 }
 

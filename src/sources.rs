@@ -3,11 +3,13 @@
 
 pub(crate) mod app_service;
 pub(crate) mod arc;
+mod assertion;
 pub(crate) mod cloud_shell;
 pub(crate) mod container_instances;
 mod endpoint;
 pub(crate) mod entra;
 pub(crate) mod imds;
+mod issuer;
 pub(crate) mod machine_learning;
 pub mod names;
 mod protocol;
@@ -25,12 +27,14 @@ use std::rc::Rc;
 
 use self::app_service::AppService;
 use self::arc::Arc;
+pub(crate) use self::assertion::Assertion;
 use self::cloud_shell::CloudShell;
 use self::container_instances::ContainerInstances;
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
 pub use self::imds::IMDS_URL;
-use self::imds::Imds;
+use self::imds::{CONNECT_LIMIT, Imds};
+use self::issuer::Issuer;
 use self::machine_learning::MachineLearning;
 pub(crate) use self::protocol::Protocol;
 use self::response::{CallSummary, RoundTrip};
@@ -38,7 +42,7 @@ use self::service_fabric::ServiceFabric;
 pub(crate) use self::source_error::{RetryClass, SourceError};
 pub(crate) use self::verify::{TokenCheck, verify};
 use crate::model::{Body, Error, Failure, Id, Identity, Secret, SendError, SendErrorKind, Token};
-use crate::policy::{AdmittedRequest, CacheKey};
+use crate::policy::{AdmittedRequest, CacheKey, Purpose};
 use crate::settings::variables::{CLIENT_SECRET, TIMEOUT_MS};
 use crate::settings::{Credential, SettingNames, Settings, is_quoted};
 use crate::wire::{Field, redacted};
@@ -69,6 +73,7 @@ macro_rules! sources {
 
 sources! {
     Entra: &entra::SOURCES;
+    Issuer: &[&issuer::SOURCE];
     ServiceFabric: &[&service_fabric::SOURCE];
     ContainerInstances: &[&container_instances::SOURCE];
     AppService: &[&app_service::SOURCE];
@@ -84,6 +89,7 @@ pub(crate) struct SourceInfo {
     pub(crate) name: &'static str,
     /// The credential class of Azure's libraries to which it belongs, as in `AZURE_TOKEN_CREDENTIALS`.
     pub(crate) credential: Credential,
+    pub(crate) role: Role,
     /// The variables without which it is not configured.
     pub(crate) required: &'static [&'static str],
     /// The other variables that it reads.
@@ -95,6 +101,27 @@ pub(crate) struct SourceInfo {
     pub(crate) detect: fn(&Settings) -> Result<Option<Source>, Error>,
     /// The advice for a source that does not answer as expected, as the end of a sentence.
     pub(crate) health: fn(&SettingNames) -> String,
+}
+
+/// The requests that a source serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has tokens of app registrations.
+    App,
+    /// It has tokens of the identities of this machine, for consumers and as client assertions of app registrations.
+    Machine,
+    /// It has client assertions only.
+    Issuer,
+}
+
+impl Role {
+    pub(crate) fn serves(self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Consumer => self != Self::Issuer,
+            Purpose::IdentityAssertion => self == Self::Machine,
+            Purpose::IssuerAssertion => self == Self::Issuer,
+        }
+    }
 }
 
 /// One call of a source.
@@ -114,10 +141,12 @@ pub(crate) enum Prerequisite<'a> {
     Nothing,
     /// The token in this file.
     TokenFile(&'a Entra, &'a str),
+    /// The token of this variable.
+    Variable(&'a Entra, &'a Assertion),
     /// An assertion signed with this certificate's key.
     Signature(&'a Entra, &'a Certificate),
-    /// A managed identity's token.
-    ManagedIdentity(&'a Rc<AdmittedRequest>),
+    /// The token of another source.
+    Token(&'a Rc<AdmittedRequest>),
     /// The existence of this file.
     Presence(&'static str),
 }
@@ -184,9 +213,9 @@ impl Source {
             SourceError::Retry(failure, RetryClass::Busy)
         };
         match error.kind {
-            SendErrorKind::NotConnected if self.may_be_absent() && !is_present => {
-                SourceError::Absent(imds::absent(&summary, &format!("got no connection: {detail}")))
-            }
+            SendErrorKind::NotConnected if self.may_be_absent() && !is_present => SourceError::Absent(
+                absent(&summary, &format!("got no connection: {detail}"), self.absent_remedy()),
+            ),
             SendErrorKind::NotConnected => retry("got no connection"),
             SendErrorKind::TimedOut => retry("got no answer in time"),
             SendErrorKind::Broken => retry("lost the connection"),
@@ -208,6 +237,11 @@ impl Source {
             )),
         }
     }
+}
+
+/// The failure of a source that is not present.
+fn absent(summary: &CallSummary<'_>, answer: &str, remedy: &str) -> Failure {
+    Failure { remedy: Some(remedy.to_owned()), ..summary.failure(answer) }
 }
 
 fn unreachable_remedy(summary: &CallSummary<'_>, kind: SendErrorKind) -> String {

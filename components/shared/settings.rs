@@ -18,13 +18,22 @@ use crate::bindings::token_broker::identity::settings;
 pub(crate) async fn read(names: impl IntoIterator<Item = &'static str>) -> Result<Settings, Error> {
     let mut read = Settings::from_pairs(get_environment());
     for name in names {
-        if !read.is_set(name)
-            && let Some(value) = look_up(name).await?
-        {
-            read.set(name, value);
-        }
+        complete(&mut read, name).await?;
+    }
+    for name in read.named_variables() {
+        complete(&mut read, &name).await?;
     }
     Ok(read)
+}
+
+/// Asks the host for a setting that is not set yet.
+async fn complete(read: &mut Settings, name: &str) -> Result<(), Error> {
+    if !read.is_set(name)
+        && let Some(value) = look_up(name).await?
+    {
+        read.set(name, value);
+    }
+    Ok(())
 }
 
 async fn look_up(name: &str) -> Result<Option<String>, Error> {

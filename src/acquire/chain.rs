@@ -33,7 +33,7 @@ impl Chain {
             return Err(error.clone());
         }
         let call = SourceCall { request, credential: None, refused: None, names };
-        for source in self.0.iter().filter_map(SourceSlot::ready) {
+        for source in self.0.iter().filter(|slot| slot.can_serve(request)).filter_map(SourceSlot::ready) {
             match source.accepts(&call) {
                 Err(SourceError::Absent(_) | SourceError::Declined(_)) => {}
                 Ok(()) | Err(SourceError::Blocked(_) | SourceError::Retry(..)) => return Ok(()),

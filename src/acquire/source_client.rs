@@ -11,11 +11,12 @@ use super::instance::Instance;
 use super::rate_limit::Rate;
 use super::retry::{Next, ROOM, Retries};
 use crate::model::{Error, Failure, Host, Level, Limits, Links, ReadError, Secret, Token, milliseconds};
+use crate::policy::Purpose;
 use crate::sources::entra::{Entra, MAX_TOKEN_FILE};
 use crate::sources::response::RoundTrip;
 use crate::sources::{
-    Certificate, MAX_BODY, MAX_PEM, Prerequisite, RetryClass, Source, SourceCall, SourceError, TokenCheck,
-    arc, verify,
+    Assertion, Certificate, MAX_BODY, MAX_PEM, Prerequisite, RetryClass, Source, SourceCall, SourceError,
+    TokenCheck, arc, verify,
 };
 use crate::wire::{redacted, uuid};
 
@@ -84,7 +85,8 @@ impl<H: Host> SourceClient<'_, H> {
             Prerequisite::Signature(entra, certificate) => {
                 self.signature(call, entra, certificate).await.map(Some)
             }
-            Prerequisite::ManagedIdentity(request) => {
+            Prerequisite::Variable(entra, assertion) => entra.variable(call, assertion, self.now()).map(Some),
+            Prerequisite::Token(request) => {
                 let request = Rc::clone(request);
                 let deadline = self.now().saturating_add(self.fetch.left(self.now()));
                 let token = self.fetch.assertions.assertion(request, deadline).await;
@@ -96,8 +98,11 @@ impl<H: Host> SourceClient<'_, H> {
     fn drop_credential(&self) {
         match self.source.prerequisite() {
             Prerequisite::Signature(_, certificate) => certificate.drop_assertion(),
-            Prerequisite::ManagedIdentity(request) => self.instance().memory.drop_token(request),
-            Prerequisite::Nothing | Prerequisite::Presence(_) | Prerequisite::TokenFile(..) => {}
+            Prerequisite::Token(request) => self.instance().memory.drop_token(request),
+            Prerequisite::Nothing
+            | Prerequisite::Presence(_)
+            | Prerequisite::TokenFile(..)
+            | Prerequisite::Variable(..) => {}
         }
     }
 
@@ -113,23 +118,24 @@ impl<H: Host> SourceClient<'_, H> {
         Err(SourceError::Declined(Failure { source, message, remedy, ..Failure::default() }))
     }
 
-    /// The token in a file. It is read for every request, because its issuer replaces it.
+    /// The token in a file. It is read for every request, because its issuer replaces it, and again for a while if it is
+    /// empty or a part: spiffe-helper and Teleport's tbot write in place.
     async fn token_file(
         &self,
         call: &SourceCall<'_>,
         entra: &Entra,
         path: &str,
     ) -> Result<Secret, SourceError> {
-        let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
-        let text = read.map_err(|error| entra.unreadable_file(call, path, &error))?;
-        let token = text.expose_secret().trim();
-        if token.is_empty() {
-            return Err(entra.invalid_file(call, path, "is empty"));
+        let mut waits = FILE_WAITS.iter();
+        loop {
+            let read = self.host().read(path, MAX_TOKEN_FILE, Links::Follow).await;
+            let text = read.map_err(|error| entra.unreadable_file(call, path, &error))?;
+            match (Assertion::parse(text.expose_secret()), waits.next()) {
+                (Ok(assertion), _) => return Ok(assertion.secret),
+                (Err(_), Some(wait)) => self.host().sleep(Duration::from_millis(*wait)).await,
+                (Err(why), None) => return Err(entra.invalid_file(call, path, why)),
+            }
         }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(entra.invalid_file(call, path, "does not contain a token"));
-        }
-        Ok(token.into())
     }
 
     async fn signature(
@@ -244,6 +250,10 @@ impl<H: Host> SourceClient<'_, H> {
     }
 
     fn checked(&self, call: &SourceCall<'_>, token: Token) -> Result<Token, Error> {
+        if self.fetch.request.key().purpose() == Purpose::IssuerAssertion {
+            // Entra compares its claims with those of the federated credential.
+            return Ok(token);
+        }
         let summary = self.source.summary(call);
         let refuse = |answer: &str, remedy: &str| {
             let remedy = Some(remedy.to_owned());
@@ -286,6 +296,9 @@ impl<H: Host> SourceClient<'_, H> {
         self.instance().now()
     }
 }
+
+/// The waits before a token file without a whole token is read again, in milliseconds.
+const FILE_WAITS: [u64; 4] = [20, 50, 100, 200];
 
 /// The tolerated lateness of a wait for the rate limit.
 const LATE: Duration = Duration::from_secs(1);

@@ -72,9 +72,9 @@ impl SourceSlot {
         }
     }
 
-    /// Whether the source can serve a request: an app registration's assertion comes from a managed identity.
+    /// Whether the source is one that serves such requests.
     pub(crate) fn can_serve(&self, request: &AdmittedRequest) -> bool {
-        !(request.key().is_assertion() && matches!(self.state, SlotState::Ready(Source::Entra(_))))
+        self.info.role.serves(request.key().purpose())
     }
 
     pub(crate) fn ready(&self) -> Option<&Source> {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::model::{EXPIRING, Token, share};
+use crate::model::{Token, share};
 
 /// The state of a cached token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Not due for a refresh: used as it is.
     Fresh,
-    /// Due for a refresh, and valid for more than [`EXPIRING`]: used while it is refreshed.
+    /// Due for a refresh, and not expiring soon: used while it is refreshed.
     Stale,
-    /// Valid for less than [`EXPIRING`]: used only if a fetch fails.
+    /// Expiring soon ([`Token::expiring_from`]): used only if a fetch fails.
     Expiring,
     /// Expired, or received in the future: never used.
     Gone,
@@ -23,7 +23,7 @@ impl Freshness {
         let seconds = now.as_secs();
         if !token.is_usable(now) {
             Self::Gone
-        } else if seconds >= token.expires_on.saturating_sub(EXPIRING.as_secs()) {
+        } else if seconds >= token.expiring_from() {
             Self::Expiring
         } else if seconds >= refresh_at {
             Self::Stale
@@ -33,7 +33,7 @@ impl Freshness {
     }
 }
 
-/// Whether a token is valid for less than [`EXPIRING`], or not at all.
+/// Whether a token expires soon, or is not valid at all.
 pub(crate) fn is_expiring(token: &Token, now: Duration) -> bool {
     matches!(Freshness::of(token, u64::MAX, now), Freshness::Expiring | Freshness::Gone)
 }

@@ -26,8 +26,8 @@ impl Scope {
     }
 
     /// The scope of a known audience.
-    pub(crate) fn of_audience(audience: &'static str) -> Self {
-        Self(audience.to_owned())
+    pub(crate) fn of_audience(audience: String) -> Self {
+        Self(audience)
     }
 
     /// The reason why the audience is not one of Entra, as the end of a sentence, and the fix; none if it is a URI or

@@ -30,6 +30,19 @@ impl Token {
         Self { secret, token_type, expires_on, refresh_on, received_on, source: source.into() }
     }
 
+    /// A client assertion with its reception and expiry in Unix seconds. It is presented to one service at once, so it
+    /// needs no longer margin than the time of that request.
+    pub(crate) fn assertion(
+        source: &'static str,
+        secret: Secret,
+        (received_on, expires_on): (u64, u64),
+    ) -> Self {
+        let last = expires_on.saturating_sub(ASSERTION_EXPIRING.as_secs());
+        let refresh_on = (last > received_on).then_some(last);
+        let (token_type, source) = ("JWT".to_owned(), source.into());
+        Self { secret, token_type, expires_on, refresh_on, received_on, source }
+    }
+
     /// The secret.
     pub fn secret(&self) -> &Secret {
         &self.secret
@@ -67,6 +80,13 @@ impl Token {
         now < self.expires_on && self.received_on <= now.saturating_add(CLOCK_TOLERANCE.as_secs())
     }
 
+    /// The time from which the token is replaced before it is used, in Unix seconds: [`EXPIRING`] before its expiry,
+    /// unless its refresh is due later still.
+    pub(crate) fn expiring_from(&self) -> u64 {
+        let from = self.expires_on.saturating_sub(EXPIRING.as_secs());
+        from.max(self.refresh_on.unwrap_or_default())
+    }
+
     /// The [`fingerprint`] of the secret, for logs.
     pub fn fingerprint(&self) -> String {
         fingerprint(self.secret.expose_secret())
@@ -98,6 +118,9 @@ fn refresh_on(received_on: u64, expires_on: u64, refresh_in: Option<u64>) -> Opt
 /// The time before its expiry in which a token is replaced before it is used. Azure's libraries have the same margin.
 pub const EXPIRING: Duration = Duration::from_secs(5 * 60);
 
+/// The same of a client assertion: the time to send it, and a difference between clocks.
+pub(crate) const ASSERTION_EXPIRING: Duration = Duration::from_secs(30);
+
 /// The lifetime from which tokens are refreshed at half of it, as azure-identity for Python does.
 const LONG_LIVED: Duration = Duration::from_secs(7200);
 
@@ -126,6 +149,14 @@ mod tests {
         assert_eq!(token(3600, Some(3599)).refresh_on(), Some(1000 + 3300));
         assert_eq!(token(3600, Some(0)).refresh_on(), Some(1000 + 3300));
         assert_eq!(token(3600, Some(u64::MAX)).refresh_on(), Some(1000 + 3300));
+    }
+
+    #[test]
+    fn a_client_assertion_is_used_until_half_a_minute_before_its_expiry() {
+        let assertion = |lifetime: u64| Token::assertion("issuer", "jwt".into(), (1000, 1000 + lifetime));
+        assert_eq!((assertion(300).refresh_on(), assertion(300).expiring_from()), (Some(1270), 1270));
+        assert_eq!((assertion(30).refresh_on(), assertion(30).expiring_from()), (None, 730));
+        assert_eq!(token(3600, Some(60)).expiring_from(), 1000 + 3300);
     }
 
     #[test]

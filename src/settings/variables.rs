@@ -43,6 +43,31 @@ pub const VARIABLES: &[Variable] = &[
          default identity",
     ),
     plain(FEDERATED_TENANT_ID, "the tenant of that app registration"),
+    plain(
+        ASSERTION,
+        "`github`, `azure-pipelines`, `gcp`, `url` or `variable`: the origin of the client assertion of the app registration, \
+         which trusts the issuer of another platform",
+    ),
+    plain(
+        ASSERTION_AUDIENCE,
+        "with `github`, `gcp` or `url`: the value of the parameter `audience` (the cloud's own, \
+         `api://AzureADTokenExchange`; with `url` no parameter)",
+    ),
+    plain(
+        ASSERTION_URL,
+        "with `url`: the URL that is asked, with its query: https, or http on loopback or link-local",
+    ),
+    plain(ASSERTION_METHOD, "with `url`: `GET` or `POST` (GET)"),
+    lines(
+        ASSERTION_HEADERS,
+        "with `url`: headers of the request, one a line, `Authorization: Bearer $NAME` for example, where `$NAME` at the end \
+         stands for the value of that variable",
+    ),
+    plain(
+        ASSERTION_FIELD,
+        "with `url`: the field of a JSON answer with the assertion (the whole answer is the assertion)",
+    ),
+    plain(ASSERTION_VARIABLE, "with `variable`: the name of the variable that contains the assertion"),
     secret(
         ENDPOINT_SECRET,
         "the secret that clients of the broker's own endpoint send as `IDENTITY_HEADER`, 16 to 1024 characters; unset: the \
@@ -93,6 +118,15 @@ pub const VARIABLES: &[Variable] = &[
          link-local, or of Service Fabric",
     ),
     secret(IDENTITY_HEADER, "the secret that the identity endpoint expects"),
+    plain(GITHUB_URL, "with `github`: set by GitHub Actions in a job with `permissions: id-token: write`"),
+    secret(GITHUB_TOKEN, "with `github`: set by GitHub Actions in the same job"),
+    plain(PIPELINES_URL, "with `azure-pipelines`: set by the agent"),
+    secret(PIPELINES_TOKEN, "with `azure-pipelines`: `$(System.AccessToken)`, which the step must map"),
+    plain(PIPELINES_CONNECTION, "with `azure-pipelines`: the id of the service connection"),
+    plain(
+        GCP_HOST,
+        "with `gcp`: the address of the metadata server, on loopback or link-local (169.254.169.254)",
+    ),
     plain(IDENTITY_SERVER_THUMBPRINT, "the SHA-1 thumbprint of the certificate of Service Fabric's endpoint"),
     plain(
         IMDS_ENDPOINT,
@@ -117,6 +151,13 @@ pub const LOG: &str = "TOKEN_BROKER_LOG";
 pub const STORE_KEY: &str = "TOKEN_BROKER_STORE_KEY";
 pub const FEDERATED_CLIENT_ID: &str = "TOKEN_BROKER_FEDERATED_CLIENT_ID";
 pub const FEDERATED_TENANT_ID: &str = "TOKEN_BROKER_FEDERATED_TENANT_ID";
+pub const ASSERTION: &str = "TOKEN_BROKER_ASSERTION";
+pub const ASSERTION_AUDIENCE: &str = "TOKEN_BROKER_ASSERTION_AUDIENCE";
+pub const ASSERTION_URL: &str = "TOKEN_BROKER_ASSERTION_URL";
+pub const ASSERTION_METHOD: &str = "TOKEN_BROKER_ASSERTION_METHOD";
+pub const ASSERTION_HEADERS: &str = "TOKEN_BROKER_ASSERTION_HEADERS";
+pub const ASSERTION_FIELD: &str = "TOKEN_BROKER_ASSERTION_FIELD";
+pub const ASSERTION_VARIABLE: &str = "TOKEN_BROKER_ASSERTION_VARIABLE";
 pub const ENDPOINT_SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
 pub const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 pub const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
@@ -141,6 +182,12 @@ pub const KUBERNETES_PROXY: [&str; 4] = [
 pub const POD_IDENTITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 pub const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
 pub const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+pub const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+pub const PIPELINES_URL: &str = "SYSTEM_OIDCREQUESTURI";
+pub const PIPELINES_TOKEN: &str = "SYSTEM_ACCESSTOKEN";
+pub const PIPELINES_CONNECTION: &str = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID";
+pub const GCP_HOST: &str = "GCE_METADATA_HOST";
 pub const IDENTITY_SERVER_THUMBPRINT: &str = "IDENTITY_SERVER_THUMBPRINT";
 pub const IMDS_ENDPOINT: &str = "IMDS_ENDPOINT";
 pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, for_command,
+    Endpoint, Protocol, Role, SecretHeader, Source, SourceCall, SourceError, SourceInfo, for_command,
     half_configured, identity_parameter, wrong_endpoint,
 };
 use crate::model::Error;
@@ -29,6 +29,7 @@ pub(crate) struct AppService {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "app-service",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER],
     optional: &[CLIENT_ID, ALLOWED_ENDPOINT],
     detect: |settings| Ok(AppService::detect(settings)?.map(Source::AppService)),

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{
-    Endpoint, Prerequisite, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo,
+    Endpoint, Prerequisite, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo,
     half_configured, identity_parameter, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Secret, Token};
@@ -31,6 +31,7 @@ pub(crate) struct Arc {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-arc",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[IDENTITY_ENDPOINT, IMDS_ENDPOINT],
     optional: &[CLIENT_ID],
     detect: |settings| Ok(Arc::detect(settings)?.map(Source::Arc)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
-use super::{Endpoint, Protocol, Source, SourceCall, SourceError, SourceInfo, refuse_user_assigned};
+use super::{Endpoint, Protocol, Role, Source, SourceCall, SourceError, SourceInfo, refuse_user_assigned};
 use crate::model::Error;
 use crate::policy::CacheKey;
 use crate::settings::variables::{CLIENT_ID, IDENTITY_ENDPOINT, IDENTITY_HEADER, MSI_ENDPOINT, MSI_SECRET};
@@ -20,6 +20,7 @@ pub(crate) struct CloudShell {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "cloud-shell",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[MSI_ENDPOINT],
     optional: &[MSI_SECRET],
     detect: |settings| Ok(CloudShell::detect(settings)?.map(Source::CloudShell)),

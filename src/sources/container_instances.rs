@@ -8,7 +8,9 @@ use std::borrow::Cow;
 
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
-use super::{Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, half_configured};
+use super::{
+    Endpoint, Protocol, Role, SecretHeader, Source, SourceCall, SourceError, SourceInfo, half_configured,
+};
 use crate::model::{Error, Identity};
 use crate::policy::CacheKey;
 use crate::settings::variables::{
@@ -26,6 +28,7 @@ pub(crate) struct ContainerInstances {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "container-instances",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     optional: &[ALLOWED_ENDPOINT],
     detect: |settings| Ok(ContainerInstances::detect(settings)?.map(Source::ContainerInstances)),

@@ -7,8 +7,10 @@ use http::Uri;
 use crate::model::Error;
 use crate::settings::Settings;
 use crate::settings::url::{absolute, checked, refused};
-use crate::settings::variables::{ALLOWED_ENDPOINT, POD_IDENTITY_HOST};
-use crate::wire::{Field, form_encoded};
+use crate::settings::variables::{
+    ALLOWED_ENDPOINT, ASSERTION_URL, GCP_HOST, GITHUB_URL, PIPELINES_URL, POD_IDENTITY_HOST,
+};
+use crate::wire::{Field, HostPort, form_encoded};
 
 /// The URL of an identity endpoint, checked to be local or trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,28 @@ impl Endpoint {
             }
             None => Err(refused(variable, "names a host that is not on this machine", form)),
         }
+    }
+
+    /// Parses the URL of an issuer of another platform, which may have a query: https, or on this machine.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub(crate) fn parse_issuer(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
+        let uri = absolute(settings.name(variable), text, form(variable))?;
+        match uri.scheme_str() {
+            Some("https") => Ok(Self(uri.to_string())),
+            _ => Self::local(settings, variable, uri, text),
+        }
+    }
+
+    /// Parses a variable with a host and perhaps a port: the endpoint is plain http at that host.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub(crate) fn parse_host(settings: &Settings, variable: &str, text: &str) -> Result<Self, Error> {
+        let name = settings.name(variable);
+        HostPort::parse(text, 80).map_err(|why| refused(name, why, form(variable)))?;
+        Self::local(settings, variable, absolute(name, &format!("http://{text}"), form(variable))?, text)
     }
 
     /// Parses the https URL of a variable. The server is authenticated by its certificate, so it may be remote.
@@ -123,6 +147,10 @@ fn is_local(host: &str) -> bool {
 /// The accepted form of a variable: IMDS's has the base of the URL, the others have the whole URL.
 fn form(variable: &str) -> &'static str {
     match variable {
+        ASSERTION_URL | GITHUB_URL | PIPELINES_URL => {
+            "an https URL, or an http URL on loopback or link-local, https://issuer.example/token for example"
+        }
+        GCP_HOST => "an address on loopback or link-local, perhaps with a port, 169.254.169.254 for example",
         POD_IDENTITY_HOST => {
             "the base of an http or https URL on loopback or link-local, http://127.0.0.1:8181 for example"
         }

@@ -12,6 +12,7 @@ mod certificate;
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
@@ -19,17 +20,21 @@ use self::aadsts::STALE_ASSERTION;
 use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
+use super::issuer::Platform;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
-use super::{Prerequisite, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo};
-use crate::model::{Error, Failure, Identity, ReadError, Scope, Secret, merged};
-use crate::policy::{AdmittedRequest, CacheKey};
+use super::{
+    Assertion, Prerequisite, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo,
+};
+use crate::model::{CLOCK_TOLERANCE, Error, Failure, Identity, ReadError, Scope, Secret, merged};
+use crate::policy::{AdmittedRequest, CacheKey, Purpose};
 use crate::settings::cloud::Authority;
+use crate::settings::named_variables::is_name;
 use crate::settings::tenant::ADFS;
 use crate::settings::variables::{
-    AUTHORITY_HOST, CERTIFICATE_PASSWORD, CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
-    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID,
-    TOKEN_CREDENTIALS,
+    ASSERTION, ASSERTION_AUDIENCE, ASSERTION_VARIABLE, AUTHORITY_HOST, CERTIFICATE_PASSWORD,
+    CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
+    FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS,
 };
 use crate::settings::{Credential, SettingNames, Settings, tenant};
 use crate::wire::Field;
@@ -52,6 +57,10 @@ enum ClientCredential {
     Certificate(Certificate),
     /// The path of a file with a token of another issuer.
     TokenFile(String),
+    /// The name of a variable, and the token of another issuer that it contains.
+    Variable(String, Assertion),
+    /// The request for the token of another issuer.
+    Issuer(Rc<AdmittedRequest>),
     /// The request for a managed identity's token, which is the client assertion.
     ManagedIdentity(Rc<AdmittedRequest>),
 }
@@ -59,15 +68,27 @@ enum ClientCredential {
 pub(crate) const FEDERATED_IDENTITY: SourceInfo = SourceInfo {
     name: "federated-identity",
     credential: Credential::ManagedIdentity,
+    role: Role::App,
     required: &[FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID],
     optional: &[AUTHORITY_HOST, CLIENT_ID],
     detect: |settings| Ok(federated_identity(settings)?.map(Source::Entra)),
     health,
 };
 
+pub(crate) const FEDERATED_ASSERTION: SourceInfo = SourceInfo {
+    name: "federated-assertion",
+    credential: Credential::WorkloadIdentity,
+    role: Role::App,
+    required: &[ASSERTION, TENANT_ID],
+    optional: &[CLIENT_ID, ASSERTION_VARIABLE, AUTHORITY_HOST],
+    detect: |settings| Ok(federated_assertion(settings)?.map(Source::Entra)),
+    health,
+};
+
 pub(crate) const SECRET: SourceInfo = SourceInfo {
     name: "client-secret",
     credential: Credential::Environment,
+    role: Role::App,
     required: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
     optional: &[AUTHORITY_HOST],
     detect: |settings| Ok(client_secret(settings)?.map(Source::Entra)),
@@ -77,6 +98,7 @@ pub(crate) const SECRET: SourceInfo = SourceInfo {
 pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
     name: "client-certificate",
     credential: Credential::Environment,
+    role: Role::App,
     required: &[CERTIFICATE_PATH, CLIENT_ID, TENANT_ID],
     optional: &[CERTIFICATE_PASSWORD, SEND_CERTIFICATE_CHAIN, AUTHORITY_HOST],
     detect: |settings| Ok(client_certificate(settings)?.map(Source::Entra)),
@@ -86,13 +108,15 @@ pub(crate) const CERTIFICATE: SourceInfo = SourceInfo {
 pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     name: "workload-identity",
     credential: Credential::WorkloadIdentity,
+    role: Role::App,
     required: &[FEDERATED_TOKEN_FILE, TENANT_ID],
     optional: &[CLIENT_ID, AUTHORITY_HOST],
     detect: |settings| Ok(workload_identity(settings)?.map(Source::Entra)),
     health,
 };
 
-pub(super) const SOURCES: [&SourceInfo; 4] = [&FEDERATED_IDENTITY, &SECRET, &CERTIFICATE, &WORKLOAD_IDENTITY];
+pub(super) const SOURCES: [&SourceInfo; 5] =
+    [&FEDERATED_IDENTITY, &FEDERATED_ASSERTION, &SECRET, &CERTIFICATE, &WORKLOAD_IDENTITY];
 
 /// An app registration that trusts this machine's managed identity.
 ///
@@ -111,7 +135,8 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     };
     let tenant = tenant::parse(settings.name(FEDERATED_TENANT_ID), tenant)?;
     let authority = Authority::detect(settings, (FEDERATED_TENANT_ID, &tenant))?;
-    let request = AdmittedRequest::assertion(Scope::of_audience(authority.exchange_audience()), managed);
+    let audience = Scope::of_audience(authority.exchange_audience().to_owned());
+    let request = AdmittedRequest::assertion(audience, managed, Purpose::IdentityAssertion);
     Ok(Some(Entra {
         info: &FEDERATED_IDENTITY,
         authority,
@@ -119,6 +144,51 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
         client: client(settings.name(FEDERATED_CLIENT_ID), client_id)?,
         credential: ClientCredential::ManagedIdentity(Rc::new(request)),
     }))
+}
+
+/// An app registration that trusts the issuer of another platform. The app is named by a variable or by each request.
+///
+/// # Errors
+/// [`Error::Misconfigured`] for an issuer without a tenant, for a variable without a token, and for invalid values.
+pub(crate) fn federated_assertion(settings: &Settings) -> Result<Option<Entra>, Error> {
+    let Some(platform) = Platform::detect(settings)? else { return Ok(None) };
+    let tenant = settings.get(TENANT_ID).ok_or_else(|| incomplete(settings, ASSERTION, TENANT_ID))?;
+    let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;
+    let authority = Authority::detect(settings, (TENANT_ID, &tenant))?;
+    let credential = match platform {
+        Platform::Variable => variable(settings)?,
+        Platform::GitHub | Platform::AzurePipelines | Platform::Gcp | Platform::Url => {
+            let audience = settings.get(ASSERTION_AUDIENCE).unwrap_or_else(|| authority.exchange_audience());
+            let audience = Scope::of_audience(audience.to_owned());
+            let request = AdmittedRequest::assertion(audience, Identity::Default, Purpose::IssuerAssertion);
+            ClientCredential::Issuer(Rc::new(request))
+        }
+    };
+    let client = default_client(settings)?;
+    Ok(Some(Entra { info: &FEDERATED_ASSERTION, authority, tenant, client, credential }))
+}
+
+/// The assertion in a variable.
+fn variable(settings: &Settings) -> Result<ClientCredential, Error> {
+    let Some(name) = settings.get(ASSERTION_VARIABLE) else {
+        return Err(incomplete(settings, ASSERTION, ASSERTION_VARIABLE));
+    };
+    let refuse = |why: &str| {
+        settings.refused(
+            ASSERTION_VARIABLE,
+            &format!("names {name}, which {why}"),
+            "the name of a variable with a JWT, such as `TFC_WORKLOAD_IDENTITY_TOKEN`",
+        )
+    };
+    if !is_name(name) {
+        return Err(settings.refused(
+            ASSERTION_VARIABLE,
+            "is not the name of a variable",
+            "a name, and put the token there",
+        ));
+    }
+    let text = settings.get(name).ok_or_else(|| refuse("is not set"))?;
+    Ok(ClientCredential::Variable(name.to_owned(), Assertion::parse(text).map_err(refuse)?))
 }
 
 /// An app registration with a client secret.
@@ -182,9 +252,7 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
         info: &WORKLOAD_IDENTITY,
         authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
         tenant,
-        client: settings
-            .get(CLIENT_ID)
-            .map_or(Ok(Identity::Default), |id| client(settings.name(CLIENT_ID), id))?,
+        client: default_client(settings)?,
         credential: ClientCredential::TokenFile(path.to_owned()),
     }))
 }
@@ -206,13 +274,18 @@ fn app(
     })
 }
 
+/// The app of requests that name none; [`Identity::Default`] if each must name one.
+fn default_client(settings: &Settings) -> Result<Identity, Error> {
+    settings.get(CLIENT_ID).map_or(Ok(Identity::Default), |id| client(settings.name(CLIENT_ID), id))
+}
+
 pub(super) fn client(variable: &str, id: &str) -> Result<Identity, Error> {
     Identity::client_id(id)
         .map_err(|error| Error::Misconfigured(format!("{variable} cannot be used: {}", error.detail())))
 }
 
 /// <https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html>
-fn missing_client_id(names: &SettingNames) -> Error {
+fn missing_client_id_of_pod(names: &SettingNames) -> Error {
     let [file, tenant, client] =
         [FEDERATED_TOKEN_FILE, TENANT_ID, CLIENT_ID].map(|variable| names.of(variable));
     Error::misconfigured(
@@ -231,10 +304,48 @@ fn incomplete(settings: &Settings, set: &str, missing: &str) -> Error {
 }
 
 impl Entra {
-    /// Whether an identity is this app. Any app may trust the token of a file.
+    /// Whether an identity is this app. Any app may trust the token of another issuer.
     pub(crate) fn serves(&self, identity: &Identity) -> bool {
-        matches!(identity, Identity::ClientId(_))
-            && (*identity == self.client || matches!(self.credential, ClientCredential::TokenFile(_)))
+        let serves_any = match self.credential {
+            ClientCredential::TokenFile(_) | ClientCredential::Variable(..) | ClientCredential::Issuer(_) => {
+                true
+            }
+            ClientCredential::Secret(_)
+            | ClientCredential::Certificate(_)
+            | ClientCredential::ManagedIdentity(_) => false,
+        };
+        matches!(identity, Identity::ClientId(_)) && (*identity == self.client || serves_any)
+    }
+
+    /// The assertion of a variable.
+    ///
+    /// # Errors
+    /// [`SourceError::Blocked`] if it has expired. Nothing is sent.
+    pub(crate) fn variable(
+        &self,
+        call: &SourceCall<'_>,
+        assertion: &Assertion,
+        now: Duration,
+    ) -> Result<Secret, SourceError> {
+        let ClientCredential::Variable(name, _) = &self.credential else {
+            return Ok(assertion.secret.clone());
+        };
+        let expired = assertion.expires_on.and_then(|time| Some((time, now.as_secs().checked_sub(time)?)));
+        let Some((time, ago)) = expired.filter(|(_, ago)| *ago > CLOCK_TOLERANCE.as_secs()) else {
+            return Ok(assertion.secret.clone());
+        };
+        Err(SourceError::Blocked(Failure {
+            source: self.info.name.into(),
+            message: format!(
+                "the token in {name} expired {ago} s ago, at {time} (Unix time); nothing is sent without a valid one"
+            ),
+            remedy: Some(format!(
+                "start the job or the run again, which sets {name} once; where the platform can give a token more than once, \
+                 set {} to it",
+                call.names.of(ASSERTION)
+            )),
+            ..Failure::default()
+        }))
     }
 
     /// The claims of an assertion for a request.
@@ -284,6 +395,8 @@ impl Entra {
             }),
             ClientCredential::Secret(_)
             | ClientCredential::Certificate(_)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_)
             | ClientCredential::ManagedIdentity(_) => {
                 let variable = call.names.of(CERTIFICATE_PATH);
                 SourceError::Failed(Error::misconfigured(
@@ -292,6 +405,20 @@ impl Entra {
                 ))
             }
         }
+    }
+
+    fn missing_client_id(&self, names: &SettingNames) -> Error {
+        if matches!(self.credential, ClientCredential::TokenFile(_)) {
+            return missing_client_id_of_pod(names);
+        }
+        Error::misconfigured(
+            format_args!(
+                "{} is set and {} is not, and the request names no client id",
+                names.of(ASSERTION),
+                names.of(CLIENT_ID)
+            ),
+            "set it to the client id of the app registration or the managed identity that trusts the issuer",
+        )
     }
 
     fn credential_fields<'a>(&'a self, call: &SourceCall<'a>) -> Vec<Field<'a>> {
@@ -311,7 +438,10 @@ impl Entra {
             ClientCredential::Certificate(_) => {
                 "`az ad app credential list --id <client id> --cert` lists the certificates of the app"
             }
-            ClientCredential::TokenFile(_) | ClientCredential::ManagedIdentity(_) => {
+            ClientCredential::TokenFile(_)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_)
+            | ClientCredential::ManagedIdentity(_) => {
                 "`az identity federated-credential list -g <group> --identity-name <name>` for a managed identity, or \
                  `az ad app federated-credential list --id <client id>` for an app, lists the trusted issuers"
             }
@@ -336,6 +466,8 @@ impl Protocol for Entra {
             ClientCredential::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
             ClientCredential::Certificate(_)
             | ClientCredential::TokenFile(_)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_)
             | ClientCredential::ManagedIdentity(_) => None,
         }
     }
@@ -351,7 +483,7 @@ impl Protocol for Entra {
         let identity = call.request.key().identity();
         match identity {
             _ if self.serves(identity) => Ok(()),
-            Identity::Default => Err(SourceError::Failed(missing_client_id(call.names))),
+            Identity::Default => Err(SourceError::Failed(self.missing_client_id(call.names))),
             _ => Err(SourceError::Declined(Failure {
                 source: self.info.name.into(),
                 message: format!("is for {}, and {identity} was requested", self.client),
@@ -366,7 +498,10 @@ impl Protocol for Entra {
             ClientCredential::Secret(_) => Prerequisite::Nothing,
             ClientCredential::Certificate(certificate) => Prerequisite::Signature(self, certificate),
             ClientCredential::TokenFile(path) => Prerequisite::TokenFile(self, path),
-            ClientCredential::ManagedIdentity(request) => Prerequisite::ManagedIdentity(request),
+            ClientCredential::Variable(_, assertion) => Prerequisite::Variable(self, assertion),
+            ClientCredential::Issuer(request) | ClientCredential::ManagedIdentity(request) => {
+                Prerequisite::Token(request)
+            }
         }
     }
 
@@ -377,6 +512,8 @@ impl Protocol for Entra {
     fn renewal(&self) -> Option<&'static str> {
         Some(match self.credential {
             ClientCredential::TokenFile(_) => PROJECTED,
+            ClientCredential::Variable(..) => "start the job or the run again, which renews the token",
+            ClientCredential::Issuer(_) => "check that the issuer gives a token that is valid now",
             ClientCredential::Secret(_)
             | ClientCredential::Certificate(_)
             | ClientCredential::ManagedIdentity(_) => self.trust(),
@@ -405,7 +542,8 @@ impl Protocol for Entra {
     }
 
     fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
-        let is_renewable = !matches!(self.credential, ClientCredential::Secret(_));
+        let is_renewable =
+            !matches!(self.credential, ClientCredential::Secret(_) | ClientCredential::Variable(..));
         let is_stale = is_renewable && refusal.is(STALE_ASSERTION);
         // Without an AADSTS number, the refusal is that of a proxy or an AD FS.
         let remedy = |_: &Refusal<'_>| {

@@ -13,7 +13,7 @@ use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::service_error::Form;
 use super::{
-    Endpoint, Protocol, RetryClass, Source, SourceCall, SourceError, SourceInfo, for_command,
+    Endpoint, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo, for_command,
     identity_parameter, response,
 };
 use crate::model::{Body, Error, Failure, Identity, Token};
@@ -32,6 +32,7 @@ pub(crate) struct Imds {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "imds",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[],
     optional: &[POD_IDENTITY_HOST, CLIENT_ID, TOKEN_CREDENTIALS],
     detect: |settings| Ok(Imds::detect(settings)?.map(Source::Imds)),
@@ -75,6 +76,10 @@ impl Protocol for Imds {
 
     fn may_be_absent(&self) -> bool {
         !self.is_named
+    }
+
+    fn absent_remedy(&self) -> &'static str {
+        ABSENT
     }
 
     fn connect_limit(&self) -> Duration {
@@ -134,10 +139,8 @@ impl Protocol for Imds {
     }
 }
 
-/// The failure of an IMDS that is not present.
-pub(crate) fn absent(summary: &CallSummary<'_>, answer: &str) -> Failure {
-    let remedy = "run this on an Azure VM, or configure this platform's identity; `token-broker explain` shows the variables";
-    Failure { remedy: Some(remedy.to_owned()), ..summary.failure(answer) }
+fn absent(summary: &CallSummary<'_>, answer: &str) -> Failure {
+    super::absent(summary, answer, ABSENT)
 }
 
 fn remedy(summary: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
@@ -185,5 +188,8 @@ fn remedy(summary: &CallSummary<'_>, refusal: &Refusal<'_>) -> String {
 
 /// The texts, in lower case, with which IMDS and compatible endpoints answer if an identity is not assigned.
 const IDENTITY_MISSING: [&str; 2] = ["identity not found", "defaultidentitynotdefined"];
+
+const ABSENT: &str = "run this on an Azure VM, or configure this platform's identity; `token-broker explain` shows the \
+                      variables";
 
 const PATH: &str = "/metadata/identity/oauth2/token";

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, entra, half_configured,
-    wrong_endpoint,
+    Endpoint, Protocol, Role, SecretHeader, Source, SourceCall, SourceError, SourceInfo, entra,
+    half_configured, wrong_endpoint,
 };
 use crate::model::{Error, Identity};
 use crate::policy::CacheKey;
@@ -29,6 +29,7 @@ pub(crate) struct MachineLearning {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "azure-ml",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[MSI_ENDPOINT, MSI_SECRET],
     optional: &[DEFAULT_IDENTITY_CLIENT_ID, CLIENT_ID, ALLOWED_ENDPOINT],
     detect: |settings| Ok(MachineLearning::detect(settings)?.map(Source::MachineLearning)),

@@ -75,6 +75,11 @@ pub(crate) trait Protocol {
         false
     }
 
+    /// The remedy for a source that is not present.
+    fn absent_remedy(&self) -> &'static str {
+        ""
+    }
+
     /// The longest time to establish a connection.
     fn connect_limit(&self) -> Duration {
         Duration::MAX

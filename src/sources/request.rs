@@ -1,37 +1,73 @@
 //! Requests to identity endpoints.
 
-use http::HeaderValue;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 
 use crate::model::{Body, Error};
 use crate::wire::{Field, form_encoded};
 
-/// A request of a source: a POST if it has a form, else a GET.
+/// A request of a source.
 pub(crate) struct OutgoingRequest<'a> {
     url: String,
-    headers: Vec<(&'static str, HeaderValue)>,
-    form: Option<Vec<Field<'a>>>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    content: Content<'a>,
+    /// Whether the query is secret.
+    hides_query: bool,
+}
+
+/// The method of a request, with its body.
+enum Content<'a> {
+    Get,
+    Form(Vec<Field<'a>>),
+    /// A POST of JSON, with an empty body.
+    Empty,
 }
 
 impl<'a> OutgoingRequest<'a> {
     pub(crate) fn get(url: String) -> Self {
-        Self { url, headers: Vec::new(), form: None }
+        Self::new(url, Content::Get)
     }
 
     pub(crate) fn post(url: String, form: Vec<Field<'a>>) -> Self {
-        Self { url, headers: Vec::new(), form: Some(form) }
+        Self::new(url, Content::Form(form))
+    }
+
+    pub(crate) fn empty_post(url: String) -> Self {
+        Self::new(url, Content::Empty)
+    }
+
+    fn new(url: String, content: Content<'a>) -> Self {
+        Self { url, headers: Vec::new(), content, hides_query: false }
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.headers.push((HeaderName::from_static(name), value));
         self
+    }
+
+    pub(crate) fn headers(mut self, headers: &[(HeaderName, HeaderValue)]) -> Self {
+        self.headers.extend_from_slice(headers);
+        self
+    }
+
+    pub(crate) fn hiding_query(self) -> Self {
+        Self { hides_query: true, ..self }
     }
 
     /// The request on one line, without its headers and the secret fields of its form.
     pub(crate) fn redacted(&self) -> String {
-        let Some(form) = &self.form else { return format!("GET {}", self.url) };
-        let public: Vec<_> = form.iter().filter(|(name, _)| !SECRET_FIELDS.contains(name)).cloned().collect();
-        format!("POST {} {}", self.url, form_encoded(&public))
+        let url = match self.url.split_once('?') {
+            Some((url, _)) if self.hides_query => url,
+            _ => &self.url,
+        };
+        match &self.content {
+            Content::Get => format!("GET {url}"),
+            Content::Empty => format!("POST {url}"),
+            Content::Form(form) => {
+                let is_public = |(name, _): &&Field<'_>| !SECRET_FIELDS.contains(name);
+                let public: Vec<_> = form.iter().filter(is_public).cloned().collect();
+                format!("POST {url} {}", form_encoded(&public))
+            }
+        }
     }
 
     /// The HTTP request, with an id.
@@ -39,7 +75,14 @@ impl<'a> OutgoingRequest<'a> {
     /// # Errors
     /// [`Error::InvalidRequest`] if the URL is too long or invalid.
     pub(crate) fn into_http(self, request_id: &str) -> Result<http::Request<Body>, Error> {
-        let method = if self.form.is_some() { http::Method::POST } else { http::Method::GET };
+        let (method, body) = match self.content {
+            Content::Get => (http::Method::GET, None),
+            Content::Form(form) => (
+                http::Method::POST,
+                Some(("application/x-www-form-urlencoded", form_encoded(&form).into_bytes())),
+            ),
+            Content::Empty => (http::Method::POST, Some(("application/json", Vec::new()))),
+        };
         let mut builder = http::Request::builder()
             .method(method)
             .uri(self.url)
@@ -49,17 +92,11 @@ impl<'a> OutgoingRequest<'a> {
         for (name, value) in self.headers {
             builder = builder.header(name, value);
         }
-        let body = match self.form {
-            None => Vec::new(),
-            Some(form) => {
-                let body = form_encoded(&form).into_bytes();
-                // Entra answers 404 to a chunked request, and a host does not know the length of a streamed body.
-                builder = builder
-                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .header(CONTENT_LENGTH, body.len());
-                body
-            }
-        };
+        if let Some((content_type, body)) = &body {
+            // Entra answers 404 to a chunked request, and a host does not know the length of a streamed body.
+            builder = builder.header(CONTENT_TYPE, *content_type).header(CONTENT_LENGTH, body.len());
+        }
+        let body = body.map(|(_, body)| body).unwrap_or_default();
         builder.body(Body::from(body)).map_err(|_| {
             Error::invalid_request("the scope and the identity do not fit into a URL", "shorten them")
         })

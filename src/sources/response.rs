@@ -120,14 +120,19 @@ fn accepted(
     round_trip: RoundTrip,
 ) -> Result<Token, SourceError> {
     let status = response.status().as_u16();
-    Err(match status {
-        200 | 202 => match token(summary, response, round_trip) {
-            Ok(token) => return Ok(token),
-            Err(_) if ends_early(response) => {
-                summary.incomplete(Some(status), &format!("got {status} with {}", extent(response)))
-            }
-            Err(unreadable) => summary.protocol(Some(status), &format!("got {status}, which {unreadable}")),
-        },
+    if !matches!(status, 200 | 202) {
+        return Err(unexpected(summary, response));
+    }
+    token(summary, response, round_trip).map_err(|unreadable| match ends_early(response) {
+        true => summary.incomplete(Some(status), &format!("got {status} with {}", extent(response))),
+        false => summary.protocol(Some(status), &format!("got {status}, which {unreadable}")),
+    })
+}
+
+/// The error for a status that is neither that of a token nor that of an error.
+pub(super) fn unexpected(summary: &CallSummary<'_>, response: &http::Response<Body>) -> SourceError {
+    let status = response.status().as_u16();
+    match status {
         300..=399 => {
             let target = header(response.headers(), LOCATION).unwrap_or_default();
             // The query may contain a secret.
@@ -137,7 +142,7 @@ fn accepted(
             summary.protocol(Some(status), &answer)
         }
         _ => summary.protocol(Some(status), &format!("got the unexpected status {status}")),
-    })
+    }
 }
 
 /// A response with an error status.
@@ -153,7 +158,7 @@ pub(crate) struct Refusal<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    fn read(summary: &'a CallSummary<'a>, response: &http::Response<Body>, now: Duration) -> Self {
+    pub(super) fn read(summary: &'a CallSummary<'a>, response: &http::Response<Body>, now: Duration) -> Self {
         let status = response.status().as_u16();
         let error = ServiceError::read(response);
         let number = aadsts::most_specific(error.numbers());

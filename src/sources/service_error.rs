@@ -4,6 +4,7 @@
 //! - OAuth's and IMDS's `{"error": "...", "error_description": "..."}`;
 //! - App Service's `{"statusCode": 400, "message": "...", "correlationId": "..."}`, `{"Message": "..."}` and
 //!   `{"ErrorCode": "...", "Message": null, "ExceptionMessage": ""}`;
+//! - Azure DevOps' `{"$id": "1", "message": "TF400813: ..."}` and `{"count": 151, "value": "..."}`;
 //! - `{"error": {"code": "...", "message": "..."}}` of Cloud Shell, Service Fabric and container groups;
 //! - plain text, as Azure Machine Learning and proxies in front of IMDS send it.
 
@@ -78,7 +79,9 @@ impl ServiceError {
             message: ["errordescription", "message", "exceptionmessage"]
                 .into_iter()
                 .find_map(outer)
-                .or_else(|| inner("message")),
+                .or_else(|| inner("message"))
+                // Azure DevOps; elsewhere a field of this name may contain a token, which has no spaces.
+                .or_else(|| outer("value").filter(|words| words.contains(' '))),
             correlation_id: outer("correlationid").or_else(|| inner("correlationid")),
             timestamp: outer("timestamp").filter(|text| is_timestamp(text)),
             claims: outer("claims"),
@@ -155,6 +158,9 @@ impl ServiceError {
         if let Some(time) = &self.timestamp {
             text.push_str(&format!(" (at {time})"));
         }
+        if let Some(id) = header(response.headers(), FRONT_DOOR_ID) {
+            text.push_str(&format!(" ({FRONT_DOOR_ID} {})", shown(id)));
+        }
         let code = number.map(|number| format!("AADSTS{number}")).or(code);
         RedactedError { code, text, correlation_id: self.correlation_id.as_deref().map(shown) }
     }
@@ -229,13 +235,16 @@ pub(crate) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&st
 /// The UTF-8 byte order mark.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-const CORRELATION_HEADERS: [&str; 5] = [
+const CORRELATION_HEADERS: [&str; 6] = [
     "x-ms-request-id",
     "x-correlation-id",
     "x-ms-correlation-request-id",
     "x-ms-client-request-id",
     "client-request-id",
+    "x-vss-e2eid",
 ];
+/// A second id, which the support of Azure DevOps asks for.
+const FRONT_DOOR_ID: &str = "x-msedge-ref";
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
-    Endpoint, Protocol, SecretHeader, Source, SourceCall, SourceError, SourceInfo, container_instances,
+    Endpoint, Protocol, Role, SecretHeader, Source, SourceCall, SourceError, SourceInfo, container_instances,
     half_configured, refuse_user_assigned,
 };
 use crate::model::{CAPABILITY, Error, Failure, Token};
@@ -37,6 +37,7 @@ pub(crate) struct ServiceFabric {
 pub(crate) const SOURCE: SourceInfo = SourceInfo {
     name: "service-fabric",
     credential: Credential::ManagedIdentity,
+    role: Role::Machine,
     required: &[IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT],
     optional: &[PINNED_THUMBPRINT],
     detect: |settings| Ok(ServiceFabric::detect(settings)?.map(Source::ServiceFabric)),

@@ -8,28 +8,52 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
 use super::response::RoundTrip;
-use super::{RetryClass, SOURCES, Source, SourceCall, SourceError, SourceInfo};
+use super::{RetryClass, Role, SOURCES, Source, SourceCall, SourceError, SourceInfo};
 use crate::model::{Body, Identity, Secret, SendError, SendErrorKind, Token};
 use crate::policy::AdmittedRequest;
 use crate::settings::variables::{
-    FEDERATED_TENANT_ID, IDENTITY_ENDPOINT, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, MSI_ENDPOINT,
-    TENANT_ID,
+    ASSERTION, ASSERTION_HEADERS, ASSERTION_URL, FEDERATED_TENANT_ID, GITHUB_TOKEN, GITHUB_URL,
+    IDENTITY_ENDPOINT, IDENTITY_SERVER_THUMBPRINT, IMDS_ENDPOINT, MSI_ENDPOINT, PIPELINES_CONNECTION,
+    PIPELINES_TOKEN, PIPELINES_URL, TENANT_ID,
 };
 use crate::settings::{SettingNames, Settings};
-use crate::tests::{admitted, cases, text};
+use crate::tests::{admitted, cases, settings, text};
 
 const NOW: Duration = Duration::from_secs(1_760_000_000);
 const ROUND_TRIP: RoundTrip = RoundTrip { sent_at: NOW, received_at: NOW };
 const SECRET: &str = "s3ntinel-header";
 
-/// A source of each description, configured by its required variables.
+/// A source of each description, configured by its required variables, and an issuer of each platform.
 fn sources() -> Vec<Source> {
     let source = |info: &SourceInfo| {
         let pair = |name: &&str| ((*name).to_owned(), setting(info.name, name).to_owned());
         (info.detect)(&Settings::from_pairs(info.required.iter().map(pair))).unwrap().expect(info.name)
     };
-    SOURCES.iter().copied().flatten().map(|info| source(info)).collect()
+    let is_issuer = |info: &&&SourceInfo| info.role == Role::Issuer;
+    let (issuers, others): (Vec<&SourceInfo>, Vec<_>) =
+        SOURCES.iter().copied().flatten().partition(is_issuer);
+    let issuers = issuers.into_iter().flat_map(|info: &SourceInfo| {
+        ISSUERS.map(|variables| (info.detect)(&settings(variables)).unwrap().expect(variables[0].1))
+    });
+    others.into_iter().map(source).chain(issuers).collect()
 }
+
+const ISSUERS: [&[(&str, &str)]; 4] = [
+    &[(ASSERTION, "github"), (GITHUB_URL, "https://issuer.example/t?v=1"), (GITHUB_TOKEN, SECRET)],
+    &[
+        (ASSERTION, "azure-pipelines"),
+        (PIPELINES_URL, "https://issuer.example/t"),
+        (PIPELINES_TOKEN, SECRET),
+        (PIPELINES_CONNECTION, "c"),
+    ],
+    &[(ASSERTION, "gcp")],
+    &[
+        (ASSERTION, "url"),
+        (ASSERTION_URL, "https://issuer.example/t?key=s3ntinel-header"),
+        (ASSERTION_HEADERS, "X-Key: $CI_TOKEN"),
+        ("CI_TOKEN", SECRET),
+    ],
+];
 
 fn setting(source: &str, variable: &str) -> &'static str {
     match (variable, source) {
@@ -37,6 +61,7 @@ fn setting(source: &str, variable: &str) -> &'static str {
         (IDENTITY_ENDPOINT, "container-instances") => "http://127.0.0.1:2377/token?api-version=1.0",
         (IDENTITY_ENDPOINT | IMDS_ENDPOINT | MSI_ENDPOINT, _) => "http://127.0.0.1:41741/msi/token",
         (IDENTITY_SERVER_THUMBPRINT, _) => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        (ASSERTION, _) => "github",
         (TENANT_ID | FEDERATED_TENANT_ID, _) => "tenant.example",
         _ => SECRET,
     }
@@ -66,9 +91,9 @@ fn read_by(source: usize, response: &Response<Body>) -> Vec<Result<Token, Source
     })
 }
 
-/// The number of descriptions in [`SOURCES`].
+/// The number of [`sources`].
 fn count() -> usize {
-    SOURCES.iter().copied().flatten().count()
+    SOURCES.iter().copied().flatten().count() - 1 + ISSUERS.len()
 }
 
 fn requests() -> [AdmittedRequest; 3] {
@@ -182,6 +207,7 @@ fn value() -> impl Strategy<Value = String> {
         any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
         text("\"[0-9/:. +APMTZ-]{0,30}\""),
         text("\"eyJ[A-Za-z0-9_.-]{0,60}\""),
+        text("\"e30[.][A-Za-z0-9_-]{1,20}[.][A-Za-z0-9_-]{1,20}\""),
         Just("{\"code\":\"c\",\"message\":\"m\"}".to_owned()),
         Just("[[[[]]]]".to_owned()),
     ]
@@ -208,8 +234,16 @@ const WITHOUT_TOKEN: &[&str] = &[
     "access_token ",
 ];
 
-const WITH_TOKEN: &[&str] =
-    &["access_token", "expires_on", "expires_in", "token_type", "error", "error_description"];
+const WITH_TOKEN: &[&str] = &[
+    "access_token",
+    "value",
+    "oidcToken",
+    "expires_on",
+    "expires_in",
+    "token_type",
+    "error",
+    "error_description",
+];
 
 proptest! {
     #![proptest_config(cases(4096))]
@@ -248,7 +282,8 @@ proptest! {
             let text = token.secret().expose_secret();
             prop_assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
             prop_assert!(token.expires_on() > NOW.as_secs());
-            prop_assert!(token.refresh_on().is_none_or(|moment| moment <= token.expires_on() - 300));
+            let margin = if token.token_type() == "JWT" { 30 } else { 300 };
+            prop_assert!(token.refresh_on().is_none_or(|moment| moment <= token.expires_on() - margin));
         }
     }
 

@@ -3,13 +3,13 @@
 //! The signature is not verified: that is up to the service. The check detects an endpoint that ignores an unknown
 //! parameter and answers with the token of another identity (App Service does so for `msi_res_id`).
 
-use secrecy::{ExposeSecret as _, SecretSlice};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use serde_json::{Value, from_slice};
+use serde_json::Value;
 
 use crate::model::{Id, Identity, Token};
 use crate::policy::CacheKey;
-use crate::wire::{LooseText, from_base64url};
+use crate::wire::{Jwt, LooseText};
 
 /// The result of the verification.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,11 +26,8 @@ pub(crate) enum TokenCheck {
 
 /// Compares the claims of a token with the request. An opaque token has no claims, and matches.
 pub(crate) fn verify(token: &Token, key: &CacheKey) -> TokenCheck {
-    let Some(payload) = payload(token.secret().expose_secret()) else { return TokenCheck::Matches };
-    let Some(claims) = decode(payload).and_then(|json| from_slice::<TokenClaims>(json.expose_secret()).ok())
-    else {
-        return TokenCheck::InvalidClaims;
-    };
+    let Some(jwt) = Jwt::parse(token.secret().expose_secret()) else { return TokenCheck::Matches };
+    let Some(claims) = jwt.claims::<TokenClaims>() else { return TokenCheck::InvalidClaims };
     if let Some((name, claim)) = claims.contradiction(key.identity()) {
         return TokenCheck::OtherIdentity(name, claim.clone().into_option());
     }
@@ -42,23 +39,6 @@ pub(crate) fn verify(token: &Token, key: &CacheKey) -> TokenCheck {
     }
     TokenCheck::OtherAudience(audiences.join(", "))
 }
-
-/// The payload of a JWT: the second of three parts, of which the first is a JSON object (RFC 7519, 7.2).
-fn payload(token: &str) -> Option<&str> {
-    let mut parts = token.split('.');
-    let (header, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-        return None;
-    };
-    from_slice::<AnyObject>(decode(header)?.expose_secret()).ok()?;
-    Some(payload)
-}
-
-fn decode(part: &str) -> Option<SecretSlice<u8>> {
-    from_base64url(part).map(SecretSlice::from)
-}
-
-#[derive(Deserialize)]
-struct AnyObject {}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -163,9 +163,11 @@ fn explain_shows_the_request_and_then_its_result() {
         names,
         [
             "federated-identity",
+            "federated-assertion",
             "client-secret",
             "client-certificate",
             "workload-identity",
+            "assertion-issuer",
             "service-fabric",
             "container-instances",
             "app-service",
@@ -175,8 +177,8 @@ fn explain_shows_the_request_and_then_its_result() {
             "imds"
         ]
     );
-    assert!(reports[..9].iter().all(|report| report.verdict == Verdict::NotConfigured));
-    assert_eq!(reports[1].reason, "AZURE_CLIENT_SECRET and AZURE_TENANT_ID are not set");
+    assert!(reports[..11].iter().all(|report| report.verdict == Verdict::NotConfigured));
+    assert_eq!(reports[2].reason, "AZURE_CLIENT_SECRET and AZURE_TENANT_ID are not set");
     let imds = report(&broker, "imds");
     assert_eq!(imds.verdict, Verdict::Ready);
     assert_eq!(

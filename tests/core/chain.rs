@@ -81,7 +81,7 @@ fn only_selected_sources_are_tried_and_checked() {
     ] {
         let pairs = with(&everything[..4], &[("AZURE_TOKEN_CREDENTIALS", selected)]);
         let (world, broker) = stage(&pairs, [token("T1", DAY)]);
-        world.file("/tokens/azure", "k");
+        world.file("/tokens/azure", JWT);
         assert_eq!(world.get(&broker, VAULT).unwrap().token.source(), source);
     }
     // The faults of an excluded source do not matter.
@@ -113,7 +113,7 @@ fn an_incomplete_answer_is_retried_with_every_source_and_then_a_transient_error(
         ] {
             let (world, broker) = stage(source, []);
             world.file(KEY_FILE, "the-key");
-            world.file("/tokens/azure", "assertion");
+            world.file("/tokens/azure", JWT);
             let is_arc = source == ARC;
             let tries = |reply: fn() -> Reply, count: usize| {
                 (0..count).flat_map(move |_| is_arc.then(|| challenge(KEY_FILE)).into_iter().chain([reply()]))

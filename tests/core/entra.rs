@@ -19,7 +19,7 @@ fn jwt(text: &str) -> (Value, Value) {
 #[test]
 fn workload_identity_exchanges_the_token_in_its_file() {
     let (world, broker) = stage(WORKLOAD, [entra("T1")]);
-    world.file("/tokens/azure", "\n  k8s.token-1\n");
+    world.file("/tokens/azure", &format!("\n  {JWT}\n"));
     let grant = world.get(&broker, VAULT).unwrap();
     assert_eq!((text(&grant), grant.token.source()), ("T1", "workload-identity"));
     let sent = world.sent(0);
@@ -28,7 +28,7 @@ fn workload_identity_exchanges_the_token_in_its_file() {
         ("POST", "https://login.microsoftonline.com/tenant.example/oauth2/v2.0/token")
     );
     assert_eq!(sent.headers["content-type"], "application/x-www-form-urlencoded");
-    assert_eq!(sent.field("client_assertion"), Some("k8s.token-1"));
+    assert_eq!(sent.field("client_assertion"), Some(JWT));
     assert_eq!(
         sent.field("client_assertion_type"),
         Some("urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer")
@@ -41,19 +41,19 @@ fn workload_identity_exchanges_the_token_in_its_file() {
 #[test]
 fn the_token_file_is_read_at_each_fetch_and_not_for_a_held_token() {
     let (world, broker) = stage(WORKLOAD, [entra("T1"), entra("T2")]);
-    world.file("/tokens/azure", "one");
+    world.file("/tokens/azure", JWT);
     world.get(&broker, VAULT).unwrap();
     world.get(&broker, VAULT).unwrap();
     assert_eq!(world.reads(), ["/tokens/azure Follow"]);
-    world.file("/tokens/azure", "two");
+    world.file("/tokens/azure", "e30.e30.dHdv");
     world.get(&broker, STORAGE).unwrap();
-    assert_eq!(world.sent(1).field("client_assertion"), Some("two"));
+    assert_eq!(world.sent(1).field("client_assertion"), Some("e30.e30.dHdv"));
 }
 
 #[test]
 fn an_assertion_that_entra_finds_stale_is_renewed_once() {
     let (world, broker) = stage(WORKLOAD, [refusal(401, 700_024), entra("T1")]);
-    world.file("/tokens/azure", "old");
+    world.file("/tokens/azure", JWT);
     world.get(&broker, VAULT).unwrap();
     assert_eq!((world.moments(), world.reads().len()), (vec![0, 0], 2));
 
@@ -65,7 +65,8 @@ fn an_assertion_that_entra_finds_stale_is_renewed_once() {
 
 #[test]
 fn a_token_file_without_a_token_stops_the_chain_and_nothing_is_sent() {
-    for content in [None, Some(""), Some(" \n"), Some("a b"), Some("\u{e4}")] {
+    for content in [None, Some(""), Some(" \n"), Some("a b"), Some("\u{e4}"), Some("e30.e30"), Some("opaque")]
+    {
         let (world, broker) = stage(WORKLOAD, []);
         content.inspect(|content| world.file("/tokens/azure", content));
         let error = world.error(&broker, VAULT);
@@ -81,7 +82,7 @@ fn a_token_file_without_a_token_stops_the_chain_and_nothing_is_sent() {
 #[test]
 fn workload_identity_takes_the_client_id_of_the_request() {
     let (world, broker) = stage(WORKLOAD, [entra("T1")]);
-    world.file("/tokens/azure", "k");
+    world.file("/tokens/azure", JWT);
     world.ask(&broker, vault_for(client("other"))).unwrap();
     assert_eq!(world.sent(0).field("client_id"), Some("other"));
 }
@@ -90,7 +91,7 @@ fn workload_identity_takes_the_client_id_of_the_request() {
 fn a_client_id_that_a_shell_would_run_stands_in_no_command() {
     for id in ["$(reboot)", "a';reboot;'b", "a`reboot`b", "--debug"] {
         let (world, broker) = stage(WORKLOAD, [refusal(400, 700_016)]);
-        world.file("/tokens/azure", "k");
+        world.file("/tokens/azure", JWT);
         let error = world.ask(&broker, vault_for(client(id))).unwrap_err();
         let remedy = error.remedy().unwrap();
         assert!(!remedy.contains(id) && remedy.contains("<id>"), "{error}");
@@ -284,7 +285,7 @@ fn an_app_without_its_managed_identity_fails_and_no_other_source_answers() {
 #[test]
 fn an_app_authenticates_by_a_managed_identity_even_where_workload_identity_would_serve_its_client_id() {
     let (world, broker) = stage(&with(FEDERATED, WORKLOAD), [token("MI", DAY), entra("T1")]);
-    world.file("/tokens/azure", "k8s");
+    world.file("/tokens/azure", JWT);
     assert_eq!(name(world.get(&broker, VAULT)), "T1");
     assert!(world.sent(0).url.starts_with("http://169.254.169.254/"), "{}", world.sent(0).url);
     assert_eq!(world.sent(1).field("client_assertion"), Some("MI"));
@@ -372,7 +373,7 @@ fn the_tenant_of_a_request_is_compared_with_that_of_the_app_which_is_asked() {
     let app = || client("app-of-the-file");
     // One app in the tenant `customer`, any other in `tenant`.
     let (world, broker) = stage(&with(FEDERATED, WORKLOAD), []);
-    world.file("/tokens/azure", "k");
+    world.file("/tokens/azure", JWT);
     let error = world.ask(&broker, of(app(), "customer.example")).unwrap_err();
     assert_eq!((error.kind(), world.requests()), ("denied", 0));
     world.script([entra("T1")]);

@@ -6,6 +6,7 @@ mod broker;
 mod chain;
 mod entra;
 mod fake;
+mod federation;
 mod flight;
 mod freshness;
 mod give_up;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use token_broker::{Error, Identity, SendErrorKind, Verdict};
 
 use crate::fake::{World, fault, json, token};
-use crate::stage::{DAY, client, text, vault_for};
+use crate::stage::{DAY, JWT, client, text, vault_for};
 
 const ALLOWED: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 const PINNED: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
@@ -223,7 +223,7 @@ fn half_of_a_stronger_source_never_lets_a_weaker_one_answer() {
     ];
     for (pairs, missing) in halves {
         let world = World::new();
-        world.file("/tokens/azure", "k");
+        world.file("/tokens/azure", JWT);
         let error = get(&world, pairs).unwrap_err();
         assert_eq!((error.kind(), world.requests()), ("misconfigured", 0), "{pairs:?}");
         assert!(error.to_string().contains(missing), "{pairs:?}: {error}");
@@ -242,7 +242,7 @@ const AKS: &Pairs<'_> = &[
 #[test]
 fn aks_without_a_client_id_is_reported_with_the_annotation_and_the_restart() {
     let world = World::new();
-    world.file("/tokens/azure", "k");
+    world.file("/tokens/azure", JWT);
     let text = get(&world, AKS).unwrap_err().to_string();
     for part in ["azure.workload.identity/client-id", "restart the pod", "ManagedIdentityCredential"] {
         assert!(text.contains(part) && text.contains("AZURE_CLIENT_ID"), "{part}: {text}");
@@ -255,7 +255,7 @@ fn aks_without_a_client_id_is_reported_with_the_annotation_and_the_restart() {
 #[test]
 fn aks_without_a_client_id_serves_a_request_that_names_one_and_a_selected_managed_identity() {
     let world = World::new();
-    world.file("/tokens/azure", "k");
+    world.file("/tokens/azure", JWT);
     let entra = json(200, r#"{"token_type":"Bearer","expires_in":3599,"access_token":"T1"}"#);
     world.script([entra, token("T2", DAY), token("T3", DAY)]);
     assert_eq!(request_token(&world, AKS, client(ID)).unwrap(), "T1");

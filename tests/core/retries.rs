@@ -128,8 +128,8 @@ fn with_a_selection_the_error_names_the_missing_variables_and_a_remedy() {
     let error = world.error(&broker, VAULT);
     assert_eq!(
         error.to_string(),
-        "unavailable: workload-identity: AZURE_FEDERATED_TOKEN_FILE and AZURE_TENANT_ID are not set; fix: set the \
-         variables of this platform's source; `token-broker explain` shows those of all sources"
+        "unavailable: federated-assertion: TOKEN_BROKER_ASSERTION and AZURE_TENANT_ID are not set | workload-identity: \
+         AZURE_FEDERATED_TOKEN_FILE and AZURE_TENANT_ID are not set; fix: set the variables of this platform's source; `token-broker explain` shows those of all sources"
     );
 }
 

@@ -48,6 +48,8 @@ pub(crate) const PIN: (&str, &str) =
     ("TOKEN_BROKER_PINNED_THUMBPRINT", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
 pub(crate) const MSI: &Pairs =
     &[("MSI_ENDPOINT", "http://localhost:50342/oauth2/token"), ("MSI_SECRET", "msi-secret")];
+/// A token of another issuer.
+pub(crate) const JWT: &str = "e30.e30.c2ln";
 pub(crate) const KEY_FILE: &str = "/var/opt/azcmagent/tokens/1.key";
 
 /// The answer of IMDS on a machine without an identity.

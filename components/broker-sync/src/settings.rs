@@ -13,11 +13,20 @@ use crate::bindings::token_broker::identity::settings_sync;
 pub(crate) fn read(names: impl IntoIterator<Item = &'static str>) -> Result<Settings, Error> {
     let mut read = Settings::from_pairs(get_environment());
     for name in names {
-        if !read.is_set(name)
-            && let Some(value) = settings_sync::get(name).map_err(|why| Settings::unreadable(name, &why))?
-        {
-            read.set(name, value);
-        }
+        complete(&mut read, name)?;
+    }
+    for name in read.named_variables() {
+        complete(&mut read, &name)?;
     }
     Ok(read)
+}
+
+/// Asks the host for a setting that is not set yet.
+fn complete(read: &mut Settings, name: &str) -> Result<(), Error> {
+    if !read.is_set(name)
+        && let Some(value) = settings_sync::get(name).map_err(|why| Settings::unreadable(name, &why))?
+    {
+        read.set(name, value);
+    }
+    Ok(())
 }

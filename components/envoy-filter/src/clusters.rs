@@ -5,8 +5,8 @@ use http::Uri;
 /// The clusters of one identity source.
 #[derive(Debug, Default)]
 pub(crate) struct Clusters {
-    /// The URL of the managed identity endpoint, and its cluster.
-    pub(crate) managed_identity: Option<(Uri, String)>,
+    /// The URL of the managed identity endpoint or of the assertion's issuer, and its cluster.
+    pub(crate) endpoint: Option<(Uri, String)>,
     /// The cluster of Entra's token endpoint.
     pub(crate) entra: Option<String>,
     /// The path of the federated token, and the cluster that serves it.
@@ -16,7 +16,7 @@ pub(crate) struct Clusters {
 impl Clusters {
     pub(crate) fn for_url(&self, uri: &Uri) -> Option<&str> {
         let origin = |uri: &Uri| Some((uri.scheme().cloned()?, uri.authority().cloned()?));
-        match &self.managed_identity {
+        match &self.endpoint {
             Some((endpoint, cluster)) if origin(endpoint) == origin(uri) => Some(cluster),
             _ => self.entra.as_deref(),
         }
@@ -28,7 +28,7 @@ impl Clusters {
 
     /// The namespace of this source's tokens in the shared data.
     pub(crate) fn namespace(&self) -> String {
-        let names = [self.managed_identity.as_ref().map(|(_, cluster)| cluster), self.entra.as_ref()];
+        let names = [self.endpoint.as_ref().map(|(_, cluster)| cluster), self.entra.as_ref()];
         names.map(|name| name.map_or("", String::as_str)).join("/")
     }
 }

@@ -16,10 +16,11 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::environment::named_files::{LentDirectory, NamedFiles};
 use crate::environment::settings::Settings;
 
-/// The environment of a broker. It keeps the variables that the broker documents, and unknown ones with the broker's
-/// prefix: each call then fails with an error that names the unknown variable. It drops all others.
+/// The environment of a broker. The broker gets the variables that it documents, those that `TOKEN_BROKER_ASSERTION_HEADERS`
+/// and `TOKEN_BROKER_ASSERTION_VARIABLE` name, and unknown ones with the broker's prefix: each call then fails with an error
+/// that names the unknown variable. It gets no others.
 ///
-/// It also drops `TOKEN_BROKER_PINNED_THUMBPRINT`: this host sets that itself when it compares certificates.
+/// It does not get `TOKEN_BROKER_PINNED_THUMBPRINT`: this host sets that itself when it compares certificates.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -48,15 +49,43 @@ impl Environment {
         let mut completed = self.clone();
         let Some(settings) = settings else { return completed };
         for Variable { name, .. } in VARIABLES {
-            if completed.get(name).is_none() {
-                match timeout(SETTING_LIMIT, settings.get(name)).await {
-                    Ok(Ok(Some(value))) => completed = completed.with(*name, value),
-                    Ok(Ok(None)) => {}
-                    Ok(Err(_)) | Err(_) => break,
-                }
+            if !completed.complete(name, settings).await {
+                return completed;
+            }
+        }
+        for name in completed.named_variables() {
+            if !completed.complete(&name, settings).await {
+                break;
             }
         }
         completed
+    }
+
+    /// Adds a setting that is not in the environment. False if it cannot be looked up.
+    async fn complete(&mut self, name: &str, settings: &dyn Settings) -> bool {
+        if self.get(name).is_some() {
+            return true;
+        }
+        match timeout(SETTING_LIMIT, settings.get(name)).await {
+            Ok(Ok(value)) => {
+                self.extend(value.map(|value| (name, value)));
+                true
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+
+    /// The variables for the broker.
+    fn of_broker(&self) -> impl Iterator<Item = (&String, &String)> {
+        let named = self.named_variables();
+        self.0.iter().filter(move |(name, value)| concerns_broker(name, value) || named.contains(name))
+    }
+
+    /// The names of variables that the broker's variables contain.
+    fn named_variables(&self) -> Vec<String> {
+        let own = self.0.iter().filter(|(name, value)| concerns_broker(name, value));
+        let own = own.map(|(name, value)| (name.clone(), value.clone()));
+        token_broker::Settings::from_pairs(own).named_variables()
     }
 
     /// Lend a guest the variables, and read access to the directories of the files that they name and to Arc's two.
@@ -65,7 +94,7 @@ impl Environment {
     /// [`Error::Misconfigured`] for the first file whose directory cannot be lent. Everything else is lent all the
     /// same: the error fails calls for a token, and not `explain`.
     pub(crate) fn lend(&self, wasi: &mut WasiCtxBuilder) -> Result<(), Error> {
-        for (name, value) in &self.0 {
+        for (name, value) in self.of_broker() {
             wasi.env(name, value);
         }
         for directory in ARC_DIRECTORIES {
@@ -132,7 +161,7 @@ fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), (St
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.0.extend(pairs.filter(|(name, value)| name != PINNED && concerns_broker(name, value)));
+        self.0.extend(pairs.filter(|(name, _)| name != PINNED));
     }
 }
 
@@ -147,7 +176,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
 /// Names only: some values are secrets.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.of_broker().map(|(name, _)| name)).finish()
     }
 }
 
@@ -187,6 +216,13 @@ mod tests {
         for variable in VARIABLES {
             assert!(documentation.contains(&format!("`{}`", variable.name)), "{}", variable.name);
         }
+    }
+
+    #[test]
+    fn a_variable_that_another_one_names_reaches_the_broker() {
+        let pairs = [("CI_TOKEN", "a"), ("OTHER", "b"), ("TOKEN_BROKER_ASSERTION_VARIABLE", "CI_TOKEN")];
+        let environment = Environment::from_iter(pairs);
+        assert_eq!(format!("{environment:?}"), r#"{"CI_TOKEN", "TOKEN_BROKER_ASSERTION_VARIABLE"}"#);
     }
 
     #[test]

@@ -64,7 +64,11 @@ impl Secrets {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match value {
-                        Value::String(text) if SECRET_FIELDS.contains(&name.as_str()) => self.add(text),
+                        Value::String(text)
+                            if SECRET_FIELDS.contains(&name.as_str()) || text.starts_with(JWT) =>
+                        {
+                            self.add(text);
+                        }
                         _ => self.add_json(value),
                     }
                 }
@@ -92,9 +96,12 @@ impl Secrets {
     }
 }
 
-const SECRET_VARIABLES: [&str; 4] = ["HEADER", "SECRET", "PASSWORD", "STORE_KEY"];
+const SECRET_VARIABLES: [&str; 7] =
+    ["HEADER", "SECRET", "PASSWORD", "STORE_KEY", "REQUEST_TOKEN", "ACCESSTOKEN", "CI_JWT"];
 const SECRET_FIELDS: [&str; 5] =
     ["access_token", "refresh_token", "id_token", "client_assertion", "assertion"];
+/// The beginning of every JWT whose header has no spaces.
+const JWT: &str = "eyJ";
 
 /// In bytes. Shorter secrets occur in ordinary words, so a case needs longer sentinels.
 const SHORTEST: usize = 8;

@@ -4,12 +4,16 @@
 //! (`environment_variables` of the VM's configuration). Secrets come from the environment alone: Envoy's admin interface
 //! shows the configuration.
 
+use http::Uri;
 use token_broker::source_names::{
-    APP_SERVICE, CLIENT_SECRET as CLIENT_SECRET_SOURCE, FEDERATED_IDENTITY, IMDS, WORKLOAD_IDENTITY,
+    APP_SERVICE, ASSERTION_ISSUER, CLIENT_SECRET as CLIENT_SECRET_SOURCE, FEDERATED_ASSERTION,
+    FEDERATED_IDENTITY, IMDS, WORKLOAD_IDENTITY,
 };
 use token_broker::variables::{
-    ADDITIONAL_TENANTS, ALLOWED_ENDPOINT, AUTHORITY_HOST, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
-    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, IDENTITY_ENDPOINT, IDENTITY_HEADER, KUBERNETES_PROXY,
+    ADDITIONAL_TENANTS, ALLOWED_ENDPOINT, ASSERTION, ASSERTION_AUDIENCE, ASSERTION_FIELD, ASSERTION_HEADERS,
+    ASSERTION_METHOD, ASSERTION_URL, AUTHORITY_HOST, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
+    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, GCP_HOST, GITHUB_TOKEN, GITHUB_URL, IDENTITY_ENDPOINT,
+    IDENTITY_HEADER, KUBERNETES_PROXY, PIPELINES_CONNECTION, PIPELINES_TOKEN, PIPELINES_URL,
     POD_IDENTITY_HOST, REGIONAL_AUTHORITY, TENANT_ID, TOKEN_CREDENTIALS,
 };
 use token_broker::{Credential, Error, IMDS_URL, Identity, Settings, VARIABLES};
@@ -58,7 +62,9 @@ impl SourceConfig {
 
     /// True for a source of tokens of any app registration that trusts its assertion.
     pub(super) fn is_of_any_app(&self) -> bool {
-        self.names == [WORKLOAD_IDENTITY]
+        self.names
+            .iter()
+            .all(|name| [WORKLOAD_IDENTITY, FEDERATED_ASSERTION, ASSERTION_ISSUER].contains(name))
     }
 
     /// True if requests that name no identity have one.
@@ -94,6 +100,7 @@ impl SourceReader {
                 self.managed_identity(kind, value)?;
             }
             "workload_identity" => self.workload_identity(value)?,
+            "federated_assertion" => self.federated_assertion(value)?,
             "client_secret" => self.client_secret(value)?,
             "federated_identity" => self.federated_identity(value)?,
             other => return Err(format!("{path} {}", impossible(other))),
@@ -117,7 +124,7 @@ impl SourceReader {
         }
         self.inherit(CLIENT_ID);
         self.inherit(ALLOWED_ENDPOINT);
-        self.source.clusters.managed_identity = Some((endpoint.unwrap_or_default(), cluster));
+        self.source.clusters.endpoint = Some((endpoint.unwrap_or_default(), cluster));
         self.source.names.push(name);
         fields.end()
     }
@@ -158,6 +165,66 @@ impl SourceReader {
         self.managed_identity(&kind, managed)?;
         self.source.names.push(FEDERATED_IDENTITY);
         fields.end()
+    }
+
+    fn federated_assertion(&mut self, value: FieldValue) -> Result<(), ConfigError> {
+        let mut fields = value.fields()?;
+        self.select(Credential::WorkloadIdentity);
+        self.app(&mut fields, (TENANT_ID, CLIENT_ID))?;
+        let (platform, issuer) = fields.required("issuer")?.fields()?.only(ISSUERS)?;
+        self.issuer(&platform, issuer)?;
+        self.source.names.extend([FEDERATED_ASSERTION, ASSERTION_ISSUER]);
+        fields.end()
+    }
+
+    /// Reads the issuer of the assertion: its cluster, and the fields of its platform.
+    fn issuer(&mut self, platform: &str, value: FieldValue) -> Result<(), ConfigError> {
+        let (name, others): (_, &[(&str, &'static str)]) = match platform {
+            "github" => ("github", &[("url", GITHUB_URL), ("audience", ASSERTION_AUDIENCE)]),
+            "azure_pipelines" => (
+                "azure-pipelines",
+                &[("url", PIPELINES_URL), ("service_connection_id", PIPELINES_CONNECTION)],
+            ),
+            "gcp" => ("gcp", &[("host", GCP_HOST), ("audience", ASSERTION_AUDIENCE)]),
+            "url" => (
+                "url",
+                &[
+                    ("url", ASSERTION_URL),
+                    ("audience", ASSERTION_AUDIENCE),
+                    ("method", ASSERTION_METHOD),
+                    ("headers", ASSERTION_HEADERS),
+                    ("field", ASSERTION_FIELD),
+                ],
+            ),
+            _ => {
+                return Err(mistake(
+                    format_args!("{} is not an issuer", value.path),
+                    format_args!("use one of {ISSUERS}"),
+                ));
+            }
+        };
+        self.source.settings.set_from(&value.path, ASSERTION, name.to_owned());
+        let mut fields = value.fields()?;
+        let cluster = fields.text("cluster")?;
+        for (field, variable) in others {
+            self.value(&mut fields, field, variable)?;
+        }
+        [GITHUB_TOKEN, PIPELINES_TOKEN].into_iter().for_each(|variable| self.inherit(variable));
+        self.source.settings.named_variables().iter().for_each(|variable| self.inherit(variable));
+        self.source.clusters.endpoint = Some((self.issuer_url(), cluster));
+        fields.end()
+    }
+
+    /// The URL of the issuer. The core refuses an invalid one.
+    fn issuer_url(&self) -> Uri {
+        let settings = &self.source.settings;
+        let url = [GITHUB_URL, PIPELINES_URL, ASSERTION_URL].into_iter().find_map(|name| settings.get(name));
+        match (url, settings.get(GCP_HOST)) {
+            (Some(url), _) => url.parse(),
+            (None, Some(host)) => format!("http://{host}").parse(),
+            (None, None) => IMDS_URL.parse(),
+        }
+        .unwrap_or_default()
     }
 
     /// Reads the fields that all app registrations have.
@@ -221,4 +288,6 @@ fn impossible(kind: &str) -> String {
     why.to_owned()
 }
 
-const SOURCES: &str = "imds, app_service, workload_identity, client_secret, federated_identity";
+const SOURCES: &str =
+    "imds, app_service, workload_identity, federated_assertion, client_secret, federated_identity";
+const ISSUERS: &str = "github, azure_pipelines, gcp, url";

@@ -90,7 +90,11 @@ fn source(env: &BTreeMap<String, Text>) -> Option<Value> {
     let workload = json!({ "cluster": ENTRA, "token_cluster": TOKEN });
     let federated = json!({ "cluster": ENTRA, "managed_identity": managed });
     let is_federated = is_set(&["TOKEN_BROKER_FEDERATED_CLIENT_ID", "TOKEN_BROKER_FEDERATED_TENANT_ID"]);
+    let issuer = issuer(env);
+    let has_issuer = issuer.is_some();
+    let assertion = json!({ "cluster": ENTRA, "issuer": issuer });
     let found = [
+        (has_issuer, json!({ "federated_assertion": assertion })),
         (is_federated, json!({ "federated_identity": federated })),
         (is_set(&["AZURE_CLIENT_SECRET"]), json!({ "client_secret": app })),
         (is_set(&["AZURE_FEDERATED_TOKEN_FILE"]), json!({ "workload_identity": workload })),
@@ -104,11 +108,22 @@ fn source(env: &BTreeMap<String, Text>) -> Option<Value> {
     }
 }
 
+/// The issuer of the assertion, whose values come from the environment.
+fn issuer(env: &BTreeMap<String, Text>) -> Option<Value> {
+    let platform = value(env, "TOKEN_BROKER_ASSERTION")?.replace('-', "_");
+    Some(json!({ platform: { "cluster": MANAGED } }))
+}
+
+/// True for a source of tokens of any app registration that trusts its assertion.
+fn is_of_any_app(source: &Value) -> bool {
+    ["workload_identity", "federated_assertion"].iter().any(|name| source.get(name).is_some())
+}
+
 /// The credential class of Azure's libraries that matches the source.
 fn credential(source: &Value) -> &'static str {
     match source {
         _ if source.get("client_secret").is_some() => "EnvironmentCredential",
-        _ if source.get("workload_identity").is_some() => "WorkloadIdentityCredential",
+        _ if is_of_any_app(source) => "WorkloadIdentityCredential",
         _ => "ManagedIdentityCredential",
     }
 }
@@ -140,8 +155,7 @@ fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
         return Some("an invalid limit or level: fields of the filter's configuration, tested there");
     }
     let Some(source) = source(env) else { return Some(SEVERAL) };
-    let is_workload = source.get("workload_identity").is_some();
-    if is_workload && !is_set(&["AZURE_TENANT_ID"]) {
+    if is_of_any_app(&source) && !is_set(&["AZURE_TENANT_ID"]) {
         return Some("an incomplete source: the filter refuses its configuration");
     }
     let chosen = value(env, CREDENTIALS);
@@ -169,7 +183,8 @@ fn of_step(step: &Step, env: &BTreeMap<String, Text>) -> Option<&'static str> {
     }
     let source = source(env).unwrap_or_default();
     let federated = source.get("federated_identity").and_then(|federated| federated.get("managed_identity"));
-    let is_imds = federated.unwrap_or(&source).get("imds").is_some();
+    let is_gcp = value(env, "TOKEN_BROKER_ASSERTION") == Some("gcp");
+    let is_imds = is_gcp || federated.unwrap_or(&source).get("imds").is_some();
     let is_absent = faults.iter().any(|fault| matches!(fault, Fault::Refused | Fault::BlackHole));
     if is_imds && is_absent && value(env, CREDENTIALS).is_none() {
         return Some("an IMDS that may be absent: the filter's configuration says that it is there");
@@ -189,10 +204,8 @@ fn of_ask(ask: &Ask, source: &Value, env: &BTreeMap<String, Text>) -> Option<&'s
         return Some("a tenant of a managed identity: the filter refuses its configuration");
     }
     let is_of_app = match &ask.identity {
-        Identity::Default => {
-            source.get("workload_identity").is_none() || value(env, "AZURE_CLIENT_ID").is_some()
-        }
-        Identity::ClientId(_) => source.get("workload_identity").is_some(),
+        Identity::Default => !is_of_any_app(source) || value(env, "AZURE_CLIENT_ID").is_some(),
+        Identity::ClientId(_) => is_of_any_app(source),
         Identity::SystemAssigned | Identity::ObjectId(_) | Identity::ResourceId(_) => false,
     };
     (!is_managed && !is_of_app).then_some(SEVERAL)
