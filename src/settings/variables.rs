@@ -194,6 +194,9 @@ pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 pub const MSI_SECRET: &str = "MSI_SECRET";
 pub const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
+/// The name of Google Cloud's metadata server, at 169.254.169.254.
+pub const GCP_NAME: &str = "metadata.google.internal";
+
 const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use http::header::{DATE, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
 
 use super::assertion::Assertion;
 use super::request::OutgoingRequest;
@@ -28,7 +27,7 @@ use crate::settings::variables::{
     GCP_HOST, GITHUB_TOKEN, GITHUB_URL, PIPELINES_CONNECTION, PIPELINES_TOKEN, PIPELINES_URL,
 };
 use crate::settings::{Credential, Settings};
-use crate::wire::{Seconds, end_of_life, http_date};
+use crate::wire::{Seconds, end_of_life, http_date, secret_field};
 
 /// The request that an issuer answers with a token.
 #[derive(Debug)]
@@ -98,8 +97,8 @@ impl Issuer {
         let Some(field) = &self.field else {
             return Ok(Assertion::parse(std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?)?);
         };
-        let json: Value = serde_json::from_slice(bytes).map_err(|_| "is not JSON")?;
-        let text = json.get(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+        let text = secret_field(bytes, field).map_err(|_| "is not JSON")?;
+        let text = text.as_ref().map(|text| text.expose_secret()).filter(|text| !text.trim().is_empty());
         let text = text.ok_or_else(|| format!("has no text in the field `{field}`"))?;
         Assertion::parse(text).map_err(|why| format!("has a field `{field}` that {why}").into())
     }

@@ -1,6 +1,7 @@
 //! The clusters of the configuration: the filter sends its calls to these alone.
 
 use http::Uri;
+use http::uri::Scheme;
 
 /// The clusters of one identity source.
 #[derive(Debug, Default)]
@@ -18,7 +19,8 @@ impl Clusters {
         let origin = |uri: &Uri| Some((uri.scheme().cloned()?, uri.authority().cloned()?));
         match &self.endpoint {
             Some((endpoint, cluster)) if origin(endpoint) == origin(uri) => Some(cluster),
-            _ => self.entra.as_deref(),
+            // Entra has https only.
+            _ => self.entra.as_deref().filter(|_| uri.scheme() == Some(&Scheme::HTTPS)),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::model::Error;
 use crate::settings::named_variables::named_at_end;
 use crate::settings::variables::{
     ASSERTION, ASSERTION_AUDIENCE, ASSERTION_FIELD, ASSERTION_HEADERS, ASSERTION_METHOD, ASSERTION_URL,
-    ASSERTION_VARIABLE, GCP_HOST, GITHUB_TOKEN, GITHUB_URL, PIPELINES_CONNECTION, PIPELINES_TOKEN,
+    ASSERTION_VARIABLE, GCP_HOST, GCP_NAME, GITHUB_TOKEN, GITHUB_URL, PIPELINES_CONNECTION, PIPELINES_TOKEN,
     PIPELINES_URL,
 };
 use crate::settings::{SettingNames, Settings};
@@ -322,5 +322,4 @@ const NAMES: &str = "`github`, `azure-pipelines`, `gcp`, `url` or `variable`";
 const MAPPING: &str = "map it in the step that runs the broker, `env: SYSTEM_ACCESSTOKEN: $(System.AccessToken)`, and use it in \
                        the same job";
 const GCP_ADDRESS: &str = "169.254.169.254";
-const GCP_NAME: &str = "metadata.google.internal";
 const GCP_PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/identity";

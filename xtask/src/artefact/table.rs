@@ -38,42 +38,42 @@ pub(crate) const ARTEFACTS: &[Artefact] = &[
         .shipped("Azure tokens for components, with store and settings left to the host"),
     plugged("token-broker", Made("token-broker-core"), &[Guest("adapter-none")])
         .exports(BROKER)
-        .at_most(705_000)
+        .at_most(765_000)
         .shipped("Azure tokens for components, on any host with WASI 0.3"),
     plugged("token-broker-spin", Made("token-broker-core"), &[Guest("adapter-spin")])
         .exports(BROKER)
-        .at_most(815_000)
+        .at_most(875_000)
         .shipped("Azure tokens for components, on Spin"),
     plugged("token-broker-wasmcloud", Made("token-broker-core"), &[Guest("adapter-wasmcloud")])
         .exports(BROKER)
-        .at_most(795_000)
+        .at_most(855_000)
         .shipped("Azure tokens for components, on wasmCloud"),
     guest("token-broker-sync-core", "broker-sync")
         .exports("broker-sync")
         .shipped("Azure tokens for components on WASI 0.2, with store and settings left to the host"),
     plugged("token-broker-sync", Made("token-broker-sync-core"), &[Guest("adapter-none-sync")])
         .exports("broker-sync")
-        .at_most(655_000)
+        .at_most(715_000)
         .shipped("Azure tokens for components, on hosts with WASI 0.2"),
     plugged("token-broker-spin3", Made("token-broker-sync-core"), &[Guest("adapter-spin3")])
         .exports("broker-sync")
-        .at_most(735_000)
+        .at_most(795_000)
         .shipped("Azure tokens for components, on Spin 3.6 and SpinKube"),
     guest("endpoint", "endpoint")
         .shipped("An identity endpoint for Azure's SDKs, on a host that has Azure tokens"),
     plugged("token-endpoint", Made("endpoint"), &[Made("token-broker")])
-        .at_most(950_000)
+        .at_most(1_010_000)
         .shipped("An identity endpoint for Azure's SDKs"),
     plugged("token-endpoint-core", Made("endpoint"), &[Made("token-broker-core")])
         .shipped("An identity endpoint for Azure's SDKs, with store and settings left to the host"),
     plugged("token-injector", Guest("injector"), &[Made("token-broker"), Guest("adapter-none")])
-        .at_most(1_040_000)
+        .at_most(1_100_000)
         .shipped("Puts Azure tokens on the requests of a component that has none"),
     plugged("token-injector-spin", Guest("injector"), &[Made("token-broker-spin"), Guest("adapter-spin")])
-        .at_most(1_250_000)
+        .at_most(1_310_000)
         .shipped("Puts Azure tokens on the requests of a component that has none, on Spin"),
     plugged("token-filter", Module(MODULE), &[])
-        .at_most(550_000)
+        .at_most(610_000)
         .shipped("Azure tokens for requests that pass Envoy, a proxy-wasm module"),
     guest("key-vault", "key-vault"),
     guest("sidecar", "sidecar"),

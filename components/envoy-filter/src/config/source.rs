@@ -12,9 +12,9 @@ use token_broker::source_names::{
 use token_broker::variables::{
     ADDITIONAL_TENANTS, ALLOWED_ENDPOINT, ASSERTION, ASSERTION_AUDIENCE, ASSERTION_FIELD, ASSERTION_HEADERS,
     ASSERTION_METHOD, ASSERTION_URL, AUTHORITY_HOST, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
-    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, GCP_HOST, GITHUB_TOKEN, GITHUB_URL, IDENTITY_ENDPOINT,
-    IDENTITY_HEADER, KUBERNETES_PROXY, PIPELINES_CONNECTION, PIPELINES_TOKEN, PIPELINES_URL,
-    POD_IDENTITY_HOST, REGIONAL_AUTHORITY, TENANT_ID, TOKEN_CREDENTIALS,
+    FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, GCP_HOST, GCP_NAME, GITHUB_TOKEN, GITHUB_URL,
+    IDENTITY_ENDPOINT, IDENTITY_HEADER, KUBERNETES_PROXY, PIPELINES_CONNECTION, PIPELINES_TOKEN,
+    PIPELINES_URL, POD_IDENTITY_HOST, REGIONAL_AUTHORITY, TENANT_ID, TOKEN_CREDENTIALS,
 };
 use token_broker::{Credential, Error, IMDS_URL, Identity, Settings, VARIABLES};
 
@@ -219,7 +219,9 @@ impl SourceReader {
     fn issuer_url(&self) -> Uri {
         let settings = &self.source.settings;
         let url = [GITHUB_URL, PIPELINES_URL, ASSERTION_URL].into_iter().find_map(|name| settings.get(name));
-        match (url, settings.get(GCP_HOST)) {
+        // The core asks the address, not the name.
+        let host = settings.get(GCP_HOST).filter(|host| !host.eq_ignore_ascii_case(GCP_NAME));
+        match (url, host) {
             (Some(url), _) => url.parse(),
             (None, Some(host)) => format!("http://{host}").parse(),
             (None, None) => IMDS_URL.parse(),

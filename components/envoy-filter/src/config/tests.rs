@@ -81,6 +81,24 @@ fn values_that_contradict_each_other_are_refused_by_the_parser_alone() {
             "AZURE_CLIENT_SECRET",
         ),
         (
+            federated(&json!({ "github": { "cluster": "a" } })),
+            "ACTIONS_ID_TOKEN_REQUEST_URL is not set; fix: ",
+        ),
+        (
+            federated(&json!({ "github": { "cluster": "a", "url": "http://ci.example" } })),
+            "source.federated_assertion.issuer.github.url",
+        ),
+        (
+            federated(&json!({ "gcp": { "cluster": "a", "host": "10.0.0.1" } })),
+            "source.federated_assertion.issuer.gcp.host",
+        ),
+        (
+            federated(
+                &json!({ "url": { "cluster": "a", "url": "https://ci.example", "headers": "A: $NOWHERE" } }),
+            ),
+            "source.federated_assertion.issuer.url.headers names NOWHERE, which is not set",
+        ),
+        (
             json!({ "source": { "app_service": { "cluster": "here" } } }),
             "IDENTITY_HEADER is set and IDENTITY_ENDPOINT is not; fix: ",
         ),
@@ -175,6 +193,23 @@ fn the_cluster_of_imds_is_for_the_address_that_the_core_asks() {
 }
 
 #[test]
+fn each_request_of_a_federated_app_goes_to_its_own_cluster() {
+    let github = json!({ "github": { "cluster": "issuer", "url": "https://ci.example/t" } });
+    let google = json!({ "gcp": { "cluster": "issuer", "host": "metadata.google.internal" } });
+    for issuer in [github, google] {
+        let configuration = changed(&federated(&issuer));
+        let config = parse(&configuration, &PLATFORM).unwrap();
+        let sends = would_send(&configuration, &PLATFORM);
+        let clusters = sends.iter().map(|request| {
+            let url = request.split(' ').nth(1).unwrap().parse().unwrap();
+            config.source.clusters.for_url(&url).unwrap()
+        });
+        assert_eq!(clusters.collect::<Vec<_>>(), ["entra", "issuer"], "{sends:?}");
+        assert_eq!(config.source.clusters.for_url(&"http://ci.example/".parse().unwrap()), None);
+    }
+}
+
+#[test]
 fn errors_name_the_fields_that_set_what_is_wrong() {
     let workload = |field: &str, value: &str| {
         let mut source = json!({ "cluster": "entra", "token_cluster": "sa", "tenant_id": "contoso.com", "client_id": "c" });
@@ -224,6 +259,11 @@ fn smallest() -> Value {
     json!({ "source": { "imds": { "cluster": "imds" } }, "rules": [{ "scope": "https://vault.azure.net" }] })
 }
 
+/// An app registration that trusts an issuer.
+fn federated(issuer: &Value) -> Value {
+    json!({ "source": { "federated_assertion": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c", "issuer": issuer } } })
+}
+
 /// The same with other fields at its top.
 fn changed(change: &Value) -> Value {
     let mut configuration = smallest();
@@ -248,6 +288,16 @@ fn good() -> Vec<Value> {
             "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example" } },
             "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "each" } }],
         }),
+        federated(
+            &json!({ "github": { "cluster": "github", "url": "https://ci.example/token?a=b", "audience": "c" } }),
+        ),
+        federated(
+            &json!({ "azure_pipelines": { "cluster": "devops", "url": "https://dev.example", "service_connection_id": "s" } }),
+        ),
+        federated(&json!({ "gcp": { "cluster": "metadata", "host": "127.0.0.1:8080" } })),
+        federated(
+            &json!({ "url": { "cluster": "ci", "url": "https://ci.example", "method": "POST", "headers": "Authorization: Bearer $AZURE_CLIENT_SECRET", "field": "token" } }),
+        ),
         json!({ "identity": "system_assigned" }),
         json!({ "identity": { "client_id": "11112222-bbbb-3333-cccc-4444dddd5555" } }),
         json!({ "identity": { "resource_id": "/subscriptions/a/resourceGroups/é/x" } }),
@@ -296,6 +346,16 @@ fn wrong() -> Vec<(Value, &'static str)> {
             json!({ "source": { "federated_identity": { "cluster": "a", "managed_identity": { "client_secret": {} } } } }),
             "source.federated_identity.managed_identity.client_secret",
         ),
+        (federated(&json!({})), "source.federated_assertion.issuer has not exactly one"),
+        (federated(&json!({ "github": {} })), "source.federated_assertion.issuer.github.cluster is missing"),
+        (
+            federated(&json!({ "gitlab": { "cluster": "a" } })),
+            "source.federated_assertion.issuer.gitlab is not an issuer",
+        ),
+        (
+            federated(&json!({ "gcp": { "cluster": "a", "url": "b" } })),
+            "source.federated_assertion.issuer.gcp.url is not a field",
+        ),
         (
             json!({ "identity": "user_assigned" }),
             "identity has an unknown value; fix: set it to one of `system_assigned`",
@@ -343,7 +403,12 @@ fn parse(configuration: &Value, environment: &[(&str, &str)]) -> Result<PluginCo
 }
 
 /// The environment of a platform, so that a configuration has the one mistake under test.
-const PLATFORM: [(&str, &str); 2] = [("IDENTITY_HEADER", "h"), ("AZURE_CLIENT_SECRET", "s")];
+const PLATFORM: [(&str, &str); 4] = [
+    ("IDENTITY_HEADER", "h"),
+    ("AZURE_CLIENT_SECRET", "s"),
+    ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t"),
+    ("SYSTEM_ACCESSTOKEN", "t"),
+];
 
 fn refusal(configuration: &Value) -> Option<ConfigError> {
     let is_about_the_environment = configuration.to_string().contains(r#""tenant_id":"b.example""#);
