@@ -33,7 +33,7 @@ impl Raw {
 #[serde(untagged, deny_unknown_fields)]
 pub(crate) enum Content {
     Raw(Raw),
-    /// Filler of this many bytes.
+    /// Filler of this many bytes, in the form of a JWT.
     Filler {
         size: usize,
     },

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::Instant;
@@ -86,11 +87,12 @@ impl Script {
     }
 }
 
-/// The problem with the headers that frame a body. Entra answers 404 to a request without a `Content-Length`.
+/// The problem with the headers that frame a body. Entra answers 404 to a request without a `Content-Length`, and many
+/// servers refuse a POST without one (RFC 9110, 8.6).
 fn misframed(head: &http::request::Parts, body: &[u8]) -> Option<String> {
     let of = |name| head.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let lengths: Vec<_> = of(CONTENT_LENGTH).collect();
-    let right = (!body.is_empty()).then(|| body.len().to_string());
+    let right = (!body.is_empty() || head.method == Method::POST).then(|| body.len().to_string());
     let is_framed = lengths.iter().eq(right.iter()) && of(TRANSFER_ENCODING).next().is_none();
     (!is_framed).then(|| {
         let (method, uri, size) = (&head.method, &head.uri, body.len());

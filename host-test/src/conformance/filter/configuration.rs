@@ -143,7 +143,7 @@ pub(super) fn cannot_play(case: &Case) -> Option<&'static str> {
 
 fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
     let is_set = |names: &[&str]| names.iter().any(|name| value(env, name).is_some());
-    if is_set(&OTHER_SOURCES) {
+    if is_set(&OTHER_SOURCES) || value(env, "TOKEN_BROKER_ASSERTION") == Some("variable") {
         return Some(REFUSED);
     }
     if is_set(&POLICY) {
