@@ -20,7 +20,7 @@ use self::aadsts::STALE_ASSERTION;
 use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
-use super::issuer::Platform;
+use super::issuer::{Issuer, Platform};
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
@@ -149,7 +149,8 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
 /// An app registration that trusts the issuer of another platform. The app is named by a variable or by each request.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] for an issuer without a tenant, for a variable without a token, and for invalid values.
+/// [`Error::Misconfigured`] for an issuer without a tenant or without its own variables, for a variable without a token,
+/// and for invalid values.
 pub(crate) fn federated_assertion(settings: &Settings) -> Result<Option<Entra>, Error> {
     let Some(platform) = Platform::detect(settings)? else { return Ok(None) };
     let tenant = settings.get(TENANT_ID).ok_or_else(|| incomplete(settings, ASSERTION, TENANT_ID))?;
@@ -158,6 +159,8 @@ pub(crate) fn federated_assertion(settings: &Settings) -> Result<Option<Entra>, 
     let credential = match platform {
         Platform::Variable => variable(settings)?,
         Platform::GitHub | Platform::AzurePipelines | Platform::Gcp | Platform::Url => {
+            // Half an issuer is the fault of this source, too: `explain` must not call it ready.
+            Issuer::detect(settings)?;
             let audience = settings.get(ASSERTION_AUDIENCE).unwrap_or_else(|| authority.exchange_audience());
             let audience = Scope::of_audience(audience.to_owned());
             let request = AdmittedRequest::assertion(audience, Identity::Default, Purpose::IssuerAssertion);
