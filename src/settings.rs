@@ -18,7 +18,7 @@ pub(crate) use self::selection::Selection;
 pub(crate) use self::setting_names::SettingNames;
 use self::unknown_name::UnknownName;
 pub use self::unknown_name::concerns_broker;
-use self::variables::{CLIENT_ID, FEDERATED_CLIENT_ID, LOG, TOKEN_CREDENTIALS};
+use self::variables::{CLIENT_ID, FEDERATED_CLIENT_ID, LOG, PROXIES, TOKEN_CREDENTIALS};
 pub use self::variables::{VARIABLES, Variable};
 use crate::model::{Error, Identity, Level, Secret};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     store_key: Option<SecretBox<[u8; 32]>>,
     /// The first variable that has the broker's prefix and is unknown.
     unknown: Option<UnknownName>,
+    /// The variable of a proxy, whose value is not kept.
+    proxy: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,9 @@ impl Settings {
                 if !value.is_empty() {
                     self.named.set(name, value);
                 }
+            }
+            None if PROXIES.contains(&name) && !value.is_empty() => {
+                self.proxy = PROXIES.into_iter().find(|known| *known == name);
             }
             None => self.unknown = self.unknown.take().or_else(|| UnknownName::of(name, &value)),
             Some(_) if value.is_empty() => {}
@@ -194,7 +199,7 @@ impl Settings {
     /// The names of all settings that are not from the environment.
     pub(crate) fn names(&self) -> SettingNames {
         let named = |setting: &Setting| Some((setting.variable.name, setting.origin.clone()?));
-        SettingNames(self.values.iter().filter_map(named).collect())
+        SettingNames { origins: self.values.iter().filter_map(named).collect(), ignored_proxy: self.proxy }
     }
 
     fn find(&self, variable: &str) -> Option<&Setting> {

@@ -230,6 +230,10 @@ impl Source {
                 "the host cannot send the request to {}: {detail}; fix: report it, with the host and its version",
                 summary.endpoint
             ))),
+            SendErrorKind::Unconfigured => SourceError::Failed(Error::misconfigured(
+                format_args!("the host cannot reach {}: {detail}", summary.endpoint),
+                "correct the host's configuration: its log names the proxy (TOKEN_BROKER_LOG=error)",
+            )),
             SendErrorKind::Forbidden => SourceError::Failed(Error::misconfigured(
                 format_args!("the host does not allow the broker to send to {}: {detail}", summary.endpoint),
                 "allow that address: by `allowed_outbound_hosts` in Spin, by a cluster of the filter in Envoy; \
@@ -249,7 +253,14 @@ fn unreachable_remedy(summary: &CallSummary<'_>, kind: SendErrorKind) -> String 
         SendErrorKind::TimedOut => format!("; {} is the timeout of a request", summary.names.of(TIMEOUT_MS)),
         _ => String::new(),
     };
-    format!("check that the broker's host reaches {}; {}{limit}", summary.endpoint, summary.health())
+    let proxy = match summary.names.ignored_proxy().filter(|_| summary.endpoint.starts_with("https:")) {
+        Some(variable) => format!(
+            "{variable} is set, and the host of this component does not use it: allow the connection without the proxy, or \
+             get the token from `token-broker serve`, which uses it; "
+        ),
+        None => String::new(),
+    };
+    format!("{proxy}check that the broker's host reaches {}; {}{limit}", summary.endpoint, summary.health())
 }
 
 /// A certificate does not become trusted by a retry, and the server may be another one.

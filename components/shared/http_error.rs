@@ -6,7 +6,9 @@ use crate::ErrorCode;
 
 /// The kind of an error, and the words for it.
 pub(crate) fn described(code: &ErrorCode) -> (SendErrorKind, &str) {
-    use SendErrorKind::{Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated, Untrusted};
+    use SendErrorKind::{
+        Broken, Forbidden, NotConnected, TimedOut, TooLarge, Truncated, Unconfigured, Untrusted,
+    };
     match code {
         ErrorCode::ConnectionRefused => (NotConnected, "connection refused"),
         ErrorCode::ConnectionTimeout => (NotConnected, "no connection in time"),
@@ -15,6 +17,10 @@ pub(crate) fn described(code: &ErrorCode) -> (SendErrorKind, &str) {
         | ErrorCode::DestinationUnavailable
         | ErrorCode::DestinationIpUnroutable => (NotConnected, "the address cannot be reached"),
         ErrorCode::HttpRequestDenied => (Forbidden, "request denied"),
+        ErrorCode::ConfigurationError => (
+            Unconfigured,
+            "its proxy wants a user and a password, or others, or it is misconfigured otherwise",
+        ),
         ErrorCode::DestinationIpProhibited => (Forbidden, "address prohibited"),
         ErrorCode::HttpResponseTimeout
         | ErrorCode::ConnectionReadTimeout

@@ -87,6 +87,9 @@ pub enum SendErrorKind {
     Forbidden,
     /// The host does not support such a request. Nothing was sent.
     Unsendable,
+    /// The host is configured wrongly, for example without the user and the password that its proxy wants. Nothing was
+    /// sent.
+    Unconfigured,
     /// The total limit has passed. The request may have been received.
     TimedOut,
     /// The peer's certificate is not trusted. Nothing was sent.

@@ -194,6 +194,9 @@ pub const MSI_ENDPOINT: &str = "MSI_ENDPOINT";
 pub const MSI_SECRET: &str = "MSI_SECRET";
 pub const DEFAULT_IDENTITY_CLIENT_ID: &str = "DEFAULT_IDENTITY_CLIENT_ID";
 
+/// The variables of a proxy for https requests, which a component cannot use: it opens no connections.
+pub(crate) const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 /// The name of Google Cloud's metadata server, at 169.254.169.254.
 pub const GCP_NAME: &str = "metadata.google.internal";
 

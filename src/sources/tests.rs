@@ -136,6 +136,7 @@ fn every_status_and_every_fault_of_a_connection_comes_with_a_remedy() {
         SendErrorKind::NotConnected,
         SendErrorKind::Forbidden,
         SendErrorKind::Unsendable,
+        SendErrorKind::Unconfigured,
         SendErrorKind::TimedOut,
         SendErrorKind::Untrusted,
         SendErrorKind::Broken,

@@ -190,6 +190,7 @@ fn transport_faults_are_distinguished() {
         (SendErrorKind::TooLarge, "protocol", 1),
         (SendErrorKind::Forbidden, "misconfigured", 1),
         (SendErrorKind::Unsendable, "other", 1),
+        (SendErrorKind::Unconfigured, "misconfigured", 1),
     ] {
         let (world, broker) = stage(APP_SERVICE, (0..4).map(|_| fault(fault_kind)));
         assert_eq!(kind(world.get(&broker, VAULT)), outcome, "{fault_kind:?}");

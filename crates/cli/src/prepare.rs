@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use token_broker::variables::BUDGET_MS;
 use token_broker_host::{
-    Broker, Builder, Cache, Environment, Error, HttpPolicy, Instance, TrustedRoots, log_line,
+    Broker, Builder, Cache, Environment, Error, HttpPolicy, Instance, Proxies, TrustedRoots, log_line,
 };
 
 use crate::args::Timeout;
@@ -109,7 +109,8 @@ impl Setup {
     }
 
     fn builder(&self) -> Result<Builder, Failed> {
-        let mut builder = Broker::builder().environment(self.environment.clone());
+        let mut builder =
+            Broker::builder().environment(self.environment.clone()).proxies(Proxies::inherit()?);
         if let Some(file) = file_in(COMPONENT) {
             builder = with_component(builder, &file)?;
         }

@@ -20,6 +20,7 @@ use crate::guest::prototype::{HostResources, Prototype};
 use crate::guest::random::Random;
 use crate::log::Log;
 use crate::network::policy::{HttpPolicy, WithAllowedEndpoint};
+use crate::network::proxy::Proxies;
 use crate::network::tls::Tls;
 use crate::network::trusted_roots::TrustedRoots;
 use crate::store::{NoStore, Store};
@@ -34,6 +35,7 @@ pub struct Builder {
     cache: Option<Cache>,
     environment: Environment,
     http: Option<Arc<dyn HttpPolicy>>,
+    proxies: Proxies,
     roots: TrustedRoots,
     store: Option<Arc<dyn Store>>,
     settings: Option<Arc<dyn Settings>>,
@@ -87,6 +89,13 @@ impl Builder {
     /// to the endpoint that `TOKEN_BROKER_ALLOWED_ENDPOINT` names.
     pub fn http(mut self, policy: impl HttpPolicy) -> Self {
         self.http = Some(Arc::new(policy));
+        self
+    }
+
+    /// The proxy for the broker's https requests, [`Proxies::inherit`] for example. Default: none, whatever the variables
+    /// of the process are.
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
         self
     }
 
@@ -169,6 +178,7 @@ impl Builder {
     fn resources(self, is_silent: bool, default_policy: WithAllowedEndpoint) -> Result<HostResources> {
         let log = self.log.unwrap_or_else(Log::stderr);
         Ok(HostResources {
+            proxies: self.proxies,
             tls: Arc::new(Tls::new(&self.environment, self.roots)?),
             environment: self.environment,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::default())),

@@ -28,6 +28,7 @@
 //! |---|---|
 //! | give the broker its variables and the files that they name | [`Builder::environment`], [`Environment`]; [`Builder::settings`] for another source |
 //! | share tokens with other processes | [`Builder::store`]: [`MemoryStore`], `RedisStore` (feature `redis`), or your [`Store`] |
+//! | send the broker's requests through a company's proxy | [`Builder::proxies`] with [`Proxies`] |
 //! | restrict the broker's requests | [`Builder::http`] with an [`HttpPolicy`]; [`Builder::trusted_roots`] |
 //! | restrict the components' requests, so that they cannot go around their policy | [`Egress`] as the hooks of their HTTP |
 //! | compile the component once, and not at each start | [`Builder::cache`] with a [`Cache`] |
@@ -97,6 +98,7 @@ pub use log::stderr::{flush_log, log_line};
 pub use network::egress::Egress;
 pub use network::http::{HttpError, WasiBody};
 pub use network::policy::{Answer, Decision, DefaultHttpPolicy, HttpPolicy};
+pub use network::proxy::Proxies;
 pub use network::trusted_roots::TrustedRoots;
 pub use store::memory::MemoryStore;
 #[cfg(feature = "redis")]

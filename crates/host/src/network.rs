@@ -6,8 +6,10 @@ pub(crate) mod exchange;
 pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod policy;
+pub(crate) mod proxy;
 pub(crate) mod tls;
 pub(crate) mod trusted_roots;
+pub(crate) mod tunnel;
 
 #[cfg(test)]
 mod tests;

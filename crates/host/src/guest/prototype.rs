@@ -17,8 +17,11 @@ use crate::guest::random::Random;
 use crate::guest::state::State;
 use crate::guest::{USE_ANOTHER, imports, open_at, wasi};
 use crate::log::Log;
+use crate::network::connect::Network;
+use crate::network::exchange::Ways;
 use crate::network::hooks::Hooks;
 use crate::network::policy::HttpPolicy;
+use crate::network::proxy::Proxies;
 use crate::network::tls::Tls;
 use crate::store::Store;
 
@@ -28,6 +31,7 @@ pub(crate) struct HostResources {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Option<Random>,
     pub(crate) http: Arc<dyn HttpPolicy>,
+    pub(crate) proxies: Proxies,
     pub(crate) tls: Arc<Tls>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
@@ -87,7 +91,11 @@ impl HostResources {
             http: WasiHttpCtx::new(),
             hooks: Hooks {
                 policy: Arc::clone(&self.http),
-                tls: Arc::clone(&self.tls),
+                ways: Ways {
+                    network: Network::of_broker(),
+                    proxies: self.proxies.clone(),
+                    tls: Arc::clone(&self.tls),
+                },
                 log: self.log.clone(),
             },
             table: ResourceTable::new(),
@@ -124,6 +132,7 @@ pub(crate) mod tests {
 
     fn resources(environment: Environment) -> HostResources {
         HostResources {
+            proxies: Proxies::default(),
             tls: Arc::new(Tls::new(&environment, TrustedRoots::default()).unwrap()),
             environment,
             clock: Arc::new(SystemClock::default()),

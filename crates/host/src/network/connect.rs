@@ -40,6 +40,11 @@ impl Network {
         })
     }
 
+    /// To a proxy, wherever it is: the deployer names it, and it gets no request of the broker's.
+    pub(crate) fn of_proxy() -> Self {
+        Self::new(|_, _, _| Ok(()))
+    }
+
     /// For components: to no endpoint of the platform, and to this machine only by address.
     pub(crate) fn of_component() -> Self {
         Self::new(Guard::check_address)

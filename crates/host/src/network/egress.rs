@@ -14,8 +14,9 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 use crate::environment::Environment;
 use crate::log::Log;
 use crate::network::connect::Network;
-use crate::network::exchange;
+use crate::network::exchange::{self, Ways};
 use crate::network::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
+use crate::network::proxy::Proxies;
 use crate::network::tls::Tls;
 use crate::network::trusted_roots::TrustedRoots;
 
@@ -24,13 +25,12 @@ use crate::network::trusted_roots::TrustedRoots;
 ///
 /// A policy binds a component only if the component cannot ask the identity endpoint itself. So a name among the
 /// origins never leads to a link-local address or to the platform's WireServer. Over plain http it does not lead to
-/// this machine either, `localhost` apart: list the address instead. Redirects are not followed. Clones share their
-/// state.
+/// this machine either, `localhost` apart: list the address instead. Redirects are not followed, and no proxy is used.
+/// Clones share their state.
 #[derive(Clone)]
 pub struct Egress {
     origins: Arc<[Target]>,
-    network: Network,
-    tls: Arc<Tls>,
+    ways: Ways,
     log: Log,
 }
 
@@ -43,8 +43,11 @@ impl Egress {
         let origins: Result<Vec<_>> = origins.into_iter().map(|origin| parse(origin.as_ref())).collect();
         Ok(Self {
             origins: origins?.into(),
-            network: Network::of_component(),
-            tls: Arc::new(Tls::new(&Environment::default(), TrustedRoots::default())?),
+            ways: Ways {
+                network: Network::of_component(),
+                proxies: Proxies::default(),
+                tls: Arc::new(Tls::new(&Environment::default(), TrustedRoots::default())?),
+            },
             log: Log::stderr(),
         })
     }
@@ -54,7 +57,7 @@ impl Egress {
     /// # Errors
     /// TLS is not available.
     pub fn trusted_roots(mut self, roots: TrustedRoots) -> Result<Self> {
-        self.tls = Arc::new(Tls::new(&Environment::default(), roots)?);
+        self.ways.tls = Arc::new(Tls::new(&Environment::default(), roots)?);
         Ok(self)
     }
 
@@ -92,8 +95,7 @@ impl WasiHttpHooks for Egress {
         if !self.leads_to(request.uri()) {
             return Box::new(async { Err(HttpError::HttpRequestDenied) });
         }
-        let (network, tls, log) = (self.network.clone(), Arc::clone(&self.tls), self.log.clone());
-        Box::new(exchange::send(request, options.into(), network, tls, log))
+        Box::new(exchange::send(request, options.into(), self.ways.clone(), self.log.clone()))
     }
 
     fn p3_error_from_connect(&mut self, error: &io::Error) -> ErrorCode {

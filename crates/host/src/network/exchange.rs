@@ -1,4 +1,4 @@
-//! One HTTP exchange: one connection, one request, no redirects, no proxy, every step within its time.
+//! One HTTP exchange: one connection, one request, no redirects, every step within its time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,9 @@ use wasmtime_wasi_http::RequestOptions;
 use crate::log::Log;
 use crate::network::connect::Network;
 use crate::network::http::{HttpError, Sent, WasiBody};
+use crate::network::proxy::Proxies;
 use crate::network::tls::{self, Tls};
+use crate::network::tunnel;
 
 /// The time limits of an exchange.
 #[derive(Clone, Copy)]
@@ -31,28 +33,29 @@ pub(crate) struct Times {
     between_bytes: Duration,
 }
 
+/// The ways to a server, as one kind of sender has them.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    pub(crate) network: Network,
+    pub(crate) proxies: Proxies,
+    pub(crate) tls: Arc<Tls>,
+}
+
 /// Send a request and wait for the head of its answer.
-pub(crate) async fn send(
-    request: Request<WasiBody>,
-    times: Times,
-    network: Network,
-    tls: Arc<Tls>,
-    log: Log,
-) -> Sent {
-    let connecting = connect(request.uri(), &network, &tls, &log);
+pub(crate) async fn send(request: Request<WasiBody>, times: Times, ways: Ways, log: Log) -> Sent {
+    let connecting = connect(request.uri(), &ways, &log);
     let connection = timeout(times.connect, connecting).await.map_err(|_| HttpError::ConnectionTimeout)??;
     exchange(connection, request, times).await
 }
 
-async fn connect(
-    uri: &Uri,
-    network: &Network,
-    tls: &Tls,
-    log: &Log,
-) -> Result<Box<dyn Connection>, HttpError> {
-    let connection = network.connect(uri, log).await?;
+async fn connect(uri: &Uri, ways: &Ways, log: &Log) -> Result<Box<dyn Connection>, HttpError> {
+    let Ways { network, proxies, tls } = ways;
+    let connection: Box<dyn Connection> = match proxies.of(uri).filter(|_| !tls.pins(uri)) {
+        Some(proxy) => tunnel::open(uri, proxy, tls, log).await?,
+        None => Box::new(network.connect(uri, log).await?),
+    };
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Ok(Box::new(connection));
+        return Ok(connection);
     }
     match tls.secure(uri, connection).await {
         Ok(connection) => Ok(Box::new(connection)),
@@ -101,7 +104,7 @@ fn in_time(response: Response<Incoming>, between_bytes: Duration) -> Response<Wa
     })
 }
 
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
 
 impl From<Option<RequestOptions>> for Times {

@@ -9,16 +9,14 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks};
 
 use crate::log::Log;
-use crate::network::connect::Network;
-use crate::network::exchange;
+use crate::network::exchange::{self, Ways};
 use crate::network::http::{HttpError, Sent, WasiBody, connect_error, hyper_error};
 use crate::network::policy::{Answer, Decision, HttpPolicy};
-use crate::network::tls::Tls;
 
 /// The policy in the shape that WASI's HTTP wants.
 pub(crate) struct Hooks {
     pub(crate) policy: Arc<dyn HttpPolicy>,
-    pub(crate) tls: Arc<Tls>,
+    pub(crate) ways: Ways,
     pub(crate) log: Log,
 }
 
@@ -34,8 +32,7 @@ impl WasiHttpHooks for Hooks {
         let request = http::Request::from_parts(head, body);
         match decision {
             Decision::Send => {
-                let (tls, log) = (Arc::clone(&self.tls), self.log.clone());
-                Box::new(exchange::send(request, options.into(), Network::of_broker(), tls, log))
+                Box::new(exchange::send(request, options.into(), self.ways.clone(), self.log.clone()))
             }
             Decision::Answer(answer) => Box::new(answer_here(request, answer)),
             Decision::Refuse(reason) => {

@@ -97,8 +97,9 @@ fn is_at(endpoint: &Uri, uri: &Uri) -> bool {
         && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn is_local(host: &str) -> bool {
-    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+/// Loopback, link-local or `localhost`.
+pub(crate) fn is_local(host: &str) -> bool {
+    match host.trim_start_matches('[').trim_end_matches(']').parse().map(|ip: IpAddr| ip.to_canonical()) {
         Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_link_local(),
         Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unicast_link_local(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),

@@ -1,5 +1,6 @@
 //! Tests of what leaves for an https server, and of what does not, with a server of this process.
 
+mod proxy;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -10,9 +11,13 @@ use wasmtime_wasi_http::{RequestOptions, WasiHttpHooks as _};
 
 use crate::environment::Environment;
 use crate::log::Log;
+use crate::network::connect::Network;
+use crate::network::exchange::Ways;
 use crate::network::hooks::Hooks;
 use crate::network::http::HttpError;
 use crate::network::policy::{Decision, DefaultHttpPolicy, HttpPolicy};
+use crate::network::proxy::Proxies;
+use crate::network::proxy::tests::proxies;
 use crate::network::tls::Tls;
 use crate::network::trusted_roots::TrustedRoots;
 use server::Server;
@@ -38,10 +43,20 @@ impl Outside {
         let lines = Arc::clone(&log);
         let hooks = Hooks {
             policy: Arc::new(policy),
-            tls: Arc::new(Tls::new(environment, roots).unwrap()),
+            ways: Ways {
+                network: Network::of_broker(),
+                proxies: Proxies::default(),
+                tls: Arc::new(Tls::new(environment, roots).unwrap()),
+            },
             log: Log::new(move |line| *lines.lock().unwrap() += line),
         };
         Self { hooks, log }
+    }
+
+    /// The same behind a proxy.
+    fn behind(mut self, variables: &[(&str, &str)]) -> Self {
+        self.hooks.ways.proxies = proxies(variables).unwrap();
+        self
     }
 
     /// The status and the body.

@@ -16,7 +16,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
 use token_broker::variables::{IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmtime::Result;
@@ -45,16 +45,25 @@ impl Tls {
     }
 
     /// Do the TLS handshake on a connection.
-    pub(crate) async fn secure(&self, uri: &Uri, connection: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn secure<C>(&self, uri: &Uri, connection: C) -> io::Result<TlsStream<C>>
+    where
+        C: AsyncRead + AsyncWrite + Unpin,
+    {
         let name = ServerName::try_from(bare_host(uri).to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(self.config(uri))).connect(name, connection).await
     }
 
+    /// Whether the server of a URL is known by its certificate. It is on this machine or near it.
+    pub(crate) fn pins(&self, uri: &Uri) -> bool {
+        self.pin(uri).is_some()
+    }
+
+    fn pin(&self, uri: &Uri) -> Option<&Pin> {
+        self.pinning.as_ref().filter(|pin| Origin::of(uri).as_ref() == Some(&pin.origin))
+    }
+
     fn config(&self, uri: &Uri) -> &Arc<ClientConfig> {
-        match &self.pinning {
-            Some(pin) if Origin::of(uri).as_ref() == Some(&pin.origin) => &pin.config,
-            _ => &self.trusting,
-        }
+        self.pin(uri).map_or(&self.trusting, |pin| &pin.config)
     }
 }
 

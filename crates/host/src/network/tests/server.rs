@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) struct Server {
-    port: u16,
+    name: String,
+    pub(crate) port: u16,
     /// Its certificate, which is its own authority too.
     pub(crate) pem: String,
     /// SHA-1 of the certificate, in upper case.
@@ -24,32 +25,44 @@ pub(crate) struct Server {
 impl Server {
     /// On a port of this machine. What it says begins with the status line, and it then says nothing more.
     pub(crate) async fn start(says: &str) -> Self {
-        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![identity.cert.der().clone()], key)
-            .unwrap();
-        let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, identity.cert.der());
+        Self::named("localhost", says).await
+    }
+
+    /// The same with a certificate for another name.
+    pub(crate) async fn named(name: &str, says: &str) -> Self {
+        let (config, certificate) = certified(name);
+        let thumbprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
         let thumbprint = thumbprint.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::default();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, config.into(), says.to_owned(), Arc::clone(&requests)));
-        Self { port, pem: identity.cert.pem(), thumbprint, requests, _serving: serving }
+        serving.spawn(serve(listener, config, says.to_owned(), Arc::clone(&requests)));
+        let (name, pem) = (name.to_owned(), certificate.pem());
+        Self { name, port, pem, thumbprint, requests, _serving: serving }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.port)
+        format!("https://{}:{}{path}", self.name, self.port)
     }
 
     /// The heads of the requests that came.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+/// A server's configuration with a certificate for a name, and the certificate.
+pub(super) fn certified(name: &str) -> (Arc<ServerConfig>, rcgen::Certificate) {
+    let identity = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(identity.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![identity.cert.der().clone()], key)
+        .unwrap();
+    (config.into(), identity.cert)
 }
 
 async fn serve(
