@@ -215,3 +215,24 @@ fn a_failing_app_service_never_falls_through_to_imds() {
         }
     }
 }
+
+#[test]
+fn a_proxy_that_the_host_does_not_use_is_named_where_https_gets_no_connection() {
+    let hint = |settings: &[(&str, &str)]| {
+        let (world, broker) = stage(settings, (0..4).map(|_| fault(SendErrorKind::NotConnected)));
+        world.error(&broker, VAULT).to_string()
+    };
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let line = hint(&with(SECRET, &[(variable, "http://u:sentinel@proxy.corp")]));
+        assert!(
+            line.contains(&format!("{variable} is set, and the host")) && !line.contains("sentinel"),
+            "{line}"
+        );
+        let local = hint(&with(APP_SERVICE, &[(variable, "http://proxy.corp")]));
+        assert!(!local.contains("_PROXY") && !local.contains("_proxy"), "{local}");
+    }
+    for none in [&with(SECRET, &[("HTTPS_PROXY", "")]), &with(SECRET, &[("HTTP_PROXY", "http://proxy.corp")])]
+    {
+        assert!(!hint(none).contains("PROXY"));
+    }
+}

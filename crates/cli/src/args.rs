@@ -17,7 +17,8 @@ pub(crate) use request::RequestOptions;
 /// agent of an Azure Arc-enabled server, or the instance metadata service (IMDS) of an Azure virtual machine.
 /// AZURE_TOKEN_CREDENTIALS selects among the sources; `token-broker explain` lists them.
 ///
-/// SSL_CERT_FILE names a PEM file of authorities to trust besides the public ones. TOKEN_BROKER_LOG sets the level of
+/// SSL_CERT_FILE names a PEM file of authorities to trust besides the public ones, HTTPS_PROXY a proxy for the requests
+/// to Entra ID, NO_PROXY the hosts that are reached without it. TOKEN_BROKER_LOG sets the level of
 /// the log. TOKEN_BROKER_COMPONENT names a broker component to use instead of the one inside this command. NO_COLOR
 /// turns off colours in help texts.
 #[derive(Debug, Parser)]
