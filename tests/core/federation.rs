@@ -1,12 +1,15 @@
 //! Apps that trust the issuer of another platform: its endpoint, a variable, a file that is written in place.
 
+mod cost;
+
+use std::future::Future;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use token_broker::{SendErrorKind, Verdict};
 
-use crate::fake::{Reply, START, World, fault, json, json_with};
+use crate::fake::{Reply, START, Tasks, World, fault, json, json_with};
 use crate::stage::*;
 
 const APP: &Pairs = &[("AZURE_TENANT_ID", "tenant.example"), ("AZURE_CLIENT_ID", "app")];
