@@ -93,7 +93,7 @@ async fn what_a_platform_refuses_is_told_in_its_words_with_what_to_do() {
             Credential::AzurePipelines,
             "SYSTEM_ACCESSTOKEN",
             "s3ntinel",
-            ["TF400813: The user '' is not authorized", "SYSTEM_ACCESSTOKEN: $(System.AccessToken)"],
+            ["TF400813: The user 'aaaaaaaa-", "SYSTEM_ACCESSTOKEN: $(System.AccessToken)"],
         ),
         (
             Credential::AzurePipelines,

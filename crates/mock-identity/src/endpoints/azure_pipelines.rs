@@ -132,9 +132,8 @@ fn unauthorized(words: &str) -> Reply {
         "errorCode": 0,
         "eventId": 3000,
     });
-    let challenges = ["Bearer", "Basic realm=\"https://dev.azure.com/\"", "TFS-Federated"];
-    let reply = json_reply(StatusCode::UNAUTHORIZED, body);
-    challenges.iter().fold(reply, |reply, challenge| reply.beside("www-authenticate", challenge))
+    let challenge = r#"Bearer, Basic realm="https://dev.azure.com/", TFS-Federated"#;
+    json_reply(StatusCode::UNAUTHORIZED, body).with("www-authenticate", challenge)
 }
 
 fn error(status: StatusCode, key: &str, words: &str) -> Reply {
@@ -203,7 +202,8 @@ const SIGN_IN: &str = "_signin";
 const PATH: &str = "/contoso/590cfd2a-0000-4000-8000-000000000001/_apis/distributedtask/hubs/build/plans/\
                     2e011469-0000-4000-8000-000000000002/jobs/5ee5fa9b-0000-4000-8000-000000000003/oidctoken";
 const VERSIONS: [&str; 2] = ["7.1", "7.1-preview.1"];
-const NOT_AUTHORIZED: &str = "TF400813: The user '' is not authorized to access this resource.";
+const NOT_AUTHORIZED: &str =
+    "TF400813: The user 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa' is not authorized to access this resource.";
 const ANONYMOUS: &str =
     "TF400813: Resource not available for anonymous access. Client authentication required.";
 /// Its tokens are valid since ten minutes.

@@ -10,11 +10,7 @@ use super::{Call, Endpoint, Environment, Platform, Reply, Setup, Spec};
 use crate::{federation::Workload, sections::GcpMetadataConfig};
 
 pub(crate) const SPEC: Spec = Spec {
-    paths: &[
-        "",
-        "computeMetadata/v1/instance/service-accounts/*",
-        "computeMetadata/v1/instance/service-accounts/*/identity",
-    ],
+    paths: &["", "computeMetadata/**"],
     answer,
     failure: |_, _, status| of_server(page(status, "The service is unavailable.")),
     setups: &[Setup {
@@ -55,15 +51,23 @@ fn answer(platform: &Platform, call: &Call) -> Reply {
 
 fn document(platform: &Platform, config: &GcpMetadataConfig, call: &Call) -> Result<Reply, Reply> {
     check_guards(call)?;
-    let segments = call.segments();
-    let ["computeMetadata", "v1", "instance", "service-accounts", account, rest @ ..] = segments.as_slice()
-    else {
-        return Ok(listing("computeMetadata/\n"));
-    };
-    if *account != "default" && *account != config.service_account {
-        return Err(page(StatusCode::NOT_FOUND, "The requested URL was not found on this server."));
+    match call.segments().as_slice() {
+        [] => Ok(listing("computeMetadata/\n")),
+        ["computeMetadata", "v1", "instance", "service-accounts", account, rest @ ..]
+            if [DEFAULT, &config.service_account].contains(account) =>
+        {
+            match rest {
+                [] => Ok(service_account(config, call)),
+                ["identity"] => token(platform, config, call),
+                _ => Err(not_found()),
+            }
+        }
+        _ => Err(not_found()),
     }
-    if rest.is_empty() { Ok(service_account(config, call)) } else { token(platform, config, call) }
+}
+
+fn not_found() -> Reply {
+    page(StatusCode::NOT_FOUND, "The requested URL was not found on this server.")
 }
 
 /// A directory, whose name ends with a slash
@@ -76,7 +80,7 @@ fn service_account(config: &GcpMetadataConfig, call: &Call) -> Reply {
         return listing("aliases\nemail\nidentity\nscopes\ntoken\n");
     }
     Reply::ok(json!({
-        "aliases": ["default"],
+        "aliases": [DEFAULT],
         "email": config.service_account,
         "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
     }))
@@ -139,13 +143,15 @@ fn page(status: StatusCode, words: &str) -> Reply {
         "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n  <title>Error {code} ({reason})!!1</title>\n  \
          <p><b>{code}.</b> <ins>That’s an error.</ins>\n  <p>{words}  <ins>That’s all we know.</ins>\n"
     );
-    Reply::html(status, page)
+    Reply::html(status, page).with("content-type", "text/html; charset=UTF-8")
 }
 
 fn of_server(reply: Reply) -> Reply {
     reply.with_all(&HEADERS)
 }
 
+/// The other name of the machine's service account
+const DEFAULT: &str = "default";
 const FLAVOR: &str = "metadata-flavor";
 const HEADERS: [(&str, &str); 4] = [
     (FLAVOR, "Google"),

@@ -77,7 +77,7 @@ async fn a_program_that_is_not_known_is_refused_and_a_browser_is_led_to_the_sign
     let target = format!("{path}{query}");
     let stranger = ("Authorization", "Bearer stranger");
     for (headers, words) in [
-        (&[SUPPRESS, stranger][..], "TF400813: The user ''"),
+        (&[SUPPRESS, stranger][..], "TF400813: The user 'aaaaaaaa-"),
         (&[SUPPRESS], "TF400813: Resource not available"),
     ] {
         let answer = send(&mock, "POST", &target, headers, "").await.unwrap();

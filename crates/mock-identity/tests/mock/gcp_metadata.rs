@@ -74,6 +74,7 @@ async fn what_the_metadata_server_refuses_is_refused_as_it_does() {
         ("GET", &without, &[FLAVOR], 400, "non-empty audience parameter required"),
         ("GET", &empty, &[FLAVOR], 400, "non-empty audience parameter required"),
         ("GET", &unknown, &[FLAVOR], 404, "Error 404 (Not Found)!!1"),
+        ("GET", &"/computeMetadata/v1/instance/id".to_owned(), &[FLAVOR], 404, "Error 404"),
     ] {
         let answer = send(&mock, method, target, headers, "").await.unwrap();
         assert_eq!(

@@ -29,7 +29,7 @@ async fn azure_pipelines_credential_gets_a_token_by_the_service_connection_of_th
 async fn azure_pipelines_credential_hears_why_it_is_refused_in_the_words_of_azure_devops() {
     let mock = mock_with_tls().await;
     for (name, value, words) in [
-        ("SYSTEM_ACCESSTOKEN", "stranger", "TF400813: The user '' is not authorized"),
+        ("SYSTEM_ACCESSTOKEN", "stranger", "TF400813: The user 'aaaaaaaa-"),
         (
             "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
             "99999999-0000-4000-8000-000000000000",
