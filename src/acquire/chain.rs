@@ -8,9 +8,9 @@ use super::context::FetchContext;
 use super::source_client::SourceClient;
 use super::source_slot::{SlotState, SourceReport, SourceSlot};
 use crate::model::{Error, Failure, Host, Identity, Token};
-use crate::policy::AdmittedRequest;
+use crate::policy::{AdmittedRequest, Purpose};
 use crate::settings::{Selection, SettingNames, Settings};
-use crate::sources::{Protocol as _, SOURCES, Source, SourceCall, SourceError};
+use crate::sources::{Prerequisite, Protocol as _, SOURCES, Source, SourceCall, SourceError};
 
 /// The sources in the order in which they are tried.
 #[derive(Debug)]
@@ -104,9 +104,22 @@ impl Chain {
         }
     }
 
-    /// The reports of all sources. `request` is the request for which each shows its call.
+    /// The reports of all sources. `request` is the request for which each shows its call; an issuer of assertions shows it
+    /// for the assertion that is configured.
     pub(crate) fn explain(&self, request: &AdmittedRequest, names: &SettingNames) -> Vec<SourceReport> {
-        self.0.iter().map(|slot| slot.report(request, names)).collect()
+        let assertion = self.issuer_request();
+        let shown = |slot: &SourceSlot| assertion.filter(|it| slot.can_serve(it)).unwrap_or(request);
+        self.0.iter().map(|slot| slot.report(shown(slot), names)).collect()
+    }
+
+    /// The request for the assertion of another platform, if an app registration is configured to need one.
+    fn issuer_request(&self) -> Option<&AdmittedRequest> {
+        self.0.iter().filter_map(SourceSlot::ready).find_map(|source| match source.prerequisite() {
+            Prerequisite::Token(request) if request.key().purpose() == Purpose::IssuerAssertion => {
+                Some(&**request)
+            }
+            _ => None,
+        })
     }
 }
 

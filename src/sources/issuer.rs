@@ -186,8 +186,10 @@ impl Protocol for Issuer {
     }
 
     fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
-        // GitHub's words for a job that has not started: `Can't issue ID_TOKEN for job in 'Pending' state`.
-        let is_early = refusal.status == 403 && refusal.mentions("id_token") && refusal.mentions("state");
+        // GitHub's words for a job that has not started: `Can't issue ID_TOKEN for job in 'Pending' state`, or `'Delayed'`.
+        let is_early = refusal.status == 403
+            && ["id_token", "state"].into_iter().all(|word| refusal.mentions(word))
+            && !refusal.mentions("'completed'");
         match refusal.not_found_is_final().error(|refusal| self.platform.remedy(refusal, summary.names)) {
             SourceError::Failed(Error::Rejected(failure)) if is_early => {
                 SourceError::Retry(failure, RetryClass::Busy)

@@ -4,7 +4,9 @@
 //! - OAuth's and IMDS's `{"error": "...", "error_description": "..."}`;
 //! - App Service's `{"statusCode": 400, "message": "...", "correlationId": "..."}`, `{"Message": "..."}` and
 //!   `{"ErrorCode": "...", "Message": null, "ExceptionMessage": ""}`;
-//! - Azure DevOps' `{"$id": "1", "message": "TF400813: ..."}` and `{"count": 151, "value": "..."}`;
+//! - Azure DevOps' `{"$id": "1", "message": "TF400813: ..."}`, `{"count": 151, "value": "..."}` and
+//!   `{"count": 1, "value": {"Message": "..."}}`;
+//! - GitHub Actions' `{"source": "...", "statusCode": 403, "errorMessage": "..."}`;
 //! - `{"error": {"code": "...", "message": "..."}}` of Cloud Shell, Service Fabric and container groups;
 //! - plain text, as Azure Machine Learning and proxies in front of IMDS send it.
 
@@ -71,12 +73,12 @@ impl ServiceError {
 
     fn of_fields(fields: &Map<String, Value>) -> Self {
         let outer = |key: &str| field(fields, key).and_then(text);
-        let nested = field(fields, "error").and_then(Value::as_object);
+        let nested = ["error", "value"].into_iter().find_map(|key| field(fields, key)?.as_object());
         let inner = |key: &str| nested.and_then(|nested| field(nested, key)).and_then(text);
         Self {
             code: ["error", "errorcode", "code"].into_iter().find_map(outer).or_else(|| inner("code")),
             suberror: outer("suberror"),
-            message: ["errordescription", "message", "exceptionmessage"]
+            message: ["errordescription", "message", "errormessage", "exceptionmessage"]
                 .into_iter()
                 .find_map(outer)
                 .or_else(|| inner("message"))

@@ -1,12 +1,15 @@
 //! Apps that trust the issuer of another platform: its endpoint, a variable, a file that is written in place.
 
+mod cost;
+
+use std::future::Future;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use token_broker::{SendErrorKind, Verdict};
 
-use crate::fake::{Reply, START, World, fault, json, json_with};
+use crate::fake::{Reply, START, Tasks, World, fault, json, json_with};
 use crate::stage::*;
 
 const APP: &Pairs = &[("AZURE_TENANT_ID", "tenant.example"), ("AZURE_CLIENT_ID", "app")];
@@ -227,8 +230,10 @@ fn an_answer_without_a_token_is_not_sent_to_entra_and_not_repeated() {
 #[test]
 fn a_busy_issuer_and_a_job_that_has_not_started_are_asked_again() {
     let early = r#"{"message":"Can't issue ID_TOKEN for job in 'Pending' state"}"#;
+    let delayed = r#"{"source":"actions-run-service","statusCode":403,"errorMessage":"Can't issue ID_TOKEN for job in 'Delayed' state"}"#;
     for (busy, waited) in [
         (json(403, early), 1),
+        (json(403, delayed), 1),
         (json(503, "{}"), 1),
         (fault(SendErrorKind::TimedOut), 1),
         (json_with(429, ("retry-after", "7"), "{}"), 7),
@@ -242,10 +247,18 @@ fn a_busy_issuer_and_a_job_that_has_not_started_are_asked_again() {
 #[test]
 fn a_refusal_is_told_with_the_words_of_the_issuer_and_what_to_do() {
     let reference = r#"{"count":151,"value":"There is no explicit reference to service connection x from current stage"}"#;
+    let expired = r#"{"source":"actions-run-service","statusCode":401,"errorMessage":"token has invalid claims: token is expired"}"#;
+    let completed = r#"{"source":"actions-run-service","statusCode":403,"errorMessage":"Can't issue ID_TOKEN for job in 'Completed' state"}"#;
+    let audience = r#"{"source":"actions-run-service","statusCode":400,"errorMessage":"Can't issue ID_TOKEN for audience 'x'"}"#;
+    let get =
+        r#"{"count":1,"value":{"Message":"The requested resource does not support http method 'GET'."}}"#;
     let tf = r#"{"$id":"1","message":"TF400813: The user '' is not authorized","errorCode":0}"#;
     for (issuer, status, body, words, remedy) in [
         (GITHUB, 401, r#"{"message":"bad credentials"}"#, "bad credentials", "id-token: write"),
-        (GITHUB, 405, "", "405", "POST"),
+        (GITHUB, 401, expired, "token is expired", "id-token: write"),
+        (GITHUB, 403, completed, "'Completed' state", "ends with the job"),
+        (GITHUB, 400, audience, "for audience 'x'", "unset TOKEN_BROKER_ASSERTION_AUDIENCE"),
+        (GITHUB, 405, get, "does not support http method 'GET'", "POST"),
         (
             PIPELINES,
             400,
@@ -400,7 +413,9 @@ fn an_explicit_issuer_comes_before_a_token_file_and_explain_shows_both() {
     assert_eq!(name(world.get(&broker, VAULT)), "T1");
     assert_eq!(report(&broker, "federated-assertion").verdict, Verdict::Used);
     assert_eq!(report(&broker, "workload-identity").verdict, Verdict::Ready);
-    assert_eq!(report(&broker, "assertion-issuer").verdict, Verdict::Ready);
+    let issuer = report(&broker, "assertion-issuer");
+    assert_eq!(issuer.verdict, Verdict::Ready);
+    assert!(issuer.would_send.unwrap().ends_with("&audience=api%3A%2F%2FAzureADTokenExchange"));
 }
 
 #[test]

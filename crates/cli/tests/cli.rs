@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "cli/documents.rs"]
 mod documents;
+#[path = "cli/federation.rs"]
+mod federation;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/output.rs"]

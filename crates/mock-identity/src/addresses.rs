@@ -9,6 +9,13 @@ pub(crate) struct Addresses {
     pub(crate) pinned: Option<Pinned>,
 }
 
+impl Addresses {
+    /// With TLS if a listener has it, for the endpoints that are never without it in reality
+    pub(crate) fn secure_if_any(&self) -> &str {
+        self.tls.as_ref().unwrap_or(&self.plain)
+    }
+}
+
 /// The listener of Service Fabric
 pub(crate) struct Pinned {
     pub(crate) url: String,

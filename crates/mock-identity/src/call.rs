@@ -86,6 +86,12 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The token of the header `Authorization: Bearer`, whose scheme has no case (RFC 9110, 11.1)
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    }
+
     /// True if the call has a header that no web page can send
     pub(crate) fn has_metadata(&self) -> bool {
         self.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true"))

@@ -11,8 +11,9 @@ use crate::{
     fault::Fault,
     identity::{IdKind, Identity, IdentityKind, Selector},
     sections::{
-        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig,
-        ContainerGroupConfig, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+        AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, AzurePipelinesConfig,
+        CloudShellConfig, ContainerGroupConfig, EntraConfig, GcpMetadataConfig, GithubActionsConfig,
+        ImdsConfig, ServiceFabricConfig, VaultConfig,
     },
 };
 
@@ -52,6 +53,12 @@ pub struct MockConfig {
     pub arc: Option<ArcConfig>,
     /// The token service of Service Fabric, if there is one
     pub service_fabric: Option<ServiceFabricConfig>,
+    /// The token endpoint of a job of GitHub Actions, if there is one
+    pub github_actions: Option<GithubActionsConfig>,
+    /// The token endpoint of a job of Azure Pipelines, if there is one
+    pub azure_pipelines: Option<AzurePipelinesConfig>,
+    /// The metadata server of Google Cloud, if there is one
+    pub gcp_metadata: Option<GcpMetadataConfig>,
     /// The token endpoint of Entra ID
     pub entra: EntraConfig,
     /// The managed identities of the pretended machine

@@ -21,6 +21,11 @@ pub(crate) fn of_entra(unix_seconds: u64) -> String {
     written(unix_seconds, format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z"))
 }
 
+/// `2024-09-24T00:21:12Z`, as Azure Front Door dates its ids (RFC 3339)
+pub(crate) fn of_front_door(unix_seconds: u64) -> String {
+    written(unix_seconds, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+}
+
 /// `2023-02-28T09:57:37.0000000Z`, as Entra ID writes the times of assertions
 pub(crate) fn in_full(unix_seconds: u64) -> String {
     written(unix_seconds, format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].0000000Z"))

@@ -23,6 +23,13 @@ pub enum Endpoint {
     Arc,
     /// The token service of Service Fabric: `/metadata/identity/oauth2/token` on its own listener
     ServiceFabric,
+    /// The token endpoint of a job of GitHub Actions: `/NUMBER//idtoken/RUN/JOB`
+    GithubActions,
+    /// The token endpoint of a job of Azure Pipelines: `/ORGANIZATION/PROJECT/_apis/distributedtask/…/oidctoken`
+    AzurePipelines,
+    /// The metadata server of Google Cloud: `/` and `/computeMetadata/v1/instance/service-accounts/ACCOUNT/identity`, with a
+    /// header
+    GcpMetadata,
     /// The token endpoint of Entra ID and of AD FS, with TLS: `/TENANT/oauth2/v2.0/token` and `/adfs/oauth2/token`
     Entra,
     /// OpenID configuration and signing keys of the tenants, and instance discovery

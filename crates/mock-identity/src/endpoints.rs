@@ -4,9 +4,12 @@ mod app_service;
 mod app_service_2017;
 mod arc;
 mod azure_ml;
+mod azure_pipelines;
 mod cloud_shell;
 mod container_group;
 pub(crate) mod entra;
+pub(crate) mod gcp_metadata;
+mod github_actions;
 mod imds;
 mod key_vault;
 mod msi_2017;
@@ -26,7 +29,7 @@ use crate::{
 };
 
 /// All of them, in the order of the start page
-pub(crate) static ALL: [&Spec; 12] = [
+pub(crate) static ALL: [&Spec; 15] = [
     &imds::SPEC,
     &app_service::SPEC,
     &app_service_2017::SPEC,
@@ -35,6 +38,9 @@ pub(crate) static ALL: [&Spec; 12] = [
     &container_group::SPEC,
     &arc::SPEC,
     &service_fabric::SPEC,
+    &github_actions::SPEC,
+    &azure_pipelines::SPEC,
+    &gcp_metadata::SPEC,
     &entra::SPEC,
     &open_id::SPEC,
     &key_vault::SPEC,
@@ -79,6 +85,9 @@ mod tests {
             ("/secrets/MySecret/", Endpoint::KeyVault),
             ("/t/v2.0/.well-known/openid-configuration", Endpoint::OpenId),
             ("/common/discovery/instance/", Endpoint::OpenId),
+            ("/63//idtoken/run/job/", Endpoint::GithubActions),
+            ("/o/p/_apis/distributedtask/hubs/build/plans/1/jobs/2/oidctoken/", Endpoint::AzurePipelines),
+            ("/computeMetadata/v1/instance/service-accounts/default/identity/", Endpoint::GcpMetadata),
             ("/metadata/instance", Endpoint::Unknown),
         ] {
             assert_eq!(named(path, Listener::Tls), endpoint, "{path}");
@@ -93,11 +102,16 @@ mod tests {
             "/metadata//identity/oauth2/token",
             "/msi/token//",
             "//t/oauth2/v2.0/token",
-            "//",
+            "/63///idtoken/run/job",
         ] {
             assert_eq!(named(path, Listener::Tls), Endpoint::Unknown, "{path}");
         }
         assert!(segments("/").is_empty() && segments("").is_empty());
+    }
+
+    #[test]
+    fn a_slash_too_few_is_another_path() {
+        assert_eq!(named("/63/idtoken/run/job", Listener::Tls), Endpoint::Unknown);
     }
 
     #[test]

@@ -76,8 +76,9 @@ pub use fault::{Answer, Fault, Forever, StatusAnswer, Times};
 pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, LoggedRequest};
 pub use sections::{
-    AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, CloudShellConfig,
-    ContainerGroupConfig, DateForm, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+    AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, AzurePipelinesConfig,
+    CloudShellConfig, ContainerGroupConfig, DateForm, EntraConfig, GcpMetadataConfig, GithubActionsConfig,
+    ImdsConfig, ServiceConnection, ServiceFabricConfig, VaultConfig,
 };
 
 pub use spec::Environment;
@@ -151,7 +152,8 @@ impl Mock {
         setup.map(|setup| (setup.environment)(&self.platform)).unwrap_or_default()
     }
 
-    /// The variables of the first app that has this credential, for Entra ID; those of a managed identity are for IMDS, too
+    /// The variables of the first app that has this credential, for Entra ID; those of a managed identity are for IMDS, too, and
+    /// those of another platform for its endpoint
     ///
     /// Empty if no app has it, and without the TLS listener.
     pub fn app_env(&self, credential: Credential<'_>) -> Environment {

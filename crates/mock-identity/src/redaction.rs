@@ -20,10 +20,12 @@ pub(crate) fn headers(call: &Call) -> BTreeMap<String, String> {
 }
 
 fn shown(name: &str, value: &str) -> (String, String) {
-    let value = if SHOWN_PARAMETERS.contains(&name) { value } else { NOT_SHOWN };
+    if SHOWN_PARAMETERS.contains(&name) {
+        return (name.to_owned(), value.to_owned());
+    }
     // A body that is a bare secret reads as the name of a field without a value.
     let name = if is_name(name) { name } else { NOT_SHOWN };
-    (name.to_owned(), value.to_owned())
+    (name.to_owned(), NOT_SHOWN.to_owned())
 }
 
 fn is_name(name: &str) -> bool {
@@ -34,35 +36,40 @@ const NOT_SHOWN: &str = "(not shown)";
 const KEPT: usize = 40;
 const LONGEST_NAME: usize = 24;
 
-const SHOWN_PARAMETERS: [&str; 18] = [
+const SHOWN_PARAMETERS: [&str; 22] = [
     "api-version",
+    "audience",
     "authorization_endpoint",
     "claims",
     "client_assertion_type",
     "client_id",
     "client_info",
     "clientid",
+    "format",
     "grant_type",
     "mi_res_id",
     "msi_res_id",
     "object_id",
     "principal_id",
+    "recursive",
     "requested_token_use",
     "resource",
     "resource_id",
     "scope",
+    "serviceConnectionId",
     // A digest, from which no token can be made.
     "token_sha256_to_refresh",
     "xms_cc",
 ];
 
-const SHOWN_HEADERS: [&str; 13] = [
+const SHOWN_HEADERS: [&str; 15] = [
     "accept",
     "client-request-id",
     "content-length",
     "content-type",
     "host",
     "metadata",
+    "metadata-flavor",
     "transfer-encoding",
     "user-agent",
     "x-client-sku",
@@ -70,6 +77,7 @@ const SHOWN_HEADERS: [&str; 13] = [
     "x-forwarded-for",
     "x-ms-client-request-id",
     "x-ms-version",
+    "x-tfs-fedauthredirect",
 ];
 
 const SECRET_HEADERS: [&str; 3] = ["authorization", "secret", "x-identity-header"];

@@ -9,7 +9,7 @@ use crate::{
     admin,
     body::{self, ScriptedBody},
     call::Call,
-    endpoints,
+    endpoints::{self, gcp_metadata},
     fault::{Answer, Fault, StatusAnswer},
     platform::Platform,
     reply::Reply,
@@ -29,7 +29,9 @@ pub(crate) enum NoAnswer {
 
 pub(crate) async fn answer(platform: &Platform, call: Call) -> Result<Response<ScriptedBody>, NoAnswer> {
     match call.segments().as_slice() {
-        [] => Ok(body::whole(Reply::text(StatusCode::OK, start_page::text(platform)))),
+        [] if !gcp_metadata::is_asked(&call) => {
+            Ok(body::whole(Reply::text(StatusCode::OK, start_page::text(platform))))
+        }
         ["admin", path @ ..] => Ok(body::whole(admin::answer(platform, &call, path))),
         segments => {
             let spec = endpoints::at(call.listener, segments);

@@ -125,6 +125,61 @@ pub struct ServiceFabricConfig {
     pub secret: String,
 }
 
+/// The token endpoint of a job of GitHub Actions that has `permissions: id-token: write`
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GithubActionsConfig {
+    /// The lifetime of its tokens
+    pub token_lifetime_seconds: NonZeroU64,
+    /// The bearer token of the job: `ACTIONS_ID_TOKEN_REQUEST_TOKEN`
+    pub request_token: String,
+    /// The repository, with its owner: `owner/name`
+    pub repository: String,
+    /// `sub` of its tokens
+    pub subject: String,
+}
+
+/// The token endpoint of a job of Azure Pipelines
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AzurePipelinesConfig {
+    /// The lifetime of its tokens
+    pub token_lifetime_seconds: NonZeroU64,
+    /// The bearer token of the job: `SYSTEM_ACCESSTOKEN`
+    pub access_token: String,
+    /// `iss` of its tokens
+    pub issuer: String,
+    /// `sub` of the token for a request without a service connection
+    pub subject: String,
+    /// The service connections that the job may use since its stage names them
+    #[serde(default)]
+    pub service_connections: Vec<ServiceConnection>,
+}
+
+/// A service connection of Azure Pipelines
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServiceConnection {
+    /// Its id: `AZURESUBSCRIPTION_SERVICE_CONNECTION_ID`
+    pub id: String,
+    /// `iss` of its tokens, if it is not that of the others
+    pub issuer: Option<String>,
+    /// `sub` of its tokens
+    pub subject: String,
+}
+
+/// The metadata server of Google Cloud, as far as it issues identity tokens
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GcpMetadataConfig {
+    /// The lifetime of its tokens
+    pub token_lifetime_seconds: NonZeroU64,
+    /// The email of the machine's service account
+    pub service_account: String,
+    /// The numeric id of the service account: `sub` of its tokens
+    pub service_account_id: String,
+}
+
 /// Entra ID's token endpoint
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

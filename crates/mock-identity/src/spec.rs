@@ -2,7 +2,13 @@
 
 use http::StatusCode;
 
-use crate::{call::Call, endpoint::Endpoint, listener::Listener, platform::Platform, reply::Reply};
+use crate::{
+    call::{self, Call},
+    endpoint::Endpoint,
+    listener::Listener,
+    platform::Platform,
+    reply::Reply,
+};
 
 /// The variables that point a program at an endpoint
 pub type Environment = Vec<(&'static str, String)>;
@@ -12,7 +18,8 @@ pub(crate) struct Spec {
     pub(crate) endpoint: Endpoint,
     /// The listeners that have it
     pub(crate) listeners: &'static [Listener],
-    /// Its paths, without a slash at either end; `*` is one segment, and a last `**` is any number of them
+    /// Its paths, without a slash at either end; `*` is one segment, a last `**` is any number of them, and the empty path is
+    /// the root, as far as that is not the start page
     pub(crate) paths: &'static [&'static str],
     /// Whether it answers 404 to a request in chunks, as login.microsoftonline.com does (envoyproxy/envoy#20179)
     pub(crate) refuses_chunks: bool,
@@ -54,7 +61,7 @@ impl Spec {
 
 fn fits(path: &str, segments: &[&str]) -> bool {
     let mut segments = segments.iter();
-    for part in path.split('/') {
+    for part in call::segments(path) {
         match (part, segments.next()) {
             ("**", _) => return true,
             (part, Some(segment)) if part == "*" || part == *segment => {}

@@ -16,6 +16,8 @@ use sdk::{
 use test_support::sdk::Sdk;
 
 const SDK: Sdk = Sdk::Node;
+/// MSAL for Node asks for an assertion twice.
+const ASSERTIONS_A_TOKEN: u64 = 2;
 const WRONG_HEADER: &str = "The X-IDENTITY-HEADER is missing or wrong.";
 /// What it makes of Docker's refusal, of a web page and of garbage: all the same to it
 const IN_PLACE_OF_IMDS: [(&str, &str); 3] = [("unavailable", "Network unreachable"); 3];
@@ -76,4 +78,15 @@ async fn an_authority_that_nobody_vouches_for_is_told_no_secret() {
     let seen = get_token(&mock, environment, &["environment", ARM]).await;
     assert_error(&seen, "failed", "endpoints_resolution_error");
     assert_eq!(mock.counters().of(Endpoint::Entra), Counts::default());
+}
+
+/// Of all that plays GitHub's token endpoint, GitHub's own toolkit is the judge.
+#[tokio::test]
+async fn the_toolkit_of_github_gets_an_id_token_of_the_job_and_entra_takes_it() {
+    let mock = mock_with_tls().await;
+    let seen = get_token(&mock, mock.app_env(Credential::GithubActions), &["github", ARM]).await;
+    assert_app(&mock, &seen, "pipeline");
+    assert_eq!(mock.counters().of(Endpoint::GithubActions), answered(ASSERTIONS_A_TOKEN));
+    let query = [("api-version", "2.0"), ("audience", "api://AzureADTokenExchange")];
+    assert_eq!(mock.requests()[0].query, query.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }

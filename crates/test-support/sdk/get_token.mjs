@@ -6,8 +6,10 @@ import { createPublicKey } from "node:crypto";
 import { createRequire } from "node:module";
 
 // Setup installs the packages under target/, where an import does not look.
-const require = createRequire(new URL("../../../target/node/", import.meta.url));
+const PACKAGES = new URL("../../../target/node/", import.meta.url);
+const require = createRequire(PACKAGES);
 const {
+  AzurePipelinesCredential,
   ClientAssertionCredential,
   DefaultAzureCredential,
   EnvironmentCredential,
@@ -61,6 +63,16 @@ function credential(kind, idKind, identity) {
       });
     case "federated-identity":
       return federated(new ManagedIdentityCredential(chosen(idKind, identity)));
+    case "azure-pipelines":
+      return new AzurePipelinesCredential(
+        env.AZURE_TENANT_ID,
+        env.AZURE_CLIENT_ID,
+        env.AZURESUBSCRIPTION_SERVICE_CONNECTION_ID,
+        env.SYSTEM_ACCESSTOKEN,
+        HERE,
+      );
+    case "github":
+      return new ClientAssertionCredential(env.AZURE_TENANT_ID, env.AZURE_CLIENT_ID, githubIdToken, HERE);
     case "default":
       return new DefaultAzureCredential({ managedIdentityClientId: identity, ...HERE });
     default:
@@ -72,6 +84,19 @@ function federated(managed) {
   const assertion = async () => (await managed.getToken("api://AzureADTokenExchange/.default")).token;
   const { TOKEN_BROKER_FEDERATED_TENANT_ID: tenant, TOKEN_BROKER_FEDERATED_CLIENT_ID: client } = env;
   return new ClientAssertionCredential(tenant, client, assertion, HERE);
+}
+
+async function githubIdToken() {
+  // It has no form that `require` takes.
+  const { getIDToken } = await import(new URL("node_modules/@actions/core/lib/core.js", PACKAGES));
+  // It tells the runner by stdout to hide the token.
+  const write = process.stdout.write;
+  process.stdout.write = () => true;
+  try {
+    return await getIDToken("api://AzureADTokenExchange");
+  } finally {
+    process.stdout.write = write;
+  }
 }
 
 function chosen(idKind, identity) {

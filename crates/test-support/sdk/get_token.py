@@ -4,9 +4,11 @@ usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs i
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
 `on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
-proves the app that is named in the environment); IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the
-mock listens comes from the environment, as in Azure. The token itself is not printed: its claims are, verified with
-the keys of the OpenID configuration at MOCK_URL. With --raw it is the token and nothing else, as soon as it is there.
+proves the app that is named in the environment), `azure-pipelines` (a job, for its service connection), and `gcp` here
+and `github` for Node (a token of that platform, by its own client, proves the app); IDENTITY_KIND is `client_id`,
+`object_id` or `resource_id`. Where the mock listens comes from the environment, as in Azure. The token itself is not
+printed: its claims are, verified with the keys of the OpenID configuration at MOCK_URL. With --raw it is the token and
+nothing else, as soon as it is there.
 """
 
 import json
@@ -16,6 +18,7 @@ import sys
 import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import (
+    AzurePipelinesCredential,
     ClientAssertionCredential,
     CredentialUnavailableError,
     DefaultAzureCredential,
@@ -64,6 +67,15 @@ def credential(kind, id_kind=None, identity=None):
         managed = ManagedIdentityCredential(**{id_kind: identity})
         assertion = lambda: managed.get_token("api://AzureADTokenExchange/.default").token
         return ClientAssertionCredential(tenant, client, assertion, **HERE)
+    if kind == "azure-pipelines":
+        return AzurePipelinesCredential(
+            **app(),
+            service_connection_id=os.environ["AZURESUBSCRIPTION_SERVICE_CONNECTION_ID"],
+            system_access_token=os.environ["SYSTEM_ACCESSTOKEN"],
+            **HERE,
+        )
+    if kind == "gcp":
+        return ClientAssertionCredential(**app(), func=google_id_token, **HERE)
     if kind == "default":
         return DefaultAzureCredential(**({"managed_identity_client_id": identity} if identity else {}), **HERE)
     if id_kind == "client_id":
@@ -71,6 +83,17 @@ def credential(kind, id_kind=None, identity=None):
     if id_kind:
         return ManagedIdentityCredential(identity_config={id_kind: identity})
     return ManagedIdentityCredential()
+
+
+def app():
+    return {name: os.environ[f"AZURE_{name.upper()}"] for name in ("tenant_id", "client_id")}
+
+
+def google_id_token():
+    from google.auth.transport.requests import Request
+    from google.oauth2.id_token import fetch_id_token
+
+    return fetch_id_token(Request(), "api://AzureADTokenExchange")
 
 
 def verified(token, audience):

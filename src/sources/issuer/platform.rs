@@ -115,6 +115,10 @@ impl Platform {
                  POST",
                 names.of(ASSERTION)
             ),
+            (Self::GitHub, 400) if refusal.mentions("audience") => format!(
+                "unset {}: an app registration trusts the audience `api://AzureADTokenExchange`, or that of its cloud",
+                names.of(ASSERTION_AUDIENCE)
+            ),
             (Self::GitHub, _) => format!(
                 "run the broker in the job that got {}, which ends with the job, and give that job \
                  `permissions: id-token: write`",

@@ -55,6 +55,21 @@ pub(crate) const SPEC: Spec = Spec {
             needs: NEEDS,
             environment: |platform| environment(platform, Credential::ManagedIdentity),
         },
+        Setup {
+            title: "Entra ID, an app that trusts a job of GitHub Actions, for token-broker",
+            needs: NEEDS,
+            environment: |platform| environment(platform, Credential::GithubActions),
+        },
+        Setup {
+            title: "Entra ID, an app that trusts a job of Azure Pipelines, for token-broker",
+            needs: NEEDS,
+            environment: |platform| environment(platform, Credential::AzurePipelines),
+        },
+        Setup {
+            title: "Entra ID, an app that trusts a machine of Google Cloud, for token-broker",
+            needs: NEEDS,
+            environment: |platform| environment(platform, Credential::GcpMetadata),
+        },
     ],
     ..Spec::of(Endpoint::Entra)
 };

@@ -35,13 +35,8 @@ fn failure(platform: &Platform, status: StatusCode) -> Reply {
 }
 
 fn check_bearer(platform: &Platform, call: &Call) -> Result<(), Reply> {
-    let token = call
-        .header("authorization")
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim());
     let audience = &platform.config.vault.audience;
-    let Some(token) = token else {
+    let Some(token) = call.bearer() else {
         return Err(challenge(platform, "AKV10000: Request is missing a Bearer or PoP token."));
     };
     let expected = issuer(&platform.config.tenant_id, false);

@@ -97,10 +97,16 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
         mock.env(Endpoint::ContainerGroup),
         mock.env(Endpoint::Arc),
         mock.env(Endpoint::ServiceFabric),
+        mock.env(Endpoint::GithubActions),
+        mock.env(Endpoint::AzurePipelines),
+        mock.env(Endpoint::GcpMetadata),
         mock.env(Endpoint::Entra),
         mock.app_env(Credential::Certificate("client.pem".as_ref())),
         mock.app_env(Credential::FederatedToken("token".as_ref())),
         mock.app_env(Credential::ManagedIdentity),
+        mock.app_env(Credential::GithubActions),
+        mock.app_env(Credential::AzurePipelines),
+        mock.app_env(Credential::GcpMetadata),
     ];
     for environment in environments {
         assert!(!environment.is_empty());
@@ -112,7 +118,7 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
     assert_eq!(get(&mock, "/admin/federated-token/printer", &[]).await.status, 200);
     assert!(page.text().contains("/admin/federated-token/printer > token"), "{}", page.text());
     let bare = get(&client::mock().await, "/", &[]).await;
-    assert_eq!(bare.text().matches("(needs").count(), 6, "{}", bare.text());
+    assert_eq!(bare.text().matches("(needs").count(), 9, "{}", bare.text());
 }
 
 #[tokio::test]
@@ -129,9 +135,12 @@ async fn every_endpoint_has_its_counters_and_what_is_none_is_unknown() {
             "app-service-2017",
             "arc",
             "azure-ml",
+            "azure-pipelines",
             "cloud-shell",
             "container-group",
             "entra",
+            "gcp-metadata",
+            "github-actions",
             "imds",
             "key-vault",
             "open-id",

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use mock_identity::{Mock, MockConfig, TokenClaims};
 use serde_json::Value;
 use tokio::{
@@ -61,6 +62,12 @@ pub(crate) async fn token(mock: &Mock, audience: &str) -> String {
 /// The claims of the token for a vault that an answer carries
 pub(crate) fn verified(mock: &Mock, answer: &Received) -> TokenClaims {
     mock.verify(text(&answer.json(), "access_token"), VAULT).unwrap()
+}
+
+/// The claims of a token, unverified
+pub(crate) fn claims(token: &str) -> Value {
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&claims).unwrap()
 }
 
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {

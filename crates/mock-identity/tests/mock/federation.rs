@@ -13,9 +13,10 @@ use crate::{
 
 const WORKER: &str = "55556666-ffff-7777-aaaa-8888bbbb9999";
 const PARTNER: &str = "66667777-aaaa-8888-bbbb-9999cccc0000";
+pub(crate) const PIPELINE: &str = "77778888-bbbb-9999-cccc-0000dddd1111";
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn present(mock: &Mock, path: &str, client_id: &str, assertion: &str) -> Received {
+pub(crate) async fn present(mock: &Mock, path: &str, client_id: &str, assertion: &str) -> Received {
     let fields = [GRANT, ("client_id", client_id), ASSERTION_TYPE, ("client_assertion", assertion), SCOPE];
     post(mock, path, &fields).await
 }

@@ -160,6 +160,8 @@ fn target(service: &str, url: &str) -> String {
         "container-instances" if query.contains("api-version=1.0") => {
             format!("/container-group{path}")
         }
+        // Not known of all of them, and the same for each.
+        "azure-devops" => "/o/p/_apis/distributedtask/hubs/build/plans/1/jobs/2/oidctoken".to_owned(),
         "key-vault" => "/secrets/example".to_owned(),
         "machine-learning" => "/msi/auth".to_owned(),
         _ => path,
@@ -209,14 +211,17 @@ fn directory() -> PathBuf {
 }
 
 /// Those that the mock plays
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 15] = [
     "app-service",
     "arc",
     "automation",
+    "azure-devops",
     "cloud-shell",
     "container-apps",
     "container-instances",
     "entra",
+    "gcp-metadata",
+    "github-actions",
     "imds",
     "key-vault",
     "machine-learning",

@@ -5,6 +5,7 @@
 pub(crate) mod endpoints;
 pub(crate) mod entra;
 pub(crate) mod failures;
+mod federation;
 mod identities;
 mod imds;
 mod script;

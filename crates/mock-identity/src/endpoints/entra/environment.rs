@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::imds;
+use super::super::{azure_pipelines, gcp_metadata, github_actions, imds};
 use crate::{app::App, federation, identity::IdentityKind, platform::Platform, spec::Environment};
 
 /// How an app of the configuration proves itself to Entra ID
@@ -21,6 +21,12 @@ pub enum Credential<'a> {
     FederatedToken(&'a Path),
     /// By a token of a managed identity, which IMDS issues
     ManagedIdentity,
+    /// By a token of the job of GitHub Actions, whose endpoint issues it
+    GithubActions,
+    /// By a token of the job of Azure Pipelines for its first service connection, which its endpoint issues
+    AzurePipelines,
+    /// By a token of the machine of Google Cloud, which its metadata server issues
+    GcpMetadata,
 }
 
 /// For the first app that has this credential; empty without such an app or the TLS listener
@@ -38,6 +44,18 @@ pub(crate) fn environment(platform: &Platform, credential: Credential<'_>) -> En
             .find(|app| federation::cluster_credential(platform, app).is_some())
             .map(|app| (app, ("AZURE_FEDERATED_TOKEN_FILE", file.display().to_string()))),
         Credential::ManagedIdentity => return of_managed_identity(platform).unwrap_or_default(),
+        Credential::GithubActions => {
+            let issued = (github_actions::trusted(platform), github_actions::environment(platform));
+            return of_other_platform(platform, "github", issued).unwrap_or_default();
+        }
+        Credential::AzurePipelines => {
+            let issued = (azure_pipelines::trusted(platform), azure_pipelines::environment(platform));
+            return of_other_platform(platform, "azure-pipelines", issued).unwrap_or_default();
+        }
+        Credential::GcpMetadata => {
+            let issued = (gcp_metadata::trusted(platform), gcp_metadata::environment(platform));
+            return of_other_platform(platform, "gcp", issued).unwrap_or_default();
+        }
     }
     .and_then(|(app, credential)| of_app(platform, app, credential))
     .unwrap_or_default()
@@ -50,6 +68,19 @@ fn of_app(platform: &Platform, app: &App, credential: (&'static str, String)) ->
         ("AZURE_CLIENT_ID", app.client_id.clone()),
         credential,
     ])
+}
+
+/// Of the first app that trusts the issuer and the subject, with token-broker's name of the platform
+fn of_other_platform(
+    platform: &Platform,
+    name: &str,
+    (trusted, variables): (Option<(&str, &str)>, Environment),
+) -> Option<Environment> {
+    let (issuer, subject) = trusted?;
+    let app = federation::app_that_trusts(platform, issuer, subject)?;
+    let mut environment = of_app(platform, app, ("TOKEN_BROKER_ASSERTION", name.to_owned()))?;
+    environment.extend(variables);
+    Some(environment)
 }
 
 fn of_managed_identity(platform: &Platform) -> Option<Environment> {

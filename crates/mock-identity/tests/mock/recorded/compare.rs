@@ -256,15 +256,17 @@ const COMPARED: [&str; 9] = [
     "x-ms-clitelem",
 ];
 /// Fields that people and programs read
-const WORDS: [&str; 10] = [
+const WORDS: [&str; 12] = [
     "claims",
     "code",
     "error",
     "error_description",
+    "errorMessage",
     "ErrorCode",
     "ExceptionMessage",
     "message",
     "Message",
     "suberror",
     "token_type",
+    "typeKey",
 ];

@@ -60,6 +60,8 @@ pub(super) const SCENES: &[Scene] = &[
         config.app_service.host = AppServiceHost::Automation;
         config.identities.clear();
     }),
+    scene("azure-devops/method-not-allowed-2026"),
+    scene("azure-devops/unauthorized-2024"),
     scene("cloud-shell/audience-not-supported-2021"),
     scene("container-apps/forbidden-2025").with(of_container_apps),
     scene("container-apps/method-not-allowed-2023").with(of_container_apps),
@@ -114,6 +116,9 @@ pub(super) const SCENES: &[Scene] = &[
     scene("entra/client-secret-2025"),
     scene("entra/client-secret-claims-2023"),
     scene("entra/federated-credential-2025").asking(Ask::Federated(trusted, 3600)),
+    scene("gcp-metadata/no-flavor-header-2023"),
+    scene("gcp-metadata/not-found-2025"),
+    scene("github-actions/audience-refused-2026"),
     scene("imds/identity-not-found-2022").with(without_identities),
     scene("imds/multiple-identities-2021").with(|config| {
         let one = config.identities[0].clone();
@@ -156,6 +161,8 @@ pub(super) const NOT_PLAYED: &[(&str, &str)] = &[
     ("entra/aadsts7002137-2025", "the subject of a managed identity is its object id here"),
     ("entra/aadsts90002-token-2020", "older words"),
     ("entra/aadsts90061-2022", "the issuers are all the mock itself, which is there"),
+    ("gcp-metadata/gke-no-flavor-header-2019", "the server of GKE"),
+    ("github-actions/job-completed-2023", "an older form"),
     ("imds/docker-desktop-2023", "not IMDS"),
     ("imds/extension-no-metadata-header", "the endpoint is retired"),
     ("imds/other-cloud-2024", "not IMDS"),
@@ -184,6 +191,8 @@ pub(super) fn config() -> MockConfig {
     config.app_service_2017.secret = "placeholder".to_owned();
     config.azure_ml.secret = "placeholder".to_owned();
     config.container_group.secret = "placeholder".to_owned();
+    config.github_actions.as_mut().unwrap().request_token = "placeholder".to_owned();
+    config.azure_pipelines.as_mut().unwrap().access_token = "placeholder".to_owned();
     // The only identity, so that it answers for the system-assigned one where that is asked for.
     config.identities.truncate(1);
     config.identities[0].kind = IdentityKind::UserAssigned;
