@@ -10,6 +10,10 @@ mod documents;
 mod harness;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/watch.rs"]
+mod watch;
+#[path = "cli/write.rs"]
+mod write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
