@@ -21,7 +21,6 @@ mod sts;
 fn the_page_shows_parts_of_the_examples_as_they_are() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/other-clouds.md")).unwrap();
-    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>();
     for (language, file) in [
         ("json", "google.json"),
         ("ini", "aws.ini"),
@@ -30,10 +29,13 @@ fn the_page_shows_parts_of_the_examples_as_they_are() {
         ("caddyfile", "Caddyfile"),
         ("apache", "apache.conf"),
     ] {
-        let example = stage::example(file);
-        let blocks = page.split(&format!("\n```{language}\n")).skip(1);
-        let shown = blocks.map(|rest| lines(rest.split("\n```").next().unwrap()));
-        let is_part = |block: Vec<&str>| lines(&example).windows(block.len()).any(|part| part == block);
+        let (example, fence) = (stage::example(file), format!("\n```{language}\n"));
+        let shown = page.split(&*fence).skip(1).map(|rest| trimmed(rest.split("\n```").next().unwrap()));
+        let is_part = |block: Vec<&str>| trimmed(&example).windows(block.len()).any(|part| part == block);
         assert!(shown.into_iter().any(is_part), "the page does not show {file} as it is");
     }
+}
+
+fn trimmed(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).collect()
 }

@@ -14,22 +14,22 @@ use crate::sts::Sts;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn botocore_takes_the_token_that_is_in_the_file_when_it_needs_one() {
-    let mock = Arc::new(platform(4).await);
+    let mock = Arc::new(platform(6).await);
     let (sts, run) = (Sts::aws(&mock).await, Run::new());
     let file = run.path("token");
     let _watch = Watch::start(&mock, AUDIENCE, &file, "").await;
     let mut client = Botocore::start(&run, &sts).await;
     assert_eq!(client.method, "assume-role-with-web-identity");
-    let token = async || fs::read_to_string(&file).unwrap();
+    let token = || fs::read_to_string(&file).unwrap();
     for fetch in 1..=3 {
-        let before = token().await;
         let got = client.get().await;
         assert!(
             got["session_token"].as_str().is_some_and(|session| session.starts_with("session of ")),
             "{got}"
         );
-        assert_eq!(sts.sent("WebIdentityToken").len(), fetch);
-        until(async || token().await != before).await;
+        let sent = sts.sent("WebIdentityToken");
+        assert_eq!(sent.len(), fetch);
+        until(async || token() != sent[fetch - 1]).await;
     }
     let mut sent = sts.sent("WebIdentityToken");
     sent.dedup();

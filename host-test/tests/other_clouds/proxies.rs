@@ -19,7 +19,7 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        Self { mock: platform(4).await, service: Upstream::start().await.unwrap(), run: Run::new() }
+        Self { mock: platform(6).await, service: Upstream::start().await.unwrap(), run: Run::new() }
     }
 
     /// The proxy refuses its clients while there is no file, and gives their requests the token in it from then on.
