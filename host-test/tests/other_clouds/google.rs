@@ -1,14 +1,15 @@
 //! Google Cloud: google-auth with `token-broker serve`.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use host_test::endpoint::Program;
-use mock_identity::Endpoint;
-use serde_json::Value;
+use mock_identity::{Endpoint, Mock};
+use serde_json::{Value, json};
 use test_support::sdk::{self, Sdk};
 
-use crate::stage::{AUDIENCE, Run, platform};
+use crate::stage::{AUDIENCE, Run, Watch, example, platform};
 use crate::sts::Sts;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +25,21 @@ async fn four_refreshes_of_google_auth_are_one_request_to_imds() {
     let proofs = sts.sent("subject_token");
     assert!(proofs.len() == 4 && proofs.iter().all(|proof| *proof == proofs[0]), "not one token");
     mock.verify(&proofs[0], AUDIENCE).unwrap();
+    assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_auth_takes_the_token_from_a_file_as_well() {
+    let mock = Arc::new(platform(86_400).await);
+    let (sts, run) = (Sts::google(&mock).await, Run::new());
+    let _watch = Watch::start(&mock, AUDIENCE, &run.path("google"), ",format=json").await;
+    let mut config: Value = serde_json::from_str(&example("google.json")).unwrap();
+    let format = config["credential_source"]["format"].take();
+    config["credential_source"] = json!({ "file": run.path("google"), "format": format });
+    config["token_url"] = format!("{}/v1/token", sts.url()).into();
+    fs::write(run.path("google.json"), config.to_string()).unwrap();
+    let got = refresh(&run.path("google.json"), "2").await;
+    assert_eq!(got["tokens"].as_array().unwrap().len(), 2, "{got}");
     assert_eq!(mock.counters().of(Endpoint::Imds).requests, 1);
 }
 
@@ -49,7 +65,7 @@ async fn a_mistake_in_the_file_is_told() {
     }
 }
 
-async fn serve(mock: &mock_identity::Mock) -> Program {
+async fn serve(mock: &Mock) -> Program {
     Program::token_broker(&mock.env(Endpoint::Imds), None).await.unwrap()
 }
 

@@ -1,5 +1,6 @@
 //! A file that is replaced as a whole.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write as _};
@@ -28,6 +29,7 @@ impl TokenFile {
         file.check_directory()?;
         file.check_target()?;
         file.unfinished().map(drop)?;
+        file.remove_unfinished();
         Ok(file)
     }
 
@@ -67,7 +69,7 @@ impl TokenFile {
     /// An empty file beside it, with its mode before it has content. Removed when dropped.
     fn unfinished(&self) -> Result<NamedTempFile, Failed> {
         let create = || {
-            let file = tempfile::Builder::new().prefix(".token-").tempfile_in(self.directory())?;
+            let file = tempfile::Builder::new().prefix(&self.prefix()).tempfile_in(self.directory())?;
             // Not at its creation: the umask would take bits away.
             file.as_file().set_permissions(Permissions::from_mode(self.mode))?;
             Ok(file)
@@ -75,19 +77,39 @@ impl TokenFile {
         create().map_err(|error| self.cannot_write(&error))
     }
 
+    /// Remove what a process has left that was killed between two steps. A process that is between them now fails to
+    /// rename, and tries again.
+    fn remove_unfinished(&self) {
+        let entries = fs::read_dir(self.directory()).into_iter().flatten().flatten();
+        let is_ours = |name: &OsStr| name.to_string_lossy().starts_with(&self.prefix());
+        entries
+            .filter(|entry| is_ours(&entry.file_name()))
+            .for_each(|entry| _ = fs::remove_file(entry.path()));
+    }
+
+    /// How the names of its unfinished files begin.
+    fn prefix(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        format!(".token-broker.{name}.")
+    }
+
     fn directory(&self) -> &Path {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         parent.unwrap_or_else(|| Path::new("."))
     }
 
+    /// Nobody else may replace the file, or a directory on its path. In one like `/tmp` others cannot, but can make
+    /// the file before this process does.
     fn check_directory(&self) -> Result<(), Failed> {
-        let directory = fs::metadata(self.directory()).map_err(|error| self.cannot_write(&error))?;
-        if directory.is_dir() && directory.mode() & WRITE_BY_OTHERS != 0 {
-            let directory = self.directory().display();
-            return Err(self.refused(
-                format_args!("every user can write to {directory}, and replace the file"),
-                "use a directory of its own, which `install -d -m 0750 DIRECTORY` makes",
-            ));
+        let path = fs::canonicalize(self.directory()).map_err(|error| self.cannot_write(&error))?;
+        for (height, directory) in path.ancestors().enumerate() {
+            let mode = fs::metadata(directory).map_err(|error| self.cannot_write(&error))?.mode();
+            if mode & WRITE_BY_OTHERS != 0 && (height == 0 || mode & STICKY == 0) {
+                return Err(self.refused(
+                    format_args!("every user can write to {}, and replace the file", directory.display()),
+                    "use a directory of its own, which `install -d -m 0750 DIRECTORY` makes",
+                ));
+            }
         }
         Ok(())
     }
@@ -138,6 +160,8 @@ fn identity(file: &Metadata) -> (u64, u64) {
 }
 
 const WRITE_BY_OTHERS: u32 = 0o002;
+/// Only the owner of a file may rename it.
+const STICKY: u32 = 0o1000;
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +181,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("token");
         for mode in [0o600, 0o644, 0o440] {
+            fs::write(home.path().join(".token-broker.token.Ab3dE6"), "of a process that was killed")
+                .unwrap();
             let mut file = TokenFile::new(&path, mode).unwrap();
             assert!(names(home.path()).len() <= 1, "a trial left something");
             file.replace("first").unwrap();
@@ -194,12 +220,16 @@ mod tests {
         let open = home.path().join("open");
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o1777)).unwrap();
+        let above = home.path().join("above");
+        fs::create_dir_all(above.join("below")).unwrap();
+        fs::set_permissions(&above, Permissions::from_mode(0o777)).unwrap();
         for (path, why, fix) in [
             (folder.clone(), "it is a directory", "name a file in it"),
             (link.clone(), "a symbolic link", "the link leads to"),
             (home.path().join("none/token"), "No such file", "create the directory"),
             (home.path().join("file/token"), "Not a directory", "create the directory"),
             (open.join("token"), "every user can write", "install -d"),
+            (above.join("below/token"), "every user can write", "install -d"),
             (folder.join("x".repeat(300)), "too long", "a shorter name"),
         ] {
             let error = TokenFile::new(&path, 0o600).err().unwrap().to_string();

@@ -159,6 +159,17 @@ async fn a_change_that_cannot_be_written_or_told_is_logged_and_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_someone_else_removes_is_written_again_with_the_token_that_there_is() {
+    let (cli, folder) = (Cli::new().await, Folder::new());
+    let watching = Watching::start(&cli, &folder, &["token"], &[]).await;
+    let token = folder.read("token");
+    fs::remove_file(folder.file("token")).unwrap();
+    until(|| fs::exists(folder.file("token")).unwrap()).await;
+    assert_eq!((folder.read("token"), cli.requests()), (token, 1));
+    assert_eq!(events(&watching.end().await).iter().filter(|event| **event == "wrote a token").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_level_of_the_log_is_kept_to() {
     let (cli, folder) = (Cli::new().await.with("TOKEN_BROKER_LOG", "warn"), Folder::new());
     let watching = Watching::start(&cli, &folder, &["token"], &[]).await;
