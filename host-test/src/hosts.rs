@@ -14,6 +14,11 @@ pub fn envoy() -> PathBuf {
     program("envoy")
 }
 
+/// Caddy
+pub fn caddy() -> PathBuf {
+    program("caddy")
+}
+
 /// wasmCloud's command line
 pub fn wash() -> PathBuf {
     program("wash")

@@ -65,7 +65,8 @@ fn prose(literal: &str) -> Option<String> {
 }
 
 /// The file whose documentation is the text of `--help`
-const HELP: [&str; 2] = ["crates/cli/src/args.rs", "crates/cli/src/args/request.rs"];
+const HELP: [&str; 3] =
+    ["crates/cli/src/args.rs", "crates/cli/src/args/request.rs", "crates/cli/src/args/write.rs"];
 
 const INTRODUCTION: &str = "\
 The texts that users of token-broker read: errors, remedies, log lines, help. People search for them and match on them, so a

@@ -163,6 +163,7 @@ const NEEDS: &[(&str, &[Tool])] = &[
     ("fleet", &[Tool::Redis]),
     ("endpoint", &[Tool::PythonSdk, Tool::NodeSdk, Tool::Hosts]),
     ("injector_in_wasmtime", &[Tool::Hosts]),
+    ("other_clouds", &[Tool::PythonSdk, Tool::Hosts, Tool::Apache]),
     ("wasmcloud", &[Tool::Hosts, Tool::Redis]),
     ("spin", &[Tool::Redis]),
     ("spin3", &[Tool::Redis]),

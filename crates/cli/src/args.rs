@@ -2,6 +2,7 @@
 
 mod examples;
 mod request;
+mod write;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use request::RequestOptions;
+pub(crate) use write::{FileFormat, FileOption, ProcessOption, SignalOption, WriteOptions};
 
 /// Get Azure tokens for this machine, from a managed identity, a workload identity or an app registration.
 ///
@@ -35,7 +37,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Get a token, and show its audience, identity, source and expiry, but not the token itself.
     ///
-    /// --output prints the token in the form that another program takes.
+    /// --output prints the token in the form that another program takes; --write puts it into a file.
     #[command(after_help = examples::GET)]
     Get(Get),
     /// Show the identity sources in the order of trial: the variables, the request and the state of each.
@@ -84,13 +86,15 @@ pub(crate) struct Get {
     #[command(flatten)]
     pub(crate) timeout: Timeout,
     /// Format of the output
-    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t, conflicts_with = "files")]
     output: Output,
+    #[command(flatten)]
+    pub(crate) write: WriteOptions,
     /// Deprecated: use --output json, or --output az for the token as well
-    #[arg(long, conflicts_with_all = ["output", "raw"], hide = true)]
+    #[arg(long, conflicts_with_all = ["output", "raw", "files"], hide = true)]
     json: bool,
     /// Deprecated: use --output token
-    #[arg(long, conflicts_with = "output", hide = true)]
+    #[arg(long, conflicts_with_all = ["output", "files"], hide = true)]
     raw: bool,
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn run(args: &Get, setup: &Setup) -> Result<(), Failed> {
 }
 
 /// The warning for a token of another tenant than the requested one: a managed identity ignores the request.
-fn ignored_tenant(request: &RawRequest, token: &AccessToken) -> Option<String> {
+pub(crate) fn ignored_tenant(request: &RawRequest, token: &AccessToken) -> Option<String> {
     let requested = request.tenant_id.as_deref()?;
     let tenant = Claims::of(token.token())?.tenant()?;
     // A domain cannot be compared with an id.

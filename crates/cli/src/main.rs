@@ -5,6 +5,7 @@
 mod args;
 mod claims;
 mod documents;
+mod end;
 mod explain;
 mod failure;
 mod get;
@@ -15,6 +16,7 @@ mod run;
 mod serve;
 mod usage;
 mod wasm_file;
+mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -48,7 +50,8 @@ fn run(args: &Args) -> Result<ExitCode, Failed> {
     let runtime = runtime.map_err(|error| Failed::other(error, FREE_RESOURCES))?;
     let output = runtime.block_on(async {
         match &args.command {
-            Command::Get(args) => get::run(args, &setup).await,
+            Command::Get(args) if args.write.files.is_empty() => get::run(args, &setup).await,
+            Command::Get(args) => write::run(args, &setup).await,
             Command::Explain(args) => explain::run(args, &setup).await,
             Command::Run(args) => return run::run(args, &setup).await,
             Command::Serve(args) => serve::run(args, &setup).await,

@@ -77,6 +77,14 @@ impl Setup {
         self.made(self.builder()?.build()).await
     }
 
+    /// The same with another log.
+    pub(crate) async fn shared_broker_with_log(
+        &self,
+        log: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<Broker, Failed> {
+        self.made(self.builder()?.log(log).build()).await
+    }
+
     /// Wait for a token.
     pub(crate) async fn waiting<T>(&self, token: impl Future<Output = T>) -> T {
         self.while_showing("waiting for the identity service", token).await
@@ -146,7 +154,7 @@ fn of_component(why: String) -> Error {
 }
 
 /// True for a log line that repeats an error: the command prints the error itself.
-fn repeats_the_error(line: &str) -> bool {
+pub(crate) fn repeats_the_error(line: &str) -> bool {
     serde_json::from_str(line).is_ok_and(|line: Value| line["event"] == "could not fetch a token")
 }
 

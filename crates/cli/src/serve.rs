@@ -12,12 +12,12 @@ use std::sync::Arc;
 use token_broker::Settings;
 use token_broker_host::Error;
 use token_broker_identity_endpoint::{IdentityApi, Question};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
+use crate::end::end;
 use crate::failure::Failed;
 use crate::prepare::{LOG, Setup};
-use crate::{FREE_RESOURCES, print};
+use crate::print;
 use handler::Handler;
 use listener::Listener;
 
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: &Serve, setup: &Setup) -> Result<(), Failed> {
     // The secret is for clients of this process; the broker must not get it.
     let setup = setup.clone().with(SECRET, "").with(LOG, level);
     let handler = Handler::new(setup.shared_broker().await?, api, audits);
-    let end = end().map_err(|error| Failed::other(error, FREE_RESOURCES))?;
+    let end = end()?;
     print(announcement(&listener, &handler))?;
     server::serve(&listener, Arc::new(handler), end).await;
     Ok(())
@@ -77,17 +77,6 @@ fn announcement(listener: &Listener, handler: &Handler) -> String {
         false => String::new(),
     };
     format!("{url} AZURE_POD_IDENTITY_AUTHORITY_HOST={url}{app_service}\n")
-}
-
-/// Completes at SIGTERM or SIGINT.
-fn end() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 /// The default level: the log has a line for each token.

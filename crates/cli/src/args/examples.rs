@@ -11,7 +11,10 @@ Examples:
   token-broker get --scope https://storage.azure.com/.default \\
     --client-id 11111111-1111-1111-1111-111111111111
   token-broker get --scope https://management.azure.com/.default -o header \\
-    | curl -H @- 'https://management.azure.com/tenants?api-version=2022-12-01'";
+    | curl -H @- 'https://management.azure.com/tenants?api-version=2022-12-01'
+  token-broker get --scope api://00001111-aaaa-2222-bbbb-3333cccc4444 \\
+    --watch --write /run/token-broker/token \\
+    --write /run/token-broker/header,format=bearer --signal /run/proxy.pid";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:
