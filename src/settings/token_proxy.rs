@@ -4,9 +4,7 @@
 
 use super::Settings;
 use super::url::checked;
-use super::variables::{
-    KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME, KUBERNETES_TOKEN_PROXY,
-};
+use super::variables::{KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME, KUBERNETES_TOKEN_PROXY};
 use crate::model::Error;
 use crate::wire::{HostPort, ServerName};
 
@@ -112,13 +110,16 @@ fn sni_name(settings: &Settings) -> Result<Option<String>, Error> {
     let server = HostPort::parse(text, 443).ok().filter(|_| !text.contains(':'));
     match server.as_ref().map(HostPort::host) {
         Some(ServerName::Name(name)) => Ok(Some(name.clone())),
-        Some(ServerName::Ip(_)) | None => {
-            Err(settings.refused(KUBERNETES_SNI_NAME, "is not the name of a server", "the value that AKS sets"))
-        }
+        Some(ServerName::Ip(_)) | None => Err(settings.refused(
+            KUBERNETES_SNI_NAME,
+            "is not the name of a server",
+            "the value that AKS sets",
+        )),
     }
 }
 
-const FORM: &str = "an https URL without a user, a query or a fragment, https://kubernetes.default.svc for example";
+const FORM: &str =
+    "an https URL without a user, a query or a fragment, https://kubernetes.default.svc for example";
 
 #[cfg(test)]
 mod tests {

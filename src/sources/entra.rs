@@ -25,7 +25,8 @@ use super::issuer::Platform;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
-    Assertion, Prerequisite, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo, for_command,
+    Assertion, Prerequisite, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo,
+    for_command,
 };
 use crate::model::{CLOCK_TOLERANCE, Error, Failure, Identity, ReadError, Scope, Secret, merged};
 use crate::policy::{AdmittedRequest, CacheKey, Purpose};
@@ -35,8 +36,8 @@ use crate::settings::tenant::ADFS;
 use crate::settings::variables::{
     ASSERTION, ASSERTION_AUDIENCE, ASSERTION_VARIABLE, AUTHORITY_HOST, CERTIFICATE_PASSWORD,
     CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
-    FEDERATED_TOKEN_FILE, KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME, KUBERNETES_TOKEN_PROXY,
-    SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS, VERIFIED_TOKEN_PROXY,
+    FEDERATED_TOKEN_FILE, KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME,
+    KUBERNETES_TOKEN_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS, VERIFIED_TOKEN_PROXY,
 };
 use crate::settings::{Credential, SettingNames, Settings, TokenProxy, tenant};
 use crate::wire::Field;
@@ -310,9 +311,9 @@ impl Entra {
     /// Whether an identity is this app. Any app may trust the token of another issuer.
     pub(crate) fn serves(&self, identity: &Identity) -> bool {
         let serves_any = match self.credential {
-            ClientCredential::TokenFile(..) | ClientCredential::Variable(..) | ClientCredential::Issuer(_) => {
-                true
-            }
+            ClientCredential::TokenFile(..)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_) => true,
             ClientCredential::Secret(_)
             | ClientCredential::Certificate(_)
             | ClientCredential::ManagedIdentity(_) => false,
@@ -590,7 +591,9 @@ impl Protocol for Entra {
         };
         // 404: there is no Entra at this address.
         match refusal.not_found_is_final().error(remedy) {
-            SourceError::Failed(Error::Rejected(failure)) if is_untrusted_issuer && self.proxy().is_none() => {
+            SourceError::Failed(Error::Rejected(failure))
+                if is_untrusted_issuer && self.proxy().is_none() =>
+            {
                 let bound = summary.credential().and_then(identity_binding::bound_token_remedy);
                 let remedy = bound.or(failure.remedy);
                 SourceError::Failed(Error::Rejected(Failure { remedy, ..failure }))
