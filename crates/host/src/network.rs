@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod http;
 pub(crate) mod policy;
 pub(crate) mod tls;
+pub(crate) mod token_proxy;
 pub(crate) mod trusted_roots;
 
 #[cfg(test)]

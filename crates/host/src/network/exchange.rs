@@ -57,7 +57,7 @@ async fn connect(
     match tls.secure(uri, connection).await {
         Ok(connection) => Ok(Box::new(connection)),
         Err(error) => {
-            let (error, why) = tls::tls_error(&error);
+            let (error, why) = tls.error(uri, &error);
             let server = format!("{}:{}", uri.host().unwrap_or_default(), tls::port(uri));
             log.event("no secure connection", &format!("{server}: nothing was sent: {why}"));
             Err(error)
