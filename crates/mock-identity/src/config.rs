@@ -12,7 +12,7 @@ use crate::{
     identity::{IdKind, Identity, IdentityKind, Selector},
     sections::{
         AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, CloudShellConfig,
-        ContainerGroupConfig, EntraConfig, ImdsConfig, ServiceFabricConfig, VaultConfig,
+        ContainerGroupConfig, EntraConfig, ImdsConfig, ServiceFabricConfig, TokenProxyConfig, VaultConfig,
     },
 };
 
@@ -52,6 +52,8 @@ pub struct MockConfig {
     pub arc: Option<ArcConfig>,
     /// The token service of Service Fabric, if there is one
     pub service_fabric: Option<ServiceFabricConfig>,
+    /// The token proxy of an AKS cluster, if there is one
+    pub token_proxy: Option<TokenProxyConfig>,
     /// The token endpoint of Entra ID
     pub entra: EntraConfig,
     /// The managed identities of the pretended machine

@@ -23,6 +23,8 @@ pub enum Endpoint {
     Arc,
     /// The token service of Service Fabric: `/metadata/identity/oauth2/token` on its own listener
     ServiceFabric,
+    /// The token proxy of an AKS cluster: `/token-proxy/TENANT/oauth2/v2.0/token` on its own listener
+    TokenProxy,
     /// The token endpoint of Entra ID and of AD FS, with TLS: `/TENANT/oauth2/v2.0/token` and `/adfs/oauth2/token`
     Entra,
     /// OpenID configuration and signing keys of the tenants, and instance discovery

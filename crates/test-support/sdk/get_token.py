@@ -3,7 +3,7 @@
 usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node, without --raw.
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
-`on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
+`identity-binding` (workload identity by the cluster's token proxy), `on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
 proves the app that is named in the environment); IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the
 mock listens comes from the environment, as in Azure. The token itself is not printed: its claims are, verified with
 the keys of the OpenID configuration at MOCK_URL. With --raw it is the token and nothing else, as soon as it is there.
@@ -14,7 +14,7 @@ import os
 import sys
 
 import requests
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import (
     ClientAssertionCredential,
     CredentialUnavailableError,
@@ -39,6 +39,9 @@ def main(kind, scope, *identity):
         return {"error": "failed", "message": str(error)}
     except requests.exceptions.SSLError as error:
         return {"error": "untrusted", "message": str(error)}
+    except ServiceRequestError as error:
+        # Of azure-core, around the same.
+        return {"error": "untrusted" if "CERTIFICATE_VERIFY" in str(error) else "unreachable", "message": str(error)}
     except ValueError as error:
         return {"error": "misconfigured", "message": str(error)}
     return {
@@ -54,6 +57,8 @@ def credential(kind, id_kind=None, identity=None):
         return EnvironmentCredential(**HERE)
     if kind == "workload-identity":
         return WorkloadIdentityCredential(**HERE)
+    if kind == "identity-binding":
+        return WorkloadIdentityCredential(enable_azure_proxy=True, **HERE)
     if kind == "on-behalf-of":
         tenant, client, secret = (os.environ[f"AZURE_{name}"] for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"))
         return OnBehalfOfCredential(
