@@ -100,7 +100,8 @@ impl Fleet {
 }
 
 /// The settings that determine the identities of a deployment. Deployments in which they differ share no tokens.
-/// Endpoints are not among them: on App Service each instance has another one.
+/// Endpoints are not among them: on App Service each instance has another one. Nor is the token proxy of a cluster, which
+/// has the tokens of the same app from the same tenant as Entra itself: clusters that bind one identity share them.
 const REALM: [&str; 12] = [
     FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID,

@@ -73,7 +73,8 @@ pub use crate::model::{
 };
 pub use crate::policy::Policy;
 pub use crate::settings::{
-    Credential, EntraHosts, MAX_MS, Settings, VARIABLES, Variable, concerns_broker, variables,
+    Credential, EntraHosts, MAX_MS, ProxyAuthorities, Settings, TokenProxy, VARIABLES, Variable,
+    concerns_broker, variables,
 };
 pub use crate::sources::{IMDS_URL, names as source_names};
 pub use secrecy::ExposeSecret;

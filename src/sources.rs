@@ -219,7 +219,11 @@ impl Source {
             SendErrorKind::NotConnected => retry("got no connection"),
             SendErrorKind::TimedOut => retry("got no answer in time"),
             SendErrorKind::Broken => retry("lost the connection"),
-            SendErrorKind::Untrusted => untrusted(&summary, &detail, self.untrusted_remedy()),
+            SendErrorKind::Untrusted => {
+                let fault = format!("did not trust its certificate: {detail}; nothing was sent");
+                let remedy = Some(self.untrusted_remedy().to_owned());
+                self.untrusted(&summary, Failure { remedy, ..summary.failure(&fault) })
+            }
             SendErrorKind::Truncated => {
                 summary.incomplete(None, &format!("got an incomplete answer: {detail}"))
             }
@@ -261,12 +265,6 @@ fn unreachable_remedy(summary: &CallSummary<'_>, kind: SendErrorKind) -> String 
         None => String::new(),
     };
     format!("{proxy}check that the broker's host reaches {}; {}{limit}", summary.endpoint, summary.health())
-}
-
-/// A certificate does not become trusted by a retry, and the server may be another one.
-fn untrusted(summary: &CallSummary<'_>, detail: &str, remedy: &str) -> SourceError {
-    let failure = summary.failure(&format!("did not trust its certificate: {detail}; nothing was sent"));
-    SourceError::Failed(Error::Protocol(Failure { remedy: Some(remedy.to_owned()), ..failure }))
 }
 
 /// A refusal whose most likely cause is that the quotes of an env file were sent as part of the secret.

@@ -174,7 +174,12 @@ impl SourceSlot {
         if let Some(source) = self.ready() {
             let call = SourceCall { request, credential: None, refused: None, names };
             match source.accepts(&call) {
-                Ok(()) => would_send = Some(source.request(&call).redacted()),
+                Ok(()) => {
+                    would_send = Some(source.request(&call).redacted());
+                    if let Some(note) = source.note(names) {
+                        reason = format!("{reason}; {note}");
+                    }
+                }
                 Err(SourceError::Absent(failure) | SourceError::Declined(failure)) => {
                     (verdict, reason) = (Verdict::NotConfigured, failure.message);
                 }

@@ -8,6 +8,7 @@ use http::Uri;
 
 use super::Settings;
 use super::tenant::ADFS;
+use super::token_proxy::TokenProxy;
 use super::url::{checked, refused};
 use super::variables::{AUTHORITY_HOST, REGIONAL_AUTHORITY};
 use crate::model::Error;
@@ -48,6 +49,11 @@ impl Authority {
             _ => "api://AzureADTokenExchange",
         };
         Ok(Self { base, regional, exchange_audience })
+    }
+
+    /// The same authority behind the token proxy of a cluster, which stands in for it and for its regions.
+    pub(crate) fn behind(self, proxy: &TokenProxy) -> Self {
+        Self { base: proxy.base().to_owned(), regional: None, ..self }
     }
 
     /// The token endpoint of a tenant. Regional endpoints serve applications only.

@@ -83,6 +83,10 @@ pub const VARIABLES: &[Variable] = &[
         "set by a host that pins the certificate of Service Fabric's endpoint: the pinned thumbprint",
     ),
     plain(
+        VERIFIED_TOKEN_PROXY,
+        "set by a host that verifies the token proxy of an AKS cluster: the value of `AZURE_KUBERNETES_TOKEN_PROXY`",
+    ),
+    plain(
         TOKEN_CREDENTIALS,
         "`prod` (as if unset), `EnvironmentCredential`, `WorkloadIdentityCredential`, or `ManagedIdentityCredential`, with \
          which an IMDS that does not answer is retried",
@@ -107,10 +111,16 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain(ADDITIONAL_TENANTS, "other tenants that a request may name, separated by `;`, or `*`"),
     plain(DISABLE_MULTITENANT, "`1` or `true`: the tenant of a request is ignored"),
-    plain(KUBERNETES_PROXY[0], NO_PROXY),
-    plain(KUBERNETES_PROXY[1], NO_PROXY),
-    plain(KUBERNETES_PROXY[2], NO_PROXY),
-    lines(KUBERNETES_PROXY[3], NO_PROXY),
+    plain(
+        KUBERNETES_TOKEN_PROXY,
+        "with AKS identity bindings: the https URL of the cluster's token proxy, which is asked instead of Entra",
+    ),
+    plain(KUBERNETES_SNI_NAME, "the name of the token proxy's certificate (the host of its URL)"),
+    plain(
+        KUBERNETES_CA_FILE,
+        "the PEM file with the authorities of that certificate, read for each connection (those of the host)",
+    ),
+    lines(KUBERNETES_CA_DATA, "the same authorities as PEM; not with the file"),
     plain(POD_IDENTITY_HOST, "the base URL of IMDS, on loopback or link-local (http://169.254.169.254)"),
     plain(
         IDENTITY_ENDPOINT,
@@ -161,6 +171,7 @@ pub const ASSERTION_VARIABLE: &str = "TOKEN_BROKER_ASSERTION_VARIABLE";
 pub const ENDPOINT_SECRET: &str = "TOKEN_BROKER_ENDPOINT_SECRET";
 pub const ALLOWED_ENDPOINT: &str = "TOKEN_BROKER_ALLOWED_ENDPOINT";
 pub const PINNED_THUMBPRINT: &str = "TOKEN_BROKER_PINNED_THUMBPRINT";
+pub const VERIFIED_TOKEN_PROXY: &str = "TOKEN_BROKER_VERIFIED_TOKEN_PROXY";
 pub const TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 pub const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 pub const TENANT_ID: &str = "AZURE_TENANT_ID";
@@ -173,12 +184,10 @@ pub const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 pub const REGIONAL_AUTHORITY: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
 pub const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
 pub const DISABLE_MULTITENANT: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
-pub const KUBERNETES_PROXY: [&str; 4] = [
-    "AZURE_KUBERNETES_TOKEN_PROXY",
-    "AZURE_KUBERNETES_SNI_NAME",
-    "AZURE_KUBERNETES_CA_FILE",
-    "AZURE_KUBERNETES_CA_DATA",
-];
+pub const KUBERNETES_TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+pub const KUBERNETES_SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
+pub const KUBERNETES_CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
+pub const KUBERNETES_CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 pub const POD_IDENTITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 pub const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
 pub const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
@@ -199,8 +208,6 @@ pub(crate) const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"
 
 /// The name of Google Cloud's metadata server, at 169.254.169.254.
 pub const GCP_NAME: &str = "metadata.google.internal";
-
-const NO_PROXY: &str = "not accepted: a component cannot check the certificate of the cluster's token proxy";
 
 const fn plain(name: &'static str, about: &'static str) -> Variable {
     let about = if cfg!(target_family = "wasm") { "" } else { about };

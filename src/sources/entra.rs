@@ -9,6 +9,7 @@ mod certificate;
 #[cfg(not(feature = "certificate"))]
 #[path = "entra/certificate_off.rs"]
 mod certificate;
+mod identity_binding;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
-use self::aadsts::STALE_ASSERTION;
+use self::aadsts::{NO_FEDERATED_CREDENTIAL, STALE_ASSERTION};
 use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
 
@@ -25,6 +26,7 @@ use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal};
 use super::{
     Assertion, Prerequisite, Protocol, RetryClass, Role, Source, SourceCall, SourceError, SourceInfo,
+    for_command,
 };
 use crate::model::{CLOCK_TOLERANCE, Error, Failure, Identity, ReadError, Scope, Secret, merged};
 use crate::policy::{AdmittedRequest, CacheKey, Purpose};
@@ -34,9 +36,10 @@ use crate::settings::tenant::ADFS;
 use crate::settings::variables::{
     ASSERTION, ASSERTION_AUDIENCE, ASSERTION_VARIABLE, AUTHORITY_HOST, CERTIFICATE_PASSWORD,
     CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
-    FEDERATED_TOKEN_FILE, KUBERNETES_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS,
+    FEDERATED_TOKEN_FILE, KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME,
+    KUBERNETES_TOKEN_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS, VERIFIED_TOKEN_PROXY,
 };
-use crate::settings::{Credential, SettingNames, Settings, tenant};
+use crate::settings::{Credential, SettingNames, Settings, TokenProxy, tenant};
 use crate::wire::Field;
 
 /// An app registration with its credential.
@@ -55,8 +58,8 @@ pub(crate) struct Entra {
 enum ClientCredential {
     Secret(Secret),
     Certificate(Certificate),
-    /// The path of a file with a token of another issuer.
-    TokenFile(String),
+    /// The path of a file with a token of another issuer, and the token proxy that exchanges it, if it is not Entra.
+    TokenFile(String, Option<Box<TokenProxy>>),
     /// The name of a variable, and the token of another issuer that it contains.
     Variable(String, Assertion),
     /// The request for the token of another issuer.
@@ -110,7 +113,15 @@ pub(crate) const WORKLOAD_IDENTITY: SourceInfo = SourceInfo {
     credential: Credential::WorkloadIdentity,
     role: Role::App,
     required: &[FEDERATED_TOKEN_FILE, TENANT_ID],
-    optional: &[CLIENT_ID, AUTHORITY_HOST],
+    optional: &[
+        CLIENT_ID,
+        AUTHORITY_HOST,
+        KUBERNETES_TOKEN_PROXY,
+        KUBERNETES_SNI_NAME,
+        KUBERNETES_CA_FILE,
+        KUBERNETES_CA_DATA,
+        VERIFIED_TOKEN_PROXY,
+    ],
     detect: |settings| Ok(workload_identity(settings)?.map(Source::Entra)),
     health,
 };
@@ -241,22 +252,15 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     let Some(tenant) = settings.get(TENANT_ID) else {
         return Err(incomplete(settings, FEDERATED_TOKEN_FILE, TENANT_ID));
     };
-    if let Some(variable) = KUBERNETES_PROXY.into_iter().find(|name| settings.is_set(name)) {
-        return Err(Error::misconfigured(
-            format_args!(
-                "{variable} selects the cluster's token proxy, whose certificate a component cannot check"
-            ),
-            "remove the pod's annotation azure.workload.identity/use-identity-binding, and let the app trust the \
-             service account's issuer: `az identity federated-credential create`",
-        ));
-    }
     let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;
+    let authority = Authority::detect(settings, (TENANT_ID, &tenant))?;
+    let proxy = identity_binding::token_proxy(settings)?;
     Ok(Some(Entra {
-        info: &WORKLOAD_IDENTITY,
-        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        info: if proxy.is_some() { &identity_binding::INFO } else { &WORKLOAD_IDENTITY },
+        authority: proxy.iter().fold(authority, Authority::behind),
         tenant,
         client: default_client(settings)?,
-        credential: ClientCredential::TokenFile(path.to_owned()),
+        credential: ClientCredential::TokenFile(path.to_owned(), proxy.map(Box::new)),
     }))
 }
 
@@ -310,14 +314,26 @@ impl Entra {
     /// Whether an identity is this app. Any app may trust the token of another issuer.
     pub(crate) fn serves(&self, identity: &Identity) -> bool {
         let serves_any = match self.credential {
-            ClientCredential::TokenFile(_) | ClientCredential::Variable(..) | ClientCredential::Issuer(_) => {
-                true
-            }
+            ClientCredential::TokenFile(..)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_) => true,
             ClientCredential::Secret(_)
             | ClientCredential::Certificate(_)
             | ClientCredential::ManagedIdentity(_) => false,
         };
         matches!(identity, Identity::ClientId(_)) && (*identity == self.client || serves_any)
+    }
+
+    /// The token proxy that is asked instead of Entra.
+    fn proxy(&self) -> Option<&TokenProxy> {
+        match &self.credential {
+            ClientCredential::TokenFile(_, proxy) => proxy.as_deref(),
+            ClientCredential::Secret(_)
+            | ClientCredential::Certificate(_)
+            | ClientCredential::Variable(..)
+            | ClientCredential::Issuer(_)
+            | ClientCredential::ManagedIdentity(_) => None,
+        }
     }
 
     /// The assertion of a variable.
@@ -384,7 +400,7 @@ impl Entra {
 
     fn unusable_file(&self, call: &SourceCall<'_>, path: &str, why: &str, fix: Option<&str>) -> SourceError {
         match &self.credential {
-            ClientCredential::TokenFile(_) => SourceError::Blocked(Failure {
+            ClientCredential::TokenFile(..) => SourceError::Blocked(Failure {
                 source: self.info.name.into(),
                 message: format!(
                     "the token file {path}, which {} names, {why}; nothing is sent without it",
@@ -411,7 +427,7 @@ impl Entra {
     }
 
     fn missing_client_id(&self, names: &SettingNames) -> Error {
-        if matches!(self.credential, ClientCredential::TokenFile(_)) {
+        if matches!(self.credential, ClientCredential::TokenFile(..)) {
             return missing_client_id_of_pod(names);
         }
         Error::misconfigured(
@@ -441,7 +457,7 @@ impl Entra {
             ClientCredential::Certificate(_) => {
                 "`az ad app credential list --id <client id> --cert` lists the certificates of the app"
             }
-            ClientCredential::TokenFile(_)
+            ClientCredential::TokenFile(..)
             | ClientCredential::Variable(..)
             | ClientCredential::Issuer(_)
             | ClientCredential::ManagedIdentity(_) => {
@@ -468,7 +484,7 @@ impl Protocol for Entra {
         match &self.credential {
             ClientCredential::Secret(secret) => Some((CLIENT_SECRET, secret.expose_secret())),
             ClientCredential::Certificate(_)
-            | ClientCredential::TokenFile(_)
+            | ClientCredential::TokenFile(..)
             | ClientCredential::Variable(..)
             | ClientCredential::Issuer(_)
             | ClientCredential::ManagedIdentity(_) => None,
@@ -500,7 +516,7 @@ impl Protocol for Entra {
         match &self.credential {
             ClientCredential::Secret(_) => Prerequisite::Nothing,
             ClientCredential::Certificate(certificate) => Prerequisite::Signature(self, certificate),
-            ClientCredential::TokenFile(path) => Prerequisite::TokenFile(self, path),
+            ClientCredential::TokenFile(path, _) => Prerequisite::TokenFile(self, path),
             ClientCredential::Variable(_, assertion) => Prerequisite::Variable(self, assertion),
             ClientCredential::Issuer(request) | ClientCredential::ManagedIdentity(request) => {
                 Prerequisite::Token(request)
@@ -514,7 +530,7 @@ impl Protocol for Entra {
 
     fn renewal(&self) -> Option<&'static str> {
         Some(match self.credential {
-            ClientCredential::TokenFile(_) => PROJECTED,
+            ClientCredential::TokenFile(..) => PROJECTED,
             ClientCredential::Variable(..) => "start the job or the run again, which renews the token",
             ClientCredential::Issuer(_) => "check that the issuer gives a token that is valid now",
             ClientCredential::Secret(_)
@@ -544,20 +560,47 @@ impl Protocol for Entra {
         OutgoingRequest::post(self.token_url(key), form)
     }
 
+    fn note(&self, names: &SettingNames) -> Option<String> {
+        Some(identity_binding::description(self.proxy()?, names))
+    }
+
+    /// A token proxy is the cluster's, so that another certificate is one of the deployment's faults.
+    fn untrusted(&self, summary: &CallSummary<'_>, failure: Failure) -> SourceError {
+        match self.proxy() {
+            None => SourceError::Failed(Error::Protocol(failure)),
+            Some(proxy) => {
+                let remedy = Some(identity_binding::untrusted_remedy(proxy, summary.names));
+                SourceError::Blocked(Failure { remedy, ..failure })
+            }
+        }
+    }
+
     fn refused(&self, summary: &CallSummary<'_>, refusal: Refusal<'_>) -> SourceError {
         let is_renewable =
             !matches!(self.credential, ClientCredential::Secret(_) | ClientCredential::Variable(..));
         let is_stale = is_renewable && refusal.is(STALE_ASSERTION);
+        let is_untrusted_issuer = NO_FEDERATED_CREDENTIAL.iter().any(|number| refusal.is(*number));
         // Without an AADSTS number, the refusal is that of a proxy or an AD FS.
-        let remedy = |_: &Refusal<'_>| {
-            format!(
+        let remedy = |refusal: &Refusal<'_>| match self.proxy() {
+            Some(_) => {
+                let client = summary.key.identity().id().map_or("<client id>", for_command);
+                identity_binding::refusal_remedy(refusal.status, client, summary.names)
+            }
+            None => format!(
                 "check that {} names the authority, and check for a proxy on the way; {}",
                 summary.names.of(AUTHORITY_HOST),
                 self.trust()
-            )
+            ),
         };
         // 404: there is no Entra at this address.
         match refusal.not_found_is_final().error(remedy) {
+            SourceError::Failed(Error::Rejected(failure))
+                if is_untrusted_issuer && self.proxy().is_none() =>
+            {
+                let bound = summary.credential().and_then(identity_binding::bound_token_remedy);
+                let remedy = bound.or(failure.remedy);
+                SourceError::Failed(Error::Rejected(Failure { remedy, ..failure }))
+            }
             SourceError::Failed(Error::Rejected(failure)) if is_stale => {
                 SourceError::Retry(failure, RetryClass::Stale)
             }

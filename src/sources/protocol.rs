@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{Prerequisite, SourceCall, SourceError, SourceInfo, response};
-use crate::model::{Body, Token};
+use crate::model::{Body, Error, Failure, Token};
 use crate::policy::CacheKey;
+use crate::settings::SettingNames;
 
 /// The protocol of a source. The defaults are those of an endpoint on this machine.
 pub(crate) trait Protocol {
@@ -55,6 +56,11 @@ pub(crate) trait Protocol {
         None
     }
 
+    /// What the operator should know of the way to the server, as a sentence.
+    fn note(&self, _names: &SettingNames) -> Option<String> {
+        None
+    }
+
     /// Reads a response.
     ///
     /// # Errors
@@ -83,6 +89,12 @@ pub(crate) trait Protocol {
     /// The longest time to establish a connection.
     fn connect_limit(&self) -> Duration {
         Duration::MAX
+    }
+
+    /// The error for an untrusted certificate, to which nothing was sent; `failure` has [`Protocol::untrusted_remedy`].
+    fn untrusted(&self, _summary: &CallSummary<'_>, failure: Failure) -> SourceError {
+        // A certificate does not become trusted by a retry, and the server may be another one.
+        SourceError::Failed(Error::Protocol(failure))
     }
 
     /// The remedy for an untrusted certificate.

@@ -59,6 +59,12 @@ impl<'a> CallSummary<'a> {
         }
     }
 
+    /// The client assertion of the request.
+    pub(super) fn credential(&self) -> Option<&'a str> {
+        let [_, credential, _] = self.secrets;
+        credential
+    }
+
     /// The advice for a source that does not answer as expected, as the end of a sentence.
     pub(crate) fn health(&self) -> String {
         (self.info.health)(self.names)

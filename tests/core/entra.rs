@@ -99,16 +99,6 @@ fn a_client_id_that_a_shell_would_run_stands_in_no_command() {
 }
 
 #[test]
-fn the_clusters_token_proxy_is_refused_by_name() {
-    for variable in ["AZURE_KUBERNETES_TOKEN_PROXY", "AZURE_KUBERNETES_CA_FILE", "AZURE_KUBERNETES_SNI_NAME"]
-    {
-        let (world, broker) = stage(&[WORKLOAD, &[(variable, "x")]].concat(), []);
-        let error = world.error(&broker, VAULT);
-        assert!(error.kind() == "misconfigured" && error.to_string().contains(variable), "{error}");
-    }
-}
-
-#[test]
 fn a_client_secret_is_sent_to_entra_alone_and_never_shown() {
     let (world, broker) =
         stage(&with(SECRET, &[("TOKEN_BROKER_LOG", "debug")]), [entra("T1"), refusal(401, 7_000_215)]);

@@ -20,3 +20,4 @@ mod retries;
 mod shared;
 mod stage;
 mod store;
+mod token_proxy;

@@ -115,8 +115,8 @@ impl Builder {
     ///
     /// Each new instance reads them. A file that a setting names is lent like one that the environment names.
     ///
-    /// Service Fabric's three variables must be in the environment: only an endpoint named there has its certificate
-    /// checked.
+    /// Service Fabric's three variables and those of AKS identity bindings (`AZURE_KUBERNETES_…`) must be in the
+    /// environment: only servers named there have their certificates checked.
     pub fn settings(mut self, settings: impl Settings) -> Self {
         self.settings = Some(Arc::new(settings));
         self

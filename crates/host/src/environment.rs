@@ -20,7 +20,8 @@ use crate::environment::settings::Settings;
 /// and `TOKEN_BROKER_ASSERTION_VARIABLE` name, and unknown ones with the broker's prefix: each call then fails with an error
 /// that names the unknown variable. It gets no others.
 ///
-/// It does not get `TOKEN_BROKER_PINNED_THUMBPRINT`: this host sets that itself when it compares certificates.
+/// It does not get `TOKEN_BROKER_PINNED_THUMBPRINT` and `TOKEN_BROKER_VERIFIED_TOKEN_PROXY`: this host sets these itself when
+/// it verifies certificates.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -83,9 +84,13 @@ impl Environment {
 
     /// The names of variables that the broker's variables contain.
     fn named_variables(&self) -> Vec<String> {
+        self.settings().named_variables()
+    }
+
+    /// The broker's variables, as the broker reads them.
+    pub(crate) fn settings(&self) -> token_broker::Settings {
         let own = self.0.iter().filter(|(name, value)| concerns_broker(name, value));
-        let own = own.map(|(name, value)| (name.clone(), value.clone()));
-        token_broker::Settings::from_pairs(own).named_variables()
+        token_broker::Settings::from_pairs(own.map(|(name, value)| (name.clone(), value.clone())))
     }
 
     /// Lend a guest the variables, and read access to the directories of the files that they name and to Arc's two.
@@ -161,7 +166,7 @@ fn lend_directory(wasi: &mut WasiCtxBuilder, directory: &Path) -> Result<(), (St
 impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Environment {
     fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.0.extend(pairs.filter(|(name, _)| name != PINNED));
+        self.0.extend(pairs.filter(|(name, _)| !is_of_host(name)));
     }
 }
 
@@ -180,9 +185,15 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// The variable that tells the broker that its secret reaches only the server with this certificate. Only this host
-/// sets it.
+/// Whether only this host sets a variable.
+pub(crate) fn is_of_host(name: &str) -> bool {
+    [PINNED, VERIFIED].contains(&name)
+}
+
+/// The variable that tells the broker that its secret reaches only the server with this certificate.
 pub(crate) const PINNED: &str = token_broker::variables::PINNED_THUMBPRINT;
+/// The variable that tells the broker that its assertion reaches only this token proxy.
+pub(crate) const VERIFIED: &str = token_broker::variables::VERIFIED_TOKEN_PROXY;
 /// Where Azure Arc's agent puts the key files of its challenges, and where the agent itself is found.
 const ARC_DIRECTORIES: [&str; 2] = ["/var/opt/azcmagent/tokens", "/opt/azcmagent/bin"];
 /// How long a host's settings may take to look up one, as in the component.
@@ -205,6 +216,7 @@ mod tests {
             ("TOKEN_BROKER_COMPONENT", "broker.wasm"),
             ("TOKEN_BROKER_PORT", "tcp://10.0.0.1:4141"),
             (PINNED, "ab"),
+            (VERIFIED, "https://kubernetes.default.svc"),
         ];
         let environment = Environment::from_iter(pairs);
         assert_eq!(format!("{environment:?}"), r#"{"TOKEN_BROKER_ALOWED_SCOPES"}"#);

@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod policy;
 pub(crate) mod proxy;
 pub(crate) mod tls;
+pub(crate) mod token_proxy;
 pub(crate) mod trusted_roots;
 pub(crate) mod tunnel;
 

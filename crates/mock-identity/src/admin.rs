@@ -10,7 +10,7 @@ use crate::{
     call::Call,
     config::MockConfig,
     endpoint::Endpoint,
-    endpoints::{self, entra},
+    endpoints::{self, entra, token_proxy},
     fault::Fault,
     federation,
     log::Counts,
@@ -33,6 +33,9 @@ pub(crate) fn answer(platform: &Platform, call: &Call, path: &[&str]) -> Reply {
             Reply::text(StatusCode::OK, MockConfig::CLIENT_CERTIFICATE_PEM)
         }
         (&Method::GET, ["federated-token", app]) => token(federated_token(platform, app)),
+        (&Method::GET, ["bound-token"]) => token(bound_token(platform)),
+        (&Method::GET, ["token-proxy-ca"]) => authority(platform),
+        (&Method::POST, ["token-proxy-ca"]) => replaced_authority(platform),
         (&Method::GET, ["user-token", user, app]) => token(user_token(platform, user, app)),
         _ => Reply::text(StatusCode::NOT_FOUND, HELP),
     }
@@ -47,6 +50,26 @@ fn counters(platform: &Platform) -> BTreeMap<Endpoint, Counts> {
 fn federated_token(platform: &Platform, app: &str) -> Option<String> {
     let app = platform.config.apps.iter().find(|held| held.name == app)?;
     federation::token(platform, federation::cluster_credential(platform, app)?, AN_HOUR).ok()
+}
+
+fn bound_token(platform: &Platform) -> Option<String> {
+    token_proxy::bound_token(platform, AN_HOUR)?.ok()
+}
+
+/// Of the cluster's token proxy, as PEM
+fn authority(platform: &Platform) -> Reply {
+    match &platform.addresses.token_proxy {
+        Some(proxy) => Reply::text(StatusCode::OK, proxy.certificate.authority()),
+        None => Reply::text(StatusCode::NOT_FOUND, "the configuration has no token proxy\n"),
+    }
+}
+
+fn replaced_authority(platform: &Platform) -> Reply {
+    let replaced = platform.addresses.token_proxy.as_ref().map(|proxy| proxy.certificate.replace());
+    match replaced {
+        Some(Err(error)) => Reply::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")),
+        Some(Ok(())) | None => authority(platform),
+    }
 }
 
 fn user_token(platform: &Platform, user: &str, app: &str) -> Option<String> {
@@ -101,5 +124,8 @@ POST /admin/faults                  add a fault or a list of faults, as JSON
 POST /admin/reset                   clear log and counters, restart the configured faults
 GET  /admin/client-certificate      the certificate of the app billing, and its key
 GET  /admin/federated-token/APP     a federated token that the app trusts
+GET  /admin/bound-token             a token of a pod for the cluster's token proxy
+GET  /admin/token-proxy-ca          the authority of the cluster's token proxy
+POST /admin/token-proxy-ca          replace that authority
 GET  /admin/user-token/USER/APP     an access token of the user for the app, for on-behalf-of
 ";

@@ -13,6 +13,7 @@ use crate::{
     listener::Listener,
 };
 
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) listener: Listener,
     pub(crate) method: Method,

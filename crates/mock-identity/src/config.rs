@@ -13,7 +13,7 @@ use crate::{
     sections::{
         AppService2017Config, AppServiceConfig, ArcConfig, AzureMlConfig, AzurePipelinesConfig,
         CloudShellConfig, ContainerGroupConfig, EntraConfig, GcpMetadataConfig, GithubActionsConfig,
-        ImdsConfig, ServiceFabricConfig, VaultConfig,
+        ImdsConfig, ServiceFabricConfig, TokenProxyConfig, VaultConfig,
     },
 };
 
@@ -59,6 +59,8 @@ pub struct MockConfig {
     pub azure_pipelines: Option<AzurePipelinesConfig>,
     /// The metadata server of Google Cloud, if there is one
     pub gcp_metadata: Option<GcpMetadataConfig>,
+    /// The token proxy of an AKS cluster, if there is one
+    pub token_proxy: Option<TokenProxyConfig>,
     /// The token endpoint of Entra ID
     pub entra: EntraConfig,
     /// The managed identities of the pretended machine

@@ -30,6 +30,8 @@ pub enum Endpoint {
     /// The metadata server of Google Cloud: `/` and `/computeMetadata/v1/instance/service-accounts/ACCOUNT/identity`, with a
     /// header
     GcpMetadata,
+    /// The token proxy of an AKS cluster: `/token-proxy/TENANT/oauth2/v2.0/token` on its own listener
+    TokenProxy,
     /// The token endpoint of Entra ID and of AD FS, with TLS: `/TENANT/oauth2/v2.0/token` and `/adfs/oauth2/token`
     Entra,
     /// OpenID configuration and signing keys of the tenants, and instance discovery

@@ -15,6 +15,7 @@ mod key_vault;
 mod msi_2017;
 mod open_id;
 mod service_fabric;
+pub(crate) mod token_proxy;
 
 // What every endpoint uses; its file imports it from here.
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// All of them, in the order of the start page
-pub(crate) static ALL: [&Spec; 15] = [
+pub(crate) static ALL: [&Spec; 16] = [
     &imds::SPEC,
     &app_service::SPEC,
     &app_service_2017::SPEC,
@@ -41,6 +42,7 @@ pub(crate) static ALL: [&Spec; 15] = [
     &github_actions::SPEC,
     &azure_pipelines::SPEC,
     &gcp_metadata::SPEC,
+    &token_proxy::SPEC,
     &entra::SPEC,
     &open_id::SPEC,
     &key_vault::SPEC,
@@ -122,6 +124,9 @@ mod tests {
             (Listener::Plain, "/metadata/identity/oauth2/token", Endpoint::Imds),
             (Listener::Pinned, "/metadata/identity/oauth2/token", Endpoint::ServiceFabric),
             (Listener::Pinned, "/msi/token", Endpoint::Unknown),
+            (Listener::TokenProxy, "/token-proxy/t/oauth2/v2.0/token", Endpoint::TokenProxy),
+            (Listener::TokenProxy, "/t/oauth2/v2.0/token", Endpoint::Unknown),
+            (Listener::Tls, "/token-proxy/t/oauth2/v2.0/token", Endpoint::Unknown),
         ] {
             assert_eq!(named(path, listener), endpoint, "{listener:?} {path}");
         }

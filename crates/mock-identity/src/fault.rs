@@ -65,6 +65,8 @@ pub enum Answer {
     SlowDrip,
     /// 302 to this URL
     Redirect(String),
+    /// 307 to this URL, where a client that follows it sends its body again
+    TemporaryRedirect(String),
     /// 200, labelled JSON, and no JSON
     Garbage,
     /// A good token of an identity that was not asked for
@@ -160,6 +162,7 @@ impl Answer {
             (Self::AsUsual, _) => "delay".to_owned(),
             (Self::Status(answer), _) => format!("status {}", answer.code),
             (Self::Redirect(_), _) => "redirect".to_owned(),
+            (Self::TemporaryRedirect(_), _) => "temporary-redirect".to_owned(),
             (_, written) => written.ok().as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
         }
     }

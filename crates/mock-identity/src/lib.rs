@@ -19,7 +19,7 @@
 //! The modules, each of which uses those below it:
 //!
 //! ```text
-//! server      listeners and connections; tls
+//! server      listeners and connections; tls, proxy_certificate
 //! router      the way of a request: fault, answer, log; start_page, admin
 //! endpoints   one file an endpoint, each with its SPEC: its paths, answers, failures and variables
 //! spec        the description of an endpoint; federation
@@ -51,6 +51,7 @@ mod issuer;
 mod listener;
 mod log;
 mod platform;
+mod proxy_certificate;
 mod redaction;
 mod reply;
 mod router;
@@ -64,7 +65,7 @@ mod token_cache;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub use app::{App, AppSecret, FederatedCredential, User, UserRefused};
 pub use arc_keys::KeyDirectoryError;
@@ -77,13 +78,13 @@ pub use identity::{Identity, IdentityKind};
 pub use log::{Counters, Counts, LoggedRequest};
 pub use sections::{
     AppService2017Config, AppServiceConfig, AppServiceHost, ArcConfig, AzureMlConfig, AzurePipelinesConfig,
-    CloudShellConfig, ContainerGroupConfig, DateForm, EntraConfig, GcpMetadataConfig, GithubActionsConfig,
-    ImdsConfig, ServiceConnection, ServiceFabricConfig, VaultConfig,
+    BoundAccount, CloudShellConfig, ContainerGroupConfig, DateForm, EntraConfig, GcpMetadataConfig,
+    GithubActionsConfig, ImdsConfig, ServiceConnection, ServiceFabricConfig, TokenProxyConfig, VaultConfig,
 };
 
 pub use spec::Environment;
 
-use endpoints::entra;
+use endpoints::{entra, token_proxy};
 use platform::Platform;
 use server::Server;
 
@@ -109,8 +110,11 @@ impl Mock {
     /// # Errors
     /// When no address can be listened on.
     pub async fn start_all() -> Result<Self> {
-        let mut config =
-            MockConfig { service_fabric: Some(ServiceFabricConfig::default()), ..MockConfig::default() };
+        let mut config = MockConfig {
+            service_fabric: Some(ServiceFabricConfig::default()),
+            token_proxy: Some(TokenProxyConfig::default()),
+            ..MockConfig::default()
+        };
         config.listen_tls = Some(config.listen);
         let with_arc = MockConfig { arc: Some(ArcConfig::default()), ..config.clone() };
         match Self::start(with_arc).await {
@@ -142,6 +146,27 @@ impl Mock {
     /// The certificate of Service Fabric as PEM, if the configuration has one, for programs that know no thumbprints
     pub fn service_fabric_pem(&self) -> Option<&str> {
         self.server.pinned_pem.as_deref()
+    }
+
+    /// The authority of the cluster's token proxy as PEM, if the configuration has one
+    pub fn token_proxy_pem(&self) -> Option<String> {
+        self.platform.addresses.token_proxy.as_ref().map(|proxy| proxy.certificate.authority())
+    }
+
+    /// Give the cluster's token proxy another authority, and a certificate of it, for the next connections
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn replace_token_proxy_authority(&self) -> Result<()> {
+        self.platform.addresses.token_proxy.as_ref().map_or(Ok(()), |proxy| proxy.certificate.replace())
+    }
+
+    /// A token as the cluster projects it into the pods of the token proxy's first service account, good for `lifetime`
+    ///
+    /// # Errors
+    /// When there is no such account, or the token cannot be signed.
+    pub fn bound_token(&self, lifetime: Duration) -> Result<String> {
+        token_proxy::bound_token(&self.platform, lifetime).context("the configuration has no token proxy")?
     }
 
     /// The variables that point a program at `endpoint`; of Entra ID those for [`Credential::Secret`]

@@ -9,13 +9,15 @@ pub(crate) enum Listener {
     Tls,
     /// With TLS, by the certificate that Service Fabric's clients pin
     Pinned,
+    /// With TLS, by the certificate of a cluster's token proxy
+    TokenProxy,
 }
 
 impl Listener {
     pub(crate) fn scheme(self) -> &'static str {
         match self {
             Self::Plain => "http",
-            Self::Tls | Self::Pinned => "https",
+            Self::Tls | Self::Pinned | Self::TokenProxy => "https",
         }
     }
 }

@@ -79,6 +79,9 @@ fn faulty(platform: &Platform, spec: &Spec, call: &Call, fault: &Fault) -> Resul
         Answer::Html => Reply::html(StatusCode::OK, "<html><body><h1>Sign in</h1></body></html>\n"),
         Answer::Oversize => Reply::ok(()),
         Answer::Redirect(url) => Reply::text(StatusCode::FOUND, "").with("location", url),
+        Answer::TemporaryRedirect(url) => {
+            Reply::text(StatusCode::TEMPORARY_REDIRECT, "").with("location", url)
+        }
         Answer::Garbage => Reply { body: r#"{"access_token": tru}"#.to_owned(), ..Reply::ok(()) },
     })
 }

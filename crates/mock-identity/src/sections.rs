@@ -180,6 +180,32 @@ pub struct GcpMetadataConfig {
     pub service_account_id: String,
 }
 
+/// The token proxy of an AKS cluster with identity bindings
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenProxyConfig {
+    /// Its address, with TLS and an authority of its own
+    pub listen: SocketAddr,
+    /// The name by which clients must address it (SNI)
+    pub sni_name: String,
+    /// The name in its certificate, if it is another one by mistake
+    pub certificate_name: Option<String>,
+    /// The issuer of the pods' tokens
+    pub issuer: String,
+    /// The service accounts that the cluster's roles let use identities
+    pub accounts: Vec<BoundAccount>,
+}
+
+/// A service account, and the user-assigned identities that it may use
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BoundAccount {
+    /// `sub` of its tokens
+    pub subject: String,
+    /// The client ids of the identities
+    pub client_ids: Vec<String>,
+}
+
 /// Entra ID's token endpoint
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -216,6 +242,22 @@ impl Default for ArcConfig {
 impl Default for ContainerGroupConfig {
     fn default() -> Self {
         Self { token_lifetime_seconds: a_day(), secret: "2f6b1d7e-53a0-4c19-8f4e-9a0c1e7d3b52".to_owned() }
+    }
+}
+
+/// One service account, for the identity `orders` of the default configuration
+impl Default for TokenProxyConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            sni_name: "9c1f2e7ab04d4f6f8a3b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d".to_owned(),
+            certificate_name: None,
+            issuer: "https://cluster.example/oidc".to_owned(),
+            accounts: vec![BoundAccount {
+                subject: "system:serviceaccount:default:orders".to_owned(),
+                client_ids: vec!["11112222-bbbb-3333-cccc-4444dddd5555".to_owned()],
+            }],
+        }
     }
 }
 

@@ -19,12 +19,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    addresses::{Addresses, Pinned},
+    addresses::{Addresses, Pinned, TokenProxy},
     body::{self, ScriptedBody},
     call::Call,
     config::MockConfig,
     listener::Listener,
     platform::Platform,
+    proxy_certificate::ProxyCertificate,
     reply::Reply,
     router::{self, NoAnswer},
     tls,
@@ -49,7 +50,7 @@ impl Server {
     pub(crate) async fn start(config: MockConfig) -> Result<(Arc<Platform>, Self)> {
         let mut bound = Vec::new();
         let plain = listen(&mut bound, config.listen, Listener::Plain, None).await?;
-        let mut addresses = Addresses { plain, also: None, tls: None, pinned: None };
+        let mut addresses = Addresses { plain, also: None, tls: None, pinned: None, token_proxy: None };
         if let Some(address) = config.also_listen {
             addresses.also = Some(listen(&mut bound, address, Listener::Plain, None).await?);
         }
@@ -64,6 +65,12 @@ impl Server {
             let url = listen(&mut bound, fabric.listen, Listener::Pinned, Some(acceptor)).await?;
             addresses.pinned = Some(Pinned { url, thumbprint: tls::thumbprint(&certificate) });
             pinned_pem = Some(certificate.pem());
+        }
+        if let Some(proxy) = &config.token_proxy {
+            let certificate = Arc::new(ProxyCertificate::new(proxy)?);
+            let acceptor = Some(certificate.acceptor()?);
+            let url = listen(&mut bound, proxy.listen, Listener::TokenProxy, acceptor).await?;
+            addresses.token_proxy = Some(TokenProxy { url, certificate });
         }
         let platform = Arc::new(Platform::new(config, addresses)?);
         let (listeners, stop) = (JoinSet::new(), watch::Sender::new(false));

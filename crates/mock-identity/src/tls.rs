@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// An acceptor of TLS connections, and the certificate of the authority behind it, as PEM
 pub(crate) fn by_authority() -> Result<(TlsAcceptor, String)> {
-    let authority = authority()?;
+    let authority = authority("mock-identity authority")?;
     let key = KeyPair::generate()?;
     let certificate = server_params("mock-identity")?.signed_by(&key, &authority)?;
     Ok((acceptor(certificate.der().clone(), &key)?, authority.pem()))
@@ -48,9 +48,10 @@ fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> Result<TlsAc
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>> {
+/// A new certificate authority
+pub(crate) fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "mock-identity authority");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)

@@ -1,6 +1,8 @@
 //! Azure's Python SDK, azure-identity, as a client of the mock platform.
 #![allow(clippy::disallowed_methods, reason = "tests of programs start them")]
 
+#[path = "sdk_python/identity_binding.rs"]
+mod identity_binding;
 mod sdk;
 
 use mock_identity::{Credential, Endpoint};

@@ -3,7 +3,7 @@
 usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node, without --raw.
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
-`on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
+`identity-binding` (workload identity by a cluster's token proxy), `on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
 proves the app that is named in the environment), `azure-pipelines` (a job, for its service connection), and `gcp` here
 and `github` for Node (a token of that platform, by its own client, proves the app); IDENTITY_KIND is `client_id`,
 `object_id` or `resource_id`. Where the mock listens comes from the environment, as in Azure. The token itself is not
@@ -16,7 +16,7 @@ import os
 import sys
 
 import requests
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.identity import (
     AzurePipelinesCredential,
     ClientAssertionCredential,
@@ -42,6 +42,9 @@ def main(kind, scope, *identity):
         return {"error": "failed", "message": str(error)}
     except requests.exceptions.SSLError as error:
         return {"error": "untrusted", "message": str(error)}
+    except ServiceRequestError as error:
+        # Of azure-core, around the same.
+        return {"error": "untrusted" if "CERTIFICATE_VERIFY" in str(error) else "unreachable", "message": str(error)}
     except ValueError as error:
         return {"error": "misconfigured", "message": str(error)}
     return {
@@ -57,6 +60,8 @@ def credential(kind, id_kind=None, identity=None):
         return EnvironmentCredential(**HERE)
     if kind == "workload-identity":
         return WorkloadIdentityCredential(**HERE)
+    if kind == "identity-binding":
+        return WorkloadIdentityCredential(enable_azure_proxy=True, **HERE)
     if kind == "on-behalf-of":
         tenant, client, secret = (os.environ[f"AZURE_{name}"] for name in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"))
         return OnBehalfOfCredential(

@@ -53,6 +53,9 @@ fn template(number: u32) -> Option<&'static str> {
 /// The client's assertion has expired, or is not valid yet.
 pub(crate) const STALE_ASSERTION: u32 = 700_024;
 
+/// No federated credential has the assertion's issuer, subject and audience.
+pub(crate) const NO_FEDERATED_CREDENTIAL: [u32; 5] = [70_021, 700_211, 700_212, 700_213, 7_002_137];
+
 /// The same request was repeated too often.
 pub(crate) const REQUEST_LOOP: u32 = 50_196;
 
@@ -83,7 +86,7 @@ const REMEDIES: &[(&[u32], &str)] = &[
         "the assertion has expired or is not valid yet: check this machine's clock; {renewal}",
     ),
     (
-        &[70_021, 700_211, 700_212, 700_213, 7_002_137],
+        &NO_FEDERATED_CREDENTIAL,
         "no federated credential matches the assertion: issuer, subject and audience must be exactly the same. \
          For a managed identity `az identity federated-credential list -g <group> --identity-name <name>` shows the \
          expected values, for an app `az ad app federated-credential list --id {client}`; a new credential takes some \

@@ -13,8 +13,9 @@ use token_broker::variables::{
     ADDITIONAL_TENANTS, ALLOWED_ENDPOINT, ASSERTION, ASSERTION_AUDIENCE, ASSERTION_FIELD, ASSERTION_HEADERS,
     ASSERTION_METHOD, ASSERTION_URL, AUTHORITY_HOST, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID,
     FEDERATED_TENANT_ID, FEDERATED_TOKEN_FILE, GCP_HOST, GCP_NAME, GITHUB_TOKEN, GITHUB_URL,
-    IDENTITY_ENDPOINT, IDENTITY_HEADER, KUBERNETES_PROXY, PIPELINES_CONNECTION, PIPELINES_TOKEN,
-    PIPELINES_URL, POD_IDENTITY_HOST, REGIONAL_AUTHORITY, TENANT_ID, TOKEN_CREDENTIALS,
+    IDENTITY_ENDPOINT, IDENTITY_HEADER, KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME,
+    KUBERNETES_TOKEN_PROXY, PIPELINES_CONNECTION, PIPELINES_TOKEN, PIPELINES_URL, POD_IDENTITY_HOST,
+    REGIONAL_AUTHORITY, TENANT_ID, TOKEN_CREDENTIALS, VERIFIED_TOKEN_PROXY,
 };
 use token_broker::{Credential, Error, IMDS_URL, Identity, Settings, VARIABLES};
 
@@ -144,6 +145,7 @@ impl SourceReader {
         let place = fields.path_of("token_cluster");
         self.source.settings.set_from(&place, FEDERATED_TOKEN_FILE, token.clone());
         self.source.clusters.token_file = Some((token.clone(), token));
+        self.token_proxy(&mut fields)?;
         self.source.names.push(WORKLOAD_IDENTITY);
         fields.end()
     }
@@ -240,8 +242,23 @@ impl SourceReader {
         self.value(fields, "client_id", client)?;
         self.value(fields, "authority", AUTHORITY_HOST)?;
         self.value(fields, "region", REGIONAL_AUTHORITY)?;
-        // The core refuses these, and tells why.
-        KUBERNETES_PROXY.into_iter().for_each(|variable| self.inherit(variable));
+        Ok(())
+    }
+
+    /// Reads the URL of the cluster's token proxy, to which `cluster` leads instead of to Entra. The configuration is this
+    /// host's word that it is verified: the name and the authorities of its certificate are those of the Envoy cluster.
+    fn token_proxy(&mut self, fields: &mut Fields) -> Result<(), ConfigError> {
+        let Some(value) = fields.optional("token_proxy") else {
+            // The core refuses these, and tells why.
+            [KUBERNETES_TOKEN_PROXY, KUBERNETES_SNI_NAME, KUBERNETES_CA_FILE, KUBERNETES_CA_DATA]
+                .into_iter()
+                .for_each(|variable| self.inherit(variable));
+            return Ok(());
+        };
+        let (place, url) = (value.path.clone(), value.text()?);
+        for variable in [KUBERNETES_TOKEN_PROXY, VERIFIED_TOKEN_PROXY] {
+            self.source.settings.set_from(&place, variable, url.clone());
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use token_broker::StoreError;
 use wasmtime::component::Linker;
 
 use crate::contract::wire::WireStoreError;
-use crate::environment::PINNED;
+use crate::environment::is_of_host;
 use crate::environment::settings::Settings;
 use crate::guest::state::State;
 use crate::store::{MAX_VALUE, Store};
@@ -77,8 +77,8 @@ pub fn add_settings_to_linker<T: Send + 'static>(
         let settings = accessor.with(|mut access| settings(access.data_mut()));
         Box::pin(async move {
             Ok((match settings {
-                // Only this host says whether it pins.
-                Some(settings) if name != PINNED => settings.get(&name).await,
+                // Only this host says what it verifies.
+                Some(settings) if !is_of_host(&name) => settings.get(&name).await,
                 _ => Ok(None),
             },))
         })

@@ -10,7 +10,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::environment::named_files::NamedFiles;
 use crate::environment::settings::Settings;
-use crate::environment::{Environment, PINNED};
+use crate::environment::{Environment, PINNED, VERIFIED};
 use crate::guest::clock::{Clock, GuestClock};
 use crate::guest::limits::Limits;
 use crate::guest::random::Random;
@@ -85,6 +85,9 @@ impl HostResources {
         let config_error = environment.lend(&mut wasi).err();
         if let Some(thumbprint) = self.tls.pinned() {
             wasi.env(PINNED, thumbprint);
+        }
+        if let Some(url) = self.tls.verified_token_proxy(environment) {
+            wasi.env(VERIFIED, url);
         }
         let mut state = State {
             wasi: wasi.build(),
@@ -191,6 +194,36 @@ pub(crate) mod tests {
         assert_eq!(told(fabric(endpoint, "cd")), None, "no thumbprint");
         assert_eq!(told(fabric("http://127.0.0.1/token", &"cd".repeat(20))), None, "no certificate");
         assert_eq!(told(fabric(endpoint, &"cd".repeat(20)).with("IDENTITY_HEADER", "")), None, "no secret");
+    }
+
+    #[test]
+    fn a_guest_is_told_of_a_verified_token_proxy_only_if_the_host_verifies_what_the_guest_reads() {
+        const URL: &str = "https://kubernetes.default.svc/base/";
+        let proxy = |pairs: &[(&str, &str)]| {
+            let environment = Environment::from_iter([("AZURE_KUBERNETES_TOKEN_PROXY", URL)]);
+            pairs.iter().fold(environment, |environment, (name, value)| environment.with(*name, *value))
+        };
+        let told = |host: Environment, guest: &Environment| {
+            let mut state = resources(host).state(guest);
+            let pairs = state.cli().get_environment().unwrap();
+            pairs.into_iter().find(|(name, _)| name == VERIFIED).map(|(_, value)| value)
+        };
+        let claim = Environment::default().with(VERIFIED, URL);
+        assert_eq!(told(claim.clone(), &claim), None, "no proxy");
+        for pairs in [
+            &[][..],
+            &[("AZURE_KUBERNETES_SNI_NAME", "x.test"), ("AZURE_KUBERNETES_CA_FILE", "/ca.crt")],
+            &[("AZURE_KUBERNETES_CA_DATA", "PEM")],
+        ] {
+            assert_eq!(told(proxy(pairs), &proxy(pairs)).as_deref(), Some(URL), "{pairs:?}");
+            let settings = [pairs, &[("AZURE_KUBERNETES_SNI_NAME", "y.test")]].concat();
+            assert_eq!(told(proxy(pairs), &proxy(&settings)), None, "a name of the settings: {pairs:?}");
+        }
+        assert_eq!(told(Environment::default(), &proxy(&[])), None, "a proxy of the settings");
+        for broken in ["http://kubernetes.default.svc", "https://kubernetes.default.svc?", "x"] {
+            let broken = proxy(&[("AZURE_KUBERNETES_TOKEN_PROXY", broken)]);
+            assert_eq!(told(broken.clone(), &broken), None);
+        }
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub(crate) async fn send(request: Request<WasiBody>, times: Times, ways: Ways, l
 
 async fn connect(uri: &Uri, ways: &Ways, log: &Log) -> Result<Box<dyn Connection>, HttpError> {
     let Ways { network, proxies, tls } = ways;
-    let connection: Box<dyn Connection> = match proxies.of(uri).filter(|_| !tls.pins(uri)) {
+    let connection: Box<dyn Connection> = match proxies.of(uri).filter(|_| tls.private_server(uri).is_none())
+    {
         Some(proxy) => tunnel::open(uri, proxy, tls, log).await?,
         None => Box::new(network.connect(uri, log).await?),
     };
@@ -60,7 +61,7 @@ async fn connect(uri: &Uri, ways: &Ways, log: &Log) -> Result<Box<dyn Connection
     match tls.secure(uri, connection).await {
         Ok(connection) => Ok(Box::new(connection)),
         Err(error) => {
-            let (error, why) = tls::tls_error(&error);
+            let (error, why) = tls.error(uri, &error);
             let server = format!("{}:{}", uri.host().unwrap_or_default(), tls::port(uri));
             log.event("no secure connection", &format!("{server}: nothing was sent: {why}"));
             Err(error)

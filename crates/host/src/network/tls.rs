@@ -1,5 +1,5 @@
-//! TLS: trust in the public authorities, in those that the embedder adds, and for Service Fabric's endpoint in the one
-//! certificate that its variables name.
+//! TLS: trust in the public authorities, in those that the embedder adds, and for two servers in what their variables
+//! name: for Service Fabric's endpoint one certificate, for a cluster's token proxy a name and authorities.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,7 +15,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
-use token_broker::variables::{IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT};
+use token_broker::variables::{
+    IDENTITY_ENDPOINT, IDENTITY_HEADER, IDENTITY_SERVER_THUMBPRINT, KUBERNETES_TOKEN_PROXY,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,20 +25,31 @@ use wasmtime::Result;
 
 use crate::environment::Environment;
 use crate::network::http::HttpError;
+use crate::network::token_proxy::{TokenProxyTls, UnusableAuthorities};
 use crate::network::trusted_roots::TrustedRoots;
 
 /// The TLS configuration, the same for every instance of a broker.
 pub(crate) struct Tls {
     trusting: Arc<ClientConfig>,
     pinning: Option<Pin>,
+    token_proxy: Option<TokenProxyTls>,
+}
+
+/// A server of the platform, for which no public authority vouches. It is reached directly, through no proxy.
+pub(crate) enum PrivateServer<'a> {
+    /// Service Fabric's endpoint.
+    Pinned(&'a Pin),
+    /// The token proxy of an AKS cluster.
+    TokenProxy(&'a TokenProxyTls),
 }
 
 impl Tls {
     pub(crate) fn new(environment: &Environment, trusted: TrustedRoots) -> Result<Self> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         roots.extend(trusted.0);
-        let trusting = client()?.with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { trusting: Arc::new(trusting), pinning: Pin::find(environment)? })
+        let trusting = Arc::new(client()?.with_root_certificates(roots).with_no_client_auth());
+        let token_proxy = TokenProxyTls::find(environment, &trusting);
+        Ok(Self { trusting, pinning: Pin::find(environment)?, token_proxy })
     }
 
     /// The thumbprint that the server at the pinned endpoint must show, if there is one.
@@ -44,57 +57,77 @@ impl Tls {
         self.pinning.as_ref().map(|pin| pin.thumbprint.as_str())
     }
 
+    /// The URL of the token proxy that is verified for a component with this environment, as it is written there.
+    pub(crate) fn verified_token_proxy<'a>(&self, environment: &'a Environment) -> Option<&'a str> {
+        let is_of = |proxy: &&TokenProxyTls| proxy.is_of(environment);
+        self.token_proxy.as_ref().filter(is_of).and_then(|_| environment.get(KUBERNETES_TOKEN_PROXY))
+    }
+
+    /// The server at a URL, if it is a private one.
+    pub(crate) fn private_server(&self, uri: &Uri) -> Option<PrivateServer<'_>> {
+        let pin = self.pinning.as_ref().filter(|pin| Origin::of(uri).as_ref() == Some(&pin.origin));
+        let proxy = self.token_proxy.as_ref().filter(|proxy| proxy.is_at(uri));
+        pin.map(PrivateServer::Pinned).or_else(|| proxy.map(PrivateServer::TokenProxy))
+    }
+
     /// Do the TLS handshake on a connection.
     pub(crate) async fn secure<C>(&self, uri: &Uri, connection: C) -> io::Result<TlsStream<C>>
     where
         C: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = ServerName::try_from(bare_host(uri).to_owned()).map_err(io::Error::other)?;
-        TlsConnector::from(Arc::clone(self.config(uri))).connect(name, connection).await
+        let host = || ServerName::try_from(bare_host(uri).to_owned()).map_err(io::Error::other);
+        let (config, name) = match self.private_server(uri) {
+            Some(PrivateServer::TokenProxy(proxy)) => (proxy.config().await?, proxy.name()),
+            Some(PrivateServer::Pinned(pin)) => (Arc::clone(&pin.config), host()?),
+            None => (Arc::clone(&self.trusting), host()?),
+        };
+        TlsConnector::from(config).connect(name, connection).await
     }
 
-    /// Whether the server of a URL is known by its certificate. It is on this machine or near it.
-    pub(crate) fn pins(&self, uri: &Uri) -> bool {
-        self.pin(uri).is_some()
-    }
-
-    fn pin(&self, uri: &Uri) -> Option<&Pin> {
-        self.pinning.as_ref().filter(|pin| Origin::of(uri).as_ref() == Some(&pin.origin))
-    }
-
-    fn config(&self, uri: &Uri) -> &Arc<ClientConfig> {
-        self.pin(uri).map_or(&self.trusting, |pin| &pin.config)
+    /// The error of a failed handshake: a WASI error for the guest, and the reason and the fix for the operator.
+    pub(crate) fn error(&self, uri: &Uri, error: &io::Error) -> (HttpError, String) {
+        if let Some(why) = error.get_ref().and_then(|inner| inner.downcast_ref::<UnusableAuthorities>()) {
+            return (HttpError::TlsCertificateError, why.to_string());
+        }
+        let (kind, why, fix) = handshake_error(error);
+        let is_tls = !matches!(kind, HttpError::ConnectionTerminated);
+        match self.private_server(uri) {
+            Some(PrivateServer::TokenProxy(proxy)) if is_tls => {
+                (kind, format!("{why}; fix: {}", proxy.fix()))
+            }
+            _ => (kind, format!("{why}; fix: {fix}")),
+        }
     }
 }
 
-/// The error of a failed handshake: a WASI error for the guest, and the reason and the fix for the operator.
-pub(crate) fn tls_error(error: &io::Error) -> (HttpError, String) {
+/// The error of a handshake, the reason and the fix.
+fn handshake_error(error: &io::Error) -> (HttpError, String, &'static str) {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => {
             let fix = "restart the application, which renews the variable with the cluster's certificate";
-            (HttpError::TlsCertificateError, format!("{why}; fix: {fix}"))
+            (HttpError::TlsCertificateError, why.to_string(), fix)
         }
         Some(error @ rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             let fix = "name its authority in SSL_CERT_FILE of the command, or in the program's TrustedRoots";
-            (HttpError::TlsCertificateError, format!("{error}; fix: {fix}"))
+            (HttpError::TlsCertificateError, error.to_string(), fix)
         }
         Some(error @ rustls::Error::InvalidCertificate(_)) => {
             let fix = "renew the server's certificate, or correct the name in the URL";
-            (HttpError::TlsCertificateError, format!("{error}; fix: {fix}"))
+            (HttpError::TlsCertificateError, error.to_string(), fix)
         }
-        Some(error) => (
-            HttpError::TlsProtocolError,
-            format!("{error}; fix: check that the server at this port speaks TLS"),
-        ),
+        Some(error) => {
+            let fix = "check that the server at this port speaks TLS";
+            (HttpError::TlsProtocolError, error.to_string(), fix)
+        }
         None => {
             let fix = "check that the server runs, and that nothing between ends the connection";
-            (HttpError::ConnectionTerminated, format!("{error}; fix: {fix}"))
+            (HttpError::ConnectionTerminated, error.to_string(), fix)
         }
     }
 }
 
 /// The endpoint of Service Fabric and the thumbprint of its certificate, which no authority signs.
-struct Pin {
+pub(crate) struct Pin {
     origin: Origin,
     thumbprint: String,
     config: Arc<ClientConfig>,
@@ -213,7 +246,7 @@ pub(crate) fn port(uri: &Uri) -> u16 {
 }
 
 /// With an explicit provider: the program may have installed another one, or none.
-fn client() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
+pub(crate) fn client() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?)
 }

@@ -23,6 +23,7 @@ use crate::{
 pub use environment::Credential;
 use request::TokenRequest;
 
+pub(super) use assertion::reviewed_subject;
 pub(crate) use environment::environment;
 pub(super) use header::of_discovery;
 pub(crate) use on_behalf_of::user_token;
@@ -88,9 +89,32 @@ fn token(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
     match request.required("grant_type")? {
         "client_credentials" => client_credentials(platform, &request),
         JWT_BEARER => on_behalf_of(platform, &request),
-        other => Err(Code::UNSUPPORTED_GRANT
-            .because(format!("The app requested an unsupported grant type '{other}'."))),
+        other => Err(unsupported(other)),
     }
+}
+
+/// The exchange of an assertion for a managed identity, after a cluster's token proxy has checked the assertion
+pub(super) fn exchange(platform: &Platform, call: &Call) -> Reply {
+    bound(platform, call).unwrap_or_else(|error| refusal(&error, call))
+}
+
+fn bound(platform: &Platform, call: &Call) -> Result<Reply, EntraError> {
+    let request = TokenRequest::read(platform, call)?;
+    let grant = request.required("grant_type")?;
+    if grant != "client_credentials" {
+        return Err(unsupported(grant));
+    }
+    let client_id = request.required("client_id")?;
+    let mut identities = platform.config.user_assigned();
+    let identity = identities.find(|identity| identity.client_id.eq_ignore_ascii_case(client_id));
+    let identity = identity.ok_or_else(|| request.unknown_app(client_id))?;
+    let resource = scope::of_app(request.required("scope")?)?;
+    let issued = issue(platform, &request, Subject::identity(identity), resource)?;
+    Ok(reply(platform, &request, &issued, json!({})))
+}
+
+fn unsupported(grant: &str) -> EntraError {
+    Code::UNSUPPORTED_GRANT.because(format!("The app requested an unsupported grant type '{grant}'."))
 }
 
 /// An app asks for itself.

@@ -92,6 +92,6 @@ fn instance(platform: &Platform, call: &Call) -> Value {
 fn base<'a>(platform: &'a Platform, call: &'a Call) -> &'a str {
     match call.listener {
         Listener::Tls => &call.origin,
-        Listener::Plain | Listener::Pinned => &platform.addresses.plain,
+        Listener::Plain | Listener::Pinned | Listener::TokenProxy => &platform.addresses.plain,
     }
 }

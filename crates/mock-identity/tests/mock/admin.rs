@@ -1,6 +1,8 @@
 //! The mock's own endpoint and page.
 
-use mock_identity::{ArcConfig, Counts, Credential, Endpoint, Mock, MockConfig, ServiceFabricConfig};
+use mock_identity::{
+    ArcConfig, Counts, Credential, Endpoint, Mock, MockConfig, ServiceFabricConfig, TokenProxyConfig,
+};
 use serde_json::json;
 
 use crate::{
@@ -83,6 +85,7 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
     let mut config = MockConfig {
         arc: Some(ArcConfig::with_keys_in(keys.path())),
         service_fabric: Some(ServiceFabricConfig::default()),
+        token_proxy: Some(TokenProxyConfig::default()),
         ..secure::config()
     };
     config.apps[2].name = "printer".to_owned();
@@ -100,6 +103,7 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
         mock.env(Endpoint::GithubActions),
         mock.env(Endpoint::AzurePipelines),
         mock.env(Endpoint::GcpMetadata),
+        mock.env(Endpoint::TokenProxy),
         mock.env(Endpoint::Entra),
         mock.app_env(Credential::Certificate("client.pem".as_ref())),
         mock.app_env(Credential::FederatedToken("token".as_ref())),
@@ -118,7 +122,7 @@ async fn the_start_page_says_how_to_point_a_program_at_each_endpoint() {
     assert_eq!(get(&mock, "/admin/federated-token/printer", &[]).await.status, 200);
     assert!(page.text().contains("/admin/federated-token/printer > token"), "{}", page.text());
     let bare = get(&client::mock().await, "/", &[]).await;
-    assert_eq!(bare.text().matches("(needs").count(), 9, "{}", bare.text());
+    assert_eq!(bare.text().matches("(needs").count(), 10, "{}", bare.text());
 }
 
 #[tokio::test]
@@ -145,6 +149,7 @@ async fn every_endpoint_has_its_counters_and_what_is_none_is_unknown() {
             "key-vault",
             "open-id",
             "service-fabric",
+            "token-proxy",
             "unknown"
         ]
     );

@@ -22,4 +22,5 @@ mod program;
 mod recorded;
 mod secure;
 mod service_fabric;
+mod token_proxy;
 mod vault;

@@ -1,6 +1,6 @@
 //! Plain clients of the TLS listeners: one that trusts the authority, and one that knows a thumbprint.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use mock_identity::{Endpoint, Mock, MockConfig};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -47,6 +47,21 @@ pub(crate) async fn send(
     exchange(&mut stream, method, target, headers, body).await
 }
 
+/// To the token proxy, under this name and trusting this authority
+pub(crate) async fn proxied(
+    mock: &Mock,
+    (name, authority): (&str, &str),
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Received> {
+    let variables = mock.env(Endpoint::TokenProxy);
+    let (_, url) = variables.iter().find(|(name, _)| *name == "AZURE_KUBERNETES_TOKEN_PROXY").unwrap();
+    let mut stream = connect_as(name, url.strip_suffix("/token-proxy/").unwrap(), authority).await?;
+    Ok(exchange(&mut stream, method, target, headers, body).await)
+}
+
 /// To Service Fabric's listener; none if its certificate has another thumbprint
 pub(crate) async fn pinned(
     mock: &Mock,
@@ -69,6 +84,10 @@ pub(crate) async fn pinned(
 
 /// A connection to a server whose certificate is this one or was issued by it
 async fn connect(url: &str, trusted: &str) -> TlsStream<TcpStream> {
+    connect_as("127.0.0.1", url, trusted).await.expect("the certificate is trusted")
+}
+
+async fn connect_as(name: &str, url: &str, trusted: &str) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -77,8 +96,8 @@ async fn connect(url: &str, trusted: &str) -> TlsStream<TcpStream> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let stream = TcpStream::connect(url.strip_prefix("https://").unwrap()).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("the certificate is trusted")
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 async fn exchange(

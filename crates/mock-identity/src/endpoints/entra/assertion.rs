@@ -156,6 +156,21 @@ pub(super) fn check_federated(
     assertion.check_time()
 }
 
+/// The subject of a token of this issuer and for this audience that is signed and valid now, as a cluster's review finds
+pub(in crate::endpoints) fn reviewed_subject(
+    platform: &Platform,
+    jwt: &str,
+    issuer: &str,
+    audience: &str,
+) -> Option<String> {
+    let assertion = Assertion::read(jwt)?;
+    let Claims { iss, sub, aud, .. } = &assertion.claims;
+    let is_meant = iss == issuer && aud.contains(audience) && assertion.check_time().is_ok();
+    let is_signed =
+        assertion.header.alg == "RS256" && platform.issuer.signed(assertion.signed, &assertion.signature);
+    (is_meant && is_signed).then(|| sub.clone())
+}
+
 impl Audiences {
     fn contains(&self, audience: &str) -> bool {
         match self {

@@ -50,15 +50,17 @@ impl<'a> TokenRequest<'a> {
     /// The app that the request is from
     pub(super) fn app(&self, platform: &'a Platform) -> Result<&'a App, EntraError> {
         let client_id = self.required("client_id")?;
-        platform.config.app(client_id, self.tenant).ok_or_else(|| {
-            let message = format!(
-                "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if \
-                 the application has not been installed by the administrator of the tenant or consented to by any \
-                 user in the tenant. You may have sent your authentication request to the wrong tenant.",
-                self.tenant
-            );
-            Code::UNKNOWN_APP.because(message)
-        })
+        platform.config.app(client_id, self.tenant).ok_or_else(|| self.unknown_app(client_id))
+    }
+
+    pub(super) fn unknown_app(&self, client_id: &str) -> EntraError {
+        let message = format!(
+            "Application with identifier '{client_id}' was not found in the directory '{}'. This can happen if the \
+             application has not been installed by the administrator of the tenant or consented to by any user in \
+             the tenant. You may have sent your authentication request to the wrong tenant.",
+            self.tenant
+        );
+        Code::UNKNOWN_APP.because(message)
     }
 
     pub(super) fn is_adfs(&self) -> bool {
