@@ -61,7 +61,7 @@ fn setting(source: &str, variable: &str) -> &'static str {
         (IDENTITY_ENDPOINT, "container-instances") => "http://127.0.0.1:2377/token?api-version=1.0",
         (IDENTITY_ENDPOINT | IMDS_ENDPOINT | MSI_ENDPOINT, _) => "http://127.0.0.1:41741/msi/token",
         (IDENTITY_SERVER_THUMBPRINT, _) => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        (ASSERTION, _) => "github",
+        (ASSERTION, _) => "gcp",
         (TENANT_ID | FEDERATED_TENANT_ID, _) => "tenant.example",
         _ => SECRET,
     }

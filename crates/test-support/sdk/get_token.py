@@ -3,12 +3,12 @@
 usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node, without --raw.
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
-`identity-binding` (workload identity by a cluster's token proxy), `on-behalf-of` (with the user's token in USER_TOKEN) or `federated-identity` (a managed identity, chosen by ID, that
-proves the app that is named in the environment), `azure-pipelines` (a job, for its service connection), and `gcp` here
-and `github` for Node (a token of that platform, by its own client, proves the app); IDENTITY_KIND is `client_id`,
-`object_id` or `resource_id`. Where the mock listens comes from the environment, as in Azure. The token itself is not
-printed: its claims are, verified with the keys of the OpenID configuration at MOCK_URL. With --raw it is the token and
-nothing else, as soon as it is there.
+`identity-binding` (workload identity by a cluster's token proxy), `on-behalf-of` (with the user's token in USER_TOKEN),
+`federated-identity` (a managed identity, chosen by ID, that proves the app that is named in the environment),
+`azure-pipelines` (a job, for its service connection), and `gcp` here and `github` for Node (a token of that platform,
+by its own client, proves the app); IDENTITY_KIND is `client_id`, `object_id` or `resource_id`. Where the mock listens
+comes from the environment, as in Azure. The token itself is not printed: its claims are, verified with the keys of the
+OpenID configuration at MOCK_URL. With --raw it is the token and nothing else, as soon as it is there.
 """
 
 import json
