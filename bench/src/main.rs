@@ -8,6 +8,7 @@
 mod consumer;
 mod endpoint;
 mod envoy;
+mod federation;
 mod hosts;
 mod injector;
 mod machine;
@@ -38,6 +39,8 @@ struct Args {
 enum Section {
     /// Cached calls, first tokens and memory, beside Azure's SDKs
     Tokens,
+    /// First tokens by the platforms that Entra ID trusts, beside the SDKs that have them
+    Federation,
     /// A fleet that starts cold before an IMDS that throttles
     Stampede,
     /// `token-broker serve` and `wasmtime serve`
@@ -62,6 +65,7 @@ async fn main() -> Result<ExitCode> {
     for section in sections {
         match section {
             Section::Tokens => tokens::run(&mut report).await?,
+            Section::Federation => federation::run(&mut report).await?,
             Section::Stampede => stampede::run(&mut report).await?,
             Section::Endpoint => endpoint::run(&mut report).await?,
             Section::Injector => injector::run(&mut report).await?,

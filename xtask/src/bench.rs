@@ -100,8 +100,8 @@ fn with_tables(text: &str, mut other: impl FnMut(&str, &str) -> Result<String>) 
 }
 
 /// Those of the benchmark, which takes minutes to build
-const SECTIONS: [&str; 8] =
-    ["tokens", "stampede", "endpoint", "injector", "sharing", "hosts", "envoy", "size"];
+const SECTIONS: [&str; 9] =
+    ["tokens", "federation", "stampede", "endpoint", "injector", "sharing", "hosts", "envoy", "size"];
 const PAGE: &str = "docs/benchmarks.md";
 const BEGIN: &str = "<!-- bench: ";
 /// The fleet of host-test is not optimised for tests; here its time is part of the figures.
@@ -146,7 +146,18 @@ mod tests {
 
         assert_eq!(
             places,
-            ["machine", "tokens", "stampede", "endpoint", "injector", "sharing", "hosts", "envoy", "size"]
+            [
+                "machine",
+                "tokens",
+                "federation",
+                "stampede",
+                "endpoint",
+                "injector",
+                "sharing",
+                "hosts",
+                "envoy",
+                "size"
+            ]
         );
     }
 }

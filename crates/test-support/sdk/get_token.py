@@ -1,6 +1,6 @@
 """Get a token with azure-identity, and say in JSON what came of it.
 
-usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node, without --raw.
+usage: get_token.py [--raw] CREDENTIAL SCOPE [IDENTITY_KIND ID]; get_token.mjs is the same for Node.
 
 CREDENTIAL is `managed-identity`, `default`, `environment` (a secret or a certificate), `workload-identity`,
 `identity-binding` (workload identity by a cluster's token proxy), `on-behalf-of` (with the user's token in USER_TOKEN),
