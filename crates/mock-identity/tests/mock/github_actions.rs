@@ -1,10 +1,12 @@
 //! The token endpoint of a job of GitHub Actions, and what Entra ID makes of its tokens.
 
+use std::time::Duration;
+
 use mock_identity::{Answer, Counts, Credential, Endpoint, Fault, Mock, MockConfig};
 
 use crate::{
     client::{Received, assert_log_is_without, claims, get, mock, send, text, verified},
-    entra::assert_refused,
+    entra::{SHOP, assert_refused},
     federation::{PIPELINE, present},
     secure::{self, token_path},
 };
@@ -115,6 +117,18 @@ async fn entra_takes_the_jobs_token_for_the_app_that_trusts_the_job_and_its_audi
     let other = ask(&mock, EXCHANGE).await.json();
     let answer = present(&mock, &path, PIPELINE, text(&other, "value")).await;
     assert_refused(&answer, 401, "invalid_client", 700_213);
+}
+
+#[tokio::test]
+async fn entra_takes_the_jobs_token_for_no_other_app_and_not_after_its_end() {
+    let mock = secure::mock().await;
+    let path = token_path(&mock);
+    let good = ask(&mock, EXCHANGE).await.json();
+    let elsewhere = present(&mock, &path, SHOP.1, text(&good, "value")).await;
+    assert_refused(&elsewhere, 400, "invalid_request", 70_021);
+    let app = mock.config().apps.iter().find(|app| app.client_id == PIPELINE).unwrap();
+    let ended = mock.federated_token(&app.federated_credentials[0], Duration::ZERO).unwrap();
+    assert_refused(&present(&mock, &path, PIPELINE, &ended).await, 401, "invalid_client", 700_024);
 }
 
 #[tokio::test]
