@@ -142,16 +142,15 @@ const MAX_REQUEST_BODY: usize = 1 << 20;
 mod tests {
     use super::*;
 
-    fn is_framed(headers: &[(&str, &str)], body: &[u8]) -> bool {
-        let request = headers
-            .iter()
-            .fold(http::Request::post("http://h/"), |request, (name, value)| request.header(*name, *value));
+    fn is_framed(method: Method, headers: &[(&str, &str)], body: &[u8]) -> bool {
+        let request = http::Request::builder().method(method).uri("http://h/");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         misframed(&request.body(()).unwrap().into_parts().0, body).is_none()
     }
 
     #[test]
     fn a_body_comes_with_its_length_and_in_no_chunks() {
-        assert!(is_framed(&[("content-length", "3")], b"a=b") && is_framed(&[], b""));
+        assert!(is_framed(Method::POST, &[("content-length", "3")], b"a=b"));
         for headers in [
             &[][..],
             &[("transfer-encoding", "chunked")],
@@ -159,8 +158,14 @@ mod tests {
             &[("content-length", "3"), ("content-length", "3")],
             &[("content-length", "3"), ("transfer-encoding", "chunked")],
         ] {
-            assert!(!is_framed(headers, b"a=b"), "{headers:?}");
+            assert!(!is_framed(Method::POST, headers, b"a=b"), "{headers:?}");
         }
-        assert!(!is_framed(&[("content-length", "0")], b""), "a GET has none");
+    }
+
+    #[test]
+    fn without_a_body_a_post_says_so_and_a_get_has_no_length() {
+        let none = [("content-length", "0")];
+        assert!(is_framed(Method::GET, &[], b"") && is_framed(Method::POST, &none, b""));
+        assert!(!is_framed(Method::GET, &none, b"") && !is_framed(Method::POST, &[], b""));
     }
 }
