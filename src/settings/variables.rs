@@ -103,6 +103,8 @@ pub const VARIABLES: &[Variable] = &[
         SEND_CERTIFICATE_CHAIN,
         "`1` or `true`: send the certificate chain, for apps that trust its issuer and subject",
     ),
+    plain(USERNAME, "not supported, and refused with a password and a client id: the name of a user"),
+    secret(PASSWORD, "not supported: the password of that user"),
     file(FEDERATED_TOKEN_FILE, "the file with the token of an issuer that the app registration trusts"),
     plain(AUTHORITY_HOST, "the https URL of the cloud's Entra endpoint (https://login.microsoftonline.com)"),
     plain(
@@ -179,6 +181,8 @@ pub const CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
 pub const CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 pub const CERTIFICATE_PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 pub const SEND_CERTIFICATE_CHAIN: &str = "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN";
+pub const USERNAME: &str = "AZURE_USERNAME";
+pub const PASSWORD: &str = "AZURE_PASSWORD";
 pub const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 pub const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 pub const REGIONAL_AUTHORITY: &str = "AZURE_REGIONAL_AUTHORITY_NAME";

@@ -37,7 +37,8 @@ use crate::settings::variables::{
     ASSERTION, ASSERTION_AUDIENCE, ASSERTION_VARIABLE, AUTHORITY_HOST, CERTIFICATE_PASSWORD,
     CERTIFICATE_PATH, CLIENT_ID, CLIENT_SECRET, FEDERATED_CLIENT_ID, FEDERATED_TENANT_ID,
     FEDERATED_TOKEN_FILE, KUBERNETES_CA_DATA, KUBERNETES_CA_FILE, KUBERNETES_SNI_NAME,
-    KUBERNETES_TOKEN_PROXY, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS, VERIFIED_TOKEN_PROXY,
+    KUBERNETES_TOKEN_PROXY, PASSWORD, SEND_CERTIFICATE_CHAIN, TENANT_ID, TOKEN_CREDENTIALS, USERNAME,
+    VERIFIED_TOKEN_PROXY,
 };
 use crate::settings::{Credential, SettingNames, Settings, TokenProxy, tenant};
 use crate::wire::Field;
@@ -93,7 +94,7 @@ pub(crate) const SECRET: SourceInfo = SourceInfo {
     credential: Credential::Environment,
     role: Role::App,
     required: &[CLIENT_SECRET, CLIENT_ID, TENANT_ID],
-    optional: &[AUTHORITY_HOST],
+    optional: &[AUTHORITY_HOST, USERNAME, PASSWORD],
     detect: |settings| Ok(client_secret(settings)?.map(Source::Entra)),
     health,
 };
@@ -208,10 +209,30 @@ fn variable(settings: &Settings) -> Result<ClientCredential, Error> {
 /// An app registration with a client secret.
 ///
 /// # Errors
-/// [`Error::Misconfigured`] for a secret without a client id or tenant, and for invalid values.
+/// [`Error::Misconfigured`] for a secret without a client id or tenant, for invalid values, and for a user in the place
+/// of the secret.
 pub(crate) fn client_secret(settings: &Settings) -> Result<Option<Entra>, Error> {
-    let Some(secret) = settings.get(CLIENT_SECRET) else { return Ok(None) };
+    let Some(secret) = settings.get(CLIENT_SECRET) else { return no_user(settings).map(|()| None) };
     app(settings, &SECRET, CLIENT_SECRET, ClientCredential::Secret(secret.into())).map(Some)
+}
+
+/// Azure's SDKs sign a user in by these variables; the token of a machine's identity would be another one's.
+///
+/// # Errors
+/// [`Error::Misconfigured`] if a user's name and password are the only credential of an app.
+fn no_user(settings: &Settings) -> Result<(), Error> {
+    let is_user = [USERNAME, PASSWORD, CLIENT_ID].into_iter().all(|name| settings.is_set(name));
+    if !is_user || settings.is_set(CERTIFICATE_PATH) {
+        return Ok(());
+    }
+    Err(Error::misconfigured(
+        format_args!(
+            "{} and {} are set, and a user's name and password are not supported",
+            settings.name(USERNAME),
+            settings.name(PASSWORD)
+        ),
+        "use a client secret, a certificate, a federated token or a managed identity, and unset both",
+    ))
 }
 
 /// An app registration with a certificate.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use token_broker::{Identity, RawRequest, SendErrorKind};
+use token_broker::{Identity, RawRequest, SendErrorKind, Verdict};
 
 use crate::fake::{START, fault, json, token};
 use crate::stage::*;
@@ -372,4 +372,44 @@ fn the_tenant_of_a_request_is_compared_with_that_of_the_app_which_is_asked() {
     // A managed identity has one tenant, regardless of the other settings.
     world.script([token("MI", DAY)]);
     assert_eq!(name(world.ask(&broker, of(Identity::SystemAssigned, "customer.example"))), "MI");
+}
+
+#[test]
+fn a_users_name_and_password_are_refused_and_no_other_identity_answers() {
+    let user = [
+        ("AZURE_CLIENT_ID", "c"),
+        ("AZURE_TENANT_ID", "tenant.example"),
+        ("AZURE_USERNAME", "a@contoso.com"),
+        ("AZURE_PASSWORD", "sentinel"),
+    ];
+    for settings in [user.to_vec(), with(WORKLOAD, &user).to_vec()] {
+        let (world, broker) = stage(&settings, []);
+        let line = world.error(&broker, VAULT).to_string();
+        assert!(line.starts_with("misconfigured: AZURE_USERNAME and AZURE_PASSWORD are set"), "{line}");
+        assert!(!line.contains("sentinel") && !line.contains("contoso"), "{line}");
+        assert_eq!(report(&broker, "client-secret").verdict, Verdict::Misconfigured);
+        assert_eq!(world.requests(), 0);
+    }
+}
+
+#[test]
+fn a_users_name_and_password_beside_a_credential_or_without_an_app_change_nothing() {
+    let user = [("AZURE_USERNAME", "a@contoso.com"), ("AZURE_PASSWORD", "sentinel")];
+    let (world, broker) = stage(&with(SECRET, &user), [entra("T1")]);
+    assert_eq!(name(world.get(&broker, VAULT)), "T1");
+    for alone in [&user[..], &user[..1], &[user[1], ("AZURE_CLIENT_ID", "c")]] {
+        let (world, broker) = stage(alone, [token("T1", DAY)]);
+        assert_eq!(name(world.get(&broker, VAULT)), "T1", "{alone:?}");
+        assert!(
+            report(&broker, "client-secret")
+                .variables
+                .iter()
+                .any(|(name, is_set)| *is_set && name.starts_with("AZURE_"))
+        );
+    }
+    let selected =
+        [&user[..], &[("AZURE_CLIENT_ID", "c"), ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")]]
+            .concat();
+    let (world, broker) = stage(&selected, [token("T1", DAY)]);
+    assert_eq!(name(world.get(&broker, VAULT)), "T1");
 }
