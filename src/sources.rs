@@ -33,7 +33,7 @@ use self::container_instances::ContainerInstances;
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::entra::{Certificate, Entra, MAX_PEM};
 pub use self::imds::IMDS_URL;
-use self::imds::{CONNECT_LIMIT, Imds};
+pub(crate) use self::imds::{CONNECT_LIMIT, Imds};
 use self::issuer::Issuer;
 use self::machine_learning::MachineLearning;
 pub(crate) use self::protocol::Protocol;

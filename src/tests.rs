@@ -135,7 +135,7 @@ proptest! {
     fn authorities(url in url()) {
         match Authority::detect(&settings(&[(AUTHORITY_HOST, &url)]), ("VARIABLE", "tenant.example")) {
             Ok(authority) => {
-                let url = authority.token_url("tenant", false);
+                let url = authority.token_url("tenant", false, None);
                 let uri: http::Uri = url.parse().unwrap();
                 prop_assert_eq!(uri.scheme_str(), Some("https"), "{}", url);
                 prop_assert!(!uri.authority().unwrap().as_str().contains('@'), "{url}");

@@ -12,11 +12,12 @@ use super::rate_limit::Rate;
 use super::retry::{Next, ROOM, Retries};
 use crate::model::{Error, Failure, Host, Level, Limits, Links, ReadError, Secret, Token, milliseconds};
 use crate::policy::Purpose;
-use crate::sources::entra::{Entra, MAX_TOKEN_FILE};
+use crate::sources::entra::{Entra, MAX_TOKEN_FILE, RegionSearch};
+use crate::sources::request::OutgoingRequest;
 use crate::sources::response::RoundTrip;
 use crate::sources::{
-    Assertion, Certificate, MAX_BODY, MAX_PEM, Prerequisite, RetryClass, Source, SourceCall, SourceError,
-    TokenCheck, arc, verify,
+    Assertion, CONNECT_LIMIT, Certificate, MAX_BODY, MAX_PEM, Prerequisite, RetryClass, Source, SourceCall,
+    SourceError, TokenCheck, arc, verify,
 };
 use crate::wire::{redacted, uuid};
 
@@ -38,6 +39,7 @@ impl<H: Host> SourceClient<'_, H> {
         let refused = request.claims().and_then(|_| self.instance().memory.held(request, self.now()));
         let call = SourceCall { request, credential: None, refused: refused.as_deref(), names };
         self.source.accepts(&call)?;
+        self.find_region().await;
         let mut retries = Retries::default();
         loop {
             let credential = self.credential(&call).await?;
@@ -181,14 +183,31 @@ impl<H: Host> SourceClient<'_, H> {
         }))
     }
 
+    /// Asks for this machine's region, once, if the source's URL depends on it. Whatever fails, the global endpoint answers.
+    async fn find_region(&self) {
+        let Some(search) = self.source.region_search() else { return };
+        let Some(request) = search.request() else { return };
+        let request_id = uuid(|| self.host().random()).to_string();
+        self.log_request(&request, &request_id);
+        let total = RegionSearch::LIMIT.min(self.fetch.left(self.now())).max(Duration::from_millis(1));
+        let limits = Limits { connect: CONNECT_LIMIT.min(total), total, body: RegionSearch::MAX_BODY };
+        if let Ok(request) = request.into_http(&request_id) {
+            search.end(self.host().send(request, limits).await);
+        }
+    }
+
+    fn log_request(&self, request: &OutgoingRequest<'_>, request_id: &str) {
+        if self.instance().logs(Level::Debug) {
+            let fields = [("request", &*request.redacted()), ("request_id", request_id)];
+            self.instance().log(Level::Debug, "sending a request", &fields);
+        }
+    }
+
     /// Sends one request, and reads its response.
     async fn send(&self, call: &SourceCall<'_>) -> Result<Token, SourceError> {
         let request_id = uuid(|| self.host().random()).to_string();
         let request = self.source.request(call);
-        if self.instance().logs(Level::Debug) {
-            let fields = [("request", &*request.redacted()), ("request_id", &*request_id)];
-            self.instance().log(Level::Debug, "sending a request", &fields);
-        }
+        self.log_request(&request, &request_id);
         let request = request.into_http(&request_id)?;
         self.wait_for_rate_limit(request.uri()).await?;
         let sent_at = self.now();

@@ -10,7 +10,7 @@ use super::Settings;
 use super::tenant::ADFS;
 use super::token_proxy::TokenProxy;
 use super::url::{checked, refused};
-use super::variables::{AUTHORITY_HOST, REGIONAL_AUTHORITY};
+use super::variables::{AUTHORITY_HOST, REGION_NAME, REGIONAL_AUTHORITY};
 use crate::model::Error;
 use crate::wire::{HostPort, ServerName};
 
@@ -19,9 +19,18 @@ use crate::wire::{HostPort, ServerName};
 pub(crate) struct Authority {
     /// Scheme, host and port.
     base: String,
-    /// The same for requests of applications, if a region is configured.
-    regional: Option<String>,
+    region: Region,
     exchange_audience: &'static str,
+}
+
+/// The region whose endpoint answers the requests of applications.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Region {
+    /// The global endpoint answers.
+    Any,
+    Named(String),
+    /// That of this machine, which is to be detected.
+    OfMachine,
 }
 
 impl Authority {
@@ -36,32 +45,47 @@ impl Authority {
             return Err(refused(settings.name(AUTHORITY_HOST), &why, FORM));
         }
         let base = base(&uri);
-        let host = base.strip_prefix(HTTPS).unwrap_or(&base);
-        let host = host.strip_suffix(":443").unwrap_or(host);
-        let region = region(settings)?;
-        let regional = region.map(|region| match host {
-            _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
-            _ => format!("{HTTPS}{region}.{host}"),
-        });
+        let host = host(&base);
         let exchange_audience = match host {
             _ if US_GOVERNMENT_HOSTS.contains(&host) => "api://AzureADTokenExchangeUSGov",
             _ if CHINA_HOSTS.contains(&host) => "api://AzureADTokenExchangeChina",
             _ => "api://AzureADTokenExchange",
         };
-        Ok(Self { base, regional, exchange_audience })
+        Ok(Self { region: region(settings)?, exchange_audience, base })
     }
 
     /// The same authority behind the token proxy of a cluster, which stands in for it and for its regions.
     pub(crate) fn behind(self, proxy: &TokenProxy) -> Self {
-        Self { base: proxy.base().to_owned(), regional: None, ..self }
+        Self { base: proxy.base().to_owned(), region: Region::Any, ..self }
     }
 
-    /// The token endpoint of a tenant. Regional endpoints serve applications only.
-    pub(crate) fn token_url(&self, tenant: &str, for_user: bool) -> String {
-        let base = self.regional.as_ref().filter(|_| !for_user).unwrap_or(&self.base);
+    /// Whether the region of this machine is to be detected.
+    pub(crate) fn searches_region(&self) -> bool {
+        self.region == Region::OfMachine
+    }
+
+    /// The token endpoint of a tenant, with the region that was detected. Regional endpoints serve applications only.
+    pub(crate) fn token_url(&self, tenant: &str, for_user: bool, detected: Option<&str>) -> String {
+        let region = match &self.region {
+            Region::Any => None,
+            Region::Named(region) => Some(region.as_str()),
+            Region::OfMachine => detected,
+        };
+        let base = match region.filter(|_| !for_user) {
+            Some(region) => Cow::from(self.of_region(region)),
+            None => Cow::from(&self.base),
+        };
         match tenant {
             ADFS => format!("{base}/adfs/oauth2/token"),
             _ => format!("{base}/{tenant}/oauth2/v2.0/token"),
+        }
+    }
+
+    fn of_region(&self, region: &str) -> String {
+        let host = host(&self.base);
+        match host {
+            _ if PUBLIC_HOSTS.contains(&host) => format!("{HTTPS}{region}.login.microsoft.com"),
+            _ => format!("{HTTPS}{region}.{host}"),
         }
     }
 
@@ -70,6 +94,14 @@ impl Authority {
     /// <https://learn.microsoft.com/entra/workload-id/workload-identity-federation-config-app-trust-managed-identity>
     pub(crate) fn exchange_audience(&self) -> &'static str {
         self.exchange_audience
+    }
+}
+
+impl Settings {
+    /// Whether the region of Entra's endpoint is to be detected: named by the platform, else by IMDS.
+    pub fn detects_region(&self) -> bool {
+        let region = self.get(REGIONAL_AUTHORITY).unwrap_or_default();
+        AUTOMATIC.iter().any(|automatic| region.eq_ignore_ascii_case(automatic))
     }
 }
 
@@ -132,6 +164,12 @@ fn is_at(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|name| name.is_empty() || name.ends_with('.'))
 }
 
+/// The host of a base URL, and its port unless it is https's own.
+fn host(base: &str) -> &str {
+    let host = base.strip_prefix(HTTPS).unwrap_or(base);
+    host.strip_suffix(":443").unwrap_or(host)
+}
+
 fn base(uri: &Uri) -> String {
     let authority = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     format!("{HTTPS}{}", authority.to_ascii_lowercase())
@@ -144,16 +182,41 @@ fn is_of_tenant(path: &str, tenant: &str) -> bool {
     path.is_empty() || path.strip_prefix(tenant).is_some_and(|rest| ENDPOINTS.contains(&rest))
 }
 
-fn region(settings: &Settings) -> Result<Option<&str>, Error> {
-    let Some(text) = settings.get(REGIONAL_AUTHORITY) else { return Ok(None) };
-    let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if is_name && text != "true" && text.len() <= 64 {
-        return Ok(Some(text));
+/// # Errors
+/// [`Error::Misconfigured`] for a value that is not the name of a region.
+fn region(settings: &Settings) -> Result<Region, Error> {
+    let Some(text) = settings.get(REGIONAL_AUTHORITY) else { return Ok(Region::Any) };
+    if settings.detects_region() {
+        return region_of_platform(settings);
     }
-    Err(Error::misconfigured(
-        format_args!("{} is not the name of a region", settings.name(REGIONAL_AUTHORITY)),
-        "set it to a region, `westeurope` for example; the region is not detected automatically",
-    ))
+    match is_region(text) {
+        true => Ok(Region::Named(text.to_owned())),
+        false => Err(settings.refused(
+            REGIONAL_AUTHORITY,
+            "is not the name of a region",
+            "a region, `westeurope` for example, or `TryAutoDetect`",
+        )),
+    }
+}
+
+/// The region of App Service and Functions, which they write as people do: `West Europe`.
+fn region_of_platform(settings: &Settings) -> Result<Region, Error> {
+    let Some(text) = settings.get(REGION_NAME) else { return Ok(Region::OfMachine) };
+    let name = text.to_ascii_lowercase().replace(' ', "");
+    match is_region(&name) {
+        true => Ok(Region::Named(name)),
+        false => Err(settings.refused(
+            REGION_NAME,
+            "is not the name of a region",
+            "a region, `westeurope` for example",
+        )),
+    }
+}
+
+/// Whether a text can be the name of a region.
+pub(crate) fn is_region(text: &str) -> bool {
+    let is_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    is_name && !text.is_empty() && text != "true" && text.len() <= 64
 }
 
 const FORM: &str =
@@ -161,6 +224,8 @@ const FORM: &str =
 /// The paths below a tenant that portals show.
 const ENDPOINTS: [&str; 5] =
     ["", "/v2.0", "/oauth2/token", "/oauth2/v2.0/token", "/v2.0/.well-known/openid-configuration"];
+/// The values by which Azure's SDKs detect the region: those of MSAL, and of the SDK for JavaScript.
+const AUTOMATIC: [&str; 2] = ["TryAutoDetect", "AutoDiscoverRegion"];
 const HTTPS: &str = "https://";
 const PUBLIC: &str = "https://login.microsoftonline.com";
 const PUBLIC_HOST: &str = "login.microsoftonline.com";
@@ -195,7 +260,7 @@ mod tests {
             ("https://sts.contoso.com:8443/", "https://sts.contoso.com:8443", ""),
         ] {
             let authority = detect(&[(AUTHORITY_HOST, host)]).unwrap();
-            assert_eq!(authority.token_url("t", false), format!("{endpoint}/t/oauth2/v2.0/token"));
+            assert_eq!(authority.token_url("t", false, None), format!("{endpoint}/t/oauth2/v2.0/token"));
             assert_eq!(authority.exchange_audience(), format!("api://AzureADTokenExchange{cloud}"));
         }
     }
@@ -222,16 +287,50 @@ mod tests {
     #[test]
     fn a_region_answers_for_applications_and_not_for_users() {
         let public = detect(&[(REGIONAL_AUTHORITY, "westus2")]).unwrap();
-        assert_eq!(public.token_url("t", false), "https://westus2.login.microsoft.com/t/oauth2/v2.0/token");
-        assert_eq!(public.token_url("t", true), "https://login.microsoftonline.com/t/oauth2/v2.0/token");
+        assert_eq!(
+            public.token_url("t", false, None),
+            "https://westus2.login.microsoft.com/t/oauth2/v2.0/token"
+        );
+        assert_eq!(
+            public.token_url("t", true, None),
+            "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+        );
         let other = [(REGIONAL_AUTHORITY, "usgovvirginia"), (AUTHORITY_HOST, "login.microsoftonline.us")];
         assert_eq!(
-            detect(&other).unwrap().token_url("t", false),
+            detect(&other).unwrap().token_url("t", false, None),
             "https://usgovvirginia.login.microsoftonline.us/t/oauth2/v2.0/token"
         );
-        for text in ["TryAutoDetect", "true", "west.us", "a/b"] {
+        for text in ["true", "west.us", "a/b", "West Europe"] {
             assert!(detect(&[(REGIONAL_AUTHORITY, text)]).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_region_is_detected_where_the_platform_does_not_name_it() {
+        for automatic in ["TryAutoDetect", "tryautodetect", "AutoDiscoverRegion"] {
+            let searches = detect(&[(REGIONAL_AUTHORITY, automatic)]).unwrap();
+            assert!(searches.searches_region(), "{automatic}");
+            assert_eq!(
+                searches.token_url("t", false, None),
+                "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+            );
+            let url = searches.token_url("t", false, Some("westus2"));
+            assert_eq!(url, "https://westus2.login.microsoft.com/t/oauth2/v2.0/token");
+            let named = detect(&[(REGIONAL_AUTHORITY, automatic), (REGION_NAME, "West Europe")]).unwrap();
+            assert!(!named.searches_region());
+            assert_eq!(
+                named.token_url("t", false, None),
+                "https://westeurope.login.microsoft.com/t/oauth2/v2.0/token"
+            );
+        }
+        let without = detect(&[(REGION_NAME, "West Europe")]).unwrap();
+        assert_eq!(
+            without.token_url("t", false, None),
+            "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+        );
+        let odd =
+            detect(&[(REGIONAL_AUTHORITY, "TryAutoDetect"), (REGION_NAME, "a/b")]).unwrap_err().to_string();
+        assert!(odd.contains(REGION_NAME), "{odd}");
     }
 
     #[test]
@@ -248,7 +347,11 @@ mod tests {
             ("that of the metadata", &["/contoso.com/v2.0/.well-known/openid-configuration"]),
         ] {
             for path in paths {
-                assert_eq!(detect(path).unwrap().token_url("contoso.com", false), url, "{repeats}: {path}");
+                assert_eq!(
+                    detect(path).unwrap().token_url("contoso.com", false, None),
+                    url,
+                    "{repeats}: {path}"
+                );
             }
         }
         for (says, paths) in [
@@ -273,9 +376,9 @@ mod tests {
         for end in ["", "/adfs", "/adfs/"] {
             let settings = settings(&[(AUTHORITY_HOST, &format!("https://sts.contoso.com{end}"))]);
             let authority = Authority::detect(&settings, (TENANT_ID, ADFS)).unwrap();
-            assert_eq!(authority.token_url(ADFS, false), "https://sts.contoso.com/adfs/oauth2/token");
+            assert_eq!(authority.token_url(ADFS, false, None), "https://sts.contoso.com/adfs/oauth2/token");
         }
         let authority = detect(&[(AUTHORITY_HOST, "https://sts.contoso.com")]).unwrap();
-        assert_eq!(authority.token_url("adfs", false), "https://sts.contoso.com/adfs/oauth2/token");
+        assert_eq!(authority.token_url("adfs", false, None), "https://sts.contoso.com/adfs/oauth2/token");
     }
 }

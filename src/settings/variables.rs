@@ -109,8 +109,10 @@ pub const VARIABLES: &[Variable] = &[
     plain(AUTHORITY_HOST, "the https URL of the cloud's Entra endpoint (https://login.microsoftonline.com)"),
     plain(
         REGIONAL_AUTHORITY,
-        "the region of the Entra endpoint for an app's tokens, `westeurope` for example",
+        "the region of the Entra endpoint for an app's tokens, `westeurope` for example; `TryAutoDetect` for that of this \
+         machine",
     ),
+    plain(REGION_NAME, "with `TryAutoDetect`: the region, set by App Service and Functions"),
     plain(ADDITIONAL_TENANTS, "other tenants that a request may name, separated by `;`, or `*`"),
     plain(DISABLE_MULTITENANT, "`1` or `true`: the tenant of a request is ignored"),
     plain(
@@ -186,6 +188,7 @@ pub const PASSWORD: &str = "AZURE_PASSWORD";
 pub const FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 pub const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 pub const REGIONAL_AUTHORITY: &str = "AZURE_REGIONAL_AUTHORITY_NAME";
+pub const REGION_NAME: &str = "REGION_NAME";
 pub const ADDITIONAL_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
 pub const DISABLE_MULTITENANT: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
 pub const KUBERNETES_TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";

@@ -10,6 +10,7 @@ mod certificate;
 #[path = "entra/certificate_off.rs"]
 mod certificate;
 mod identity_binding;
+mod region;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use secrecy::ExposeSecret as _;
 use self::aadsts::{NO_FEDERATED_CREDENTIAL, STALE_ASSERTION};
 use self::certificate::AssertionClaims;
 pub(crate) use self::certificate::{Certificate, MAX_PEM};
+pub(crate) use self::region::RegionSearch;
 
 use super::issuer::{Issuer, Platform};
 use super::request::OutgoingRequest;
@@ -48,6 +50,8 @@ use crate::wire::Field;
 pub(crate) struct Entra {
     info: &'static SourceInfo,
     authority: Authority,
+    /// The search for the region of the authority, if it is to be detected.
+    region: Option<RegionSearch>,
     tenant: String,
     /// The app. [`Identity::Default`]: each request must name it.
     client: Identity,
@@ -151,6 +155,7 @@ pub(crate) fn federated_identity(settings: &Settings) -> Result<Option<Entra>, E
     let request = AdmittedRequest::assertion(audience, managed, Purpose::IdentityAssertion);
     Ok(Some(Entra {
         info: &FEDERATED_IDENTITY,
+        region: RegionSearch::detect(settings, &authority)?,
         authority,
         tenant,
         client: client(settings.name(FEDERATED_CLIENT_ID), client_id)?,
@@ -180,7 +185,8 @@ pub(crate) fn federated_assertion(settings: &Settings) -> Result<Option<Entra>, 
         }
     };
     let client = default_client(settings)?;
-    Ok(Some(Entra { info: &FEDERATED_ASSERTION, authority, tenant, client, credential }))
+    let region = RegionSearch::detect(settings, &authority)?;
+    Ok(Some(Entra { info: &FEDERATED_ASSERTION, authority, region, tenant, client, credential }))
 }
 
 /// The assertion in a variable.
@@ -276,9 +282,11 @@ pub(crate) fn workload_identity(settings: &Settings) -> Result<Option<Entra>, Er
     let tenant = tenant::parse(settings.name(TENANT_ID), tenant)?;
     let authority = Authority::detect(settings, (TENANT_ID, &tenant))?;
     let proxy = identity_binding::token_proxy(settings)?;
+    let authority = proxy.iter().fold(authority, Authority::behind);
     Ok(Some(Entra {
         info: if proxy.is_some() { &identity_binding::INFO } else { &WORKLOAD_IDENTITY },
-        authority: proxy.iter().fold(authority, Authority::behind),
+        region: RegionSearch::detect(settings, &authority)?,
+        authority,
         tenant,
         client: default_client(settings)?,
         credential: ClientCredential::TokenFile(path.to_owned(), proxy.map(Box::new)),
@@ -293,10 +301,12 @@ fn app(
 ) -> Result<Entra, Error> {
     let needed = |missing| settings.get(missing).ok_or_else(|| incomplete(settings, variable, missing));
     let tenant = tenant::parse(settings.name(TENANT_ID), needed(TENANT_ID)?)?;
+    let authority = Authority::detect(settings, (TENANT_ID, &tenant))?;
     Ok(Entra {
         info,
         client: client(settings.name(CLIENT_ID), needed(CLIENT_ID)?)?,
-        authority: Authority::detect(settings, (TENANT_ID, &tenant))?,
+        region: RegionSearch::detect(settings, &authority)?,
+        authority,
         tenant,
         credential,
     })
@@ -489,7 +499,8 @@ impl Entra {
     }
 
     fn token_url(&self, key: &CacheKey) -> String {
-        self.authority.token_url(key.tenant_id().unwrap_or(&self.tenant), key.is_for_user())
+        let detected = self.region.as_ref().and_then(RegionSearch::found);
+        self.authority.token_url(key.tenant_id().unwrap_or(&self.tenant), key.is_for_user(), detected)
     }
 }
 impl Protocol for Entra {
@@ -547,6 +558,10 @@ impl Protocol for Entra {
 
     fn tenant(&self) -> Option<&str> {
         Some(&self.tenant)
+    }
+
+    fn region_search(&self) -> Option<&RegionSearch> {
+        self.region.as_ref()
     }
 
     fn renewal(&self) -> Option<&'static str> {

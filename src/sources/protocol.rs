@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::entra::RegionSearch;
 use super::request::OutgoingRequest;
 use super::response::{CallSummary, Refusal, RoundTrip};
 use super::{Prerequisite, SourceCall, SourceError, SourceInfo, response};
@@ -48,6 +49,11 @@ pub(crate) trait Protocol {
 
     /// The tenant, where the broker and not the platform names it.
     fn tenant(&self) -> Option<&str> {
+        None
+    }
+
+    /// The search for this machine's region, on which the URL depends.
+    fn region_search(&self) -> Option<&RegionSearch> {
         None
     }
 

@@ -16,6 +16,7 @@ mod outage;
 mod platforms;
 mod rate_limit;
 mod recorded;
+mod region;
 mod retries;
 mod shared;
 mod stage;

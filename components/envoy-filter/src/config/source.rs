@@ -242,6 +242,12 @@ impl SourceReader {
         self.value(fields, "client_id", client)?;
         self.value(fields, "authority", AUTHORITY_HOST)?;
         self.value(fields, "region", REGIONAL_AUTHORITY)?;
+        if self.source.settings.detects_region() {
+            // The cluster has the host of one region as its SNI.
+            let form = "the region to whose endpoint `cluster` leads";
+            let why = "cannot be detected in a proxy";
+            return Err(self.source.settings.refused(REGIONAL_AUTHORITY, why, form).to_string());
+        }
         Ok(())
     }
 

@@ -221,6 +221,7 @@ fn errors_name_the_fields_that_set_what_is_wrong() {
         (workload("client_id", "a b"), "source.workload_identity.client_id"),
         (workload("authority", "http://a.example"), "source.workload_identity.authority"),
         (workload("region", "true"), "source.workload_identity.region"),
+        (workload("region", "TryAutoDetect"), "source.workload_identity.region"),
         (json!({ "source": { "imds": { "cluster": "a", "endpoint": "x" } } }), "source.imds.endpoint"),
         (json!({ "log_level": "trace" }), "log_level"),
     ] {

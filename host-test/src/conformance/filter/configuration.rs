@@ -154,6 +154,9 @@ fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
     if !is_level || !LIMITS.iter().map(|(_, variable)| variable).all(is_number) {
         return Some("an invalid limit or level: fields of the filter's configuration, tested there");
     }
+    if value(env, "AZURE_REGIONAL_AUTHORITY_NAME") == Some("TryAutoDetect") {
+        return Some("a region that is to be detected: the filter refuses its configuration");
+    }
     let Some(source) = source(env) else { return Some(SEVERAL) };
     if is_of_any_app(&source) && !is_set(&["AZURE_TENANT_ID"]) {
         return Some("an incomplete source: the filter refuses its configuration");
