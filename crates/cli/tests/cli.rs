@@ -10,6 +10,8 @@ mod documents;
 mod harness;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/token_proxy.rs"]
+mod token_proxy;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,6 +1,7 @@
 //! Tests of what leaves for an https server, and of what does not, with a server of this process.
 
 mod server;
+mod token_proxy;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
