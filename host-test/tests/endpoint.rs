@@ -4,6 +4,8 @@
 
 #[path = "endpoint/clients.rs"]
 mod clients;
+#[path = "endpoint/identity_binding.rs"]
+mod identity_binding;
 #[path = "endpoint/store.rs"]
 mod store;
 

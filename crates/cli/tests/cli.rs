@@ -14,6 +14,8 @@ mod harness;
 mod output;
 #[path = "cli/proxy.rs"]
 mod proxy;
+#[path = "cli/token_proxy.rs"]
+mod token_proxy;
 #[path = "cli/watch.rs"]
 mod watch;
 #[path = "cli/write.rs"]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use host_test::envoy::{
     self, Bootstrap, UpstreamTls, cluster, http_listener, internal_cluster, token_file_listener, token_filter,
 };
-use mock_identity::{App, Credential, Endpoint, Mock, MockConfig, TokenClaims};
+use mock_identity::{App, Credential, Endpoint, Mock, MockConfig, TokenClaims, TokenProxyConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -84,6 +84,57 @@ async fn workload_identity_reads_the_token_that_the_kubelet_has_put_there_last()
     assert!(tokens.iter().all(|token| !stage.envoy.log().contains(token)));
 }
 
+/// The token proxy is a cluster with its name and its authority; Entra is none at all.
+#[tokio::test]
+async fn identity_bindings_ask_the_token_proxy_by_the_name_and_the_authority_of_its_cluster() {
+    let stage = bound_stage(|authority| authority).await;
+    let orders = stage.mock.config().identities.iter().find(|identity| identity.name == "orders").unwrap();
+    assert_eq!(token(&stage).await.appid, orders.client_id);
+    let asked: Vec<_> =
+        stage.mock.requests().into_iter().map(|request| (request.endpoint, request.method)).collect();
+    assert_eq!(asked, [(Endpoint::TokenProxy, "POST".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_token_proxy_of_another_authority_gets_no_assertion() {
+    let stage = bound_stage(|_| authority_of_another()).await;
+    let problem = problem(&stage.get().await);
+    assert_eq!(problem["kind"], "transient", "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("cluster.token_proxy.ssl.fail_verify_error"), "{detail}");
+    assert_eq!(stage.mock.requests().len(), 0);
+}
+
+/// A pod with identity bindings, whose Envoy trusts this authority for the token proxy
+async fn bound_stage(trusted: impl FnOnce(String) -> String) -> Stage {
+    let token_proxy = Some(TokenProxyConfig::default());
+    let mock = Mock::start(MockConfig { token_proxy, ..MockConfig::default() }).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.pem");
+    fs::write(&authority, trusted(mock.token_proxy_pem().unwrap())).unwrap();
+    let files = Files(folder);
+    files.put_token(&mock.bound_token(Duration::from_secs(600)).unwrap());
+    let environment = mock.env(Endpoint::TokenProxy);
+    let of = |name| environment.iter().find(|(known, _)| *known == name).unwrap().1.clone();
+    let (url, name) = (of("AZURE_KUBERNETES_TOKEN_PROXY"), of("AZURE_KUBERNETES_SNI_NAME"));
+    let source = json!({
+        "source": {
+            "workload_identity": { "cluster": "token_proxy", "token_cluster": "sa_token", "token_proxy": url },
+        },
+        "budget_ms": 1500,
+    });
+    let filter = token_filter("vm", &configuration(&mock, source), &environment);
+    let address = url.strip_prefix("https://").unwrap().split('/').next().unwrap().parse().unwrap();
+    let tls = UpstreamTls { authority: &authority, name: &name };
+    let proxy = tls.on(cluster("token_proxy", address));
+    let listener = token_file_listener("sa_token", &files.token());
+    Stage::of_filters(mock, &[filter], |bootstrap| {
+        let clusters = bootstrap.and_cluster(proxy).and_cluster(internal_cluster("sa_token", "sa_token"));
+        clusters.and_listener(listener)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_managed_identity_proves_to_be_an_app_of_another_tenant() {
     let mock = platform().await;
@@ -145,6 +196,11 @@ fn app(stage: &Stage, name: &str) -> String {
 async fn platform() -> Mock {
     let config = MockConfig::default();
     Mock::start(MockConfig { listen_tls: Some(config.listen), ..config }).await.unwrap()
+}
+
+/// An authority that no server of a test has
+fn authority_of_another() -> String {
+    rcgen::generate_simple_self_signed(["other.test".to_owned()]).unwrap().cert.pem()
 }
 
 /// What Envoy finds in files

@@ -164,6 +164,27 @@ fn fields_win_over_the_environment_which_fills_what_is_left_out() {
 }
 
 #[test]
+fn the_clusters_token_proxy_is_asked_by_its_field_and_refused_by_the_variables_of_the_pod() {
+    let bound = [
+        ("AZURE_KUBERNETES_TOKEN_PROXY", "https://kubernetes.default.svc"),
+        ("AZURE_KUBERNETES_SNI_NAME", "x.test"),
+        ("AZURE_KUBERNETES_CA_FILE", "/ca.crt"),
+        ("TOKEN_BROKER_VERIFIED_TOKEN_PROXY", "https://kubernetes.default.svc"),
+    ];
+    let workload = |proxy: Option<&str>| {
+        let mut source =
+            json!({ "cluster": "proxy", "token_cluster": "sa", "tenant_id": "t.example", "client_id": "c" });
+        proxy.inspect(|proxy| source["token_proxy"] = json!(proxy));
+        changed(&json!({ "source": { "workload_identity": source } }))
+    };
+    let sends = would_send(&workload(Some("https://kubernetes.default.svc/base/")), &bound);
+    let start = "POST https://kubernetes.default.svc/base/t.example/oauth2/v2.0/token ";
+    assert!(sends.len() == 1 && sends[0].starts_with(start), "{sends:?}");
+    let refusal = refusal_with(&workload(None), &bound).unwrap();
+    assert!(refusal.contains("in Envoy, the field `token_proxy`"), "{refusal}");
+}
+
+#[test]
 fn variables_of_other_sources_are_ignored() {
     let environment = [
         ("AZURE_CLIENT_SECRET", "s"),
@@ -222,6 +243,8 @@ fn errors_name_the_fields_that_set_what_is_wrong() {
         (workload("authority", "http://a.example"), "source.workload_identity.authority"),
         (workload("region", "true"), "source.workload_identity.region"),
         (workload("region", "TryAutoDetect"), "source.workload_identity.region"),
+        (workload("token_proxy", "http://kubernetes.default.svc"), "source.workload_identity.token_proxy"),
+        (workload("token_proxy", "https://kubernetes.default.svc?"), "source.workload_identity.token_proxy"),
         (json!({ "source": { "imds": { "cluster": "a", "endpoint": "x" } } }), "source.imds.endpoint"),
         (json!({ "log_level": "trace" }), "log_level"),
     ] {
@@ -283,6 +306,7 @@ fn good() -> Vec<Value> {
             "source": { "workload_identity": { "cluster": "entra", "token_cluster": "sa", "tenant_id": "t.example", "client_id": "c", "authority": "https://login.microsoftonline.us" } },
             "rules": [{ "scope": "https://vault.azure.net", "identity": { "client_id": "other" }, "tenant_id": "contoso.com" }],
         }),
+        json!({ "source": { "workload_identity": { "cluster": "proxy", "token_cluster": "sa", "tenant_id": "t.example", "client_id": "c", "token_proxy": "https://kubernetes.default.svc" } } }),
         json!({ "source": { "client_secret": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c" } } }),
         json!({ "source": { "federated_identity": { "cluster": "entra", "tenant_id": "t.example", "client_id": "c", "managed_identity": { "imds": { "cluster": "imds" } } } } }),
         json!({

@@ -2,6 +2,7 @@
 
 mod proxy;
 mod server;
+mod token_proxy;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

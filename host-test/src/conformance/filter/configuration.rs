@@ -149,6 +149,9 @@ fn of_environment(env: &BTreeMap<String, Text>) -> Option<&'static str> {
     if is_set(&POLICY) {
         return Some(RULES);
     }
+    if is_set(&["TOKEN_BROKER_VERIFIED_TOKEN_PROXY"]) {
+        return Some("a verified token proxy: a field of the filter's configuration, tested there");
+    }
     let is_number = |name: &&str| value(env, name).is_none_or(|text| matches!(text.parse(), Ok(1..=MAX_MS)));
     let is_level = value(env, LOG).is_none_or(|level| LEVELS.contains(&level));
     if !is_level || !LIMITS.iter().map(|(_, variable)| variable).all(is_number) {
