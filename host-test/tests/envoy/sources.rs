@@ -238,4 +238,4 @@ impl Files {
     }
 }
 
-const OTHER: &str = "77778888-bbbb-9999-cccc-0000dddd1111";
+const OTHER: &str = "88889999-cccc-0000-dddd-1111eeee2222";
