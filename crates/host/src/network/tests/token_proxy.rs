@@ -173,7 +173,7 @@ async fn a_proxy_that_leads_elsewhere_is_not_followed_and_one_that_hangs_up_is_a
 async fn only_the_brokers_own_connections_know_the_proxy_and_only_its_origin_is_private() {
     let pod = Pod::start().await;
     let is_private = |tls: &Tls, url: &str| tls.private_server(&url.parse().unwrap()).is_some();
-    let tls = &pod.outside.hooks.tls;
+    let tls = &pod.outside.hooks.ways.tls;
     assert!(matches!(tls.private_server(&pod.url.parse().unwrap()), Some(PrivateServer::TokenProxy(_))));
     assert!(is_private(tls, &pod.url.replace("token-proxy", "elsewhere")));
     for url in ["https://login.microsoftonline.com/", "https://127.0.0.1/", &pod.url.replace("https", "http")]
