@@ -1,5 +1,6 @@
 //! The broker's environment: the variables that it documents, and the files that they name.
 
+pub(crate) mod certificate;
 pub(crate) mod named_files;
 pub(crate) mod settings;
 
@@ -9,10 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use token_broker::variables::CERTIFICATE_PASSWORD;
 use token_broker::{Error, VARIABLES, Variable, concerns_broker};
 use tokio::time::timeout;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+use crate::environment::certificate::CertificateFile;
 use crate::environment::named_files::{LentDirectory, NamedFiles};
 use crate::environment::settings::Settings;
 
@@ -96,11 +99,15 @@ impl Environment {
     /// Lend a guest the variables, and read access to the directories of the files that they name and to Arc's two.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] for the first file whose directory cannot be lent. Everything else is lent all the
-    /// same: the error fails calls for a token, and not `explain`.
+    /// [`Error::Misconfigured`] for the first file whose directory cannot be lent, and for a certificate that cannot be
+    /// read. Everything else is lent all the same: the error fails calls for a token, and not `explain`.
     pub(crate) fn lend(&self, wasi: &mut WasiCtxBuilder) -> Result<(), Error> {
+        let certificate = CertificateFile::of(self);
         for (name, value) in self.of_broker() {
-            wasi.env(name, value);
+            // The component gets the key in the clear.
+            if certificate.is_none() || name != CERTIFICATE_PASSWORD {
+                wasi.env(name, value);
+            }
         }
         for directory in ARC_DIRECTORIES {
             // Only the agent's group may open them. Arc's source reports that when it is asked.
@@ -117,7 +124,7 @@ impl Environment {
                 outcome = outcome.and(done);
             }
         }
-        outcome
+        outcome.and(certificate.map_or(Ok(()), |certificate| certificate.check()))
     }
 
     /// The files that the guest opens by the host's rules. Arc's keys are excepted: a link among them is refused.

@@ -14,7 +14,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
 };
 
+use crate::environment::certificate::{CertificateFile, Fault};
 use crate::guest::state::State;
+use crate::log::Log;
 
 /// Put [`open_at`] in the place of WASI's, which the linker has already.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
@@ -48,7 +50,10 @@ pub(crate) async fn open_at(
         && follow.contains(PathFlags::SYMLINK_FOLLOW)
         && let Some(file) = named(state, &directory, &path)?
     {
-        let opened = tokio::task::spawn_blocking(move || open(&file)).await.map_err(io::Error::other);
+        let certificate = state.certificate.clone().filter(|certificate| certificate.is_at(&file));
+        let log = state.hooks.log.clone();
+        let opening = move || open(&file, certificate.as_ref(), &log);
+        let opened = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other);
         match opened.flatten() {
             Ok(Some(file)) => {
                 let file = File::new(file, FsPerms::ReadOnly, OpenMode::READ, false);
@@ -72,10 +77,21 @@ fn named(state: &mut State, directory: &Resource<Descriptor>, path: &str) -> Res
     Ok(state.files.find(&directory, path).map(Path::to_owned))
 }
 
-/// None if it is a directory.
-fn open(file: &Path) -> io::Result<Option<StdFile>> {
+/// None if it is a directory. A certificate comes in the form that the guest reads.
+fn open(file: &Path, certificate: Option<&CertificateFile>, log: &Log) -> io::Result<Option<StdFile>> {
     let opened = StdFile::open(file)?;
-    Ok((!opened.metadata()?.is_dir()).then_some(opened))
+    if opened.metadata()?.is_dir() {
+        return Ok(None);
+    }
+    let Some(certificate) = certificate else { return Ok(Some(opened)) };
+    match certificate.open(opened) {
+        Ok(readable) => Ok(Some(readable)),
+        Err(Fault::Io(error)) => Err(error),
+        Err(Fault::Unusable(error)) => {
+            log.event("unusable certificate", &error.to_string());
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+    }
 }
 
 /// As wasmtime-wasi names it; a test with a guest fails where it does not.
@@ -140,6 +156,32 @@ mod tests {
         assert_eq!(open(&mut state, &live, "cert.pem", OpenFlags::TRUNCATE, READ).await, refused);
         remove_file(&named).unwrap();
         assert_eq!(open(&mut state, &live, "cert.pem", there(), READ).await, Err(ErrorCode::NoEntry));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_converted_at_each_opening_and_its_password_does_not_reach_the_guest() {
+        use wasmtime_wasi::cli::WasiCliView as _;
+        use wasmtime_wasi::p2::bindings::cli::environment::Host as _;
+        const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+        let home = tempfile::tempdir().unwrap();
+        let named = home.path().join("app.pfx");
+        let put = |name: &str| {
+            let made = format!("{}/src/environment/certificates/{name}", env!("CARGO_MANIFEST_DIR"));
+            std::fs::copy(made, &named).unwrap();
+        };
+        put("modern.pfx");
+        let environment =
+            Environment::default().with(VARIABLE, named.to_str().unwrap()).with(PASSWORD, "secret word");
+        let mut state = state(environment);
+        let variables = state.cli().get_environment().unwrap();
+        assert!(variables.iter().all(|(name, _)| name != PASSWORD), "{variables:?}");
+        assert_eq!(state.config_error, None);
+        let modern = open(&mut state, home.path(), "app.pfx", there(), READ).await.unwrap();
+        put("encrypted.pem");
+        let encrypted = open(&mut state, home.path(), "app.pfx", there(), READ).await.unwrap();
+        assert!(modern > 3000 && encrypted > 3000, "{modern} {encrypted}");
+        put("cut.pfx");
+        assert_eq!(open(&mut state, home.path(), "app.pfx", there(), READ).await, Err(ErrorCode::Invalid));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use wasmtime::{Engine, Result, Store as WasmStore};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use crate::environment::certificate::CertificateFile;
 use crate::environment::named_files::NamedFiles;
 use crate::environment::settings::Settings;
 use crate::environment::{Environment, PINNED, VERIFIED};
@@ -104,6 +105,7 @@ impl HostResources {
             table: ResourceTable::new(),
             limits: Limits::new(self.max_memory),
             files: NamedFiles::default(),
+            certificate: CertificateFile::of(environment),
             store: Arc::clone(&self.store),
             settings: self.settings.clone(),
             config_error,

@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::environment::certificate::CertificateFile;
 use crate::environment::named_files::{LentDirectory, NamedFiles};
 use crate::environment::settings::Settings;
 use crate::guest::limits::Limits;
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limits: Limits,
     pub(crate) files: NamedFiles,
+    pub(crate) certificate: Option<CertificateFile>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) settings: Option<Arc<dyn Settings>>,
     /// The reason why the host cannot lend the guest what its configuration names. It fails every call for a token.

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Makes the files beside it with OpenSSL 3. Their key is known to everyone; no app trusts it.
+set -eu
+cd "$(dirname "$0")"
+word="secret word"
+openssl req -x509 -newkey rsa:2048 -nodes -keyout key.tmp -out authority.tmp -days 36500 -subj "/CN=authority" 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -keyout app.tmp -out request.tmp -subj "/CN=app" 2>/dev/null
+openssl x509 -req -in request.tmp -CA authority.tmp -CAkey key.tmp -days 36500 -out leaf.tmp 2>/dev/null
+cat app.tmp leaf.tmp authority.tmp > plain.pem
+set -- -export -inkey app.tmp -in leaf.tmp -certfile authority.tmp
+openssl pkcs12 "$@" -passout "pass:$word" -out modern.pfx
+openssl pkcs12 "$@" -passout "pass:$word" -legacy -out legacy.pfx
+openssl pkcs12 "$@" -passout "pass:" -out without-password.pfx
+openssl pkcs12 -export -nokeys -in leaf.tmp -passout "pass:$word" -out without-key.pfx
+openssl pkcs8 -topk8 -in app.tmp -passout "pass:$word" -out encrypted.tmp
+cat leaf.tmp authority.tmp encrypted.tmp > encrypted.pem
+openssl rsa -traditional -aes256 -in app.tmp -passout "pass:$word" -out traditional.tmp 2>/dev/null
+cat traditional.tmp leaf.tmp > traditional.pem
+head -c 1000 modern.pfx > cut.pfx
+head -c 3500 encrypted.pem > cut.pem
+rm ./*.tmp
