@@ -97,8 +97,14 @@ pub const VARIABLES: &[Variable] = &[
     ),
     plain(TENANT_ID, "the tenant of the app registration: its id or one of its domains; `adfs` for an AD FS"),
     secret(CLIENT_SECRET, "the client secret of the app registration"),
-    file(CERTIFICATE_PATH, "the PEM file with the certificate and the RSA key of the app registration"),
-    secret(CERTIFICATE_PASSWORD, "not accepted: encrypted keys are not supported"),
+    file(
+        CERTIFICATE_PATH,
+        "the PEM or PFX file with the certificate and the RSA key of the app registration",
+    ),
+    secret(
+        CERTIFICATE_PASSWORD,
+        "the password of the PFX or of the encrypted key in that file; a component alone does not read such files",
+    ),
     plain(
         SEND_CERTIFICATE_CHAIN,
         "`1` or `true`: send the certificate chain, for apps that trust its issuer and subject",

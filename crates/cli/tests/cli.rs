@@ -4,6 +4,8 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/certificate.rs"]
+mod certificate;
 #[path = "cli/documents.rs"]
 mod documents;
 #[path = "cli/federation.rs"]

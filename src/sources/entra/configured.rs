@@ -202,11 +202,12 @@ pub(crate) fn client_certificate(settings: &Settings) -> Result<Option<Entra>, E
     if settings.is_set(CERTIFICATE_PASSWORD) {
         return Err(Error::misconfigured(
             format_args!(
-                "{} is set, and encrypted keys are not supported",
+                "{} is set, and a component does not read encrypted keys",
                 settings.name(CERTIFICATE_PASSWORD)
             ),
             "create a PEM file without a password, `openssl pkcs12 -in app.pfx -nodes`, that only this program can read, \
-             and unset the variable",
+             and unset the variable; `token-broker` and programs with token-broker-host read encrypted keys, with both \
+             variables in their environment",
         ));
     }
     let send_chain = settings.is_on(SEND_CERTIFICATE_CHAIN)?;

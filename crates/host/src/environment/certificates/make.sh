@@ -5,7 +5,8 @@ cd "$(dirname "$0")"
 word="secret word"
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.tmp -out authority.tmp -days 36500 -subj "/CN=authority" 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -keyout app.tmp -out request.tmp -subj "/CN=app" 2>/dev/null
-openssl x509 -req -in request.tmp -CA authority.tmp -CAkey key.tmp -days 36500 -out leaf.tmp 2>/dev/null
+echo "basicConstraints=CA:FALSE" > extensions.tmp
+openssl x509 -req -in request.tmp -CA authority.tmp -CAkey key.tmp -days 36500 -extfile extensions.tmp -out leaf.tmp 2>/dev/null
 cat app.tmp leaf.tmp authority.tmp > plain.pem
 set -- -export -inkey app.tmp -in leaf.tmp -certfile authority.tmp
 openssl pkcs12 "$@" -passout "pass:$word" -out modern.pfx
