@@ -124,7 +124,7 @@ impl Environment {
                 outcome = outcome.and(done);
             }
         }
-        outcome.and(certificate.map_or(Ok(()), |certificate| certificate.check()))
+        outcome.and_then(|()| certificate.map_or(Ok(()), |certificate| certificate.check()))
     }
 
     /// The files that the guest opens by the host's rules. Arc's keys are excepted: a link among them is refused.
