@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error as Pkcs12Error;
+use p12_keystore::{CertificateBag, Pkcs12Archive};
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::der::pem::LineEnding;
 use pkcs8::der::{Document, SecretDocument};
@@ -54,10 +54,15 @@ impl CertificateFile {
     /// # Errors
     /// [`Fault::Unusable`] as [`CertificateFile::check`].
     pub(crate) fn open(&self, mut file: File) -> Result<File, Fault> {
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Ok(file);
         }
-        let mut content = Zeroizing::new(Vec::new());
+        if metadata.len() > MAX_FILE {
+            return Err(Fault::Unusable(self.error("is larger than 1 MiB", EXPORT)));
+        }
+        // The full capacity: a reallocation would leave copies of the key behind.
+        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or_default()));
         (&mut file).take(MAX_FILE).read_to_end(&mut content)?;
         match self.pem(&content).map_err(|(why, fix)| Fault::Unusable(self.error(&why, fix)))? {
             Some(pem) => Ok(in_memory(pem.as_bytes())?),
@@ -91,7 +96,10 @@ impl CertificateFile {
 
     /// A PEM text with its encrypted key in the clear.
     fn decrypted(&self, text: &str) -> Result<Zeroizing<String>, Unusable> {
-        let broken = || ("has an encrypted key that is cut or broken".to_owned(), NEW_FILE);
+        let broken = || {
+            let why = "has an encrypted key that is cut, or whose encryption is not supported";
+            (why.to_owned(), "convert the key, `openssl pkcs8 -topk8 -in old.pem`, or export it anew")
+        };
         let (before, rest) = text.split_once(BEGIN).ok_or_else(broken)?;
         let (body, after) = rest.split_once(END).ok_or_else(broken)?;
         let block = format!("{BEGIN}{body}{END}\n");
@@ -112,12 +120,12 @@ impl CertificateFile {
         };
         let broken = |_| ("is PKCS#12 with a broken key or certificate".to_owned(), NEW_FILE);
         let key = SecretDocument::try_from(key.key.as_der()).map_err(broken)?;
-        let mut pem = key.to_pem(KEY, LineEnding::LF).map_err(broken)?;
-        for bag in &archive.certs {
-            let certificate = Document::try_from(bag.cert.as_der()).map_err(broken)?;
-            pem.push_str(&certificate.to_pem("CERTIFICATE", LineEnding::LF).map_err(broken)?);
-        }
-        Ok(pem)
+        let key = key.to_pem(KEY, LineEnding::LF).map_err(broken)?;
+        let certificate = |bag: &CertificateBag| {
+            Document::try_from(bag.cert.as_der())?.to_pem("CERTIFICATE", LineEnding::LF)
+        };
+        let certificates: Result<String, _> = archive.certs.iter().map(certificate).collect();
+        Ok(Zeroizing::new([key.as_str(), &certificates.map_err(broken)?].concat()))
     }
 
     fn refused(&self, error: &Pkcs12Error) -> Unusable {
@@ -237,6 +245,7 @@ mod tests {
             ("legacy.pfx", Some("secret word")),
             ("without-password.pfx", None),
             ("encrypted.pem", Some("secret word")),
+            ("encrypted-3des.pem", Some("secret word")),
             ("plain.pem", Some("not needed")),
         ] {
             let pem = opened(name, password).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -270,7 +279,12 @@ mod tests {
             ),
             ("traditional.pem", Some("secret word"), "has a key in OpenSSL's old encrypted form"),
             ("cut.pfx", Some("secret word"), "is not whole PKCS#12"),
-            ("cut.pem", Some("secret word"), "has an encrypted key that is cut or broken"),
+            ("cut.pem", Some("secret word"), "has an encrypted key that is cut, or"),
+            (
+                "pbes1.pem",
+                Some("secret word"),
+                "has an encrypted key that is cut, or whose encryption is not",
+            ),
             ("without-key.pfx", Some("secret word"), "is PKCS#12 with 0 keys, and needs one"),
         ] {
             let error = opened(name, password).expect_err(name);
@@ -280,6 +294,15 @@ mod tests {
             );
             assert!(!error.contains("sentinel") && !error.contains("secret word"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(MAX_FILE + 1).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let error = CertificateFile { path, password: None }.check().unwrap_err().to_string();
+        assert!(error.contains("is larger than 1 MiB"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,11 @@ openssl pkcs12 "$@" -passout "pass:" -out without-password.pfx
 openssl pkcs12 -export -nokeys -in leaf.tmp -passout "pass:$word" -out without-key.pfx
 openssl pkcs8 -topk8 -in app.tmp -passout "pass:$word" -out encrypted.tmp
 cat leaf.tmp authority.tmp encrypted.tmp > encrypted.pem
+# As `openssl req -newkey` of OpenSSL 3.0 encrypts a key.
+openssl pkcs8 -topk8 -v2 des3 -in app.tmp -passout "pass:$word" -out 3des.tmp
+cat 3des.tmp leaf.tmp authority.tmp > encrypted-3des.pem
+openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in app.tmp -passout "pass:$word" -out pbes1.tmp
+cat pbes1.tmp leaf.tmp > pbes1.pem
 openssl rsa -traditional -aes256 -in app.tmp -passout "pass:$word" -out traditional.tmp 2>/dev/null
 cat traditional.tmp leaf.tmp > traditional.pem
 head -c 1000 modern.pfx > cut.pfx
